@@ -1,0 +1,128 @@
+package pay
+
+import (
+	"time"
+
+	"github.com/moneta-pay/moneta/money"
+)
+
+// FactKind says what happened, or what somebody entitled to it wants.
+type FactKind uint8
+
+// The facts about payments.
+const (
+	// Accept: the API takes a new payment. Fact.New carries it.
+	Accept FactKind = iota + 1
+	// Clear: guard let it pass; the funds may be reserved.
+	Clear
+	// Intend: dispatch is about to send attempt N before SendBy.
+	Intend
+	// Ack: the channel has it; not final.
+	Ack
+	// Doubt: nobody knows whether the attempt executed.
+	Doubt
+	// Confirm: the channel's word that it executed, checked against ours.
+	Confirm
+	// Decline: the channel's proof that it will never execute.
+	Decline
+	// ProveAbsent: proof that the attempt never executed; try again.
+	ProveAbsent
+	// GiveUp: proof that the attempt never executed; no further attempt.
+	GiveUp
+	// Cancel: the holder or an operator withdraws it before dispatch.
+	Cancel
+	// Settle: a statement line of the channel matched.
+	Settle
+	// Checked: we asked the channel, and it brought no news.
+	Checked
+	factEnd
+)
+
+var factNames = [factEnd]string{
+	Accept: "accept", Clear: "clear", Intend: "intend", Ack: "ack", Doubt: "doubt",
+	Confirm: "confirm", Decline: "decline", ProveAbsent: "prove_absent", GiveUp: "give_up",
+	Cancel: "cancel", Settle: "settle", Checked: "checked",
+}
+
+// String returns the fact's name.
+func (k FactKind) String() string { return factNames[k] }
+
+// Fact is the only thing that changes a payment. The decider evaluates it on
+// the payment's state of that moment: a stale fact is a no-op or an error, never
+// applied as it was formed.
+type Fact struct {
+	Kind    FactKind
+	Payment ID
+	// At is the database's or the node's clock when the fact was formed.
+	At time.Time
+	// New is the payment to accept; only with Accept.
+	New *Payment
+	// Fingerprint of the accepted payload; only with Accept.
+	Fingerprint Fingerprint
+	// Attempt that the fact is about; 0 where it is about the payment.
+	Attempt int16
+	// AttemptState refines ProveAbsent: Absent or NeverSent.
+	AttemptState AttemptState
+	SendBy       time.Time
+	ChannelID    string
+	Reason       string
+	// Source tells where the word came from: reply, callback, query, statement.
+	Source string
+	// Amount and Asset as the channel stated them; compared with ours.
+	Amount money.Amount
+	Asset  money.Asset
+	// Cost is what the channel kept; only with Settle.
+	Cost money.Amount
+	// NextAt is when the next step is due; zero takes the state's default.
+	NextAt time.Time
+}
+
+// Transition is a row number of the transition table in the specification.
+type Transition uint8
+
+// Role is an account as the table sees it; the ledger resolves it.
+type Role uint8
+
+// The roles in postings. "x → y" lowers x and raises y.
+const (
+	FromAvailable Role = iota + 1
+	FromHeld
+	ToAvailable
+	ClearingOut
+	ClearingIn
+	Nostro
+	FeeRevenue
+	FeeCost
+	roleEnd
+)
+
+var roleNames = [roleEnd]string{
+	FromAvailable: "from:av", FromHeld: "from:held", ToAvailable: "to:av", ClearingOut: "clr:out",
+	ClearingIn: "clr:in", Nostro: "nostro", FeeRevenue: "fee:rev", FeeCost: "fee:cost",
+}
+
+// String returns the role as the specification writes it.
+func (r Role) String() string { return roleNames[r] }
+
+// Posting moves Amount from Debit to Credit. Never zero, never negative.
+type Posting struct {
+	Debit, Credit Role
+	Amount        money.Amount
+}
+
+// Change is what one fact does to one payment. A Change without a Transition
+// moves no money and writes no log row: a replay, or a timer.
+type Change struct {
+	T        Transition
+	From, To State
+	Postings []Posting
+	// After is the payment as it stands when the change is applied.
+	After Payment
+	// AttemptChanged asks for the attempt's row to be written.
+	AttemptChanged bool
+	// TimerChanged asks for the open item's timer to be written.
+	TimerChanged bool
+}
+
+// NoOp reports whether the fact told nothing new.
+func (c *Change) NoOp() bool { return c.T == 0 && !c.TimerChanged }

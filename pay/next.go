@@ -1,0 +1,356 @@
+package pay
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/moneta-pay/moneta/money"
+)
+
+// ErrIllegal reports a move that the table does not know. The payment stands as
+// it was; the caller forms a new fact on the state of now, or gives up.
+var ErrIllegal = errors.New("illegal move")
+
+// ErrContradiction reports that the channel's word contradicts a final state or
+// a newer attempt. Nothing flips: record a late outcome and page.
+var ErrContradiction = errors.New("the channel contradicts what is final")
+
+// ErrMismatch reports a word whose amount or asset is not ours.
+var ErrMismatch = errors.New("the channel's amount or asset is not the payment's")
+
+// term is an amount as the table writes it.
+type term uint8
+
+const (
+	principal       term = iota + 1 // P
+	fee                             // F
+	principalAndFee                 // P+F
+	cost                            // c, the channel's
+	net                             // D−c
+)
+
+var termNames = map[term]string{principal: "P", fee: "F", principalAndFee: "P+F", cost: "c", net: "P−c"}
+
+type leg struct {
+	debit, credit Role
+	amount        term
+}
+
+// attemptMove is what a transition does to the attempt.
+type attemptMove uint8
+
+const (
+	keepAttempt attemptMove = iota
+	newAttempt
+	markAttempt // to rule.attempt, or to the fact's AttemptState
+)
+
+// rule is one row of the table.
+type rule struct {
+	t       Transition
+	kind    Kind
+	from    []State
+	fact    FactKind
+	to      State
+	legs    []leg
+	move    attemptMove
+	attempt AttemptState
+	// settles moves the settlement axis; the state stays.
+	settles Settlement
+	// word means that amount and asset must equal ours.
+	word bool
+	who  string
+}
+
+// table is the specification's §6.3 for the kinds that exist. Everything else,
+// the replays, the errors, the picture in the docs, follows from it.
+var table = []rule{
+	{t: 22, kind: Send, from: []State{None}, fact: Accept, to: Succeeded, who: "API",
+		legs: []leg{{FromAvailable, ToAvailable, principal}, {FromAvailable, FeeRevenue, fee}}},
+
+	{t: 1, kind: Payout, from: []State{None}, fact: Accept, to: Created, who: "API"},
+	{t: 3, kind: Payout, from: []State{Created}, fact: Clear, to: Reserved, who: "guard",
+		legs: []leg{{FromAvailable, FromHeld, principalAndFee}}},
+	{t: 4, kind: Payout, from: []State{Reserved}, fact: Intend, to: Dispatching, who: "dispatch", move: newAttempt,
+		legs: []leg{{FromHeld, ClearingOut, principal}}},
+	{t: 5, kind: Payout, from: []State{Dispatching, Unknown}, fact: Ack, to: Processing, who: "channel",
+		move: markAttempt, attempt: Acked},
+	{t: 6, kind: Payout, from: []State{Dispatching, Processing}, fact: Doubt, to: Unknown, who: "timer, transport",
+		move: markAttempt, attempt: AttemptUnknown},
+	{t: 7, kind: Payout, from: []State{Dispatching, Processing, Unknown}, fact: Confirm, to: Succeeded, who: "channel",
+		move: markAttempt, attempt: Confirmed, settles: SettlementExpected, word: true,
+		legs: []leg{{FromHeld, FeeRevenue, fee}}},
+	{t: 8, kind: Payout, from: []State{Dispatching, Processing, Unknown}, fact: Decline, to: Failed, who: "channel",
+		move: markAttempt, attempt: Declined,
+		legs: []leg{{ClearingOut, FromHeld, principal}, {FromHeld, FromAvailable, principalAndFee}}},
+	{t: 8, kind: Payout, from: []State{Dispatching, Unknown}, fact: GiveUp, to: Failed, who: "settle, proof of absence",
+		move: markAttempt, attempt: Absent,
+		legs: []leg{{ClearingOut, FromHeld, principal}, {FromHeld, FromAvailable, principalAndFee}}},
+	{t: 10, kind: Payout, from: []State{Dispatching, Unknown}, fact: ProveAbsent, to: Reserved, who: "settle, proof of absence",
+		move: markAttempt, attempt: Absent,
+		legs: []leg{{ClearingOut, FromHeld, principal}}},
+	{t: 11, kind: Payout, from: []State{Created}, fact: Cancel, to: Cancelled, who: "holder, operator"},
+	{t: 11, kind: Payout, from: []State{Reserved}, fact: Cancel, to: Cancelled, who: "holder, operator",
+		legs: []leg{{FromHeld, FromAvailable, principalAndFee}}},
+	{t: 12, kind: Payout, from: []State{Succeeded}, fact: Settle, to: Succeeded, who: "recon",
+		settles: SettlementMatched, word: true,
+		legs: []leg{{ClearingOut, Nostro, principal}, {FeeCost, Nostro, cost}}},
+
+	{t: 1, kind: Deposit, from: []State{None}, fact: Accept, to: Created, who: "API"},
+	{t: 5, kind: Deposit, from: []State{Created}, fact: Ack, to: Processing, who: "channel"},
+	{t: 14, kind: Deposit, from: []State{Created, Processing}, fact: Confirm, to: Succeeded, who: "channel",
+		settles: SettlementExpected, word: true,
+		legs: []leg{{ClearingIn, ToAvailable, principal}}},
+	{t: 8, kind: Deposit, from: []State{Created, Processing}, fact: Decline, to: Failed, who: "channel"},
+	{t: 15, kind: Deposit, from: []State{Succeeded}, fact: Settle, to: Succeeded, who: "recon",
+		settles: SettlementMatched, word: true,
+		legs: []leg{{Nostro, ClearingIn, net}, {FeeCost, ClearingIn, cost}}},
+}
+
+// index finds the rule of (kind, state, fact): 0 is none, else the row plus 1.
+var index = buildIndex()
+
+func buildIndex() (ix [kindEnd][stateEnd][factEnd]uint8) {
+	for i, r := range table {
+		for _, s := range r.from {
+			if ix[r.kind][s][r.fact] != 0 {
+				panic(fmt.Sprintf("pay: two rules for %s in %s on %s", r.kind, s, r.fact))
+			}
+			ix[r.kind][s][r.fact] = uint8(i + 1)
+		}
+	}
+	return ix
+}
+
+// Next says what fact changes about payment p; for Accept, p is the zero Payment
+// with its Kind. It is pure and total: a known move, a replay (a Change with
+// NoOp), or an error: ErrIllegal, ErrContradiction, ErrMismatch.
+func Next(p Payment, f Fact) (Change, error) {
+	if p.Kind == 0 || p.Kind >= kindEnd || p.State >= stateEnd || f.Kind == 0 || f.Kind >= factEnd {
+		return Change{}, fmt.Errorf("%w: kind %d state %d fact %d", ErrIllegal, p.Kind, p.State, f.Kind)
+	}
+	if f.Kind == Accept {
+		return accept(p, f)
+	}
+	if p.State == None {
+		return Change{}, fmt.Errorf("%w: %s before accept", ErrIllegal, f.Kind)
+	}
+	if f.Kind == Checked {
+		return checked(p, f), nil
+	}
+	if stale, err := judgeAttempt(p, f); stale || err != nil {
+		return Change{From: p.State, To: p.State, After: p}, err
+	}
+	row := index[p.Kind][p.State][f.Kind]
+	if row == 0 || (f.Kind == Settle && p.Settlement == SettlementMatched) {
+		return replayOrError(p, f)
+	}
+	return apply(p, f, &table[row-1])
+}
+
+func accept(p Payment, f Fact) (Change, error) {
+	if p.State != None || f.New == nil || f.New.Kind != p.Kind {
+		return Change{}, fmt.Errorf("%w: accept of a payment that exists or is missing", ErrIllegal)
+	}
+	if f.New.Amount.Sign() <= 0 || f.New.Fee.Sign() < 0 {
+		return Change{}, fmt.Errorf("%w: amount must be above zero and fee not below", ErrIllegal)
+	}
+	return apply(*f.New, f, &table[index[p.Kind][None][Accept]-1])
+}
+
+// checked notes that the channel was asked and brought no news: only the timer
+// moves. On a final payment it is a no-op.
+func checked(p Payment, f Fact) Change {
+	c := Change{From: p.State, To: p.State, After: p}
+	if p.State.Final() {
+		return c
+	}
+	c.TimerChanged = true
+	c.After.Checks++
+	c.After.LastCheckedAt = f.At
+	c.After.NextAt = nextAt(p.State, f)
+	return c
+}
+
+// judgeAttempt sorts out facts about another attempt than the current one.
+// A word of execution from an old attempt is a contradiction: money may have
+// left twice. Everything else about an old attempt is stale.
+func judgeAttempt(p Payment, f Fact) (stale bool, err error) {
+	if f.Attempt == 0 || f.Kind == Intend || f.Attempt == p.Attempt.N {
+		return false, nil
+	}
+	if f.Attempt > p.Attempt.N {
+		return false, fmt.Errorf("%w: %s of attempt %d, the last is %d", ErrIllegal, f.Kind, f.Attempt, p.Attempt.N)
+	}
+	if f.Kind == Confirm || f.Kind == Settle {
+		return false, fmt.Errorf("%w: %s of attempt %d after attempt %d", ErrContradiction, f.Kind, f.Attempt, p.Attempt.N)
+	}
+	return true, nil
+}
+
+// replayOrError answers a fact without a rule in this state.
+func replayOrError(p Payment, f Fact) (Change, error) {
+	same := Change{From: p.State, To: p.State, After: p}
+	switch f.Kind {
+	case Confirm:
+		if p.State == Succeeded {
+			return same, nil
+		}
+		if p.State.Final() || p.State == Reserved {
+			return same, fmt.Errorf("%w: confirmed, but it is %s", ErrContradiction, p.State)
+		}
+	case Decline:
+		if p.State == Failed {
+			return same, nil
+		}
+		if p.State == Succeeded {
+			return same, fmt.Errorf("%w: declined, but it has succeeded", ErrContradiction)
+		}
+	case ProveAbsent, GiveUp:
+		if p.State == Succeeded {
+			return same, fmt.Errorf("%w: absent, but it has succeeded", ErrContradiction)
+		}
+		if p.State == Failed || (p.State == Reserved && p.Attempt.N == f.Attempt) {
+			return same, nil
+		}
+	case Ack:
+		if p.State == Processing || p.State.Final() {
+			return same, nil
+		}
+	case Doubt:
+		if p.State == Unknown || p.State.Final() {
+			return same, nil
+		}
+	case Clear:
+		if p.State != Created {
+			return same, nil
+		}
+	case Cancel:
+		if p.State == Cancelled {
+			return same, nil
+		}
+	case Settle:
+		if p.Settlement == SettlementMatched {
+			return same, nil
+		}
+	case Intend:
+		if p.State == Dispatching && p.Attempt.N == f.Attempt {
+			return same, nil
+		}
+	case Accept, Checked, factEnd:
+	}
+	return same, fmt.Errorf("%w: %s %s on %s", ErrIllegal, p.Kind, f.Kind, p.State)
+}
+
+func apply(p Payment, f Fact, r *rule) (Change, error) {
+	if r.word && (f.Amount != p.Amount || f.Asset != p.Asset) {
+		return Change{From: p.State, To: p.State, After: p},
+			fmt.Errorf("%w: %s %s stated, %s %s ours", ErrMismatch, f.Amount, f.Asset, p.Amount, p.Asset)
+	}
+	c := Change{T: r.t, From: p.State, To: r.to, After: p, TimerChanged: true}
+	var err error
+	if c.Postings, err = postings(p, f, r.legs); err != nil {
+		return Change{From: p.State, To: p.State, After: p}, err
+	}
+	if err := moveAttempt(&c, f, r); err != nil {
+		return Change{From: p.State, To: p.State, After: p}, err
+	}
+	a := &c.After
+	a.Seq++
+	a.Reason = f.Reason
+	if r.settles != SettlementNone {
+		a.Settlement = r.settles
+	}
+	if r.to == p.State && r.settles != SettlementNone {
+		return c, nil
+	}
+	a.State, a.EnteredAt, a.Checks = r.to, f.At, 0
+	a.NextAt, a.Deadline = time.Time{}, time.Time{}
+	if !r.to.Final() {
+		a.NextAt, a.Deadline = nextAt(r.to, f), f.At.Add(timers[r.to].bound)
+	}
+	return c, nil
+}
+
+func moveAttempt(c *Change, f Fact, r *rule) error {
+	a := &c.After.Attempt
+	switch r.move {
+	case keepAttempt:
+		return nil
+	case newAttempt:
+		if a.State.Live() || f.Attempt != a.N+1 || f.SendBy.IsZero() {
+			return fmt.Errorf("%w: attempt %d (%s) before attempt %d with a send_by", ErrIllegal, a.N, a.State, f.Attempt)
+		}
+		*a = Attempt{N: f.Attempt, State: Intended, Reference: Reference(c.After.ID, f.Attempt), SendBy: f.SendBy}
+	case markAttempt:
+		a.State = r.attempt
+		if f.AttemptState == NeverSent && r.attempt == Absent {
+			a.State = NeverSent
+		}
+		if f.ChannelID != "" {
+			a.ChannelID = f.ChannelID
+		}
+		a.Reason = f.Reason
+	}
+	c.AttemptChanged = true
+	return nil
+}
+
+func postings(p Payment, f Fact, legs []leg) ([]Posting, error) {
+	if len(legs) == 0 {
+		return nil, nil
+	}
+	out := make([]Posting, 0, len(legs))
+	for _, l := range legs {
+		amount, err := termAmount(p, f, l.amount)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrIllegal, err)
+		}
+		if amount.Sign() < 0 {
+			return nil, fmt.Errorf("%w: %s of %s is below zero", ErrIllegal, termNames[l.amount], amount)
+		}
+		if amount.IsZero() {
+			continue
+		}
+		out = append(out, Posting{Debit: l.debit, Credit: l.credit, Amount: amount})
+	}
+	return out, nil
+}
+
+func termAmount(p Payment, f Fact, t term) (money.Amount, error) {
+	switch t {
+	case principal:
+		return p.Amount, nil
+	case fee:
+		return p.Fee, nil
+	case principalAndFee:
+		return p.Amount.Add(p.Fee)
+	case cost:
+		return f.Cost, nil
+	case net:
+		return p.Amount.Sub(f.Cost)
+	}
+	return money.Amount{}, fmt.Errorf("term %d", t)
+}
+
+// timer holds how long a state may last before its next step, and in all.
+// Source: life cycle §6.2; the next step of a channel's state normally comes
+// from the channel's query schedule instead.
+var timers = [stateEnd]struct{ step, bound time.Duration }{
+	Created:     {30 * time.Second, 24 * time.Hour},
+	Reserved:    {30 * time.Second, 60 * time.Second},
+	Dispatching: {10 * time.Second, 30 * time.Second},
+	Processing:  {10 * time.Second, 2 * time.Hour},
+	Unknown:     {5 * time.Second, 2 * time.Hour},
+}
+
+func nextAt(s State, f Fact) time.Time {
+	if f.NextAt.After(f.At) {
+		return f.NextAt
+	}
+	if s == Dispatching && f.SendBy.After(f.At) {
+		return f.SendBy
+	}
+	return f.At.Add(timers[s].step)
+}
