@@ -268,7 +268,7 @@ var (
 	// ErrSignature: the callback is not signed with a secret valid now. Forged,
 	// altered, or a rotation that was missed; never act on its body.
 	ErrSignature = errors.New("callback signature does not verify")
-	// ErrStale: rightly signed, but SignatureTolerance or more away from its
+	// ErrStale: rightly signed, but more than SignatureTolerance away from its
 	// arrival: a replay or a clock that is wrong.
 	ErrStale = errors.New("callback signature is outside its time tolerance")
 	// ErrMalformed: rightly signed, but not a word in the rail's contract.
