@@ -40,6 +40,9 @@ func (k Kind) String() string {
 	}
 }
 
+// MarshalText returns the form of String.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
 const (
 	// MaxScale is the largest number of decimals an asset may have: one whole
 	// unit must remain far below the range of Amount.
