@@ -57,6 +57,9 @@ const (
 	Internal              Code = "internal"
 )
 
+// String returns the slug.
+func (c Code) String() string { return string(c) }
+
 // Text is one text in the product's two languages.
 type Text struct {
 	En string // English

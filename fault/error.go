@@ -111,18 +111,23 @@ func (e *Error) WithRetryAfter(d time.Duration) *Error {
 // never shown to the caller.
 func (e *Error) WithCause(err error) *Error { e.Err = err; return e }
 
-// Error joins operation, code, detail and cause with ": ", for logs. It may hold
-// inner details; the edge shows Detail instead.
+// Error joins operation, code, detail and cause with ": ", for logs. Code and
+// detail that the cause repeats, as after Wrap, are written once. The text may
+// hold inner details; the edge shows Detail instead.
 func (e *Error) Error() string {
 	parts := make([]string, 0, 4)
 	if e.Op != "" {
 		parts = append(parts, e.Op)
 	}
-	parts = append(parts, string(e.code()))
-	if e.Detail != "" {
-		parts = append(parts, e.Detail)
+	var inner *Error
+	repeats := errors.As(e.Err, &inner) && inner.code() == e.code() && inner.Detail == e.Detail
+	if !repeats {
+		parts = append(parts, string(e.code()))
+		if e.Detail != "" {
+			parts = append(parts, e.Detail)
+		}
 	}
-	if e.Err != nil {
+	if e.Err != nil && e.Err != error(e.code()) {
 		parts = append(parts, e.Err.Error())
 	}
 	return strings.Join(parts, ": ")
