@@ -148,6 +148,10 @@ func TestEndsOfTheRange(t *testing.T) {
 	_, err = Min.MulInt(-1)
 	require.ErrorIs(t, err, ErrOverflow)
 
+	// The upper words multiply to exactly 2^64-1, and only the carry overflows.
+	_, err = FromParts(3, 1<<63).MulInt(6148914691236517205)
+	require.ErrorIs(t, err, ErrOverflow)
+
 	neg, err := Max.Neg()
 	require.NoError(t, err)
 	lowest, err := neg.Sub(Int(1))
