@@ -1,0 +1,76 @@
+package sandbox
+
+import "github.com/moneta-pay/moneta/money"
+
+// MagicAmount is an exact amount that decides a payment's fate, in any asset,
+// while the bank's behaviour has magic_amounts on.
+type MagicAmount struct {
+	// Amount in minor units.
+	Amount int64
+	// Effect says what happens.
+	Effect string
+
+	apply func(*Behaviour)
+}
+
+// magicDelayMS is the wait of the magic amounts that delay something.
+const magicDelayMS = 5000
+
+// MagicAmounts lists them: 1,000,000,001 minor units and up, chosen where real
+// data does not reach. They hold for payments out.
+func MagicAmounts() []MagicAmount { return append([]MagicAmount(nil), magicTable...) }
+
+var magicTable = []MagicAmount{
+	{1_000_000_001, "declined in the reply: insufficient_funds", func(b *Behaviour) {
+		b.Decline = Refusal{Probability: 1, Reason: "insufficient_funds"}
+	}},
+	{1_000_000_002, "accepted, then declined by callback: account_closed", func(b *Behaviour) {
+		b.Decline = Refusal{Probability: 1, Reason: "account_closed", Late: true}
+	}},
+	{1_000_000_003, "request lost: never executed, connection closed", func(b *Behaviour) { b.LoseBefore = 1 }},
+	{1_000_000_004, "reply lost: executed, connection closed", func(b *Behaviour) { b.LoseReply = 1 }},
+	{1_000_000_005, "500, not executed", func(b *Behaviour) { b.Error500 = Failure{1, false, 500} }},
+	{1_000_000_006, "500, executed", func(b *Behaviour) { b.Error500 = Failure{1, true, 500} }},
+	{1_000_000_007, "502 with an HTML page, not executed", func(b *Behaviour) { b.ErrorHTML = Failure{1, false, 502} }},
+	{1_000_000_008, "200 with an HTML page, executed", func(b *Behaviour) { b.ErrorHTML = Failure{1, true, 200} }},
+	{1_000_000_009, "executed, callback lost", func(b *Behaviour) { b.CallbackLose = 1 }},
+	{1_000_000_010, "executed, callback sent twice", func(b *Behaviour) { b.CallbackDuplicate = 1 }},
+	{1_000_000_011, "executed, callbacks out of order: executed before accepted", func(b *Behaviour) {
+		b.CallbackOutOfOrder = 1
+	}},
+	{1_000_000_012, "executed, a forged callback comes first", func(b *Behaviour) { b.CallbackForge = 1 }},
+	{1_000_000_013, "executed, callback 5 s late", func(b *Behaviour) {
+		b.CallbackDelay = Delay{1, magicDelayMS, magicDelayMS}
+	}},
+	{1_000_000_014, "accepted, executed 5 s later", func(b *Behaviour) {
+		b.ExecuteDelay = Delay{1, magicDelayMS, magicDelayMS}
+	}},
+	{1_000_000_015, "executed, the statement omits it", func(b *Behaviour) { b.StatementOmit = 1 }},
+	{1_000_000_016, "executed, the statement repeats its line", func(b *Behaviour) { b.StatementDuplicate = 1 }},
+	{1_000_000_017, "executed, the statement's amount is 1 too high", func(b *Behaviour) { b.StatementWrongAmount = 1 }},
+}
+
+// faultless switches off every fault that a magic amount does not ask for, so
+// that partners' tests do not depend on what a drill left switched on.
+func (b Behaviour) faultless() Behaviour {
+	clean := DefaultBehaviour()
+	clean.Dedup, clean.Fee, clean.Latency = b.Dedup, b.Fee, b.Latency
+	clean.QueryLag, clean.CallbackRetry = b.QueryLag, b.CallbackRetry
+	return clean
+}
+
+// forAmount returns the behaviour towards a payment of this amount.
+func (b Behaviour) forAmount(amount money.Amount) Behaviour {
+	minor, fits := amount.Int64()
+	if !b.MagicAmounts || !fits || minor <= 1_000_000_000 {
+		return b
+	}
+	for _, magic := range magicTable {
+		if magic.Amount == minor {
+			b = b.faultless()
+			magic.apply(&b)
+			return b
+		}
+	}
+	return b
+}
