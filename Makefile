@@ -1,0 +1,117 @@
+# Moneta. Bare `make` prints this help; the two that a newcomer needs are
+# `make demo` and `make test`.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+.DEFAULT_GOAL := help
+
+GO            ?= go
+GOLANGCI      ?= golangci-lint
+GOLANGCI_WANT := 2.15.0
+# Two packages at a time: each may run its own Postgres, and more only wait for the disk.
+TEST_P        ?= 2
+# One package may take this long before its goroutines are dumped.
+TEST_TIMEOUT  ?= 8m
+FUZZTIME      ?= 20s
+BENCHTIME     ?= 2s
+# How long one package may torture itself.
+TORTURE_TIMEOUT ?= 60m
+
+.PHONY: help
+help: ## print this help
+	@awk 'BEGIN {FS = ":.*## "; print "make <target>\n"} \
+		/^[a-z][a-z-]*:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## install what building and testing need (Postgres 15+, Go modules); safe to repeat
+	@scripts/setup.sh
+
+.PHONY: build
+build: ## build bin/moneta
+	@mkdir -p bin
+	$(GO) build -trimpath -o bin/moneta ./cmd/moneta
+
+.PHONY: demo
+demo: setup build ## see payments move, a bank misbehave, and the books agree afterwards
+	@bin/moneta demo
+
+# Prints go's own lines as they come, then a summary; exits as go test does.
+define go-test
+@start=$$(date +%s); $(GO) test $(1) 2>&1 | awk -v start="$$start" ' \
+	{ print; fflush() } \
+	/^ok[ \t]/ { ok++ } \
+	/^FAIL[ \t]/ { failed = failed "\n  " $$2 } \
+	/^--- FAIL: / { tests = tests "\n  " $$3 } \
+	END { \
+		"date +%s" | getline now; \
+		printf "\n%d packages passed in %d s\n", ok, now - start; \
+		if (failed) printf "failed packages:%s\n", failed; \
+		if (tests) printf "failed tests:%s\n", tests \
+	}'
+endef
+
+.PHONY: test
+test: setup ## run every test against a real Postgres; at most 10 minutes on 2 cores
+	$(call go-test,-timeout $(TEST_TIMEOUT) -p $(TEST_P) ./...)
+
+.PHONY: race
+race: setup ## run every test with the race detector; slower
+	$(call go-test,-race -timeout 20m -p $(TEST_P) ./...)
+
+.PHONY: check
+check: format lint generated race ## everything a change must pass before it is merged
+
+.PHONY: format
+format: ## say which files are not formatted
+	@wrong=$$(git ls-files -co --exclude-standard '*.go' | xargs -r gofmt -l); \
+	if command -v gofumpt >/dev/null; then wrong="$$wrong $$(git ls-files -co --exclude-standard '*.go' | xargs -r gofumpt -l)"; fi; \
+	if [ -n "$${wrong// }" ]; then echo "not formatted:" $$wrong; exit 1; fi
+
+.PHONY: lint
+lint: ## vet, and golangci-lint when it is installed (see lint-install)
+	$(GO) vet ./...
+	@if ! command -v $(GOLANGCI) >/dev/null; then \
+		echo "golangci-lint is not installed: run 'make lint-install' (about ten minutes), then again"; \
+	elif ! $(GOLANGCI) version | grep -q 'version $(GOLANGCI_WANT) '; then \
+		echo "golangci-lint is not $(GOLANGCI_WANT): run 'make lint-install'"; exit 1; \
+	else $(GOLANGCI) run ./...; fi
+
+.PHONY: lint-install
+lint-install: ## build golangci-lint at the pinned version; about ten minutes on 2 cores
+	$(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(GOLANGCI_WANT)
+
+# A package with generated files has a test that fails when they have drifted and
+# rewrites them with -update.
+GENERATING = $$(grep -rlE --include='*_test.go' 'flag\.Bool\("update"' . | xargs -r -n1 dirname | sort -u)
+
+.PHONY: generate
+generate: ## rewrite generated files (pages of errors, state diagram, OpenAPI document)
+	@$(GO) generate ./...
+	@for p in $(GENERATING); do echo "$$p"; $(GO) test -count=1 $$p -update || exit 1; done
+
+.PHONY: generated
+generated: ## fail when a generated file differs from its source
+	@for p in $(GENERATING); do $(GO) test -count=1 $$p || exit 1; done
+
+.PHONY: torture
+torture: export MONETA_TORTURE = 1
+torture: setup ## the same tests, each doing much more (MONETA_TORTURE=1): longer runs, more kills, more seeds
+	$(call go-test,-count=1 -timeout $(TORTURE_TIMEOUT) -p 1 ./...)
+
+.PHONY: fuzz
+fuzz: ## fuzz every parser of outside bytes, FUZZTIME (20s) each
+	@grep -rlE --include='*_test.go' '^func Fuzz' . | while read -r f; do \
+		for t in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]+).*/\1/p' "$$f"); do \
+			echo "== $$(dirname "$$f") $$t"; \
+			$(GO) test -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$f")" || exit 1; \
+		done; \
+	done
+
+.PHONY: bench
+bench: setup ## run the benchmarks, BENCHTIME (2s) each
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -p 1 ./...
+
+.PHONY: clean
+clean: ## remove what make built; data folders stay
+	rm -rf bin
+	$(GO) clean -testcache
