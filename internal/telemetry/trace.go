@@ -1,0 +1,178 @@
+package telemetry
+
+import (
+	"context"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// TraceIDHeader carries the trace id back to the caller, on every answer of Middleware.
+const TraceIDHeader = "Trace-Id"
+
+// TraceID returns the trace id that ctx carries, as 32 hexadecimal digits, or ""
+// when it carries none.
+func TraceID(ctx context.Context) string {
+	sc := trace.SpanContextFromContext(ctx)
+	if !sc.HasTraceID() {
+		return ""
+	}
+	return sc.TraceID().String()
+}
+
+// WithTraceID returns ctx carrying the trace that traceID names, so that work on a
+// stored payment continues the trace of the request that made it. A malformed id,
+// and one that ctx already carries, leave ctx as it is.
+func WithTraceID(ctx context.Context, traceID string) context.Context {
+	id, err := trace.TraceIDFromHex(traceID)
+	if err != nil || trace.SpanContextFromContext(ctx).TraceID() == id {
+		return ctx
+	}
+	// The parent span is long gone; its trace id, the first half, stands in for it,
+	// because a span context without a span id counts as none.
+	var parent trace.SpanID
+	copy(parent[:], id[:8])
+	if !parent.IsValid() {
+		parent[7] = 1
+	}
+	return trace.ContextWithSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: parent}))
+}
+
+// Inject writes ctx's trace into an outgoing request's headers (traceparent).
+func Inject(ctx context.Context, h http.Header) {
+	w3c.Inject(ctx, propagation.HeaderCarrier(h))
+}
+
+// Extract returns ctx with the trace that the headers carry, or ctx itself.
+func Extract(ctx context.Context, h http.Header) context.Context {
+	return w3c.Extract(ctx, propagation.HeaderCarrier(h))
+}
+
+// Transport returns a RoundTripper that passes the request context's trace on to
+// the other side. A nil base is http.DefaultTransport.
+func Transport(base http.RoundTripper) http.RoundTripper {
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	return tracing{base}
+}
+
+type tracing struct{ base http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper; the caller's request is not changed.
+func (t tracing) RoundTrip(r *http.Request) (*http.Response, error) {
+	if TraceID(r.Context()) != "" {
+		r = r.Clone(r.Context())
+		Inject(r.Context(), r.Header)
+	}
+	return t.base.RoundTrip(r)
+}
+
+// Middleware gives every request a trace: the caller's (traceparent) or a new one.
+// The id is in the request's context and in the answer's Trace-Id header. Only a
+// sampled request pays for a span with its method, route and status.
+func (t *Telemetry) Middleware(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, span := t.http.Start(Extract(r.Context(), r.Header), "http.request", trace.WithSpanKind(trace.SpanKindServer))
+		w.Header()[TraceIDHeader] = []string{span.SpanContext().TraceID().String()}
+		r = r.WithContext(ctx)
+		if !span.IsRecording() {
+			next.ServeHTTP(w, r)
+			return
+		}
+		seen := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		defer func() {
+			// The mux fills in the pattern; the path itself may hold ids of people.
+			span.SetAttributes(attribute.String("http.request.method", r.Method),
+				attribute.String("http.route", r.Pattern), attribute.Int("http.response.status_code", seen.status))
+			if seen.status >= http.StatusInternalServerError {
+				span.SetStatus(codes.Error, http.StatusText(seen.status))
+			}
+			span.End()
+		}()
+		next.ServeHTTP(seen, r)
+	})
+}
+
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+	wrote  bool
+}
+
+// WriteHeader remembers the first final status.
+func (w *statusWriter) WriteHeader(status int) {
+	if !w.wrote && status >= http.StatusOK {
+		w.status, w.wrote = status, true
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write counts as a 200 when no status was written before.
+func (w *statusWriter) Write(b []byte) (int, error) {
+	w.wrote = true
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach the real writer (Flush, deadlines).
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// newSampler follows the parent's decision. For a trace that starts here it
+// records one in oneIn; a caller's sampled flag is honoured up to a limit, since
+// anybody can set it and recording costs us, not them.
+func newSampler(oneIn int) sdktrace.Sampler {
+	root := sdktrace.NeverSample()
+	if oneIn > 0 {
+		root = everyNth{n: uint64(oneIn)}
+	}
+	return sdktrace.ParentBased(root, sdktrace.WithRemoteParentSampled(&forced{perSecond: forcedTracesPerSec, now: time.Now}))
+}
+
+// everyNth decides by the trace id, so that every process decides alike.
+type everyNth struct{ n uint64 }
+
+// ShouldSample implements sdktrace.Sampler.
+func (s everyNth) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	var low uint64
+	for _, b := range p.TraceID[8:] {
+		low = low<<8 | uint64(b)
+	}
+	return decide(p, low%s.n == 0)
+}
+
+// Description implements sdktrace.Sampler.
+func (s everyNth) Description() string { return "EveryNth" }
+
+// forced samples at most perSecond traces in each second.
+type forced struct {
+	perSecond int64
+	now       func() time.Time
+	second    atomic.Int64
+	used      atomic.Int64
+}
+
+// ShouldSample implements sdktrace.Sampler.
+func (s *forced) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	second := s.now().Unix()
+	if s.second.Swap(second) != second {
+		s.used.Store(0)
+	}
+	return decide(p, s.used.Add(1) <= s.perSecond)
+}
+
+// Description implements sdktrace.Sampler.
+func (s *forced) Description() string { return "ForcedByCaller" }
+
+func decide(p sdktrace.SamplingParameters, sample bool) sdktrace.SamplingResult {
+	r := sdktrace.SamplingResult{Decision: sdktrace.Drop, Tracestate: trace.SpanContextFromContext(p.ParentContext).TraceState()}
+	if sample {
+		r.Decision = sdktrace.RecordAndSample
+	}
+	return r
+}
