@@ -1,0 +1,4 @@
+package schema
+
+// MigrateFS is Migrate with other migrations, for tests of the mechanism.
+var MigrateFS = migrate
