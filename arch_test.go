@@ -119,10 +119,17 @@ var never = []struct{ from, to, why string }{
 // appImporters are the only ones who may import app.
 var appImporters = []string{"cmd/...", "test/...", "app"}
 
-// money packages: where a float or a bare clock reading is a bug.
+// Where a float or a bare clock reading is a bug. A line may say why it is none,
+// as it must for the linter: a trailing "nolint:forbidigo" with its reason.
 var (
 	noFloat = []string{"money", "pay", "pay/ledger", "pay/commit", "pay/intake", "pay/settle", "pay/recon"}
 	noClock = []string{"money", "fault", "event", "lever", "pay/..."}
+	// A rail's latency is measured on the wire, with the monotonic clock.
+	clockExempt = []string{"pay/channel/once"}
+	// Prometheus counts in floats; nothing that is counted there is an amount.
+	floatExempt = "metrics.go"
+
+	excused = regexp.MustCompile(`^//nolint:[a-z,]*forbidigo[a-z,]* // \S`)
 )
 
 // badNames say what kind of code is inside, not what it is for.
@@ -144,8 +151,10 @@ type source struct {
 
 func (s source) isTest() bool { return strings.HasSuffix(s.name, "_test.go") }
 
+func (s source) line(p token.Pos) int { return s.fset.Position(p).Line }
+
 func (s source) at(p token.Pos) string {
-	return fmt.Sprintf("%s:%d", path.Join(s.dir, s.name), s.fset.Position(p).Line)
+	return fmt.Sprintf("%s:%d", path.Join(s.dir, s.name), s.line(p))
 }
 
 // checkTree returns what breaks the rules below root, sorted by file.
@@ -324,6 +333,9 @@ func checkPackage(dir string, files []source) []string {
 func checkWords(s source) []string {
 	var found []string
 	timeName := importName(s.file, "time")
+	reasons := excusedLines(s)
+	clock := !s.isTest() && withinAny(s.dir, noClock) && !slices.Contains(clockExempt, s.dir)
+	float := !s.isTest() && slices.Contains(noFloat, s.dir) && s.name != floatExempt
 	ast.Inspect(s.file, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.SelectorExpr:
@@ -334,17 +346,30 @@ func checkWords(s source) []string {
 			if s.isTest() && n.Sel.Name == "Sleep" {
 				found = append(found, s.at(n.Pos())+": time.Sleep in a test: wait for a signal or a condition with a deadline")
 			}
-			if !s.isTest() && withinAny(s.dir, noClock) && slices.Contains([]string{"Now", "Since", "Until"}, n.Sel.Name) {
+			if clock && slices.Contains([]string{"Now", "Since", "Until"}, n.Sel.Name) && !reasons[s.line(n.Pos())] {
 				found = append(found, s.at(n.Pos())+": time."+n.Sel.Name+": take a clock, so that tests and drills can own time")
 			}
 		case *ast.Ident:
-			if (n.Name == "float64" || n.Name == "float32") && !s.isTest() && slices.Contains(noFloat, s.dir) {
+			if float && (n.Name == "float64" || n.Name == "float32") && !reasons[s.line(n.Pos())] {
 				found = append(found, s.at(n.Pos())+": "+n.Name+": money is never a float")
 			}
 		}
 		return true
 	})
 	return found
+}
+
+// excusedLines are those whose trailing comment says why the rule does not apply.
+func excusedLines(s source) map[int]bool {
+	lines := map[int]bool{}
+	for _, group := range s.file.Comments {
+		for _, c := range group.List {
+			if excused.MatchString(c.Text) {
+				lines[s.line(c.Pos())] = true
+			}
+		}
+	}
+	return lines
 }
 
 // importName returns the name under which the file uses the package, or "".
