@@ -49,15 +49,12 @@ create table shards (
 ) with (fillfactor = 10);
 
 -- The heartbeat is a counter in a row of its own, so that it never waits for a
--- batch. state is 'leading' or 'leaving'.
+-- batch.
 create table heartbeats (
-  shard         smallint primary key,
-  leader        uuid,
-  epoch         bigint not null default 0,
-  beat          bigint not null default 0,
-  state         text not null default 'leading',
-  pid           integer not null default 0,
-  backend_start timestamptz
+  shard  smallint primary key,
+  leader uuid,
+  epoch  bigint not null default 0,
+  beat   bigint not null default 0
 ) with (fillfactor = 10);
 
 insert into shards (id) values (0);

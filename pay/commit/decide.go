@@ -1,0 +1,371 @@
+package commit
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/ledger"
+)
+
+// judge evaluates Facts on memory and writes their rows into a batch. It does no
+// input or output; what it needs was loaded before. A Fact either changes
+// memory and batch completely or, with an error, not at all.
+type judge struct {
+	shard int16
+	mem   *memory
+	b     *batch
+}
+
+// decide answers one Fact. Errors are *fault.Error.
+func (j *judge) decide(f Fact) (Result, error) {
+	switch {
+	case f.Account != nil:
+		return j.decideAccount(f.Account)
+	case f.Payment == nil:
+		return Result{}, fault.New(fault.MalformedRequest, "a fact is about a payment or an account").WithOp("commit.decide")
+	case f.Payment.Kind == pay.Accept:
+		return j.accept(f.Payment)
+	default:
+		return j.advance(f.Payment)
+	}
+}
+
+func (j *judge) accept(f *pay.Fact) (Result, error) {
+	if e, ok := j.mem.keys.get(f.New.Key); ok {
+		return j.replay(e, f.Fingerprint)
+	}
+	if err := j.parties(f.New); err != nil {
+		return Result{}, j.refuse(f.New.Key, f.Fingerprint, err)
+	}
+	p := *f.New
+	p.ID = pay.ID(j.id(j.mem.last.payment + 1))
+	p.CreatedAt = j.b.at
+	if p.EffectiveAt.IsZero() {
+		p.EffectiveAt = j.b.at
+	}
+	born := *f
+	born.New, born.At = &p, j.b.at
+	changes, err := acceptChanges(p, born)
+	if err != nil {
+		return Result{}, j.refuse(f.New.Key, f.Fingerprint, fault.New(fault.MalformedRequest, "the payment cannot be accepted").WithCause(err))
+	}
+	after, err := j.carryOut(changes, f.Source)
+	if err != nil {
+		return Result{}, j.refuse(f.New.Key, f.Fingerprint, err)
+	}
+	j.mem.last.payment++
+	j.b.writePayment(after)
+	j.answerKey(f.New.Key, keyEntry{fingerprint: f.Fingerprint, kind: keyPayment, subject: int64(after.ID)})
+	return Result{Payment: *after}, nil
+}
+
+// acceptChanges takes a payout straight through guard's verdict: what reaches
+// the decider has passed it.
+func acceptChanges(p pay.Payment, f pay.Fact) ([]pay.Change, error) {
+	c, err := pay.Next(pay.Payment{Kind: p.Kind}, f)
+	if err != nil {
+		return nil, err
+	}
+	changes := []pay.Change{c}
+	if p.Kind == pay.Payout {
+		cleared, err := pay.Next(c.After, pay.Fact{Kind: pay.Clear, Payment: p.ID, At: f.At})
+		if err != nil {
+			return nil, err
+		}
+		changes = append(changes, cleared)
+	}
+	return changes, nil
+}
+
+func (j *judge) advance(f *pay.Fact) (Result, error) {
+	p, ok := j.mem.payment(f.Payment)
+	if !ok {
+		return Result{}, fault.New(fault.NotFound, "no such payment").WithResource(f.Payment.String())
+	}
+	now := *f
+	now.At = j.b.at
+	c, err := pay.Next(*p, now)
+	if err != nil {
+		return Result{Payment: *p}, illegal(err, p)
+	}
+	if c.NoOp() {
+		return Result{Payment: *p, NoOp: true}, nil
+	}
+	after, err := j.carryOut([]pay.Change{c}, f.Source)
+	if err != nil {
+		return Result{Payment: *p}, err
+	}
+	return Result{Payment: *after}, nil
+}
+
+// illegal turns the table's errors into the caller's words.
+func illegal(err error, p *pay.Payment) error {
+	code := fault.IllegalTransition
+	switch {
+	case errors.Is(err, pay.ErrContradiction):
+		code = fault.AlreadyFinal
+	case errors.Is(err, pay.ErrMismatch):
+		code = fault.AmountInvalid
+	}
+	return fault.New(code, "the payment is "+p.State.String()).WithResource(p.ID.String()).WithCause(err)
+}
+
+// carryOut posts and writes a chain of changes of one payment. All or nothing.
+func (j *judge) carryOut(changes []pay.Change, source string) (*pay.Payment, error) {
+	first := changes[0]
+	posted, err := j.post(changes)
+	if err != nil {
+		return nil, err
+	}
+	p := changes[len(changes)-1].After
+	next := 0
+	for i := range changes {
+		c := &changes[i]
+		n, firstID := len(c.Postings), int64(0)
+		for _, t := range posted[next : next+n] {
+			j.mem.last.transfer++
+			t.transfer.ID = j.id(j.mem.last.transfer)
+			if firstID == 0 {
+				firstID = t.transfer.ID
+			}
+			j.b.writeTransfer(&t.transfer)
+		}
+		next += n
+		if c.T != 0 {
+			j.mem.last.transition++
+			j.b.writeTransition(j.id(j.mem.last.transition), c, source, firstID, n)
+		}
+		j.b.hop(&p, hopOf(c.From, p), hopOf(c.To, p))
+	}
+	last := &changes[len(changes)-1]
+	if last.AttemptChanged {
+		j.b.attempt(&p, last.T == intendTransition)
+	}
+	wasOpen := first.From != pay.None && !first.From.Final()
+	j.b.writes = true
+	j.b.touch(&p, wasOpen)
+	j.mem.keep(&p)
+	return &p, nil
+}
+
+const intendTransition = 4
+
+func hopOf(s pay.State, p pay.Payment) string {
+	p.State = s
+	return p.Hop()
+}
+
+type postedTransfer struct {
+	debit, credit *ledger.Books
+	transfer      ledger.Transfer
+}
+
+// post moves the money of all changes in memory, or none of it.
+func (j *judge) post(changes []pay.Change) ([]postedTransfer, error) {
+	var posted []postedTransfer
+	undo := func() {
+		for i := len(posted) - 1; i >= 0; i-- {
+			ledger.Unpost(posted[i].debit, posted[i].credit, &posted[i].transfer)
+		}
+	}
+	for i := range changes {
+		p := &changes[i].After
+		for _, x := range changes[i].Postings {
+			debit, debitBook, err := j.resolve(p, x.Debit)
+			if err != nil {
+				undo()
+				return nil, err
+			}
+			credit, creditBook, err := j.resolve(p, x.Credit)
+			if err != nil {
+				undo()
+				return nil, err
+			}
+			t := ledger.Transfer{
+				Payment: int64(p.ID), Debit: debitBook, Credit: creditBook, Amount: x.Amount,
+				Transition: uint8(changes[i].T), EffectiveAt: p.EffectiveAt, BookedAt: j.b.at,
+			}
+			if err := ledger.Post(debit, credit, &t); err != nil {
+				undo()
+				return nil, err
+			}
+			posted = append(posted, postedTransfer{debit, credit, t})
+		}
+	}
+	return posted, nil
+}
+
+// resolve finds the account and book behind a role of the table.
+func (j *judge) resolve(p *pay.Payment, r pay.Role) (*ledger.Books, ledger.BookID, error) {
+	switch r {
+	case pay.FromAvailable:
+		return j.book(p.From, false)
+	case pay.FromHeld:
+		return j.book(p.From, true)
+	case pay.ToAvailable:
+		return j.book(p.To, false)
+	default:
+		b := j.systemAccount(p, r)
+		return b, b.ID.Available(), nil
+	}
+}
+
+func (j *judge) book(id pay.AccountID, held bool) (*ledger.Books, ledger.BookID, error) {
+	b, ok := j.mem.accounts.get(ledger.AccountID(id))
+	if !ok {
+		return nil, 0, fault.New(fault.AccountNotFound, "no such account").WithResource(id.String())
+	}
+	if held {
+		return b, b.ID.Held(), nil
+	}
+	return b, b.ID.Available(), nil
+}
+
+// systemAccount finds or opens a clearing, nostro or fee account.
+func (j *judge) systemAccount(p *pay.Payment, r pay.Role) *ledger.Books {
+	k := systemKey{int32(p.Tenant), p.Asset, r, p.Channel}
+	if r == pay.FeeRevenue || r == pay.FeeCost {
+		k.channel = ""
+	}
+	if b, ok := j.mem.system[k]; ok {
+		return b
+	}
+	b := &ledger.Books{Account: ledger.Account{
+		ID: j.nextAccount(), Tenant: k.tenant, Kind: ledger.System, Asset: k.asset, Name: systemName(k),
+		Unlimited: true, CreatedAt: j.b.at,
+	}}
+	j.b.writeAccount(&b.Account)
+	j.mem.system[k] = b
+	return b
+}
+
+// parties checks that both accounts exist for this tenant in this asset.
+func (j *judge) parties(p *pay.Payment) error {
+	if p.From != 0 {
+		b, err := j.party(p.From, "/from", p)
+		if err != nil {
+			return err
+		}
+		if b.Frozen {
+			return fault.New(fault.AccountFrozen, "the paying account is frozen").WithParam("/from").WithResource(p.From.String())
+		}
+	}
+	if p.To != 0 {
+		if _, err := j.party(p.To, "/to", p); err != nil {
+			return err
+		}
+	}
+	if p.From == p.To {
+		return fault.New(fault.SameAccount, "from and to are the same account").WithParam("/to")
+	}
+	return nil
+}
+
+func (j *judge) party(id pay.AccountID, param string, p *pay.Payment) (*ledger.Books, error) {
+	b, ok := j.mem.accounts.get(ledger.AccountID(id))
+	if !ok || b.Tenant != int32(p.Tenant) || b.Kind == ledger.System {
+		return nil, fault.New(fault.AccountNotFound, "no such account").WithParam(param).WithResource(id.String())
+	}
+	if b.Asset != p.Asset {
+		return nil, fault.New(fault.AssetMismatch, fmt.Sprintf("the account holds %s, the payment is in %s", b.Asset, p.Asset)).WithParam(param)
+	}
+	return b, nil
+}
+
+func (j *judge) decideAccount(f *ledger.AccountFact) (Result, error) {
+	if f.Kind == ledger.Open {
+		return j.openAccount(f)
+	}
+	b, ok := j.mem.accounts.get(f.ID)
+	if !ok || b.Tenant != f.Tenant || b.Kind == ledger.System {
+		return Result{}, fault.New(fault.AccountNotFound, "no such account").WithResource(pay.AccountID(f.ID).String())
+	}
+	switch f.Kind {
+	case ledger.SetFloor:
+		if b.Unlimited || f.Floor.Sign() > 0 {
+			return Result{Account: b.Account}, fault.New(fault.FloorInvalid, "a floor is zero or below, and house accounts have none").WithParam("/floor")
+		}
+		b.Floor = f.Floor
+	case ledger.SetFrozen:
+		b.Frozen = f.Frozen
+	default:
+		return Result{}, fault.New(fault.MalformedRequest, "unknown account fact")
+	}
+	j.b.writes = true
+	j.b.writeAccountUpdate(&b.Account)
+	return Result{Account: b.Account}, nil
+}
+
+func (j *judge) openAccount(f *ledger.AccountFact) (Result, error) {
+	if e, ok := j.mem.keys.get(f.Key); ok {
+		return j.replay(e, f.Fingerprint)
+	}
+	a := f.New
+	if a.Kind != ledger.User && a.Kind != ledger.House {
+		return Result{}, fault.New(fault.MalformedRequest, "only user and house accounts can be opened").WithParam("/kind")
+	}
+	if a.Kind == ledger.User && a.Unlimited {
+		return Result{}, fault.New(fault.FloorInvalid, "only house accounts are unlimited").WithParam("/floor")
+	}
+	if !a.Unlimited && a.Floor.Sign() > 0 {
+		return Result{}, fault.New(fault.FloorInvalid, "a floor is zero or below").WithParam("/floor")
+	}
+	a.ID, a.CreatedAt = j.nextAccount(), j.b.at
+	j.b.writeAccount(&a)
+	j.mem.accounts.put(a.ID, &ledger.Books{Account: a})
+	j.answerKey(f.Key, keyEntry{fingerprint: f.Fingerprint, kind: keyAccount, subject: int64(a.ID)})
+	return Result{Account: a}, nil
+}
+
+// replay answers a key that was used before with the truth of now.
+func (j *judge) replay(e keyEntry, fingerprint [16]byte) (Result, error) {
+	if e.fingerprint != fingerprint {
+		f := fault.New(fault.IdempotencyKeyReused, "this key was used with another payload")
+		switch e.kind {
+		case keyPayment:
+			f = f.WithResource(pay.ID(e.subject).String())
+		case keyAccount:
+			f = f.WithResource(pay.AccountID(e.subject).String())
+		case keyRefusal:
+		}
+		return Result{Replayed: true}, f
+	}
+	switch e.kind {
+	case keyRefusal:
+		return Result{Replayed: true}, fault.New(e.refusal, e.detail)
+	case keyAccount:
+		if b, ok := j.mem.accounts.get(ledger.AccountID(e.subject)); ok {
+			return Result{Account: b.Account, Replayed: true}, nil
+		}
+	case keyPayment:
+		if p, ok := j.mem.payment(pay.ID(e.subject)); ok {
+			return Result{Payment: *p, Replayed: true}, nil
+		}
+	}
+	return Result{Replayed: true}, fault.New(fault.Internal, "").WithOp("commit.replay").
+		WithCause(fmt.Errorf("subject %d of kind %d was not loaded", e.subject, e.kind))
+}
+
+// refuse stores a refusal of the ledger with its key, so that the same request
+// gets the same answer, and returns it.
+func (j *judge) refuse(key, fingerprint [16]byte, err error) error {
+	f := fault.From(err)
+	j.answerKey(key, keyEntry{fingerprint: fingerprint, kind: keyRefusal, refusal: f.Code, detail: f.Detail})
+	return f
+}
+
+func (j *judge) answerKey(key [16]byte, e keyEntry) {
+	j.b.writes = true
+	j.b.writeKey(key, e)
+	j.mem.keys.put(key, e)
+}
+
+// id puts the shard above a sequence number.
+func (j *judge) id(seq int64) int64 { return int64(j.shard)<<48 | seq }
+
+func (j *judge) nextAccount() ledger.AccountID {
+	j.mem.last.account++
+	return ledger.AccountID(j.id(j.mem.last.account * 2))
+}

@@ -1,0 +1,179 @@
+package commit
+
+import (
+	"bytes"
+	"context"
+	"crypto/subtle"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/moneta-pay/moneta/fault"
+)
+
+// Path is where a Node takes Facts from its peers.
+const Path = "/internal/submit"
+
+// forwardMax bounds the body of one hop: BatchMax Facts of at most 8 KiB.
+const forwardMax = BatchMax * 8 << 10
+
+// submitTimeout bounds a Submit whose caller brought no earlier deadline.
+const submitTimeout = 20 * time.Second
+
+// forwarder takes Facts to the node that leads: one authenticated hop, never two.
+type forwarder struct {
+	node       *Node
+	client     *http.Client
+	credential string
+}
+
+func newForwarder(n *Node) *forwarder {
+	t := &http.Transport{MaxIdleConnsPerHost: 64, MaxConnsPerHost: 256, IdleConnTimeout: 30 * time.Second}
+	return &forwarder{node: n, client: &http.Client{Transport: t}}
+}
+
+func (f *forwarder) readCredential(ctx context.Context, conn *pgx.Conn) error {
+	var secret []byte
+	if err := conn.QueryRow(ctx, `select credential from cluster`).Scan(&secret); err != nil {
+		return fmt.Errorf("read the credential between nodes: %w", err)
+	}
+	f.credential = "Moneta " + hex.EncodeToString(secret)
+	return nil
+}
+
+// Submit takes one Fact to the decider and returns its committed answer.
+func (n *Node) Submit(ctx context.Context, f Fact) (Result, error) {
+	out := n.SubmitAll(ctx, []Fact{f})
+	return out[0].Result, out[0].Err
+}
+
+// SubmitAll takes Facts to the decider and returns their committed answers in
+// the same order. Each stands alone: one refusal refuses that Fact only.
+func (n *Node) SubmitAll(ctx context.Context, facts []Fact) []Outcome {
+	ctx, cancel := context.WithTimeout(ctx, submitTimeout)
+	defer cancel()
+	sent := false
+	for {
+		if out, led := n.local(ctx, facts); led {
+			return out
+		}
+		seen := n.leader.Load()
+		if seen != nil && seen.known && seen.url != "" && seen.url != n.cfg.URL {
+			out, err := n.forward.send(ctx, seen.url, facts)
+			if err == nil {
+				return out
+			}
+			// Once more, to whoever leads by then; the keys and states make it safe.
+			sent = sent || errors.Is(err, errMaybeSent)
+		}
+		pause(ctx, watchEvery/2)
+		if ctx.Err() != nil {
+			return failAll(facts, sent)
+		}
+	}
+}
+
+// local hands facts to this node's decider while it leads.
+func (n *Node) local(ctx context.Context, facts []Fact) ([]Outcome, bool) {
+	if !n.leading.Load() {
+		return nil, false
+	}
+	n.gate.RLock()
+	if !n.leading.Load() {
+		n.gate.RUnlock()
+		return nil, false
+	}
+	wait := n.queue.put(ctx, facts)
+	n.gate.RUnlock()
+	return wait(), true
+}
+
+func failAll(facts []Fact, sent bool) []Outcome {
+	err := error(fault.New(fault.NotLeader, "no node leads the ledger at the moment; send the same request again").WithMoneyState(fault.NotMoved))
+	if sent {
+		err = errCommitUnknown()
+	}
+	out := make([]Outcome, len(facts))
+	for i := range out {
+		out[i].Err = err
+	}
+	return out
+}
+
+// wireOutcome is an Outcome between nodes.
+type wireOutcome struct {
+	Result Result       `json:"result"`
+	Fault  *fault.Error `json:"fault,omitempty"`
+}
+
+var errMaybeSent = errors.New("the leader may have taken it")
+
+func (f *forwarder) send(ctx context.Context, url string, facts []Fact) ([]Outcome, error) {
+	body, err := json.Marshal(facts)
+	if err != nil {
+		return nil, fmt.Errorf("encode facts: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+Path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", f.credential)
+	resp, err := f.client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errMaybeSent, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("the node at %s answers %s", url, resp.Status)
+	}
+	var wired []wireOutcome
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 4*forwardMax)).Decode(&wired); err != nil || len(wired) != len(facts) {
+		return nil, fmt.Errorf("%w: unreadable answer: %w", errMaybeSent, err)
+	}
+	out := make([]Outcome, len(wired))
+	for i, w := range wired {
+		out[i].Result = w.Result
+		if w.Fault != nil {
+			out[i].Err = w.Fault
+		}
+	}
+	return out, nil
+}
+
+// Handler takes Facts from other nodes. A node that does not lead refuses: there
+// is never a second hop.
+func (n *Node) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got := r.Header.Get("Authorization")
+		if n.forward.credential == "" || subtle.ConstantTimeCompare([]byte(got), []byte(n.forward.credential)) != 1 {
+			http.Error(w, "not one of our nodes", http.StatusUnauthorized)
+			return
+		}
+		var facts []Fact
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, forwardMax)).Decode(&facts); err != nil || len(facts) > BatchMax {
+			http.Error(w, "unreadable facts", http.StatusBadRequest)
+			return
+		}
+		out, led := n.local(r.Context(), facts)
+		if !led {
+			http.Error(w, "not the leader", http.StatusMisdirectedRequest)
+			return
+		}
+		wired := make([]wireOutcome, len(out))
+		for i, o := range out {
+			wired[i].Result = o.Result
+			if o.Err != nil {
+				wired[i].Fault = fault.From(o.Err)
+				wired[i].Fault.Err = nil
+			}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(wired) // the caller retries with the same keys
+	})
+}

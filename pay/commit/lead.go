@@ -1,0 +1,163 @@
+package commit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// errTaken reports that another standby was faster.
+var errTaken = errors.New("another node took the shard")
+
+// watch follows the shard's heartbeat on this node's monotonic clock.
+type watch struct {
+	shard  int16
+	leader pgtype.UUID
+	epoch  int64
+	beat   int64
+	reads  int
+	since  time.Time
+}
+
+const selectLeader = `select s.leader, s.epoch, s.leader_url, h.beat
+  from shards s join heartbeats h on h.shard = s.id where s.id = $1`
+
+// read looks once. gone is true when nobody leads, or when the same heartbeat
+// has been read often and long enough.
+func (w *watch) read(ctx context.Context, conn *pgx.Conn) (seen leaderSeen, gone bool, err error) {
+	var leader pgtype.UUID
+	var beat int64
+	if err := conn.QueryRow(ctx, selectLeader, w.shard).Scan(&leader, &seen.epoch, &seen.url, &beat); err != nil {
+		return seen, false, fmt.Errorf("read the heartbeat: %w", err)
+	}
+	now := time.Now() //nolint:forbidigo // the monotonic clock, on purpose
+	seen.id, seen.known, seen.at = leader.Bytes, leader.Valid, now
+	if leader != w.leader || seen.epoch != w.epoch || beat != w.beat || w.reads == 0 {
+		w.leader, w.epoch, w.beat, w.reads, w.since = leader, seen.epoch, beat, 1, now
+		return seen, !leader.Valid, nil
+	}
+	w.reads++
+	silent := w.reads >= takeoverReads && now.Sub(w.since) >= takeoverAfter
+	return seen, !leader.Valid || silent, nil
+}
+
+// take ends the old leader's sessions, sees them gone, and raises the epoch.
+func (w *watch) take(ctx context.Context, conn *pgx.Conn, id [16]byte, url string) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if w.leader.Valid {
+		if err := endSessions(ctx, conn, w.leader.Bytes); err != nil {
+			return 0, err
+		}
+	}
+	var epoch int64
+	err := conn.QueryRow(ctx, `update shards set epoch = epoch + 1, leader = $2, leader_url = $3
+  where id = $1 and epoch = $4 and leader is not distinct from $5 returning epoch`,
+		w.shard, uuidOf(id), url, w.epoch, w.leader).Scan(&epoch)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, errTaken
+	}
+	if err != nil {
+		return 0, fmt.Errorf("take the shard: %w", err)
+	}
+	_, err = conn.Exec(ctx, `update heartbeats set leader = $2, epoch = $3, beat = beat + 1 where shard = $1`,
+		w.shard, uuidOf(id), epoch)
+	if err != nil {
+		return 0, fmt.Errorf("start the heartbeat: %w", err)
+	}
+	return epoch, nil
+}
+
+// endSessions ends the sessions of one past leadership and waits until they are
+// gone. A session that waits on synchronous replication is waited for: ending it
+// would acknowledge a commit that the standby lacks.
+func endSessions(ctx context.Context, conn *pgx.Conn, leader [16]byte) error {
+	for {
+		var left int
+		err := conn.QueryRow(ctx, `select count(*) filter (where waiting or pg_terminate_backend(pid) or true)
+  from (select pid, coalesce(wait_event = 'SyncRep', false) waiting from pg_stat_activity
+         where application_name = $1 and datname = current_database() offset 0) s`, leaderName(leader)).Scan(&left)
+		if err != nil {
+			return fmt.Errorf("end the old leader's sessions: %w", err)
+		}
+		if left == 0 {
+			return nil
+		}
+		pause(ctx, 20*time.Millisecond)
+		if ctx.Err() != nil {
+			return fmt.Errorf("%d sessions of the old leader do not end: %w", left, ctx.Err())
+		}
+	}
+}
+
+// beat raises the heartbeat while every leader loop makes progress. It returns
+// ErrLost when it could not for beatMax, or when the shard is another's.
+func (n *Node) beat(ctx context.Context, d *decider) error {
+	var conn *pgx.Conn
+	defer func() {
+		if conn != nil {
+			_ = conn.Close(context.WithoutCancel(ctx))
+		}
+	}()
+	last := time.Now() //nolint:forbidigo // the monotonic clock, on purpose
+	tick := time.NewTicker(beatEvery)
+	defer tick.Stop()
+	for {
+		var err error
+		if conn == nil || conn.IsClosed() {
+			dialCtx, cancel := context.WithTimeout(ctx, time.Second)
+			conn, err = d.dial(dialCtx)
+			cancel()
+		}
+		if err == nil {
+			err = n.beatOnce(ctx, conn, d)
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		now := time.Now() //nolint:forbidigo // the monotonic clock, on purpose
+		switch {
+		case errors.Is(err, ErrLost):
+			return err
+		case err == nil:
+			last = now
+		case now.Sub(last) > beatMax:
+			return fmt.Errorf("%w: no heartbeat for %s: %w", ErrLost, now.Sub(last).Round(time.Millisecond), err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+var errNoProgress = errors.New("a leader loop makes no progress")
+
+func (n *Node) beatOnce(ctx context.Context, conn *pgx.Conn, d *decider) error {
+	now := time.Now() //nolint:forbidigo // liveness
+	if now.Sub(time.Unix(0, d.progress.Load())) > ProgressMax {
+		return fmt.Errorf("%w: the decider", errNoProgress)
+	}
+	for i, p := range n.cfg.Progress {
+		if at := p(); !at.IsZero() && now.Sub(at) > ProgressMax {
+			return fmt.Errorf("%w: loop %d", errNoProgress, i)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	tag, err := conn.Exec(ctx, `update heartbeats set beat = beat + 1 where shard = $1 and leader = $2`, d.shard, uuidOf(d.leader))
+	if err != nil {
+		return err
+	}
+	if tag.RowsAffected() == 0 {
+		return fmt.Errorf("%w: another node beats", ErrLost)
+	}
+	return nil
+}
+
+func uuidOf(id [16]byte) pgtype.UUID { return pgtype.UUID{Bytes: id, Valid: true} }

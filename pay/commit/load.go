@@ -1,0 +1,180 @@
+package commit
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/money"
+	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/ledger"
+)
+
+// loader reads committed rows for the decider, on the primary, on a connection
+// of its own. What an uncommitted batch touches is in memory and never asked for.
+type loader struct {
+	conn *pgx.Conn
+}
+
+const selectKeys = `select key, fingerprint, kind, coalesce(subject, 0), coalesce(refusal, ''), coalesce(detail, '')
+  from keys where key = any($1)`
+
+func (l *loader) keys(ctx context.Context, keys []pgtype.UUID, m *memory) error {
+	rows, err := l.conn.Query(ctx, selectKeys, keys)
+	if err != nil {
+		return fmt.Errorf("load keys: %w", err)
+	}
+	var key, fingerprint pgtype.UUID
+	var e keyEntry
+	var refusal string
+	_, err = pgx.ForEachRow(rows, []any{&key, &fingerprint, &e.kind, &e.subject, &refusal, &e.detail}, func() error {
+		e.fingerprint, e.refusal = fingerprint.Bytes, fault.Code(refusal)
+		m.keys.put(key.Bytes, e)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("load keys: %w", err)
+	}
+	return nil
+}
+
+// A book's newest row is its balance: two index probes a book, no account row
+// that changes.
+const selectAccounts = `select a.id, a.tenant, a.kind, a.asset, a.name, coalesce(a.floor, 0)::text, a.floor is null, a.frozen, a.created_at,
+       b.n, coalesce(d.debit_seq, 0), coalesce(c.credit_seq, 0),
+       (case when coalesce(d.id, 0) > coalesce(c.id, 0) then d.debit_balance else coalesce(c.credit_balance, 0) end)::text
+  from accounts a
+ cross join lateral (values (0), (1)) b(n)
+  left join lateral (select id, debit_seq, debit_balance from transfers
+                      where debit = a.id + b.n order by debit_seq desc limit 1) d on true
+  left join lateral (select id, credit_seq, credit_balance from transfers
+                      where credit = a.id + b.n order by credit_seq desc limit 1) c on true
+ where `
+
+func (l *loader) accounts(ctx context.Context, wanted []int64, m *memory) error {
+	return l.books(ctx, selectAccounts+"a.id = any($1)", wanted, func(b *ledger.Books) {
+		m.accounts.put(b.ID, b)
+	})
+}
+
+func (l *loader) systemAccounts(ctx context.Context, m *memory) error {
+	return l.books(ctx, selectAccounts+"a.kind = $1", ledger.System, func(b *ledger.Books) {
+		role, channel := systemRole(b.Name)
+		m.system[systemKey{b.Tenant, b.Asset, role, channel}] = b
+	})
+}
+
+func (l *loader) books(ctx context.Context, sql string, arg any, keep func(*ledger.Books)) error {
+	rows, err := l.conn.Query(ctx, sql, arg)
+	if err != nil {
+		return fmt.Errorf("load accounts: %w", err)
+	}
+	found := make(map[ledger.AccountID]*ledger.Books)
+	var a ledger.Account
+	var n int
+	var bk ledger.Book
+	var floor, balance string
+	_, err = pgx.ForEachRow(rows, []any{
+		&a.ID, &a.Tenant, &a.Kind, &a.Asset, &a.Name, &floor, &a.Unlimited, &a.Frozen, &a.CreatedAt,
+		&n, &bk.DebitSeq, &bk.CreditSeq, &balance,
+	}, func() error {
+		b := found[a.ID]
+		if b == nil {
+			b = &ledger.Books{Account: a}
+			found[a.ID] = b
+		}
+		var err error
+		if b.Floor, err = money.ParseMinor(floor); err != nil {
+			return err
+		}
+		if bk.Balance, err = money.ParseMinor(balance); err != nil {
+			return err
+		}
+		if n == 0 {
+			b.Available = bk
+		} else {
+			b.Held = bk
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("load accounts: %w", err)
+	}
+	for _, b := range found {
+		keep(b)
+	}
+	return nil
+}
+
+// A payment is its immutable row, its last transition, its last attempt and,
+// while it is open, its open item.
+const selectPayments = `select p.id, p.tenant, p.kind, p.asset, p.amount::text, p.fee::text, coalesce(p.from_account, 0), coalesce(p.to_account, 0),
+       coalesce(p.channel, ''), coalesce(p.payee_account, ''), coalesce(p.payee_name, ''), coalesce(p.remittance, ''), coalesce(p.metadata, ''),
+       p.key, p.trace_id, p.effective_at, p.created_at,
+       t.to_state, t.settlement, t.seq, t.at, coalesce(t.reason, ''),
+       coalesce(a.n, 0), coalesce(a.state, 0), coalesce(a.reference, ''), coalesce(a.send_by, 'epoch'), coalesce(a.channel_id, ''),
+       coalesce(o.next_at, 'epoch'), coalesce(o.deadline, 'epoch'), coalesce(o.entered_at, t.at), coalesce(o.checks, 0), coalesce(o.last_checked_at, 'epoch')
+  from payments p
+  join lateral (select * from transitions where payment = p.id order by seq desc limit 1) t on true
+  left join lateral (select * from attempts where payment = p.id order by n desc limit 1) a on true
+  left join open_payments o on o.payment = p.id
+ where `
+
+func (l *loader) payments(ctx context.Context, wanted []int64, m *memory) error {
+	return l.scanPayments(ctx, m, selectPayments+"p.id = any($1)", wanted)
+}
+
+func (l *loader) openPayments(ctx context.Context, m *memory) error {
+	return l.scanPayments(ctx, m, selectPayments+"p.id in (select payment from open_payments)")
+}
+
+func (l *loader) scanPayments(ctx context.Context, m *memory, sql string, args ...any) error {
+	rows, err := l.conn.Query(ctx, sql, args...)
+	if err != nil {
+		return fmt.Errorf("load payments: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		p, err := scanPayment(rows)
+		if err != nil {
+			return fmt.Errorf("load payments: %w", err)
+		}
+		m.keep(p)
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("load payments: %w", err)
+	}
+	return nil
+}
+
+func scanPayment(rows pgx.Rows) (*pay.Payment, error) {
+	var p pay.Payment
+	var amount, fee string
+	var key, trace pgtype.UUID
+	err := rows.Scan(&p.ID, &p.Tenant, &p.Kind, &p.Asset, &amount, &fee, &p.From, &p.To,
+		&p.Channel, &p.PayeeAccount, &p.PayeeName, &p.Remittance, &p.Metadata,
+		&key, &trace, &p.EffectiveAt, &p.CreatedAt,
+		&p.State, &p.Settlement, &p.Seq, &p.EnteredAt, &p.Reason,
+		&p.Attempt.N, &p.Attempt.State, &p.Attempt.Reference, &p.Attempt.SendBy, &p.Attempt.ChannelID,
+		&p.NextAt, &p.Deadline, &p.EnteredAt, &p.Checks, &p.LastCheckedAt)
+	if err != nil {
+		return nil, err
+	}
+	if p.Amount, err = money.ParseMinor(amount); err != nil {
+		return nil, err
+	}
+	if p.Fee, err = money.ParseMinor(fee); err != nil {
+		return nil, err
+	}
+	p.Key, p.TraceID = key.Bytes, trace.Bytes
+	for _, t := range []*time.Time{&p.NextAt, &p.Deadline, &p.LastCheckedAt, &p.Attempt.SendBy} {
+		if t.Unix() == 0 {
+			*t = time.Time{}
+		}
+	}
+	return &p, nil
+}

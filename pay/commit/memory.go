@@ -1,0 +1,118 @@
+package commit
+
+import (
+	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/money"
+	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/ledger"
+)
+
+// How much the decider remembers beyond what is open. Each generation must hold
+// more than two batches touch (2 × BatchMax facts, each with two accounts).
+const (
+	accountsRemembered = 250_000
+	paymentsRemembered = 20_000
+	keysRemembered     = 60_000
+)
+
+// ids are the last ids given out; they are stored with every batch.
+type ids struct {
+	account, payment, transfer, transition int64
+}
+
+// keyKind says what a key was used for.
+type keyKind int16
+
+const (
+	keyPayment keyKind = iota + 1
+	keyAccount
+	keyRefusal
+)
+
+// keyEntry is how a key was answered the first time.
+type keyEntry struct {
+	fingerprint [16]byte
+	kind        keyKind
+	subject     int64
+	refusal     fault.Code
+	detail      string
+}
+
+// systemKey finds a system account without building its name.
+type systemKey struct {
+	tenant  int32
+	asset   money.Asset
+	role    pay.Role
+	channel string
+}
+
+// memory is the state of the shard as of the last batch decided. It is dropped
+// whole whenever a batch fails: nothing may rest on what was not committed.
+type memory struct {
+	accounts *cache[ledger.AccountID, *ledger.Books]
+	system   map[systemKey]*ledger.Books
+	open     map[pay.ID]*pay.Payment
+	recent   *cache[pay.ID, *pay.Payment]
+	keys     *cache[[16]byte, keyEntry]
+	last     ids
+}
+
+func newMemory() *memory {
+	return &memory{
+		accounts: newCache[ledger.AccountID, *ledger.Books](accountsRemembered),
+		system:   make(map[systemKey]*ledger.Books),
+		open:     make(map[pay.ID]*pay.Payment),
+		recent:   newCache[pay.ID, *pay.Payment](paymentsRemembered),
+		keys:     newCache[[16]byte, keyEntry](keysRemembered),
+	}
+}
+
+func (m *memory) payment(id pay.ID) (*pay.Payment, bool) {
+	if p, ok := m.open[id]; ok {
+		return p, true
+	}
+	return m.recent.get(id)
+}
+
+// keep stores p where its state belongs.
+func (m *memory) keep(p *pay.Payment) {
+	if p.Open() {
+		m.open[p.ID] = p
+		return
+	}
+	delete(m.open, p.ID)
+	m.recent.put(p.ID, p)
+}
+
+// systemName is the account name of the specification's §6.3.
+func systemName(k systemKey) string {
+	switch k.role {
+	case pay.ClearingOut:
+		return "clr:" + k.channel + ":out"
+	case pay.ClearingIn:
+		return "clr:" + k.channel + ":in"
+	case pay.Nostro:
+		return "nostro:" + k.channel
+	case pay.FeeRevenue:
+		return "fee:rev"
+	default:
+		return "fee:cost"
+	}
+}
+
+// systemRole reads what systemName wrote.
+func systemRole(name string) (pay.Role, string) {
+	switch {
+	case name == "fee:rev":
+		return pay.FeeRevenue, ""
+	case name == "fee:cost":
+		return pay.FeeCost, ""
+	case len(name) > 7 && name[:7] == "nostro:":
+		return pay.Nostro, name[7:]
+	case len(name) > 8 && name[:4] == "clr:" && name[len(name)-4:] == ":out":
+		return pay.ClearingOut, name[4 : len(name)-4]
+	case len(name) > 7 && name[:4] == "clr:" && name[len(name)-3:] == ":in":
+		return pay.ClearingIn, name[4 : len(name)-3]
+	}
+	return 0, ""
+}

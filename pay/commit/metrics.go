@@ -1,0 +1,73 @@
+package commit
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics counts what the decider does; nil is allowed and counts nothing.
+type metrics struct {
+	facts      prometheus.Counter
+	batches    *prometheus.CounterVec
+	duration   prometheus.Histogram
+	recoveries prometheus.Counter
+	poisoned   prometheus.Counter
+	leading    prometheus.Gauge
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	if r == nil {
+		return nil
+	}
+	m := &metrics{
+		facts: prometheus.NewCounter(prometheus.CounterOpts{Name: "moneta_commit_facts_total", Help: "Facts in committed batches."}),
+		batches: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "moneta_commit_batches_total", Help: "Batches by outcome.",
+		}, []string{"outcome"}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "moneta_commit_duration_seconds", Help: "From the first byte of a batch to its COMMIT.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15),
+		}),
+		recoveries: prometheus.NewCounter(prometheus.CounterOpts{Name: "moneta_commit_recoveries_total", Help: "Times memory was dropped and reloaded."}),
+		poisoned:   prometheus.NewCounter(prometheus.CounterOpts{Name: "moneta_commit_quarantined_total", Help: "Facts put aside for a person."}),
+		leading:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "moneta_shard_leading", Help: "1 while this node leads its shard."}),
+	}
+	r.MustRegister(m.facts, m.batches, m.duration, m.recoveries, m.poisoned, m.leading)
+	return m
+}
+
+func (m *metrics) batch(facts int, took time.Duration, err error) {
+	if m == nil {
+		return
+	}
+	if err != nil {
+		m.batches.WithLabelValues("failed").Inc()
+		return
+	}
+	m.batches.WithLabelValues("committed").Inc()
+	m.facts.Add(float64(facts))
+	m.duration.Observe(took.Seconds())
+}
+
+func (m *metrics) recovered() {
+	if m != nil {
+		m.recoveries.Inc()
+	}
+}
+
+func (m *metrics) quarantined() {
+	if m != nil {
+		m.poisoned.Inc()
+	}
+}
+
+func (m *metrics) lead(yes bool) {
+	if m == nil {
+		return
+	}
+	m.leading.Set(0)
+	if yes {
+		m.leading.Set(1)
+	}
+}

@@ -1,0 +1,334 @@
+package commit
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/internal/clock"
+	"github.com/moneta-pay/moneta/pay"
+)
+
+// Role is the database role that the pay plane works under: it may insert into
+// the money tables, and neither update nor delete there.
+const Role = "moneta_pay"
+
+// Config is what a Node needs.
+type Config struct {
+	// DSN of the primary.
+	DSN   string
+	Shard int16
+	// URL under which the other nodes reach Handler, for example
+	// http://127.0.0.1:7070; empty when there is one node.
+	URL    string
+	Clock  clock.Clock
+	Logger *slog.Logger
+	// Registerer for the metrics; nil for none.
+	Registerer prometheus.Registerer
+	// Lead is called when this node begins to lead, with all open payments; its
+	// context ends with the leadership. It must not block.
+	Lead func(ctx context.Context, open []pay.Payment)
+	// Left is called when the leadership has ended, and waits for what Lead
+	// started. Bounded by HandOverTimeout.
+	Left func()
+	// Changed is called after each COMMIT with the payments that moved. It must
+	// not block.
+	Changed func([]pay.Payment)
+	// Progress of the other leader loops; each must be within ProgressMax for the
+	// heartbeat to beat.
+	Progress []func() time.Time
+}
+
+// How leadership is kept and taken. A standby acts after it has read the same
+// heartbeat in at least takeoverReads reads over takeoverAfter of its own
+// monotonic clock; a leader that could not beat for beatMax exits.
+const (
+	watchEvery    = 100 * time.Millisecond
+	beatEvery     = 400 * time.Millisecond
+	beatMax       = 2 * time.Second
+	takeoverAfter = 2100 * time.Millisecond
+	takeoverReads = 3
+	// ProgressMax is how old the progress of a leader loop may be.
+	ProgressMax = 2 * time.Second
+	// HandOverTimeout bounds what a leaving leader still finishes.
+	HandOverTimeout = 10 * time.Second
+)
+
+// Node is this process's part in a shard: it leads it, or stands by and
+// forwards. It implements Submitter.
+type Node struct {
+	cfg     Config
+	queue   *queue
+	metrics *metrics
+	waiters *waiters
+	forward *forwarder
+
+	leading atomic.Bool
+	leader  atomic.Pointer[leaderSeen]
+	decider atomic.Pointer[decider]
+	// draining closes the local queue to new Facts; submitting counts those that
+	// are inside.
+	gate sync.RWMutex
+}
+
+// leaderSeen is the shard row as last read.
+type leaderSeen struct {
+	id    [16]byte
+	known bool
+	epoch int64
+	url   string
+	at    time.Time
+}
+
+// New makes a Node that does nothing until Run.
+func New(cfg Config) *Node {
+	if cfg.Clock == nil {
+		cfg.Clock = clock.System
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	n := &Node{cfg: cfg, queue: newQueue(), metrics: newMetrics(cfg.Registerer), waiters: newWaiters()}
+	n.forward = newForwarder(n)
+	return n
+}
+
+// Leading reports whether this node leads the shard now.
+func (n *Node) Leading() bool { return n.leading.Load() }
+
+// Run stands by and leads until ctx ends, which hands the shard over, or until
+// leadership is lost: then it returns ErrLost and the process must exit.
+func (n *Node) Run(ctx context.Context) error {
+	conn, err := dial(ctx, n.cfg.DSN, "moneta watch", false)
+	if err != nil {
+		return fmt.Errorf("connect to the primary: %w", err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	if err := n.forward.readCredential(ctx, conn); err != nil {
+		return err
+	}
+	w := &watch{shard: n.cfg.Shard}
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		if conn.IsClosed() {
+			fresh, err := dial(ctx, n.cfg.DSN, "moneta watch", false)
+			if err == nil {
+				conn, w = fresh, &watch{shard: n.cfg.Shard}
+			}
+		}
+		if !conn.IsClosed() {
+			take := n.look(ctx, conn, w)
+			if take {
+				if err := n.takeAndLead(ctx, conn, w); err != nil {
+					return err
+				}
+				w = &watch{shard: n.cfg.Shard}
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// look reads the shard and tells whether its leader is gone.
+func (n *Node) look(ctx context.Context, conn *pgx.Conn, w *watch) bool {
+	readCtx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	seen, gone, err := w.read(readCtx, conn)
+	if err != nil {
+		if ctx.Err() == nil {
+			n.cfg.Logger.Warn("cannot read who leads", slog.Any("error", err))
+		}
+		return false
+	}
+	n.leader.Store(&seen)
+	return gone
+}
+
+// takeAndLead takes the shard and leads it until ctx ends or it is lost.
+func (n *Node) takeAndLead(ctx context.Context, conn *pgx.Conn, w *watch) error {
+	started := time.Now() //nolint:forbidigo // a duration for the log
+	id := newLeaderID()
+	epoch, err := w.take(ctx, conn, id, n.cfg.URL)
+	if errors.Is(err, errTaken) || ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		n.cfg.Logger.Warn("cannot take the shard", slog.Any("error", err))
+		return nil
+	}
+	d := &decider{
+		shard: n.cfg.Shard, leader: id, epoch: epoch, queue: n.queue, clock: n.cfg.Clock, logger: n.cfg.Logger,
+		metrics: n.metrics, changed: n.changed,
+		dial: func(ctx context.Context) (*pgx.Conn, error) {
+			return dial(ctx, n.cfg.DSN, leaderName(id), true)
+		},
+	}
+	if err := d.start(ctx); err != nil {
+		d.close(ctx)
+		n.cfg.Logger.Warn("cannot rebuild the shard", slog.Any("error", err))
+		return nil
+	}
+	n.cfg.Logger.Info("leading the shard", slog.Int("shard", int(n.cfg.Shard)), slog.Int64("epoch", epoch),
+		slog.Int("open_payments", len(d.mem.open)), slog.Duration("took", time.Since(started))) //nolint:forbidigo // as above
+	return n.lead(ctx, d)
+}
+
+// lead runs the decider, the heartbeat and the stations of the leader.
+func (n *Node) lead(ctx context.Context, d *decider) error {
+	leadCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	n.decider.Store(d)
+	d.progress.Store(time.Now().UnixNano())                                                                //nolint:forbidigo // liveness
+	n.leader.Store(&leaderSeen{id: d.leader, known: true, epoch: d.epoch, url: n.cfg.URL, at: time.Now()}) //nolint:forbidigo // liveness
+	n.gate.Lock()
+	n.leading.Store(true)
+	n.gate.Unlock()
+	n.metrics.lead(true)
+	if n.cfg.Lead != nil {
+		n.cfg.Lead(leadCtx, d.open())
+	}
+	decideCtx, drain := context.WithCancel(leadCtx)
+	defer drain()
+	decided, beaten := make(chan error, 1), make(chan error, 1)
+	go func() { decided <- d.run(decideCtx) }()
+	go func() { beaten <- n.beat(decideCtx, d) }()
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-beaten:
+		beaten = nil
+	case err = <-decided:
+		decided = nil
+	}
+	if err != nil {
+		n.cfg.Logger.Error("stop leading", slog.Any("error", err))
+	}
+	n.leave(d, err, stop, drain, decided)
+	return err
+}
+
+// leave stops the stations, answers what is queued, and gives the shard back.
+func (n *Node) leave(d *decider, cause error, stop, drain context.CancelFunc, decided <-chan error) {
+	stop2 := func() {
+		n.gate.Lock() // waits for those who are putting Facts into the queue
+		n.leading.Store(false)
+		n.gate.Unlock()
+		n.metrics.lead(false)
+	}
+	if cause != nil {
+		stop2()
+		stop()
+	}
+	if n.cfg.Left != nil && cause == nil {
+		n.cfg.Left() // the stations finish what is on the wire, still led by us
+	}
+	stop2()
+	drain()
+	if decided != nil {
+		select {
+		case err := <-decided:
+			if err != nil && cause == nil {
+				n.cfg.Logger.Warn("the last batches were not answered", slog.Any("error", err))
+			}
+		case <-time.After(HandOverTimeout): //nolint:forbidigo // a bound
+			n.cfg.Logger.Warn("the decider did not finish in time")
+		}
+	}
+	if cause == nil {
+		n.handOver(d)
+	}
+	stop()
+	d.close(context.Background()) //nolint:forbidigo // outlives the caller's context
+	n.decider.Store(nil)
+}
+
+// handOver tells the standbys that nobody leads: they need not wait for the
+// heartbeat to go silent.
+func (n *Node) handOver(d *decider) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second) //nolint:forbidigo // outlives the caller's context
+	defer cancel()
+	conn, err := d.dial(ctx)
+	if err != nil {
+		return
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	if _, err := conn.Exec(ctx, `update shards set leader = null, leader_url = '' where id = $1 and epoch = $2 and leader = $3`,
+		d.shard, d.epoch, uuidOf(d.leader)); err != nil {
+		n.cfg.Logger.Warn("cannot hand over; a standby takes the shard when the heartbeat is silent", slog.Any("error", err))
+	}
+}
+
+func (n *Node) changed(changed []pay.Payment) {
+	n.waiters.note(changed)
+	if n.cfg.Changed != nil {
+		n.cfg.Changed(changed)
+	}
+}
+
+// Ready reports why this node cannot make progress, or nil.
+func (n *Node) Ready(context.Context) error {
+	if d := n.decider.Load(); n.leading.Load() && d != nil {
+		age := time.Since(time.Unix(0, d.progress.Load())) //nolint:forbidigo // liveness
+		if age > ProgressMax {
+			return fault.New(fault.Overloaded, fmt.Sprintf("the decider has made no progress for %s", age.Round(time.Millisecond)))
+		}
+		return nil
+	}
+	seen := n.leader.Load()
+	if seen == nil || !seen.known || seen.url == "" {
+		return fault.New(fault.NotLeader, "no node leads the shard yet")
+	}
+	if age := time.Since(seen.at); age > 2*ProgressMax { //nolint:forbidigo // liveness
+		return fault.New(fault.DatabaseUnavailable, "the database has not told who leads for "+age.Round(time.Millisecond).String())
+	}
+	return nil
+}
+
+func newLeaderID() (id [16]byte) {
+	if _, err := rand.Read(id[:]); err != nil {
+		panic("commit: no randomness: " + err.Error())
+	}
+	return id
+}
+
+// leaderName marks the database sessions of one leadership, so that a successor
+// can end exactly those.
+func leaderName(id [16]byte) string { return "moneta leader " + hex.EncodeToString(id[:]) }
+
+// dial opens a session with short waits. The pay role may only append.
+func dial(ctx context.Context, dsn, name string, asPay bool) (*pgx.Conn, error) {
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("database address: %w", err)
+	}
+	cfg.ConnectTimeout = 3 * time.Second
+	cfg.RuntimeParams["application_name"] = name
+	cfg.RuntimeParams["lock_timeout"] = "5s"
+	cfg.RuntimeParams["idle_in_transaction_session_timeout"] = "10s"
+	conn, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if asPay {
+		if _, err := conn.Exec(ctx, "set role "+Role); err != nil {
+			_ = conn.Close(ctx)
+			return nil, fmt.Errorf("take the role %s: %w", Role, err)
+		}
+	}
+	return conn, nil
+}

@@ -1,0 +1,446 @@
+package commit
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/money"
+	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/ledger"
+)
+
+const (
+	// ListMax bounds one page of payments.
+	ListMax = 100
+	// listWindow bounds how many ids one page looks through, so that a filter that
+	// nothing matches costs the same as one that matches; the next page goes on
+	// below it. Ids are gap-free: the window is so many payments.
+	listWindow = 50_000
+	// timelineMax bounds the transitions of one payment that are shown.
+	timelineMax = 500
+)
+
+// Reader tells people about payments: committed rows of the primary, each answer
+// from one snapshot. No decision about money may use it; the decider has its own
+// loader and decides on the state of its moment.
+type Reader struct{ pool *pgxpool.Pool }
+
+// NewReader reads through pool, which the caller keeps owning.
+func NewReader(pool *pgxpool.Pool) *Reader { return &Reader{pool: pool} }
+
+// Filter narrows a list of payments; zero fields match everything.
+type Filter struct {
+	Kind    pay.Kind
+	Channel string
+	// Account is the payer or the receiver.
+	Account pay.AccountID
+	// Before continues below this id; zero starts at the newest.
+	Before pay.ID
+	// Limit is at most ListMax, which zero means too.
+	Limit int
+}
+
+// List is one page of payments, newest first.
+type List struct {
+	Payments []pay.Payment
+	// Next is the Before of the next page, zero at the end. A page may be short,
+	// even empty, and have a Next: only so many payments are looked through.
+	Next pay.ID
+}
+
+// Timeline is everything durable about one payment, in order of time.
+type Timeline struct {
+	Payment  pay.Payment
+	Moves    []Move
+	Attempts []AttemptRecord
+	// Callbacks counts the moves that a callback of the channel caused.
+	Callbacks int
+}
+
+// Move is one transition and the postings in the same transaction.
+type Move struct {
+	// ID is the transition's place in the event log.
+	ID         int64
+	Seq        int32
+	T          pay.Transition
+	From, To   pay.State
+	Settlement pay.Settlement
+	Attempt    int16
+	// Source is where the word came from, such as "callback"; empty is ours.
+	Source   string
+	Reason   string
+	At       time.Time
+	Postings []Booking
+}
+
+// Booking is one transfer of a move, with the books' names.
+type Booking struct {
+	Transfer      int64
+	Debit, Credit ledger.BookID
+	// DebitName and CreditName name system accounts; empty for holders' accounts.
+	DebitName, CreditName string
+	Amount                money.Amount
+	DebitBalance          money.Amount
+	CreditBalance         money.Amount
+}
+
+// AttemptRecord is one try on a channel.
+type AttemptRecord struct {
+	pay.Attempt
+	Channel    string
+	IntendedAt time.Time
+	// AnsweredAt is the zero time while nobody answered.
+	AnsweredAt time.Time
+}
+
+// Totals is the whole ledger in a few numbers; it counts rows, so it is a report.
+type Totals struct {
+	Ledger []AssetSum
+	// Open payments now.
+	Open int64
+	// Final counts the payments that reached each final state.
+	Final map[pay.State]int64
+	// Settled counts payments that a statement of the channel has matched.
+	Settled int64
+	// UnknownResolved counts payments that were unknown once and are final.
+	UnknownResolved int64
+	// Marks are the stations' durable counters by name.
+	Marks map[string]int64
+}
+
+// AssetSum is the sum of all books of an asset: zero, or the ledger is broken.
+type AssetSum struct {
+	Asset money.Asset
+	Sum   money.Amount
+	// Accounts counts accounts of the asset, system accounts too.
+	Accounts int64
+}
+
+// A payment's row never changes; its last transition says where it stands, its
+// last attempt who has it, its open item what comes next. The instant of the
+// state is that of the last move which changed the state: settlement comes after
+// the final state and must not look like it.
+const readPayment = `select p.id, p.tenant, p.kind, p.asset, p.amount::text, p.fee::text, coalesce(p.from_account, 0), coalesce(p.to_account, 0),
+       coalesce(p.channel, ''), coalesce(p.payee_account, ''), coalesce(p.payee_name, ''), coalesce(p.remittance, ''), coalesce(p.metadata, ''),
+       p.key, p.trace_id, p.effective_at, p.created_at,
+       t.to_state, t.settlement, t.seq, coalesce(t.reason, ''), coalesce(o.entered_at, e.at, p.created_at),
+       coalesce(a.n, 0), coalesce(a.state, 0), coalesce(a.reference, ''), a.send_by, coalesce(a.channel_id, ''), coalesce(a.reason, ''),
+       o.next_at, o.deadline, coalesce(o.checks, 0), o.last_checked_at
+  from payments p
+ cross join lateral (select to_state, settlement, seq, reason from transitions where payment = p.id order by seq desc limit 1) t
+  left join lateral (select at from transitions where payment = p.id and from_state <> to_state order by seq desc limit 1) e on true
+  left join lateral (select n, state, reference, send_by, channel_id, reason from attempts where payment = p.id order by n desc limit 1) a on true
+  left join open_payments o on o.payment = p.id`
+
+// Payment returns one payment of the tenant, or fault.NotFound.
+func (r *Reader) Payment(ctx context.Context, tenant pay.TenantID, id pay.ID) (pay.Payment, error) {
+	found, err := r.payments(ctx, readPayment+` where p.id = $1 and p.tenant = $2`, int64(id), int32(tenant))
+	if err != nil {
+		return pay.Payment{}, readFault("commit.Reader.Payment", err)
+	}
+	if len(found) == 0 {
+		return pay.Payment{}, fault.New(fault.NotFound, "").WithOp("commit.Reader.Payment").WithResource(id.String())
+	}
+	return found[0], nil
+}
+
+// ByKey lists the payments that any holder of the tenant made with one raw
+// idempotency key. Only the half of key that names tenant and raw key is used.
+func (r *Reader) ByKey(ctx context.Context, tenant pay.TenantID, key pay.Key, before pay.ID, limit int) (List, error) {
+	low, high := pgtype.UUID{Bytes: key, Valid: true}, pgtype.UUID{Bytes: key, Valid: true}
+	binary.BigEndian.PutUint64(low.Bytes[8:], 0)
+	binary.BigEndian.PutUint64(high.Bytes[8:], math.MaxUint64)
+	limit = clampList(limit)
+	found, err := r.payments(ctx, readPayment+` where p.tenant = $1 and p.id < $2
+		and p.id in (select subject from keys where key between $3 and $4 and kind = 1)
+		order by p.id desc limit $5`, int32(tenant), beforeOrEnd(before), low, high, limit+1)
+	if err != nil {
+		return List{}, readFault("commit.Reader.ByKey", err)
+	}
+	return cut(found, limit), nil
+}
+
+// List pages through the tenant's payments, newest first.
+func (r *Reader) List(ctx context.Context, tenant pay.TenantID, f Filter) (List, error) {
+	const op = "commit.Reader.List"
+	limit := clampList(f.Limit)
+	var newest int64
+	err := r.pool.QueryRow(ctx, `select coalesce((select id from payments where id < $1 order by id desc limit 1), 0)`,
+		beforeOrEnd(f.Before)).Scan(&newest)
+	if err != nil {
+		return List{}, readFault(op, err)
+	}
+	floor := newest - listWindow
+	found, err := r.payments(ctx, readPayment+` where p.id <= $1 and p.id > $2 and p.tenant = $3
+		and ($4 = 0 or p.kind = $4) and ($5 = '' or p.channel = $5) and ($6 = 0 or p.from_account = $6 or p.to_account = $6)
+		order by p.id desc limit $7`,
+		newest, floor, int32(tenant), int16(f.Kind), f.Channel, int64(f.Account), limit+1)
+	if err != nil {
+		return List{}, readFault(op, err)
+	}
+	l := cut(found, limit)
+	if l.Next == 0 && floor > 0 {
+		var more bool
+		if err := r.pool.QueryRow(ctx, `select exists (select from payments where id <= $1)`, floor).Scan(&more); err != nil {
+			return List{}, readFault(op, err)
+		}
+		if more {
+			l.Next = pay.ID(floor + 1)
+		}
+	}
+	return l, nil
+}
+
+func (r *Reader) payments(ctx context.Context, sql string, args ...any) ([]pay.Payment, error) {
+	rows, err := r.pool.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, readPaymentRow)
+}
+
+func readPaymentRow(row pgx.CollectableRow) (pay.Payment, error) {
+	var p pay.Payment
+	var amount, fee string
+	var key, trace pgtype.UUID
+	var sendBy, nextAt, deadline, checkedAt *time.Time
+	err := row.Scan(&p.ID, &p.Tenant, &p.Kind, &p.Asset, &amount, &fee, &p.From, &p.To,
+		&p.Channel, &p.PayeeAccount, &p.PayeeName, &p.Remittance, &p.Metadata,
+		&key, &trace, &p.EffectiveAt, &p.CreatedAt,
+		&p.State, &p.Settlement, &p.Seq, &p.Reason, &p.EnteredAt,
+		&p.Attempt.N, &p.Attempt.State, &p.Attempt.Reference, &sendBy, &p.Attempt.ChannelID, &p.Attempt.Reason,
+		&nextAt, &deadline, &p.Checks, &checkedAt)
+	if err != nil {
+		return p, err
+	}
+	p.Key, p.TraceID = key.Bytes, trace.Bytes
+	p.EffectiveAt, p.CreatedAt, p.EnteredAt = p.EffectiveAt.UTC(), p.CreatedAt.UTC(), p.EnteredAt.UTC()
+	p.Attempt.SendBy, p.NextAt, p.Deadline, p.LastCheckedAt = utc(sendBy), utc(nextAt), utc(deadline), utc(checkedAt)
+	if p.Amount, err = money.ParseMinor(amount); err != nil {
+		return p, err
+	}
+	p.Fee, err = money.ParseMinor(fee)
+	return p, err
+}
+
+// Timeline tells one payment of the tenant from its first row to its last. All
+// of it is from one snapshot.
+func (r *Reader) Timeline(ctx context.Context, tenant pay.TenantID, id pay.ID) (Timeline, error) {
+	const op = "commit.Reader.Timeline"
+	var out Timeline
+	tx, err := r.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return out, readFault(op, err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	rows, err := tx.Query(ctx, readPayment+` where p.id = $1 and p.tenant = $2`, int64(id), int32(tenant))
+	if err != nil {
+		return out, readFault(op, err)
+	}
+	if out.Payment, err = pgx.CollectExactlyOneRow(rows, readPaymentRow); err != nil {
+		return out, readFault(op, err)
+	}
+	if out.Moves, err = readMoves(ctx, tx, id); err != nil {
+		return out, readFault(op, err)
+	}
+	if out.Attempts, err = readAttempts(ctx, tx, id); err != nil {
+		return out, readFault(op, err)
+	}
+	for i := range out.Moves {
+		if out.Moves[i].Source == "callback" {
+			out.Callbacks++
+		}
+	}
+	return out, nil
+}
+
+const movesSQL = `select t.id, t.seq, t.transition, t.from_state, t.to_state, t.settlement, t.attempt, coalesce(t.source, ''), coalesce(t.reason, ''), t.at,
+       coalesce(x.id, 0), coalesce(x.debit, 0), coalesce(x.credit, 0), coalesce(x.amount, 0)::text,
+       coalesce(x.debit_balance, 0)::text, coalesce(x.credit_balance, 0)::text, coalesce(d.name, ''), coalesce(c.name, '')
+  from (select * from transitions where payment = $1 order by seq limit $2) t
+  left join transfers x on x.id >= t.first_transfer and x.id < t.first_transfer + t.transfers
+  left join accounts d on d.id = (x.debit & -2) and d.kind = $3
+  left join accounts c on c.id = (x.credit & -2) and c.kind = $3
+ order by t.seq, x.id`
+
+func readMoves(ctx context.Context, tx pgx.Tx, id pay.ID) ([]Move, error) {
+	rows, err := tx.Query(ctx, movesSQL, int64(id), timelineMax, int16(ledger.System))
+	if err != nil {
+		return nil, err
+	}
+	var moves []Move
+	var m Move
+	var b Booking
+	var amount, debit, credit string
+	_, err = pgx.ForEachRow(rows, []any{
+		&m.ID, &m.Seq, &m.T, &m.From, &m.To, &m.Settlement, &m.Attempt, &m.Source, &m.Reason, &m.At,
+		&b.Transfer, &b.Debit, &b.Credit, &amount, &debit, &credit, &b.DebitName, &b.CreditName,
+	}, func() error {
+		if len(moves) == 0 || moves[len(moves)-1].ID != m.ID {
+			m.At = m.At.UTC()
+			moves = append(moves, m)
+		}
+		if b.Transfer == 0 {
+			return nil
+		}
+		var err, err2, err3 error
+		b.Amount, err = money.ParseMinor(amount)
+		b.DebitBalance, err2 = money.ParseMinor(debit)
+		b.CreditBalance, err3 = money.ParseMinor(credit)
+		last := &moves[len(moves)-1]
+		last.Postings = append(last.Postings, b)
+		return errors.Join(err, err2, err3)
+	})
+	return moves, err
+}
+
+func readAttempts(ctx context.Context, tx pgx.Tx, id pay.ID) ([]AttemptRecord, error) {
+	rows, err := tx.Query(ctx, `select n, state, reference, send_by, coalesce(channel_id, ''), coalesce(reason, ''), channel, intended_at, answered_at
+		from attempts where payment = $1 order by n limit $2`, int64(id), timelineMax)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (AttemptRecord, error) {
+		var a AttemptRecord
+		var answered *time.Time
+		err := row.Scan(&a.N, &a.State, &a.Reference, &a.SendBy, &a.ChannelID, &a.Reason, &a.Channel, &a.IntendedAt, &answered)
+		a.SendBy, a.IntendedAt, a.AnsweredAt = a.SendBy.UTC(), a.IntendedAt.UTC(), utc(answered)
+		return a, err
+	})
+}
+
+// The sum of every book of every account, each by its newest row: four index
+// probes an account, whatever the number of postings.
+const sumsSQL = `select a.asset, count(distinct a.id), coalesce(sum(
+         case when coalesce(d.id, 0) > coalesce(c.id, 0) then d.debit_balance else coalesce(c.credit_balance, 0) end), 0)::text
+  from accounts a
+ cross join lateral (values (0), (1)) b(n)
+  left join lateral (select id, debit_balance from transfers where debit = a.id + b.n order by debit_seq desc limit 1) d on true
+  left join lateral (select id, credit_balance from transfers where credit = a.id + b.n order by credit_seq desc limit 1) c on true
+ group by a.asset order by a.asset`
+
+const countsSQL = `select
+  (select count(*) from open_payments),
+  (select count(*) from transitions where from_state = to_state and settlement = $1),
+  (select count(*) from (select distinct payment from transitions where to_state = $2) u
+    where exists (select from transitions f where f.payment = u.payment and f.to_state >= $3))`
+
+// Totals counts the whole installation, every tenant, from one snapshot.
+func (r *Reader) Totals(ctx context.Context) (Totals, error) {
+	const op = "commit.Reader.Totals"
+	out := Totals{Final: map[pay.State]int64{}, Marks: map[string]int64{}}
+	tx, err := r.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return out, readFault(op, err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	for _, read := range []func(context.Context, pgx.Tx, *Totals) error{readSums, readCounts, readFinal, readMarks} {
+		if err := read(ctx, tx, &out); err != nil {
+			return out, readFault(op, err)
+		}
+	}
+	return out, nil
+}
+
+func readSums(ctx context.Context, tx pgx.Tx, out *Totals) error {
+	rows, err := tx.Query(ctx, sumsSQL)
+	if err != nil {
+		return err
+	}
+	out.Ledger, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (AssetSum, error) {
+		var s AssetSum
+		var sum string
+		if err := row.Scan(&s.Asset, &s.Accounts, &sum); err != nil {
+			return s, err
+		}
+		var err error
+		s.Sum, err = money.ParseMinor(sum)
+		return s, err
+	})
+	return err
+}
+
+func readCounts(ctx context.Context, tx pgx.Tx, out *Totals) error {
+	return tx.QueryRow(ctx, countsSQL, int16(pay.SettlementMatched), int16(pay.Unknown), int16(pay.Succeeded)).
+		Scan(&out.Open, &out.Settled, &out.UnknownResolved)
+}
+
+func readFinal(ctx context.Context, tx pgx.Tx, out *Totals) error {
+	rows, err := tx.Query(ctx, `select to_state, count(*) from transitions
+		where to_state >= $1 and from_state <> to_state group by to_state`, int16(pay.Succeeded))
+	if err != nil {
+		return err
+	}
+	var state pay.State
+	var n int64
+	_, err = pgx.ForEachRow(rows, []any{&state, &n}, func() error {
+		out.Final[state] = n
+		return nil
+	})
+	return err
+}
+
+func readMarks(ctx context.Context, tx pgx.Tx, out *Totals) error {
+	rows, err := tx.Query(ctx, `select name, value from marks order by name limit 1000`)
+	if err != nil {
+		return err
+	}
+	var name string
+	var value int64
+	_, err = pgx.ForEachRow(rows, []any{&name, &value}, func() error {
+		out.Marks[name] = value
+		return nil
+	})
+	return err
+}
+
+// cut turns limit+1 rows into a page of limit.
+func cut(found []pay.Payment, limit int) List {
+	if len(found) <= limit {
+		return List{Payments: found}
+	}
+	return List{Payments: found[:limit], Next: found[limit-1].ID}
+}
+
+func beforeOrEnd(id pay.ID) int64 {
+	if id <= 0 {
+		return math.MaxInt64
+	}
+	return int64(id)
+}
+
+func clampList(limit int) int {
+	if limit <= 0 || limit > ListMax {
+		return ListMax
+	}
+	return limit
+}
+
+func utc(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.UTC()
+}
+
+// readFault gives a failed read its code; a read moves nothing.
+func readFault(op string, err error) error {
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return fault.New(fault.NotFound, "").WithOp(op)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return fault.New(fault.Timeout, "").WithOp(op).WithMoneyState(fault.NotMoved).WithCause(err)
+	case errors.Is(err, money.ErrSyntax), errors.Is(err, money.ErrOverflow):
+		return fault.New(fault.Internal, "").WithOp(op).WithMoneyState(fault.NotMoved).WithCause(fmt.Errorf("stored amount: %w", err))
+	}
+	return fault.New(fault.DatabaseUnavailable, "").WithOp(op).WithCause(err)
+}
