@@ -57,9 +57,11 @@ type wireLine struct {
 	BookedAt   time.Time    `json:"booked_at"`
 }
 
+// wireStatement can tell an empty page from an answer that is no
+// statement at all.
 type wireStatement struct {
 	Lines   []wireLine `json:"lines"`
-	Next    int64      `json:"next"`
+	Next    *int64     `json:"next"`
 	HasMore bool       `json:"has_more"`
 }
 
@@ -163,6 +165,9 @@ func readStatement(answer once.Answer, after int64) (channel.Statement, error) {
 	if err := json.Unmarshal(answer.Body, &said); err != nil {
 		return channel.Statement{}, fmt.Errorf("read statement: %w", err)
 	}
+	if said.Lines == nil || said.Next == nil {
+		return channel.Statement{}, errors.New("the answer is not a statement")
+	}
 	page := channel.Statement{Lines: make([]channel.Line, 0, len(said.Lines)), Next: after, HasMore: said.HasMore}
 	for _, line := range said.Lines {
 		direction, ok := directionOf(line.Direction)
@@ -175,7 +180,7 @@ func readStatement(answer once.Answer, after int64) (channel.Statement, error) {
 			Amount: line.Amount, Fee: line.Fee, Asset: line.Asset, Remittance: line.Remittance, BookedAt: line.BookedAt,
 		})
 	}
-	if said.Next != page.Next || said.HasMore && len(said.Lines) == 0 {
+	if *said.Next != page.Next || said.HasMore && len(said.Lines) == 0 {
 		return channel.Statement{}, errors.New("the cursor does not follow the lines")
 	}
 	return page, nil
