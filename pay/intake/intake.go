@@ -1,0 +1,234 @@
+// Package intake takes requests about money in, once each: it checks what can be
+// checked without the ledger, gives the request its key and fingerprint, and hands
+// a Fact to the decider. It answers only what the decider has committed. It
+// refuses to look at a balance, to store anything itself, and to guess what an
+// unclear request may have meant.
+package intake
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/internal/clock"
+	"github.com/moneta-pay/moneta/money"
+	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/commit"
+	"github.com/moneta-pay/moneta/pay/ledger"
+)
+
+// Request is a payment that somebody asks for, as text where it came as text.
+type Request struct {
+	Tenant pay.TenantID
+	// Key is the raw idempotency key, bare or as a quoted structured-field string.
+	Key  string
+	Kind string
+	// From and To are public account ids; a payout has no To, a deposit no From.
+	From, To string
+	// Amount in the asset's smallest unit.
+	Amount       string
+	Asset        string
+	Channel      string
+	PayeeAccount string
+	PayeeName    string
+	Remittance   string
+	Metadata     map[string]string
+	// EffectiveAt is the value date; zero is the moment of acceptance.
+	EffectiveAt time.Time
+	TraceID     pay.TraceID
+	// House allows paying from a house account, which has no floor.
+	House bool
+}
+
+// OpenRequest is an account that somebody asks for.
+type OpenRequest struct {
+	Tenant pay.TenantID
+	Key    string
+	Asset  string
+	Name   string
+	// Kind is "user" or "house"; empty is "user".
+	Kind string
+	// Floor is zero or below, empty is zero; a house account has none.
+	Floor string
+	// House allows opening a house account.
+	House bool
+}
+
+// Accounts tells what never changes of an account: whose it is and of what kind.
+// *ledger.Reader is one. Balances and freezes are the decider's to look at.
+type Accounts interface {
+	Account(ctx context.Context, tenant int32, id ledger.AccountID) (ledger.Account, error)
+}
+
+// Config says what an Intake works with.
+type Config struct {
+	// Submitter reaches the decider.
+	Submitter commit.Submitter
+	// Accounts is asked once per paying account whether it is a house account.
+	Accounts Accounts
+	// Channels are the names of the configured rails.
+	Channels []string
+	// Clock is clock.System when nil.
+	Clock clock.Clock
+}
+
+// Intake accepts requests. It is safe for concurrent use.
+type Intake struct {
+	submit   commit.Submitter
+	houses   *houses
+	channels map[string]bool
+	clock    clock.Clock
+}
+
+// New makes an Intake; an error names the setting that is missing.
+func New(cfg Config) (*Intake, error) {
+	if cfg.Submitter == nil || cfg.Accounts == nil {
+		return nil, errors.New("intake: Submitter and Accounts are needed")
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = clock.System
+	}
+	in := &Intake{submit: cfg.Submitter, houses: newHouses(cfg.Accounts), channels: make(map[string]bool), clock: cfg.Clock}
+	for _, name := range cfg.Channels {
+		in.channels[name] = true
+	}
+	return in, nil
+}
+
+// Accept takes one payment. The same key and payload again give the payment as it
+// is now (Replayed); with another payload fault.IdempotencyKeyReused. A request
+// that is refused here has not used its key; one that the ledger refused has.
+func (in *Intake) Accept(ctx context.Context, r *Request) (commit.Result, error) {
+	f, err := in.fact(ctx, r)
+	if err != nil {
+		return commit.Result{}, err
+	}
+	return in.submit.Submit(ctx, f)
+}
+
+// AcceptAll takes several payments, each for itself, and answers in their order.
+func (in *Intake) AcceptAll(ctx context.Context, requests []Request) []commit.Outcome {
+	out := make([]commit.Outcome, len(requests))
+	facts := make([]commit.Fact, 0, len(requests))
+	places := make([]int, 0, len(requests))
+	for i := range requests {
+		f, err := in.fact(ctx, &requests[i])
+		if err != nil {
+			out[i].Err = err
+			continue
+		}
+		facts, places = append(facts, f), append(places, i)
+	}
+	if len(facts) == 0 {
+		return out
+	}
+	for i, o := range in.submit.SubmitAll(ctx, facts) {
+		out[places[i]] = o
+	}
+	return out
+}
+
+func (in *Intake) fact(ctx context.Context, r *Request) (commit.Fact, error) {
+	now := in.clock.Now().UTC().Truncate(time.Microsecond)
+	p, err := in.payment(r, now)
+	if err != nil {
+		return commit.Fact{}, err
+	}
+	if p.From != 0 && !r.House {
+		house, err := in.houses.is(ctx, p.Tenant, p.From)
+		if err != nil {
+			return commit.Fact{}, err
+		}
+		if house {
+			return commit.Fact{}, fault.New(fault.HouseAccountForbidden, "this key may not pay from a house account").
+				WithParam("/from").WithResource(p.From.String())
+		}
+	}
+	fingerprint := paymentFingerprint(p, r.EffectiveAt)
+	return commit.Fact{Payment: &pay.Fact{Kind: pay.Accept, At: now, New: p, Fingerprint: fingerprint, Source: source}}, nil
+}
+
+// source is what the event log says about facts from here.
+const source = "api"
+
+// Cancel withdraws a payment that was not sent yet. The caller has made sure that
+// the payment is the tenant's. A second cancel is answered like the first.
+func (in *Intake) Cancel(ctx context.Context, id pay.ID, reason string) (commit.Result, error) {
+	return in.submit.Submit(ctx, commit.Fact{Payment: &pay.Fact{
+		Kind: pay.Cancel, Payment: id, At: in.clock.Now().UTC(), Source: source, Reason: reason,
+	}})
+}
+
+// OpenAccount opens an account, once per key.
+func (in *Intake) OpenAccount(ctx context.Context, r *OpenRequest) (commit.Result, error) {
+	f, err := in.openFact(r)
+	if err != nil {
+		return commit.Result{}, err
+	}
+	return in.submit.Submit(ctx, commit.Fact{Account: f})
+}
+
+func (in *Intake) openFact(r *OpenRequest) (*ledger.AccountFact, error) {
+	key, err := scopedKey(r.Tenant, 0, r.Key)
+	if err != nil {
+		return nil, err
+	}
+	a := ledger.Account{Tenant: int32(r.Tenant), Name: r.Name, Kind: ledger.User}
+	info, ok := money.LookupAsset(r.Asset)
+	if !ok {
+		return nil, fault.New(fault.AssetUnknown, "").WithParam("/asset")
+	}
+	a.Asset = info.Code
+	if !plainText(r.Name, accountNameMax) {
+		return nil, fault.New(fault.MalformedRequest, "a name has at most 200 characters, none of them a control character").WithParam("/name")
+	}
+	switch r.Kind {
+	case "", "user":
+	case "house":
+		if !r.House {
+			return nil, fault.New(fault.HouseAccountForbidden, "").WithParam("/kind")
+		}
+		a.Kind, a.Unlimited = ledger.House, true
+	default:
+		return nil, fault.New(fault.MalformedRequest, `kind is "user" or "house"`).WithParam("/kind")
+	}
+	if a.Floor, err = parseFloor(r.Floor); err != nil {
+		return nil, err
+	}
+	if a.Unlimited && !a.Floor.IsZero() {
+		return nil, fault.New(fault.FloorInvalid, "a house account has no floor").WithParam("/floor")
+	}
+	return &ledger.AccountFact{
+		Kind: ledger.Open, At: in.clock.Now().UTC(), New: a, Key: key, Fingerprint: accountFingerprint(&a),
+	}, nil
+}
+
+// SetFloor grants an account a floor, zero or below, or takes it back.
+func (in *Intake) SetFloor(ctx context.Context, tenant pay.TenantID, id ledger.AccountID, floor string) (commit.Result, error) {
+	amount, err := parseFloor(floor)
+	if err != nil {
+		return commit.Result{}, err
+	}
+	return in.submit.Submit(ctx, commit.Fact{Account: &ledger.AccountFact{
+		Kind: ledger.SetFloor, At: in.clock.Now().UTC(), ID: id, Tenant: int32(tenant), Floor: amount,
+	}})
+}
+
+// SetFrozen stops an account from paying, or lets it pay again. It goes on receiving.
+func (in *Intake) SetFrozen(ctx context.Context, tenant pay.TenantID, id ledger.AccountID, frozen bool) (commit.Result, error) {
+	return in.submit.Submit(ctx, commit.Fact{Account: &ledger.AccountFact{
+		Kind: ledger.SetFrozen, At: in.clock.Now().UTC(), ID: id, Tenant: int32(tenant), Frozen: frozen,
+	}})
+}
+
+func parseFloor(text string) (money.Amount, error) {
+	if text == "" {
+		return money.Amount{}, nil
+	}
+	floor, err := money.ParseMinor(text)
+	if err != nil || floor.Sign() > 0 {
+		return money.Amount{}, fault.New(fault.FloorInvalid, "").WithParam("/floor").WithCause(err)
+	}
+	return floor, nil
+}
