@@ -31,7 +31,7 @@ const (
 type client struct {
 	http     *http.Client
 	base     string
-	key      string // bearer; empty for the outside world
+	key      string        // bearer; empty for the outside world
 	timeout  time.Duration // of one attempt, beyond its wait
 	retryFor time.Duration // of a call with all its attempts
 	retries  *atomic.Int64

@@ -324,7 +324,8 @@ func (m *Mapping) validateOracle(bad faultFunc) {
 		into  *money.Amount
 	}{{"oracle.rounding", &m.Oracle.Rounding, &m.rounding}, {"oracle.within", &m.Oracle.Within, &m.within}} {
 		setDefault(o.text, "0")
-		a, err := parseDecimal(*o.text, m.Asset.Scale, ".", "")
+		scale := min(max(m.Asset.Scale, 0), scaleMax) // out of range is a fault of its own
+		a, err := parseDecimal(*o.text, scale, ".", "")
 		if err != nil || a.Sign() < 0 {
 			bad(o.field, `%q is not a positive amount; write e.g. "0.15"`, *o.text)
 		}
