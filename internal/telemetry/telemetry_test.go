@@ -165,6 +165,7 @@ func TestWithTraceID(t *testing.T) {
 	require.Empty(t, TraceID(WithTraceID(t.Context(), "not hex")))
 	ctx := WithTraceID(t.Context(), someTrace)
 	require.Equal(t, someTrace, TraceID(ctx))
+	require.Equal(t, someTrace, TraceID(WithTraceID(t.Context(), "4bf92f35-77b3-4da6-a3ce-929d0e0e4736")))
 	tel := setup(t, Config{SampleOneIn: SampleOff})
 	child, span := tel.Tracer("x").Start(ctx, "s")
 	defer span.End()

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -27,10 +28,11 @@ func TraceID(ctx context.Context) string {
 }
 
 // WithTraceID returns ctx carrying the trace that traceID names, so that work on a
-// stored payment continues the trace of the request that made it. A malformed id,
-// and one that ctx already carries, leave ctx as it is.
+// stored payment continues the trace of the request that made it. The id may be
+// written as a UUID, which is how Postgres shows it. A malformed id, and one that
+// ctx already carries, leave ctx as it is.
 func WithTraceID(ctx context.Context, traceID string) context.Context {
-	id, err := trace.TraceIDFromHex(traceID)
+	id, err := trace.TraceIDFromHex(strings.ReplaceAll(traceID, "-", ""))
 	if err != nil || trace.SpanContextFromContext(ctx).TraceID() == id {
 		return ctx
 	}
