@@ -28,7 +28,7 @@ type running struct {
 	done chan error
 }
 
-func start(t *testing.T, dsn string, change func(*commit.Config)) *running {
+func start(t testing.TB, dsn string, change func(*commit.Config)) *running {
 	t.Helper()
 	cfg := commit.Config{DSN: dsn}
 	if change != nil {
@@ -48,7 +48,7 @@ func start(t *testing.T, dsn string, change func(*commit.Config)) *running {
 	return r
 }
 
-func lead(t *testing.T, dsn string) *running {
+func lead(t testing.TB, dsn string) *running {
 	t.Helper()
 	r := start(t, dsn, nil)
 	require.Eventually(t, r.Leading, patience, 5*time.Millisecond)
