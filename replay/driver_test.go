@@ -284,6 +284,13 @@ type brokenWriter struct{}
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, errBroken }
 
+func TestProgressLine(t *testing.T) {
+	t.Parallel()
+	p := Progress{Stage: StagePayments, Done: 14_100, Total: 28_205, PerSecond: 1_410, ETA: 10 * time.Second, Retries: 3, Failed: 1}
+	require.Equal(t, "sending payments  [###########.............]  14,100/28,205  1,410/s  10s left  3 repeated  1 failed", p.Line("en"))
+	require.Equal(t, "读取文件", Progress{Stage: StagePlan}.Line("zh"))
+}
+
 func TestReportNamesItsFigures(t *testing.T) {
 	t.Parallel()
 	r := run(t, options(t, newWorld(t), writeFile(t, village)))

@@ -40,7 +40,11 @@ type Mapping struct {
 
 	// OrderInDay is credits_first (default), debits_first or file.
 	OrderInDay string `json:"order_in_day,omitempty"`
-	Oracle     Oracle `json:"oracle"`
+	// Opening is zero (default: every account's life begins in the file) or
+	// recorded (an account begins with the balance that the bank recorded before
+	// its first row, booked against the house account "opening").
+	Opening string `json:"opening,omitempty"`
+	Oracle  Oracle `json:"oracle"`
 
 	dateLayout string // DateLayout in the form of package time
 	rounding   money.Amount
@@ -174,6 +178,7 @@ func (m *Mapping) validate() error {
 	}
 	setDefault(&m.Name, "unnamed")
 	setDefault(&m.OrderInDay, orderCreditsFirst)
+	setDefault(&m.Opening, openingZero)
 	m.validateFormat(bad)
 	m.validateColumns(bad)
 	m.validateSign(bad)
@@ -189,6 +194,12 @@ const (
 	orderCreditsFirst = "credits_first"
 	orderDebitsFirst  = "debits_first"
 	orderFile         = "file"
+)
+
+// Where an account's first balance comes from.
+const (
+	openingZero     = "zero"
+	openingRecorded = "recorded"
 )
 
 func (m *Mapping) validateFormat(bad faultFunc) {
@@ -221,6 +232,12 @@ func (m *Mapping) validateFormat(bad faultFunc) {
 	m.dateLayout = layout
 	if !slices.Contains([]string{orderCreditsFirst, orderDebitsFirst, orderFile}, m.OrderInDay) {
 		bad("order_in_day", "%q is not known; write %s, %s or %s", m.OrderInDay, orderCreditsFirst, orderDebitsFirst, orderFile)
+	}
+	if m.Opening != openingZero && m.Opening != openingRecorded {
+		bad("opening", "%q is not known; write %s or %s", m.Opening, openingZero, openingRecorded)
+	}
+	if m.Opening == openingRecorded && m.Columns.Balance == "" {
+		bad("opening", "recorded needs columns.balance")
 	}
 }
 

@@ -3,6 +3,7 @@ package replay
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -82,6 +83,7 @@ func TestMappingFaultsNameTheFieldAndTheRemedy(t *testing.T) {
 		{"channel", "bank-}", `channel: has "}" without "{"`},
 		{"bank", "{bank|shout}", `bank: unknown filter "shout"; use lower or upper`},
 		{"order_in_day", "random", `order_in_day: "random" is not known; write credits_first`},
+		{"opening", "guess", `opening: "guess" is not known; write zero or recorded`},
 		{"oracle.within", "-1", `oracle.within: "-1" is not a positive amount`},
 		{"oracle.rounding", "0.001", `oracle.rounding: "0.001" is not a positive amount`},
 	} {
@@ -143,6 +145,31 @@ func TestAnotherBanksFileReadsThroughAMappingAlone(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, money.Int(50), p.Accounts[0].Days[0].Expected)
 	require.Contains(t, p.Bad[0].Reason, "not above zero")
+}
+
+// A file that begins in the middle of an account's life says so in its records.
+func TestOpeningBalancesComeFromTheRecord(t *testing.T) {
+	t.Parallel()
+	m := berkaJSON(t)
+	set(m, "opening", "recorded")
+	raw, err := json.Marshal(m)
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "m.json")
+	require.NoError(t, os.WriteFile(path, raw, 0o600))
+	w := newWorld(t)
+	head := strings.SplitAfter(village, "\n")[0]
+	o := options(t, w, writeFile(t, head+
+		"a,1,930101,VYDAJ,VYBER,20.00,985.00,,,\nb,1,930101,PRIJEM,VKLAD,5.00,1005.00,,,\n"+ // opens with 1,000.00
+		"c,2,930101,PRIJEM,VKLAD,5.00,-95.00,,,\n"+ // opens with -100.00
+		"d,3,930101,PRIJEM,VKLAD,5.00,5.00,,,\n")) // opens with nothing
+	o.Mapping, err = LoadMapping(path)
+	require.NoError(t, err)
+	r := run(t, o)
+	require.Empty(t, r.Problems())
+	require.EqualValues(t, 2, r.Openings)
+	require.EqualValues(t, 6, r.Payments)
+	require.EqualValues(t, 3, r.AccountsExact)
+	require.Less(t, w.position("opening:1"), w.position("b"))
 }
 
 func TestFileThatDoesNotFitSaysWhichColumn(t *testing.T) {

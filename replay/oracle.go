@@ -35,16 +35,9 @@ const walkStepsMax = 5_000_000
 // balances: a row's opening (balance minus signed amount) is the recorded
 // balance of the row before it, within the bank's rounding.
 func closingOf(rows []*Row, previous, rounding money.Amount) Closing {
-	links := make([]link, 0, len(rows))
-	for _, r := range rows {
-		if !r.HasBalance {
-			return Closing{Kind: ClosingNone}
-		}
-		opening, err := r.Balance.Sub(r.Signed())
-		if err != nil {
-			return Closing{Kind: ClosingBroken}
-		}
-		links = append(links, link{opening: opening, balance: r.Balance})
+	links, problem := linksOf(rows)
+	if problem != "" {
+		return Closing{Kind: problem}
 	}
 	tails := tailsOf(links, rounding)
 	switch len(tails) {
@@ -60,7 +53,39 @@ func closingOf(rows []*Row, previous, rounding money.Amount) Closing {
 	return Closing{Kind: ClosingBroken}
 }
 
+// openingOf finds the balance before a day's first row from the bank's records:
+// the head of the chain, which is the tail when the chain is read backwards. A
+// day without a single head gives no opening.
+func openingOf(rows []*Row, rounding money.Amount) (money.Amount, bool) {
+	links, problem := linksOf(rows)
+	if problem != "" {
+		return money.Amount{}, false
+	}
+	for i, l := range links {
+		links[i] = link{opening: l.balance, balance: l.opening}
+	}
+	heads := tailsOf(links, rounding)
+	if len(heads) != 1 {
+		return money.Amount{}, false
+	}
+	return heads[0], true
+}
+
 type link struct{ opening, balance money.Amount }
+
+func linksOf(rows []*Row) (links []link, problem ClosingKind) {
+	for _, r := range rows {
+		if !r.HasBalance {
+			return nil, ClosingNone
+		}
+		opening, err := r.Balance.Sub(r.Signed())
+		if err != nil {
+			return nil, ClosingBroken
+		}
+		links = append(links, link{opening: opening, balance: r.Balance})
+	}
+	return links, ""
+}
 
 // tailsOf returns the balances that open no other row of the day. Sorting the
 // openings keeps a day with many rows from costing their square.

@@ -26,7 +26,8 @@ type Plan struct {
 	Houses   []string       // names of house accounts, sorted
 
 	Records                 int64 // data records read, good and bad
-	Rows                    int64 // good ones
+	Rows                    int64 // good ones, and openings
+	Openings                int64 // rows made here to give accounts their first balance
 	Deposits, Payouts, Sent int64 // Rows by kind; Sent are those against house accounts
 	BadRows                 int64
 	Bad                     []BadRow // the first badRowsKept
@@ -40,7 +41,10 @@ type AccountPlan struct {
 	ID    string
 	Floor money.Amount // min(0, lowest balance in our booking order, lowest recorded)
 	Steps []*Step      // in booking order
-	Days  []*Day       // in order
+	// Opening is the first step when the mapping takes openings from the
+	// record and the account had money or debt before its first row.
+	Opening *Step
+	Days    []*Day // in order
 }
 
 // Step is one row with its place in time.
@@ -118,10 +122,24 @@ func (b *planBuilder) row(r *Row) error {
 	return nil
 }
 
+func (b *planBuilder) opening(s *Step) error {
+	if _, taken := b.ids[s.ID]; taken || len(s.ID) > fieldBytesMax {
+		return fmt.Errorf("row id %.40q of the opening balance is taken or too long", s.ID)
+	}
+	b.houses[s.House] = struct{}{}
+	b.plan.Rows++
+	b.plan.Sent++
+	b.plan.Openings++
+	return nil
+}
+
 func (b *planBuilder) build() (*Plan, error) {
 	p := b.plan
 	for id, rows := range b.accounts {
 		a, err := planAccount(p.Mapping, id, rows)
+		if err == nil && a.Opening != nil {
+			err = b.opening(a.Opening)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("replay: account %q: %w", id, err)
 		}
@@ -150,8 +168,15 @@ func planAccount(m *Mapping, id string, rows []*Row) (*AccountPlan, error) {
 		return cmp.Or(x.Day.Compare(y.Day), inDay(m.OrderInDay, x, y))
 	})
 	slices.SortStableFunc(chain, func(x, y *Row) int { return x.Day.Compare(y.Day) })
-	a := &AccountPlan{ID: id, Steps: make([]*Step, 0, len(rows))}
-	var balance, closing money.Amount
+	a := &AccountPlan{ID: id, Steps: make([]*Step, 0, len(rows)+1)}
+	var balance money.Amount
+	if m.Opening == openingRecorded {
+		var err error
+		if balance, err = a.open(chain, m.rounding); err != nil {
+			return nil, err
+		}
+	}
+	closing := balance
 	for len(rows) > 0 {
 		n := 1
 		for n < len(rows) && rows[n].Day.Equal(rows[0].Day) {
@@ -173,6 +198,39 @@ func planAccount(m *Mapping, id string, rows []*Row) (*AccountPlan, error) {
 		rows, chain = rows[n:], chain[n:]
 	}
 	return a, nil
+}
+
+// openingHouse is the house account against which openings are booked, and
+// openingPrefix makes the row id of an opening.
+const (
+	openingHouse  = "opening"
+	openingPrefix = "opening:"
+)
+
+// open books the balance that the bank recorded before the account's first
+// row, at midnight of that day. Where the records do not tell it, the account
+// starts from zero and will show as a break.
+func (a *AccountPlan) open(rows []*Row, rounding money.Amount) (money.Amount, error) {
+	n := 1
+	for n < len(rows) && rows[n].Day.Equal(rows[0].Day) {
+		n++
+	}
+	balance, found := openingOf(rows[:n], rounding)
+	if !found || balance.IsZero() {
+		return money.Amount{}, nil
+	}
+	size, err := distance(balance, money.Amount{})
+	if err != nil {
+		return balance, fmt.Errorf("opening balance: %w", err)
+	}
+	if balance.Sign() < 0 {
+		a.Floor = balance
+	}
+	first := rows[0]
+	a.Opening = &Step{EffectiveAt: first.Day, Balance: balance, Row: &Row{File: first.File, Line: first.Line,
+		ID: openingPrefix + a.ID, Account: a.ID, Day: first.Day, Amount: size, Credit: balance.Sign() > 0, Kind: kindHouse, House: openingHouse}}
+	a.Steps = append(a.Steps, a.Opening)
+	return balance, nil
 }
 
 // bookDay appends the steps of one day and returns the balance after it.

@@ -28,6 +28,7 @@ const fieldBytesMax = 140
 const (
 	kindDeposit     = "deposit"
 	kindPayout      = "payout"
+	kindHouse       = "house"
 	kindHousePrefix = "house:"
 	dirCredit       = "credit"
 	dirDebit        = "debit"
@@ -304,7 +305,7 @@ func (p *rowParser) parseKind(r *Row) error {
 			continue
 		}
 		if house, ok := strings.CutPrefix(rule.Kind, kindHousePrefix); ok {
-			r.Kind, r.House = "house", house
+			r.Kind, r.House = kindHouse, house
 			return nil
 		}
 		r.Kind = rule.Kind

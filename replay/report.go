@@ -26,6 +26,7 @@ type Report struct {
 	Open      int64 `json:"open"`      // accepted, not final in the time given
 	Unsent    int64 `json:"unsent"`    // held back behind an open row of the same account
 	BadRows   int64 `json:"bad_rows"`  // records that do not fit the mapping
+	Openings  int64 `json:"openings"`  // of Payments, those that only give an account its first balance
 
 	Doubled          int64 `json:"doubled"` // rows with more than one effect in the outside books
 	Lost             int64 `json:"lost"`    // rows that touch a bank, without an effect there
@@ -93,7 +94,7 @@ func (d *driver) blank() *Report {
 	p := d.plan
 	return &Report{
 		Mapping: p.Mapping.Name, Data: d.o.Data, Asset: p.Mapping.Asset.Code,
-		Payments: p.Rows, BadRows: p.BadRows, Accounts: int64(len(p.Accounts)), Within: p.Mapping.within,
+		Payments: p.Rows, BadRows: p.BadRows, Openings: p.Openings, Accounts: int64(len(p.Accounts)), Within: p.Mapping.within,
 		Breaks: map[string]int64{}, AccountBreaks: []AccountBreak{}, RowFaults: []RowFault{},
 		Bad: slices.Concat([]BadRow{}, p.Bad), Unanswered: []string{},
 		noOracle: p.Mapping.Columns.Balance == "", allowForeign: d.o.AllowForeign,

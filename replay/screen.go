@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/moneta-pay/moneta/money"
 )
@@ -25,6 +26,9 @@ type words struct {
 	kills, unexplained, perSecond, accept, final, wall, retries               string
 	cutShort, lost, doubled, wrong, stray, foreign, notZero, failed, open     string
 	unsent, badRows, accountBreaks, unjudged, unanswered, keyReused, problems string
+
+	stages                    map[Stage]string
+	rate, left, repeats, fail string
 }
 
 var english = &words{
@@ -53,6 +57,9 @@ var english = &words{
 	unjudged:      "%d accounts have days without a recorded balance",
 	unanswered:    "the server could not be asked: %s",
 	keyReused:     "idempotency keys were already in use: this server has replayed the file before; start with an empty one",
+	stages: map[Stage]string{StagePlan: "reading the file", StageAccounts: "creating accounts", StagePayments: "sending payments",
+		StageFinal: "waiting for final answers", StageBalances: "comparing balances", StageBooks: "comparing the banks' books"},
+	rate: "%s/s", left: "%s left", repeats: "%s repeated", fail: "%s failed",
 }
 
 var chinese = &words{
@@ -81,6 +88,9 @@ var chinese = &words{
 	unjudged:      "%d 个账户有未记录余额的日期",
 	unanswered:    "无法向服务端查询:%s",
 	keyReused:     "幂等键已被使用:该服务端曾回放过此文件,请使用全新的服务端",
+	stages: map[Stage]string{StagePlan: "读取文件", StageAccounts: "创建账户", StagePayments: "发送支付",
+		StageFinal: "等待终态", StageBalances: "核对余额", StageBooks: "核对银行账簿"},
+	rate: "%s/秒", left: "剩余 %s", repeats: "重试 %s", fail: "失败 %s",
 }
 
 func wordsOf(lang string) *words {
@@ -197,6 +207,31 @@ func (s *screen) verdict(r *Report) {
 	})
 	show(s, r.Bad, BadRow.String)
 	s.line("\n%s", s.notOK)
+}
+
+// Line renders the progress as one line of text without a line break, in
+// Chinese when lang begins with "zh", otherwise in English.
+func (p Progress) Line(lang string) string {
+	const columns = 24
+	w := wordsOf(lang)
+	parts := []string{w.stages[p.Stage]}
+	if p.Total > 0 {
+		full := int(min(p.Done, p.Total) * columns / p.Total)
+		parts = append(parts, "["+strings.Repeat("#", full)+strings.Repeat(".", columns-full)+"]", group(p.Done)+"/"+group(p.Total))
+	}
+	if p.PerSecond > 0 {
+		parts = append(parts, fmt.Sprintf(w.rate, group(p.PerSecond)))
+	}
+	if p.ETA > 0 {
+		parts = append(parts, fmt.Sprintf(w.left, p.ETA.Round(time.Second)))
+	}
+	if p.Retries > 0 {
+		parts = append(parts, fmt.Sprintf(w.repeats, group(p.Retries)))
+	}
+	if p.Failed > 0 {
+		parts = append(parts, fmt.Sprintf(w.fail, group(p.Failed)))
+	}
+	return strings.Join(parts, "  ")
 }
 
 func show[T any](s *screen, list []T, text func(T) string) {

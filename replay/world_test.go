@@ -23,6 +23,7 @@ type world struct {
 	accounts map[string]*worldAccount
 	payments map[string]*worldPayment // by id
 	keys     map[string]*worldPayment // by idempotency key
+	refs     map[string]*worldPayment // by reference
 	effects  map[string][]effect      // by bank code
 	orders   []string                 // row ids in the order of acceptance
 	seen     map[string]int           // calls by row id
@@ -35,6 +36,7 @@ type world struct {
 	payouts       string                            // "" = settle at once, "slow" = at the second look, "fail"
 	deposits      string                            // "" = credit when instructed, "never"
 	bankAmount    money.Amount                      // added to each amount in the banks' books
+	bookPage      int                               // effects a page
 }
 
 type answer struct {
@@ -63,7 +65,7 @@ type worldPayment struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{accounts: map[string]*worldAccount{}, payments: map[string]*worldPayment{}, keys: map[string]*worldPayment{},
-		effects: map[string][]effect{}, seen: map[string]int{}}
+		refs: map[string]*worldPayment{}, effects: map[string][]effect{}, seen: map[string]int{}, bookPage: 3}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/accounts", w.postAccount)
 	mux.HandleFunc("POST /v1/payments", w.postPayment)
@@ -140,7 +142,7 @@ func (w *world) accept(o order, key string) (*worldPayment, int, string) {
 	}
 	id := fmt.Sprintf("pay_%d", len(w.payments)+1)
 	p := &worldPayment{order: o, payment: payment{ID: id, State: "processing", Status: "processing", CreatedAt: time.Now(), Reference: "ref_" + id}}
-	w.payments[id], w.keys[key] = p, p
+	w.payments[id], w.keys[key], w.refs[p.Reference] = p, p, p
 	w.orders = append(w.orders, o.Remittance)
 	w.post(o.From, o, true)
 	switch {
@@ -222,12 +224,10 @@ func (w *world) postInstruction(rw http.ResponseWriter, r *http.Request) {
 	_ = json.NewDecoder(r.Body).Decode(&body)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, p := range w.payments {
-		if p.Reference == body.Reference && !p.final() && w.deposits == "" {
-			w.effect(r.PathValue("code"), "in", p.Reference, body.Remittance, p.order.Amount)
-			w.post(p.order.To, p.order, false)
-			p.finish(statusSucceeded)
-		}
+	if p := w.refs[body.Reference]; p != nil && !p.final() && w.deposits == "" {
+		w.effect(r.PathValue("code"), "in", p.Reference, body.Remittance, p.order.Amount)
+		w.post(p.order.To, p.order, false)
+		p.finish(statusSucceeded)
 	}
 	writeJSON(rw, 202, map[string]string{"status": "accepted"})
 }
@@ -250,7 +250,7 @@ func (w *world) getBooks(rw http.ResponseWriter, r *http.Request) {
 	defer w.mu.Unlock()
 	page := []effect{}
 	for _, e := range w.effects[r.PathValue("code")] {
-		if e.Seq > after && len(page) < 3 {
+		if e.Seq > after && len(page) < w.bookPage {
 			page = append(page, e)
 		}
 	}
