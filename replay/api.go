@@ -62,10 +62,10 @@ type api struct {
 }
 
 type newAccount struct {
-	Asset string       `json:"asset"`
-	Name  string       `json:"name"`
-	Kind  string       `json:"kind"`
-	Floor money.Amount `json:"floor"`
+	Asset string        `json:"asset"`
+	Name  string        `json:"name"`
+	Kind  string        `json:"kind"`
+	Floor *money.Amount `json:"floor,omitempty"` // a house account has none
 }
 
 func (a *api) createAccount(ctx context.Context, c *client, body newAccount, key string) (string, error) {
@@ -83,9 +83,9 @@ func (a *api) createAccount(ctx context.Context, c *client, body newAccount, key
 	return made.ID, nil
 }
 
-func (a *api) pay(ctx context.Context, o order, key func(try int) string) (payment, error) {
+func (a *api) pay(ctx context.Context, c *client, o order, key func(try int) string) (payment, error) {
 	var p payment
-	err := a.user.do(ctx, request{method: http.MethodPost, path: "/v1/payments", body: o, answer: &p, idempotency: key})
+	err := c.do(ctx, request{method: http.MethodPost, path: "/v1/payments", body: o, answer: &p, idempotency: key})
 	if err == nil && p.ID == "" {
 		err = errors.New("POST /v1/payments: the answer has no id")
 	}

@@ -98,7 +98,7 @@ func (d *driver) createAccounts(ctx context.Context) error {
 	name := d.plan.Mapping.Name
 	for _, h := range d.plan.Houses {
 		id, err := d.api.createAccount(ctx, d.api.admin,
-			newAccount{Asset: d.api.asset, Name: "house " + h, Kind: "house"}, name+"/house/"+h)
+			newAccount{Asset: d.api.asset, Name: "house " + h, Kind: "house"}, keyOf(name+"/house/"+h))
 		if err != nil {
 			return fmt.Errorf("replay: %w (house accounts need the admin key)", err)
 		}
@@ -108,7 +108,7 @@ func (d *driver) createAccounts(ctx context.Context) error {
 	err := d.each(ctx, len(d.plan.Accounts), func(ctx context.Context, i int) error {
 		a := d.plan.Accounts[i]
 		id, err := d.api.createAccount(ctx, d.api.user,
-			newAccount{Asset: d.api.asset, Name: a.ID, Kind: "user", Floor: a.Floor}, name+"/account/"+a.ID)
+			newAccount{Asset: d.api.asset, Name: a.ID, Kind: "user", Floor: &a.Floor}, keyOf(name+"/account/"+a.ID))
 		d.accounts[i] = id
 		d.meter.done.Add(1)
 		return err
@@ -164,7 +164,7 @@ func (d *driver) unsent(steps []*Step, open *Step) {
 // row may spend it, so credits wait for their final state.
 func (d *driver) sendStep(ctx context.Context, s *Step, account string) error {
 	started := d.o.Clock.Now()
-	p, err := d.api.pay(ctx, d.order(s, account), func(try int) string { return d.o.Key(s.ID, try) })
+	p, err := d.api.pay(ctx, d.payer(s), d.order(s, account), func(try int) string { return d.o.Key(s.ID, try) })
 	var no *Refusal
 	if errors.As(err, &no) {
 		d.fault(s, fateRefused, no.Error())
@@ -193,6 +193,15 @@ func (d *driver) sendStep(ctx context.Context, s *Step, account string) error {
 	}
 	d.settled(s, p)
 	return nil
+}
+
+// payer is whose key pays: a house account, which has no floor, pays only for
+// the admin.
+func (d *driver) payer(s *Step) *client {
+	if s.Kind == kindHouse && s.Credit {
+		return d.api.admin
+	}
+	return d.api.user
 }
 
 func (d *driver) order(s *Step, account string) order {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -216,6 +217,39 @@ func TestRunCutShortKeepsItsReport(t *testing.T) {
 	require.ErrorContains(t, err, "gave up after")
 	require.False(t, r.OK())
 	require.Contains(t, r.Problems()[0], "cut short")
+}
+
+// A replay that was cut short is completed by running it again.
+func TestRunAgainCompletesTheRun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var broken atomic.Bool
+	broken.Store(true)
+	w.refuse = func(row string, _ int) *answer {
+		if row == "r3" && broken.Load() {
+			return &answer{status: 500}
+		}
+		return nil
+	}
+	o := options(t, w, writeFile(t, village))
+	o.RetryFor = 200 * time.Millisecond
+	_, err := Run(context.Background(), o)
+	require.Error(t, err)
+	broken.Store(false)
+	o.RetryFor = 10 * time.Second
+	for range 2 {
+		r := run(t, o)
+		require.Empty(t, r.Problems())
+		require.EqualValues(t, 6, r.Succeeded)
+	}
+}
+
+func TestKeysFitAHeader(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "695247", keyOf("695247"))
+	for _, odd := range []string{"", "zażółć", `"quoted"`, "a b", strings.Repeat("x", 256)} {
+		require.Regexp(t, "^sha256-[0-9a-f]{64}$", keyOf(odd))
+	}
 }
 
 func TestRunStopsWithItsContext(t *testing.T) {

@@ -9,6 +9,7 @@ package replay
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -31,6 +32,8 @@ const (
 	DefaultFinalWithin = 5 * time.Minute
 	// DefaultProgressEvery is the pause between two progress reports.
 	DefaultProgressEvery = 500 * time.Millisecond
+
+	keyBytesMax = 255 // of an idempotency key
 )
 
 // Options says what to replay, against whom, and how hard.
@@ -40,7 +43,7 @@ type Options struct {
 
 	API        string // required: base URL of the API, e.g. http://127.0.0.1:7070
 	APIKey     string // required: bearer key that may create accounts and payments
-	AdminKey   string // bearer key for house accounts, totals and breaks; empty = APIKey
+	AdminKey   string // bearer key, same tenant, to open and pay from house accounts and to see totals; empty = APIKey
 	SandboxURL string // base URL of the outside world; required when a row touches a bank
 
 	Speed   int64 // rows per second over all accounts; 0 = as fast as answers come
@@ -92,11 +95,14 @@ type Progress struct {
 	Failed    int64         // rows refused or failed so far
 }
 
-// Run replays the files and returns the report. The error is non-nil when the
-// run could not be carried out (a file that cannot be read, a mapping that does
-// not fit, a server that never answered); a run that was carried out and found
-// problems returns a report whose OK is false. A report may accompany an error
-// when the run was cut short.
+// Run replays the files and returns the report. Accounts and payments carry keys
+// made from the mapping's name and the file's ids, so a replay that was cut
+// short is completed by running it again on the same server.
+//
+// The error is non-nil when the run could not be carried out (a file that cannot
+// be read, a mapping that does not fit, a server that never answered); a run
+// that was carried out and found problems returns a report whose OK is false. A
+// report may accompany an error when the run was cut short.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
@@ -152,12 +158,25 @@ func (o *Options) complete() error {
 		o.Clock = clock.System
 	}
 	if o.Key == nil {
-		o.Key = func(rowID string, _ int) string { return rowID }
+		o.Key = func(rowID string, _ int) string { return keyOf(rowID) }
 	}
 	if o.HTTPClient == nil {
 		o.HTTPClient = pooledClient(o.Workers)
 	}
 	return nil
+}
+
+// keyOf makes an idempotency key of a text from the file: the text itself where
+// a header can carry it, else its digest.
+func keyOf(text string) string {
+	plain := text != "" && text[0] != '"' && len(text) <= keyBytesMax
+	for i := range len(text) {
+		plain = plain && text[i] > ' ' && text[i] <= '~'
+	}
+	if plain {
+		return text
+	}
+	return fmt.Sprintf("sha256-%x", sha256.Sum256([]byte(text)))
 }
 
 func setDefault[T comparable](field *T, value T) {

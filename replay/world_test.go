@@ -19,15 +19,16 @@ import (
 // enough of a ledger to catch a driver that pays twice, pays too early, or
 // forgets. It stands in for neither in tests of the product.
 type world struct {
-	mu       sync.Mutex
-	accounts map[string]*worldAccount
-	payments map[string]*worldPayment // by id
-	keys     map[string]*worldPayment // by idempotency key
-	refs     map[string]*worldPayment // by reference
-	effects  map[string][]effect      // by bank code
-	orders   []string                 // row ids in the order of acceptance
-	seen     map[string]int           // calls by row id
-	url      string
+	mu          sync.Mutex
+	accounts    map[string]*worldAccount
+	accountKeys map[string]string        // id by idempotency key
+	payments    map[string]*worldPayment // by id
+	keys        map[string]*worldPayment // by idempotency key
+	refs        map[string]*worldPayment // by reference
+	effects     map[string][]effect      // by bank code
+	orders      []string                 // row ids in the order of acceptance
+	seen        map[string]int           // calls by row id
+	url         string
 
 	// Misbehaviour, set before the run.
 	noIdempotency bool                              // keys are ignored
@@ -64,7 +65,7 @@ type worldPayment struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{accounts: map[string]*worldAccount{}, payments: map[string]*worldPayment{}, keys: map[string]*worldPayment{},
+	w := &world{accounts: map[string]*worldAccount{}, accountKeys: map[string]string{}, payments: map[string]*worldPayment{}, keys: map[string]*worldPayment{},
 		refs: map[string]*worldPayment{}, effects: map[string][]effect{}, seen: map[string]int{}, bookPage: 3}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/accounts", w.postAccount)
@@ -97,8 +98,16 @@ func (w *world) postAccount(rw http.ResponseWriter, r *http.Request) {
 		writeProblem(rw, 403, "forbidden", "house accounts need the admin key")
 		return
 	}
-	id := fmt.Sprintf("acct_%d", len(w.accounts)+1)
-	w.accounts[id] = &worldAccount{kind: body.Kind, floor: body.Floor}
+	key := r.Header.Get("Idempotency-Key")
+	id, again := w.accountKeys[key]
+	if !again {
+		id = fmt.Sprintf("acct_%d", len(w.accounts)+1)
+		w.accountKeys[key] = id
+		w.accounts[id] = &worldAccount{kind: body.Kind}
+		if body.Floor != nil {
+			w.accounts[id].floor = *body.Floor
+		}
+	}
 	writeJSON(rw, 201, map[string]string{"id": id})
 }
 
@@ -118,6 +127,10 @@ func (w *world) postPayment(rw http.ResponseWriter, r *http.Request) {
 			_, _ = rw.Write([]byte(a.body))
 			return
 		}
+	}
+	if from := w.accounts[o.From]; from != nil && from.kind == "house" && r.Header.Get("Authorization") != "Bearer admin" {
+		writeProblem(rw, 403, "forbidden", "house accounts pay for the admin only")
+		return
 	}
 	p, status, code := w.accept(o, r.Header.Get("Idempotency-Key"))
 	if w.dropAnswer != nil && w.dropAnswer(o.Remittance, nth) {
