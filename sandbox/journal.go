@@ -156,13 +156,16 @@ func (j *journal) flush() error {
 	return j.err
 }
 
-// close flushes and closes the file.
+// close flushes and closes the file. Closing again does nothing.
 func (j *journal) close() error {
 	err := j.flush()
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.file == nil {
-		return err
+		return nil
+	}
+	for j.writing {
+		j.flushed.Wait()
 	}
 	err = errors.Join(err, j.file.Close())
 	if j.err == nil {
