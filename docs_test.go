@@ -124,7 +124,7 @@ func TestDecisionsAreListedAndWhole(t *testing.T) {
 		require.Regexp(t, `(?m)^# `+path.Base(page)[:4]+`\. `, text)
 		require.Regexp(t, `(?m)^Date: \d{4}-\d{2}-\d{2}\. Status: (proposed|accepted|superseded by \[?\d{4}.*)\.$`, text)
 		for _, part := range []string{"## Context", "## Options", "## Decision", "## Cost"} {
-			require.Contains(t, text, part, page)
+			require.Contains(t, text, "\n"+part+"\n", page)
 		}
 		require.Less(t, len(strings.Fields(text)), 700, "%s: one page", page)
 	}
