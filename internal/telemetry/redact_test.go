@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/slogtest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -254,3 +255,18 @@ type discard struct{}
 
 // Write takes everything.
 func (discard) Write(b []byte) (int, error) { return len(b), nil }
+
+// TestHandlerKeepsSlogsContract runs the standard library's own suite.
+func TestHandlerKeepsSlogsContract(t *testing.T) {
+	t.Parallel()
+	var buf bytes.Buffer
+	slogtest.Run(t, func(*testing.T) slog.Handler {
+		buf.Reset()
+		return handlers(&buf)["json"]
+	}, func(t *testing.T) map[string]any {
+		t.Helper()
+		var line map[string]any
+		require.NoError(t, json.Unmarshal(buf.Bytes(), &line))
+		return line
+	})
+}
