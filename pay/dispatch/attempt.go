@@ -1,0 +1,130 @@
+package dispatch
+
+import (
+	"context"
+	"encoding/hex"
+	"log/slog"
+	"time"
+
+	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/internal/telemetry"
+	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/channel"
+	"github.com/moneta-pay/moneta/pay/commit"
+)
+
+// Attempts of which no byte left us may be repeated safely, with growing waits;
+// after the last one the holder gets the money back.
+const (
+	neverSentMax = 12
+	againFirst   = 500 * time.Millisecond
+	againMax     = 30 * time.Second
+)
+
+// intend commits the intents of a batch and sends those that became ours.
+func (d *Dispatcher) intend(l *lane, batch []pay.Payment) {
+	now := d.cfg.Clock.Now()
+	// Microseconds are what the database keeps: ours is recognised by equality.
+	sendBy := now.Add(min(sendWindowMax, l.window())).Truncate(time.Microsecond)
+	facts := make([]commit.Fact, len(batch))
+	for i := range batch {
+		facts[i] = commit.Fact{Payment: &pay.Fact{
+			Kind: pay.Intend, Payment: batch[i].ID, At: now, Attempt: batch[i].Attempt.N + 1, SendBy: sendBy,
+			Source: "dispatch", NextAt: sendBy.Add(l.caps.ClientTimeout + time.Second),
+		}}
+	}
+	answers := d.submit(facts)
+	l.intended()
+	for i := range answers {
+		p := answers[i].Payment
+		if answers[i].Err == nil && ours(&p, facts[i].Payment) {
+			d.work.Go(func() { d.send(l, p) })
+			continue
+		}
+		d.notIntended(l, batch[i].ID, answers[i].Err)
+	}
+}
+
+func (l *lane) window() time.Duration {
+	if l.caps.SendWindow <= 0 {
+		return sendWindowMax
+	}
+	return l.caps.SendWindow
+}
+
+// ours reports whether the committed attempt is the one that we just intended.
+// A repeated submit is answered as a no-op, so the answer alone does not tell.
+func ours(p *pay.Payment, f *pay.Fact) bool {
+	return p.State == pay.Dispatching && p.Attempt.N == f.Attempt && p.Attempt.SendBy.Equal(f.SendBy)
+}
+
+// notIntended lets go of a payment that may not be attempted: it moved while it
+// was queued, or the intent could not be committed and the timer offers it again.
+func (d *Dispatcher) notIntended(l *lane, id pay.ID, err error) {
+	l.unused()
+	d.release(l, id)
+	if err != nil {
+		d.metrics.refused.WithLabelValues(string(l.name), string(fault.CodeOf(err))).Inc()
+		d.log.LogAttrs(d.ctx, slog.LevelWarn, "attempt was not intended",
+			slog.String("payment", id.String()), slog.Any("error", err))
+	}
+}
+
+// outcome is a fact about an attempt on its way to the decider.
+type outcome struct {
+	lane *lane
+	fact pay.Fact
+}
+
+// send talks to the channel, outside any transaction.
+func (d *Dispatcher) send(l *lane, p pay.Payment) {
+	l.inflight.Inc()
+	defer l.inflight.Dec()
+	d.metrics.attempt(string(l.name), p.Attempt.N)
+	// A second more than the channel's own bound: if it must be cut off, it is
+	// the adapter that does it, and knows what was written.
+	ctx, cancel := context.WithTimeout(telemetry.WithTraceID(d.ctx, hex.EncodeToString(p.TraceID[:])), l.caps.ClientTimeout+time.Second)
+	word := l.ch.Send(ctx, channel.Order{
+		Reference: p.Attempt.Reference, Amount: p.Amount, Asset: p.Asset,
+		Payee: channel.Party{Account: p.PayeeAccount, Name: p.PayeeName}, Remittance: p.Remittance, SendBy: p.Attempt.SendBy,
+	})
+	cancel()
+	now := d.cfg.Clock.Now()
+	l.moved.Store(now.UnixNano())
+	l.judge(word)
+	d.metrics.word(string(l.name), word)
+	d.outcomes <- outcome{lane: l, fact: factOf(l.caps, &p, word, now)}
+}
+
+// factOf turns the channel's word on a send into a fact. What is not clearly
+// said is doubt, whatever it was.
+func factOf(caps channel.Capabilities, p *pay.Payment, w channel.Word, now time.Time) pay.Fact {
+	f := pay.Fact{
+		Payment: p.ID, At: now, Attempt: p.Attempt.N, ChannelID: w.ChannelID, Reason: w.Reason, Source: "reply",
+		NextAt: now.Add(caps.QueryAfter(0)),
+	}
+	switch w.Verdict {
+	case channel.Acked:
+		f.Kind = pay.Ack
+	case channel.Confirmed:
+		f.Kind, f.Amount, f.Asset = pay.Confirm, w.Amount, w.Asset
+	case channel.Declined:
+		f.Kind = pay.Decline
+	case channel.NeverSent:
+		f.Kind, f.AttemptState = pay.ProveAbsent, pay.NeverSent
+		f.NextAt = now.Add(again(p.Attempt.N))
+		if w.Reason == channel.ReasonBadOrder || p.Attempt.N >= neverSentMax {
+			f.Kind = pay.GiveUp
+		}
+	case channel.Unknown, channel.NotFound:
+		f.Kind = pay.Doubt
+	default:
+		f.Kind = pay.Doubt
+	}
+	return f
+}
+
+// again is the wait after attempt n of which nothing was sent.
+func again(n int16) time.Duration {
+	return min(againFirst<<min(max(n-1, 0), 10), againMax)
+}
