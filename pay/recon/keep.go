@@ -1,0 +1,118 @@
+package recon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/moneta-pay/moneta/money"
+	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/channel"
+)
+
+const insertLines = `insert into statement_lines (channel, seq, line_id, direction, reference, amount, fee, asset, remittance, booked_at, payment, outcome)
+  select $1, seq, line_id, direction, reference, amount::numeric, fee::numeric, asset, remittance, booked_at, nullif(payment, 0), outcome
+    from unnest($2::bigint[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::timestamptz[], $11::bigint[], $12::text[])
+         as l(seq, line_id, direction, reference, amount, fee, asset, remittance, booked_at, payment, outcome)
+  on conflict (channel, seq) do nothing`
+
+const openBreaks = `insert into breaks (class, channel, payment, reference, asset, amount, detail, closed_at)
+  select class, $1, nullif(payment, 0), reference, asset, amount::numeric, detail, case when class = 'duplicate_line' then now() end
+    from unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[])
+         as b(class, payment, reference, asset, amount, detail)
+   order by class, reference
+  on conflict (class, channel, reference) do nothing`
+
+// What a matching line explains: that it was missing, or that an earlier line
+// had another amount.
+const closeBreaks = `update breaks set closed_at = now()
+  where closed_at is null and channel = $1 and reference = any($2) and class in ('missing_in_statement', 'amount_mismatch')`
+
+// lineRows are the columns of insertLines.
+type lineRows struct {
+	seqs, payments                                                         []int64
+	directions                                                             []int16
+	lineIDs, refs, amounts, fees, assets, remittances, outcomes, explained []string
+	booked                                                                 []time.Time
+}
+
+func rowsOf(items []item) *lineRows {
+	var l lineRows
+	for i := range items {
+		it := &items[i]
+		l.seqs, l.payments = append(l.seqs, it.Seq), append(l.payments, int64(it.id))
+		l.directions = append(l.directions, int16(it.Direction))
+		l.lineIDs, l.refs = append(l.lineIDs, it.ID), append(l.refs, it.Reference)
+		l.amounts, l.fees = append(l.amounts, it.Amount.String()), append(l.fees, it.Fee.String())
+		l.assets, l.remittances = append(l.assets, string(it.Asset)), append(l.remittances, it.Remittance)
+		l.outcomes, l.booked = append(l.outcomes, it.outcome), append(l.booked, it.BookedAt)
+		if it.outcome == matched {
+			l.explained = append(l.explained, it.Reference)
+		}
+	}
+	return &l
+}
+
+// keep writes a page's lines, opens its breaks and closes those that it
+// explains, in one transaction. The lines are the cursor.
+func (r *Recon) keep(ctx context.Context, name channel.Name, items []item) error {
+	var batch pgx.Batch
+	l := rowsOf(items)
+	batch.Queue(insertLines, string(name), l.seqs, l.lineIDs, l.directions, l.refs, l.amounts, l.fees, l.assets, l.remittances,
+		l.booked, l.payments, l.outcomes)
+	var breaks []brk
+	for i := range items {
+		it := &items[i]
+		r.metrics.lines.WithLabelValues(string(name), it.outcome).Inc()
+		if it.class != "" {
+			breaks = append(breaks, brk{it.class, it.id, it.Reference, it.Asset, it.Amount, it.detail})
+		}
+	}
+	r.open(ctx, &batch, name, breaks)
+	if len(l.explained) > 0 {
+		batch.Queue(closeBreaks, string(name), l.explained)
+	}
+	return r.send(ctx, &batch)
+}
+
+// brk is a row of breaks to be opened.
+type brk struct {
+	class     string
+	payment   pay.ID
+	reference string
+	asset     money.Asset
+	amount    money.Amount
+	detail    string
+}
+
+const detailMax = 500 // bytes of a break's detail
+
+func (r *Recon) open(ctx context.Context, batch *pgx.Batch, name channel.Name, breaks []brk) {
+	if len(breaks) == 0 {
+		return
+	}
+	var payments []int64
+	var classes, refs, assets, amounts, details []string
+	for _, b := range breaks {
+		classes, payments, refs = append(classes, b.class), append(payments, int64(b.payment)), append(refs, b.reference)
+		assets, amounts = append(assets, string(b.asset)), append(amounts, b.amount.String())
+		details = append(details, b.detail[:min(len(b.detail), detailMax)])
+		if b.class != duplicateLine {
+			r.log.LogAttrs(ctx, slog.LevelError, "break between the statement and the ledger", slog.String("class", b.class),
+				slog.String("channel", string(name)), slog.String("reference", b.reference), slog.String("amount", b.amount.String()),
+				slog.String("asset", string(b.asset)), slog.String("detail", b.detail))
+		}
+	}
+	batch.Queue(openBreaks, string(name), classes, payments, refs, assets, amounts, details)
+}
+
+// send runs a batch as one transaction: one Sync, no begin.
+func (r *Recon) send(ctx context.Context, batch *pgx.Batch) error {
+	if err := r.cfg.Pool.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("keep what the statement says: %w", err)
+	}
+	return nil
+}

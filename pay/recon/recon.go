@@ -1,0 +1,179 @@
+// Package recon holds the channels' statements against the ledger: every line
+// finds its payment, every payment its line, and the clearing accounts run to
+// zero. What does not is a break with a class and an age. It refuses to repair:
+// nothing here moves money but the settlement of what matches exactly.
+package recon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/moneta-pay/moneta/internal/clock"
+	"github.com/moneta-pay/moneta/internal/telemetry"
+	"github.com/moneta-pay/moneta/pay/channel"
+	"github.com/moneta-pay/moneta/pay/commit"
+)
+
+// Defaults of Config; each applies when its field is zero.
+const (
+	// DefaultEvery is how often the statements are read.
+	DefaultEvery = 10 * time.Second
+	// DefaultMissingAfter is how long a succeeded payment may wait for its line.
+	DefaultMissingAfter = 10 * time.Minute
+	// DefaultPageMax is how many lines are asked for at once.
+	DefaultPageMax = 200
+)
+
+const (
+	pagesMax      = 10_000 // pages of one channel in one run; the next run goes on
+	pageWithin    = 30 * time.Second
+	expectedChunk = 20_000 // transitions looked at in one statement
+)
+
+// Config is what a Recon needs.
+type Config struct {
+	// Pool of the primary, in the role of the pay plane.
+	Pool      *pgxpool.Pool
+	Submitter commit.Submitter
+	Channels  []channel.Channel
+	// Clock tells the time; nil means the system's.
+	Clock clock.Clock
+	// Telemetry takes logs and metrics; required.
+	Telemetry *telemetry.Telemetry
+
+	Every, MissingAfter time.Duration
+	PageMax             int
+}
+
+// Recon reconciles all channels of a shard. It runs on the leader.
+type Recon struct {
+	cfg     Config
+	log     *slog.Logger
+	metrics metrics
+	turn    sync.Mutex // one run at a time: the statement's order is the cursor's
+}
+
+type metrics struct {
+	lines           *prometheus.CounterVec
+	success, oldest *prometheus.GaugeVec
+	duration        *prometheus.HistogramVec
+	requests        *prometheus.CounterVec
+}
+
+// New returns a Recon.
+func New(cfg Config) *Recon {
+	if cfg.Clock == nil {
+		cfg.Clock = clock.System
+	}
+	if cfg.Every <= 0 {
+		cfg.Every = DefaultEvery
+	}
+	if cfg.MissingAfter <= 0 {
+		cfg.MissingAfter = DefaultMissingAfter
+	}
+	if cfg.PageMax <= 0 {
+		cfg.PageMax = DefaultPageMax
+	}
+	t := cfg.Telemetry
+	return &Recon{cfg: cfg, log: t.Logger().With(slog.String("station", "recon")), metrics: metrics{
+		lines:    t.CounterVec("moneta_recon_lines_total", "Statement lines by what became of them.", "channel", "outcome"),
+		success:  t.GaugeVec("moneta_recon_last_success_timestamp_seconds", "When a channel was last reconciled to the end.", "source"),
+		oldest:   t.GaugeVec("moneta_recon_oldest_break_age_seconds", "Age of the oldest open break.", "source"),
+		requests: t.CounterVec("moneta_channel_requests_total", "Calls to channels by operation and outcome.", "channel", "op", "outcome"),
+		duration: t.HistogramVec("moneta_channel_duration_seconds", "How long calls to channels took.", "channel", "op"),
+	}}
+}
+
+// Loop runs until ctx ends. A run that fails is logged and tried again.
+func (r *Recon) Loop(ctx context.Context) error {
+	ticker := time.NewTicker(r.cfg.Every)
+	defer ticker.Stop()
+	for {
+		if err := r.Run(ctx); err != nil && ctx.Err() == nil {
+			r.log.LogAttrs(ctx, slog.LevelError, "reconciliation failed", slog.Any("error", err))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// Run reads every channel's statement to its end and then looks for payments
+// that it should have shown. Channels stand alone: the error joins theirs.
+func (r *Recon) Run(ctx context.Context) error {
+	r.turn.Lock()
+	defer r.turn.Unlock()
+	errs := make([]error, len(r.cfg.Channels))
+	var wait sync.WaitGroup
+	for i, ch := range r.cfg.Channels {
+		wait.Go(func() {
+			if err := r.channel(ctx, ch); err != nil {
+				errs[i] = fmt.Errorf("reconcile %s: %w", ch.Name(), err)
+			}
+		})
+	}
+	wait.Wait()
+	return errors.Join(append(errs, r.showAges(ctx))...)
+}
+
+func (r *Recon) channel(ctx context.Context, ch channel.Channel) error {
+	started := r.cfg.Clock.Now()
+	for range pagesMax {
+		more, err := r.page(ctx, ch)
+		if err != nil {
+			return err
+		}
+		if !more {
+			// Only a statement read to its end can be missing something.
+			if err := r.missing(ctx, ch.Name(), started); err != nil {
+				return err
+			}
+			r.metrics.success.WithLabelValues(string(ch.Name())).SetToCurrentTime()
+			return nil
+		}
+	}
+	return fmt.Errorf("%d pages and no end; the next run goes on", pagesMax)
+}
+
+// page reads one page, commits what it says, and only then keeps its lines: a
+// crash in between reads the page again, and its facts are replays.
+func (r *Recon) page(ctx context.Context, ch channel.Channel) (more bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, pageWithin)
+	defer cancel()
+	name := ch.Name()
+	cursor, err := r.cursor(ctx, name)
+	if err != nil {
+		return false, err
+	}
+	asked := r.cfg.Clock.Now()
+	page, err := ch.Statement(ctx, cursor, r.cfg.PageMax)
+	r.metrics.duration.WithLabelValues(string(name), "statement").Observe(r.cfg.Clock.Now().Sub(asked).Seconds())
+	if err != nil {
+		r.metrics.requests.WithLabelValues(string(name), "statement", "failed").Inc()
+		return false, err
+	}
+	r.metrics.requests.WithLabelValues(string(name), "statement", "ok").Inc()
+	if len(page.Lines) == 0 {
+		return false, nil
+	}
+	items, err := r.match(ctx, name, page.Lines)
+	if err != nil {
+		return false, err
+	}
+	if err := r.settle(ctx, items); err != nil {
+		return false, err
+	}
+	if err := r.keep(ctx, name, items); err != nil {
+		return false, err
+	}
+	return page.HasMore, nil
+}

@@ -1,0 +1,67 @@
+package settle
+
+import (
+	"time"
+
+	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/channel"
+)
+
+// answerOf turns the channel's word on a query into a fact. There always is one,
+// and while the payment stays open it names the time of the next query.
+func answerOf(caps channel.Capabilities, p *pay.Payment, w channel.Word, asked, now time.Time) pay.Fact {
+	next := now.Add(queryWait(caps, int(p.Checks)+1))
+	if p.Kind == pay.Payout && w.Direction == channel.In || p.Kind == pay.Deposit && w.Direction == channel.Out {
+		w = channel.Word{Verdict: channel.Unknown, Reason: channel.ReasonEcho}
+	}
+	switch w.Verdict {
+	case channel.Confirmed, channel.Declined:
+		f := factOf(w, p.ID, p.Attempt.N, "query", next)
+		f.At = now
+		return *f
+	case channel.Acked:
+		if p.State != pay.Processing {
+			f := factOf(w, p.ID, p.Attempt.N, "query", now.Add(queryWait(caps, 0)))
+			f.At = now
+			return *f
+		}
+	case channel.NotFound:
+		if absent(caps, p, asked) {
+			return absence(p, now)
+		}
+	case channel.Unknown, channel.NeverSent:
+	}
+	return pay.Fact{Kind: pay.Checked, Payment: p.ID, At: now, Source: "query", Reason: w.Reason, NextAt: next}
+}
+
+// absent reports whether a not-found proves that the attempt never executed and
+// never will: the rail's contract says so, everything that could still be under
+// way when we asked was over, and the channel never said that it had the order.
+func absent(caps channel.Capabilities, p *pay.Payment, asked time.Time) bool {
+	return p.Kind == pay.Payout && p.State == pay.Unknown && p.Attempt.ChannelID == "" &&
+		caps.NotFoundMeansNever && !p.Attempt.SendBy.IsZero() && !asked.Before(caps.NotFoundCounts(p.Attempt.SendBy))
+}
+
+// absence sends the payment back for a new attempt, or, after several, the money
+// back to its holder.
+func absence(p *pay.Payment, now time.Time) pay.Fact {
+	f := pay.Fact{
+		Kind: pay.ProveAbsent, Payment: p.ID, At: now, Attempt: p.Attempt.N, AttemptState: pay.Absent,
+		Source: "query", Reason: "not_found", NextAt: now.Add(againAfter),
+	}
+	if p.Attempt.N >= attemptsMax {
+		f.Kind = pay.GiveUp
+	}
+	return f
+}
+
+// queryWait is the wait before query n of a payment in one state, counted from
+// 0. Half of the rail's budget is spent by its schedule, the other half evenly,
+// so that no window holds more queries than the budget.
+func queryWait(caps channel.Capabilities, n int) time.Duration {
+	wait := caps.QueryAfter(n)
+	if caps.QueryBudget > 0 && caps.QueryWindow > 0 && n >= caps.QueryBudget/2 {
+		wait = max(wait, 2*caps.QueryWindow/time.Duration(caps.QueryBudget))
+	}
+	return wait
+}

@@ -1,0 +1,233 @@
+package settle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/channel"
+	"github.com/moneta-pay/moneta/pay/commit"
+)
+
+// Verdicts on a callback, as its row carries them.
+const (
+	applied     = "applied"
+	duplicate   = "duplicate" // an event id that was used before; applied all the same
+	forged      = "forged"
+	expired     = "stale"
+	malformed   = "malformed"
+	noChannel   = "no_channel"
+	parked      = "parked" // nobody knows the payment yet
+	unknownRef  = "unknown_reference"
+	contradicts = "late_outcome"
+	mismatches  = "amount_mismatch"
+	refused     = "refused" // the table knows no such move
+)
+
+// item is a letter under judgement.
+type item struct {
+	letter
+	word    channel.Word
+	id      pay.ID
+	attempt int16
+	verdict string // empty: leave the row, it is tried again
+	brk     *brk
+	fact    *pay.Fact
+}
+
+// apply judges letters and applies them: what each means is committed first, and
+// its row is marked after. A crash in between applies it twice, which is a replay.
+func (b *Inbox) apply(ctx context.Context, letters []letter) error {
+	ctx, cancel := context.WithTimeout(ctx, applyWithin)
+	defer cancel()
+	items := make([]item, len(letters))
+	var ids []int64
+	for i := range letters {
+		it := &items[i]
+		it.letter = letters[i]
+		b.read(ctx, it)
+		if it.id != 0 {
+			ids = append(ids, int64(it.id))
+		}
+	}
+	known, err := b.lookUp(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for i := range items {
+		b.match(&items[i], known)
+	}
+	b.submit(ctx, items)
+	return b.mark(ctx, items)
+}
+
+// read verifies a letter over its raw bytes and reads it.
+func (b *Inbox) read(ctx context.Context, it *item) {
+	ch := b.channels[it.channel]
+	if ch == nil {
+		it.verdict = noChannel
+		return
+	}
+	word, err := ch.CallbackAt(it.receivedAt, it.header, it.body)
+	if err != nil {
+		it.verdict = unreadable(err)
+		b.log.LogAttrs(ctx, slog.LevelWarn, "callback is not believed", slog.String("channel", string(it.channel)),
+			slog.Int64("inbox", it.letter.id), slog.String("verdict", it.verdict), slog.Any("error", err))
+		return
+	}
+	it.word = word
+	if !word.OccurredAt.IsZero() {
+		b.metrics.delay.WithLabelValues(string(it.channel)).Observe(max(it.receivedAt.Sub(word.OccurredAt), 0).Seconds())
+	}
+	id, attempt, err := pay.ParseReference(word.Reference)
+	if err != nil {
+		it.verdict = unknownRef // not one of ours, and it never will be
+		it.brk = it.breakOf(unknownRef, "the reference is not one of ours")
+		return
+	}
+	it.id, it.attempt = id, attempt
+}
+
+func unreadable(err error) string {
+	switch {
+	case errors.Is(err, channel.ErrSignature):
+		return forged
+	case errors.Is(err, channel.ErrStale):
+		return expired
+	default:
+		return malformed
+	}
+}
+
+// match checks that the word may be about the payment at all: a channel speaks
+// for its own payments only, of money out for attempts, of money in for deposits.
+func (b *Inbox) match(it *item, known map[pay.ID]about) {
+	if it.verdict != "" {
+		return
+	}
+	p, ok := known[it.id]
+	switch {
+	case !ok:
+		it.park(b.cfg.Clock.Now(), b.cfg.ParkFor)
+	case p.channel != it.channel || !fits(p.kind, it.attempt, it.word.Direction):
+		it.verdict = unknownRef
+		it.brk = it.breakOf(unknownRef, fmt.Sprintf("a word of %s, %s, about attempt %d of a %s through %q",
+			it.channel, it.word.Direction, it.attempt, p.kind, p.channel))
+	default:
+		next := b.cfg.Clock.Now().Add(b.channels[it.channel].Capabilities().QueryAfter(0))
+		if it.fact = factOf(it.word, it.id, it.attempt, "callback", next); it.fact == nil {
+			it.verdict = applied // it says nothing that changes anything
+		}
+	}
+}
+
+func fits(kind pay.Kind, attempt int16, d channel.Direction) bool {
+	if kind == pay.Deposit {
+		return attempt == 0 && d != channel.Out
+	}
+	return kind == pay.Payout && attempt > 0 && d != channel.In
+}
+
+// park keeps a letter for a payment that may still appear; after a while it is
+// a break.
+func (it *item) park(now time.Time, atMost time.Duration) {
+	if now.Sub(it.receivedAt) < atMost {
+		it.verdict = parked
+		return
+	}
+	it.verdict = unknownRef
+	it.brk = it.breakOf(unknownRef, "nobody knows this payment")
+}
+
+// factOf turns a channel's word into a fact, or nil when it brings no news.
+func factOf(w channel.Word, id pay.ID, attempt int16, source string, next time.Time) *pay.Fact {
+	f := &pay.Fact{Payment: id, Attempt: attempt, ChannelID: w.ChannelID, Reason: w.Reason, Source: source, NextAt: next}
+	switch w.Verdict {
+	case channel.Acked:
+		f.Kind = pay.Ack
+	case channel.Confirmed:
+		f.Kind, f.Amount, f.Asset = pay.Confirm, w.Amount, w.Asset
+	case channel.Declined:
+		f.Kind = pay.Decline
+	case channel.Unknown, channel.NotFound, channel.NeverSent:
+		return nil
+	default:
+		return nil
+	}
+	return f
+}
+
+func (b *Inbox) submit(ctx context.Context, items []item) {
+	var facts []commit.Fact
+	var of []*item
+	now := b.cfg.Clock.Now()
+	for i := range items {
+		if f := items[i].fact; f != nil {
+			f.At = now
+			facts = append(facts, commit.Fact{Payment: f})
+			of = append(of, &items[i])
+		}
+	}
+	if len(facts) == 0 {
+		return
+	}
+	for i, answer := range b.cfg.Submitter.SubmitAll(ctx, facts) {
+		b.conclude(ctx, of[i], answer.Err)
+	}
+}
+
+// conclude writes what became of an item's fact.
+func (b *Inbox) conclude(ctx context.Context, it *item, err error) {
+	switch class := classOf(err, it.fact); {
+	case err == nil:
+		it.verdict = applied
+	case class != "":
+		it.verdict = class
+		it.brk = it.breakOf(class, err.Error())
+		logBreak(ctx, b.log, &b.metrics, it.fact, class, err)
+	case errors.Is(err, fault.NotFound):
+		it.park(b.cfg.Clock.Now(), b.cfg.ParkFor)
+	case definite(err):
+		it.verdict = refused
+		b.log.LogAttrs(ctx, slog.LevelWarn, "callback does not fit the payment", slog.String("payment", it.id.String()),
+			slog.String("fact", it.fact.Kind.String()), slog.Any("error", err))
+	default: // overloaded, no leader, commit unknown: the sweep tries again
+		b.metrics.leftover.Inc()
+	}
+}
+
+// classOf names the break that a refused word makes; empty when it makes none.
+func classOf(err error, f *pay.Fact) string {
+	switch {
+	case errors.Is(err, fault.AlreadyFinal):
+		return contradicts
+	case errors.Is(err, fault.AmountInvalid):
+		return mismatches
+	case errors.Is(err, fault.IllegalTransition) && f.Kind == pay.Confirm:
+		return contradicts // the channel moved money that the table has no place for
+	}
+	return ""
+}
+
+// definite reports whether the decider judged the fact, so that the same fact
+// again would be judged the same.
+func definite(err error) bool {
+	switch fault.CodeOf(err) {
+	case fault.CommitUnknown, fault.NotLeader, fault.Overloaded, fault.DatabaseUnavailable, fault.DatabaseUnsafe,
+		fault.Timeout, fault.RateLimited, fault.ReadOnly, fault.Internal:
+		return false
+	default:
+		return true
+	}
+}
+
+func logBreak(ctx context.Context, log *slog.Logger, m *metrics, f *pay.Fact, class string, err error) {
+	m.contradictions.Inc()
+	log.LogAttrs(ctx, slog.LevelError, "the channel contradicts us; nothing was changed", slog.String("class", class),
+		slog.String("payment", f.Payment.String()), slog.Int("attempt", int(f.Attempt)), slog.String("fact", f.Kind.String()),
+		slog.String("source", f.Source), slog.Any("error", err))
+}

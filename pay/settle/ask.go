@@ -1,0 +1,259 @@
+package settle
+
+import (
+	"context"
+	"encoding/hex"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/moneta-pay/moneta/internal/clock"
+	"github.com/moneta-pay/moneta/internal/telemetry"
+	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/channel"
+	"github.com/moneta-pay/moneta/pay/commit"
+)
+
+// Bounds of the asker.
+const (
+	// DefaultConcurrency is how many queries one channel gets at a time.
+	DefaultConcurrency = 16
+
+	askQueue     = 10_000 // due queries waiting at one channel
+	answersQueue = 1_000
+	answersMax   = 500 // facts in one submit
+	submitters   = 2
+	submitWithin = 10 * time.Second
+	attemptsMax  = 3 // attempts proven absent before the holder gets the money back
+	againAfter   = time.Second
+	movedWithin  = 10 * time.Second
+)
+
+// AskerConfig is what an Asker needs.
+type AskerConfig struct {
+	Submitter commit.Submitter
+	Channels  []channel.Channel
+	// Pool keeps breaks; the role of the pay plane.
+	Pool *pgxpool.Pool
+	// Live reports whether this process has a call for the payment on the wire.
+	Live func(pay.ID) bool
+	// Clock tells the time; nil means the system's.
+	Clock clock.Clock
+	// Telemetry takes logs and metrics; required.
+	Telemetry *telemetry.Telemetry
+	// Concurrency bounds the queries of one channel under way; 0 is the default.
+	Concurrency int
+}
+
+// Asker asks channels what became of payments. It runs on the leader.
+type Asker struct {
+	cfg     AskerConfig
+	log     *slog.Logger
+	metrics metrics
+	lanes   map[channel.Name]*askLane
+	answers chan pay.Fact
+
+	mu   sync.Mutex
+	held map[pay.ID]bool
+}
+
+type askLane struct {
+	ch    channel.Channel
+	name  channel.Name
+	caps  channel.Capabilities
+	due   chan pay.Payment
+	moved atomic.Int64 // Unix nanoseconds of the last answer
+}
+
+// NewAsker returns an asker that asks nothing before Run.
+func NewAsker(cfg AskerConfig) *Asker {
+	if cfg.Clock == nil {
+		cfg.Clock = clock.System
+	}
+	if cfg.Concurrency <= 0 {
+		cfg.Concurrency = DefaultConcurrency
+	}
+	a := &Asker{
+		cfg: cfg, log: cfg.Telemetry.Logger().With(slog.String("station", "settle")), metrics: newMetrics(cfg.Telemetry),
+		lanes: make(map[channel.Name]*askLane), answers: make(chan pay.Fact, answersQueue), held: make(map[pay.ID]bool),
+	}
+	for _, ch := range cfg.Channels {
+		l := &askLane{ch: ch, name: ch.Name(), caps: ch.Capabilities(), due: make(chan pay.Payment, askQueue)}
+		l.moved.Store(cfg.Clock.Now().UnixNano())
+		a.lanes[l.name] = l
+	}
+	return a
+}
+
+// Run asks until ctx ends. What it was about to ask is asked by the next leader.
+func (a *Asker) Run(ctx context.Context) error {
+	var g errgroup.Group
+	for _, l := range a.lanes {
+		for range a.cfg.Concurrency {
+			g.Go(func() error { a.ask(ctx, l); return nil })
+		}
+	}
+	for range submitters {
+		g.Go(func() error { a.submit(ctx); return nil })
+	}
+	return g.Wait()
+}
+
+// Check takes a payment whose channel must be asked. It does not block, and
+// reports whether the payment is in hand: its call or query runs, or waits in a
+// queue that moves. False means: offer it again later.
+func (a *Asker) Check(p pay.Payment) bool {
+	l := a.lanes[channel.Name(p.Channel)]
+	if l == nil {
+		return false
+	}
+	if p.State == pay.Dispatching {
+		return a.checkWire(l, &p)
+	}
+	if !a.hold(p.ID) {
+		return a.cfg.Clock.Now().Sub(time.Unix(0, l.moved.Load())) < movedWithin
+	}
+	select {
+	case l.due <- p:
+		return true
+	default:
+		a.drop(p.ID)
+		return false
+	}
+}
+
+// checkWire doubts an attempt that nobody in this process is sending any more,
+// once nothing of it can be on the wire: its process died, or its word was lost.
+func (a *Asker) checkWire(l *askLane, p *pay.Payment) bool {
+	now := a.cfg.Clock.Now()
+	if a.cfg.Live(p.ID) || now.Before(p.Attempt.SendBy.Add(l.caps.ClientTimeout)) {
+		return true
+	}
+	if !a.hold(p.ID) {
+		return true
+	}
+	doubt := pay.Fact{
+		Kind: pay.Doubt, Payment: p.ID, At: now, Attempt: p.Attempt.N, Source: "timer", Reason: "no_word",
+		NextAt: now.Add(l.caps.QueryAfter(0)),
+	}
+	select {
+	case a.answers <- doubt:
+		return true
+	default:
+		a.drop(p.ID)
+		return false
+	}
+}
+
+func (a *Asker) hold(id pay.ID) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.held[id] {
+		return false
+	}
+	a.held[id] = true
+	return true
+}
+
+func (a *Asker) drop(id pay.ID) {
+	a.metrics.unasked.Inc()
+	a.release(id)
+}
+
+func (a *Asker) release(id pay.ID) {
+	a.mu.Lock()
+	delete(a.held, id)
+	a.mu.Unlock()
+}
+
+// ask is one of a lane's workers.
+func (a *Asker) ask(ctx context.Context, l *askLane) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case p := <-l.due:
+			fact := a.askOne(ctx, l, &p)
+			l.moved.Store(a.cfg.Clock.Now().UnixNano())
+			select {
+			case <-ctx.Done():
+				return
+			case a.answers <- fact:
+			}
+		}
+	}
+}
+
+func (a *Asker) askOne(ctx context.Context, l *askLane, p *pay.Payment) pay.Fact {
+	asked := a.cfg.Clock.Now() // proof of absence counts from when we asked, not from the answer
+	ctx, cancel := context.WithTimeout(telemetry.WithTraceID(ctx, hex.EncodeToString(p.TraceID[:])), l.caps.ClientTimeout+time.Second)
+	defer cancel()
+	word := l.ch.Query(ctx, pay.Reference(p.ID, p.Attempt.N))
+	a.metrics.word(string(l.name), word)
+	return answerOf(l.caps, p, word, asked, a.cfg.Clock.Now())
+}
+
+// submit commits answers in batches of whatever is queued.
+func (a *Asker) submit(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case first := <-a.answers:
+			a.submitBatch(ctx, gather(first, a.answers, answersMax))
+		}
+	}
+}
+
+func (a *Asker) submitBatch(ctx context.Context, batch []pay.Fact) {
+	ctx, cancel := context.WithTimeout(ctx, submitWithin)
+	defer cancel()
+	facts := make([]commit.Fact, len(batch))
+	for i := range batch {
+		facts[i].Payment = &batch[i]
+	}
+	var breaks []*brk
+	var instead []commit.Fact
+	for i, answer := range a.cfg.Submitter.SubmitAll(ctx, facts) {
+		f := &batch[i]
+		if answer.Err == nil || !definite(answer.Err) {
+			continue // not committed: the timer offers it again
+		}
+		if class := classOf(answer.Err, f); class != "" {
+			breaks = append(breaks, a.breakOf(f, answer.Payment.Channel, class, answer.Err))
+			logBreak(ctx, a.log, &a.metrics, f, class, answer.Err)
+		}
+		// A word that was refused is no news; the next look still needs a time.
+		instead = append(instead, commit.Fact{Payment: &pay.Fact{
+			Kind: pay.Checked, Payment: f.Payment, At: f.At, Source: f.Source, NextAt: f.At.Add(movedWithin),
+		}})
+	}
+	if len(instead) > 0 {
+		a.cfg.Submitter.SubmitAll(ctx, instead)
+	}
+	a.keep(ctx, breaks)
+	for i := range batch {
+		a.release(batch[i].Payment)
+	}
+}
+
+func (a *Asker) breakOf(f *pay.Fact, name, class string, err error) *brk {
+	detail := err.Error()
+	return &brk{
+		class: class, channel: channel.Name(name), payment: f.Payment, reference: pay.Reference(f.Payment, f.Attempt),
+		asset: f.Asset, amount: f.Amount, detail: detail[:min(len(detail), detailMax)],
+	}
+}
+
+func (a *Asker) keep(ctx context.Context, breaks []*brk) {
+	var batch pgx.Batch
+	queueBreaks(&batch, breaks)
+	if err := send(ctx, a.cfg.Pool, &batch); err != nil {
+		a.log.LogAttrs(ctx, slog.LevelError, "breaks were not kept; the next query finds them again", slog.Any("error", err))
+	}
+}

@@ -1,0 +1,318 @@
+// Package settle brings payments to their final answer by what the channels say:
+// callbacks, stored raw before anybody judges them, and answers to our queries.
+// It refuses to acknowledge a callback that is not durable, to believe one that
+// is not signed, to take "not found" for proof where the rail's contract does
+// not say so, and to let a word flip what is final: that becomes a break.
+package settle
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/internal/clock"
+	"github.com/moneta-pay/moneta/internal/telemetry"
+	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/channel"
+	"github.com/moneta-pay/moneta/pay/commit"
+)
+
+// Bounds of the inbox.
+const (
+	storeMax    = 1000     // callbacks in one commit
+	storeQueue  = 4000     // callbacks waiting for a commit; more are refused
+	applyMax    = 500      // callbacks applied at once
+	applyQueue  = 8000     // callbacks waiting to be applied; the sweep takes the rest
+	appliers    = 2        // so that one batch is judged while another commits
+	headersMax  = 16 << 10 // bytes of headers kept with a callback
+	storeWithin = 10 * time.Second
+	applyWithin = 20 * time.Second
+	drainWithin = 3 * time.Second
+)
+
+// notKept are headers that may hold secrets of somebody else's.
+var notKept = []string{"Authorization", "Cookie", "Proxy-Authorization"}
+
+// InboxConfig is what an Inbox needs.
+type InboxConfig struct {
+	// Pool of the primary, in the role of the pay plane.
+	Pool      *pgxpool.Pool
+	Submitter commit.Submitter
+	Channels  []channel.Channel
+	// Clock tells the time; nil means the system's.
+	Clock clock.Clock
+	// Telemetry takes logs and metrics; required.
+	Telemetry *telemetry.Telemetry
+	// SweepEvery is how often left-over callbacks are looked for; 0 means 2 s.
+	SweepEvery time.Duration
+	// SweepAfter is how old an unapplied callback must be before the sweep takes
+	// it from whoever received it; 0 means 3 s.
+	SweepAfter time.Duration
+	// ParkEvery and ParkFor bound the retries of a callback about a payment that
+	// nobody knows; 0 means every 30 s for 5 min.
+	ParkEvery, ParkFor time.Duration
+}
+
+func (c *InboxConfig) fill() {
+	if c.Clock == nil {
+		c.Clock = clock.System
+	}
+	for _, f := range []struct {
+		d     *time.Duration
+		value time.Duration
+	}{
+		{&c.SweepEvery, 2 * time.Second}, {&c.SweepAfter, 3 * time.Second},
+		{&c.ParkEvery, 30 * time.Second}, {&c.ParkFor, 5 * time.Minute},
+	} {
+		if *f.d <= 0 {
+			*f.d = f.value
+		}
+	}
+}
+
+// Inbox takes callbacks on every node and applies them.
+type Inbox struct {
+	cfg      InboxConfig
+	log      *slog.Logger
+	metrics  metrics
+	channels map[channel.Name]channel.Channel
+	puts     chan *put
+	letters  chan letter
+	closed   chan struct{} // Run has ended: nothing is stored any more
+	beat     atomic.Int64
+}
+
+// letter is one callback as it came.
+type letter struct {
+	id         int64
+	channel    channel.Name
+	header     http.Header
+	body       []byte
+	trace      string
+	receivedAt time.Time
+}
+
+// put is a letter on its way into the table.
+type put struct {
+	letter
+	headers string
+	done    chan error
+}
+
+// NewInbox returns an inbox that stores nothing before Run.
+func NewInbox(cfg InboxConfig) *Inbox {
+	cfg.fill()
+	b := &Inbox{
+		cfg: cfg, log: cfg.Telemetry.Logger().With(slog.String("station", "settle")), metrics: newMetrics(cfg.Telemetry),
+		channels: byName(cfg.Channels), puts: make(chan *put, storeQueue), letters: make(chan letter, applyQueue),
+		closed: make(chan struct{}),
+	}
+	return b
+}
+
+func byName(channels []channel.Channel) map[channel.Name]channel.Channel {
+	m := make(map[channel.Name]channel.Channel, len(channels))
+	for _, ch := range channels {
+		m[ch.Name()] = ch
+	}
+	return m
+}
+
+// Receive stores a callback exactly as it came and returns nil only when it is
+// durable. It judges nothing. Errors are *fault.Error: fault.NotFound (no such
+// channel), fault.BodyTooLarge, fault.Overloaded, fault.DatabaseUnavailable,
+// fault.Timeout; after each of them the channel may send it again.
+func (b *Inbox) Receive(ctx context.Context, name channel.Name, header http.Header, body []byte) error {
+	if b.channels[name] == nil {
+		return fault.New(fault.NotFound, "no such channel").WithOp("settle.Receive")
+	}
+	if len(body) > channel.MaxBody {
+		return fault.New(fault.BodyTooLarge, fmt.Sprintf("a callback has at most %d bytes", channel.MaxBody)).WithOp("settle.Receive")
+	}
+	header, text, err := keepable(header)
+	if err != nil {
+		return err
+	}
+	p := &put{
+		letter: letter{
+			channel: name, header: header, body: body, receivedAt: b.cfg.Clock.Now(),
+			trace: telemetry.TraceID(ctx),
+		},
+		headers: text, done: make(chan error, 1),
+	}
+	select {
+	case b.puts <- p:
+	default:
+		b.metrics.refused.WithLabelValues(string(name)).Inc()
+		return fault.New(fault.Overloaded, "too many callbacks wait to be stored; send it again").WithOp("settle.Receive")
+	}
+	select {
+	case err := <-p.done:
+		return err
+	case <-b.closed:
+		return fault.New(fault.Overloaded, "this node is stopping; send it again").WithOp("settle.Receive")
+	case <-ctx.Done():
+		return fault.New(fault.Timeout, "the callback was not stored in time; send it again").WithOp("settle.Receive").WithCause(ctx.Err())
+	}
+}
+
+// keepable drops headers that may hold secrets and encodes the rest.
+func keepable(header http.Header) (http.Header, string, error) {
+	kept := make(http.Header, len(header))
+	for name, values := range header {
+		if !slices.Contains(notKept, name) {
+			kept[name] = values
+		}
+	}
+	text, err := json.Marshal(kept)
+	if err != nil || len(text) > headersMax {
+		return nil, "", fault.New(fault.BodyTooLarge, fmt.Sprintf("a callback has at most %d bytes of headers", headersMax)).
+			WithOp("settle.Receive").WithCause(err)
+	}
+	return kept, string(text), nil
+}
+
+// Run stores and applies callbacks until ctx ends, and then finishes what it has
+// taken, for at most three seconds.
+func (b *Inbox) Run(ctx context.Context) error {
+	defer close(b.closed)
+	var g errgroup.Group
+	g.Go(func() error { b.store(ctx); return nil })
+	for range appliers {
+		g.Go(func() error { b.applyQueued(ctx); return nil })
+	}
+	return g.Wait()
+}
+
+// store is the group commit: it takes what is queued, and never waits for more.
+func (b *Inbox) store(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			late, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWithin)
+			defer cancel()
+			for len(b.puts) > 0 {
+				b.storeBatch(late, gather(<-b.puts, b.puts, storeMax))
+			}
+			return
+		case first := <-b.puts:
+			b.storeBatch(ctx, gather(first, b.puts, storeMax))
+		}
+	}
+}
+
+// gather takes what is queued behind first, to limit in all.
+func gather[T any](first T, queue <-chan T, limit int) []T {
+	batch := []T{first}
+	for len(batch) < limit {
+		select {
+		case next := <-queue:
+			batch = append(batch, next)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+func (b *Inbox) storeBatch(ctx context.Context, batch []*put) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeWithin)
+	defer cancel()
+	ids, err := b.insert(ctx, batch)
+	if err != nil {
+		b.log.LogAttrs(ctx, slog.LevelError, "callbacks were not stored", slog.Int("callbacks", len(batch)), slog.Any("error", err))
+		err = fault.New(fault.DatabaseUnavailable, "the callback was not stored; send it again").WithOp("settle.Receive").WithCause(err)
+	}
+	for i, p := range batch {
+		p.done <- err
+		if err != nil {
+			continue
+		}
+		p.id = ids[i]
+		select {
+		case b.letters <- p.letter:
+		default:
+			b.metrics.leftover.Inc() // durable: the sweep applies it
+		}
+	}
+}
+
+// Ids are given in the order of the select, which is ours.
+const insertInbox = `insert into inbox (channel, headers, body, trace_id, received_at)
+  select channel, headers, body, nullif(trace, '')::uuid, received_at
+    from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::timestamptz[])
+         with ordinality as u(channel, headers, body, trace, received_at, n)
+   order by n
+  returning id`
+
+func (b *Inbox) insert(ctx context.Context, batch []*put) ([]int64, error) {
+	channels, headers, traces := make([]string, len(batch)), make([]string, len(batch)), make([]string, len(batch))
+	bodies, times := make([][]byte, len(batch)), make([]time.Time, len(batch))
+	for i, p := range batch {
+		channels[i], headers[i], bodies[i], traces[i], times[i] = string(p.channel), p.headers, p.body, p.trace, p.receivedAt
+		if bodies[i] == nil {
+			bodies[i] = []byte{}
+		}
+	}
+	rows, err := b.cfg.Pool.Query(ctx, insertInbox, channels, headers, bodies, traces, times)
+	if err != nil {
+		return nil, fmt.Errorf("insert into inbox: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err == nil && len(ids) != len(batch) {
+		err = fmt.Errorf("%d ids for %d callbacks", len(ids), len(batch))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("insert into inbox: %w", err)
+	}
+	return ids, nil
+}
+
+// applyQueued applies what arrives, in batches of whatever is queued.
+func (b *Inbox) applyQueued(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return // the sweep applies what is left
+		case first := <-b.letters:
+			if err := b.apply(ctx, gather(first, b.letters, applyMax)); err != nil && ctx.Err() == nil {
+				b.log.LogAttrs(ctx, slog.LevelError, "callbacks were not applied; the sweep takes them", slog.Any("error", err))
+			}
+		}
+	}
+}
+
+const selectKinds = `select id, kind, coalesce(channel, '') from payments where id = any($1)`
+
+// about is what a payment is, as far as a word on it is concerned.
+type about struct {
+	kind    pay.Kind
+	channel channel.Name
+}
+
+func (b *Inbox) lookUp(ctx context.Context, ids []int64) (map[pay.ID]about, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	rows, err := b.cfg.Pool.Query(ctx, selectKinds, ids)
+	if err != nil {
+		return nil, fmt.Errorf("look up payments: %w", err)
+	}
+	found := make(map[pay.ID]about, len(ids))
+	var id pay.ID
+	var a about
+	if _, err := pgx.ForEachRow(rows, []any{&id, &a.kind, &a.channel}, func() error { found[id] = a; return nil }); err != nil {
+		return nil, fmt.Errorf("look up payments: %w", err)
+	}
+	return found, nil
+}

@@ -1,0 +1,61 @@
+package settle
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/moneta-pay/moneta/internal/telemetry"
+	"github.com/moneta-pay/moneta/pay/channel"
+)
+
+type metrics struct {
+	callbacks, refused          *prometheus.CounterVec
+	requests, statuses, queries *prometheus.CounterVec
+	duration, delay             *prometheus.HistogramVec
+	leftover, swept             prometheus.Counter
+	contradictions, unasked     prometheus.Counter
+}
+
+func newMetrics(t *telemetry.Telemetry) metrics {
+	return metrics{
+		callbacks:      t.CounterVec("moneta_callbacks_total", "Callbacks by what became of them.", "channel", "verdict"),
+		refused:        t.CounterVec("moneta_callbacks_refused_total", "Callbacks refused because too many waited to be stored.", "channel"),
+		delay:          t.HistogramVec("moneta_callback_delay_seconds", "From the event at the channel to its callback here.", "channel"),
+		leftover:       t.Counter("moneta_callbacks_leftover_total", "Callbacks that were stored and left to the sweep."),
+		swept:          t.Counter("moneta_callbacks_sweeps_total", "Batches of left-over callbacks that the sweep applied."),
+		requests:       t.CounterVec("moneta_channel_requests_total", "Calls to channels by operation and outcome.", "channel", "op", "outcome"),
+		statuses:       t.CounterVec("moneta_channel_http_status_total", "HTTP statuses of channels' answers.", "channel", "code"),
+		duration:       t.HistogramVec("moneta_channel_duration_seconds", "How long calls to channels took.", "channel", "op"),
+		queries:        t.CounterVec("moneta_channel_status_queries_total", "Queries by our reference.", "channel"),
+		contradictions: t.Counter("moneta_late_outcome_total", "Words of channels that contradict a final state."),
+		unasked:        t.Counter("moneta_queries_dropped_total", "Due queries that found the queue full; the timer offers them again."),
+	}
+}
+
+func (m *metrics) word(name string, w channel.Word) {
+	m.queries.WithLabelValues(name).Inc()
+	m.requests.WithLabelValues(name, "query", outcomeOf(w)).Inc()
+	m.duration.WithLabelValues(name, "query").Observe(w.Latency.Seconds())
+	if w.HTTPStatus != 0 {
+		m.statuses.WithLabelValues(name, strconv.Itoa(w.HTTPStatus)).Inc()
+	}
+}
+
+// outcomeOf is the word as the alert rules count it.
+func outcomeOf(w channel.Word) string {
+	switch {
+	case w.Verdict != channel.Unknown:
+		return "ok"
+	case w.HTTPStatus >= 500:
+		return "http_5xx"
+	case w.Reason == channel.ReasonTimeout:
+		return "timeout"
+	case w.Reason == channel.ReasonConnection, w.Reason == channel.ReasonNotConnected:
+		return "conn_error"
+	case w.Reason == "":
+		return "unknown"
+	default:
+		return w.Reason
+	}
+}
