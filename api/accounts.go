@@ -1,0 +1,325 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/moneta-pay/moneta/access"
+	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/commit"
+	"github.com/moneta-pay/moneta/pay/intake"
+	"github.com/moneta-pay/moneta/pay/ledger"
+)
+
+// NewAccount is the body of POST /v1/accounts.
+type NewAccount struct {
+	Asset string `json:"asset" doc:"Code of the asset, upper case" example:"CZK"`
+	Name  string `json:"name,omitempty" doc:"Yours to use" maxLength:"200"`
+	Kind  string `json:"kind,omitempty" enum:"user,house" default:"user" doc:"A house account has no floor; it needs an admin key"`
+	Floor string `json:"floor,omitempty" doc:"Lowest available balance in smallest units, zero or below" default:"0" example:"-534360"`
+}
+
+// NewFloor is the body of POST /v1/accounts/{id}/floor.
+type NewFloor struct {
+	Floor string `json:"floor" doc:"Lowest available balance in smallest units, zero or below" example:"-534360"`
+}
+
+// Account is an account as the API shows it.
+type Account struct {
+	ID        string    `json:"id" example:"acct_0000000000002"`
+	Object    string    `json:"object" enum:"account"`
+	Asset     string    `json:"asset"`
+	Name      string    `json:"name"`
+	Kind      string    `json:"kind" doc:"user, house or system"`
+	Floor     string    `json:"floor,omitempty" doc:"Lowest available balance in smallest units; left out when there is none"`
+	Status    string    `json:"status" doc:"active, or frozen: receives but does not pay"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+func showAccount(a *ledger.Account) Account {
+	out := Account{
+		ID: pay.AccountID(a.ID).String(), Object: "account", Asset: string(a.Asset), Name: a.Name, Kind: a.Kind.String(),
+		Status: "active", CreatedAt: a.CreatedAt.UTC(),
+	}
+	if !a.Unlimited {
+		out.Floor = a.Floor.String()
+	}
+	if a.Frozen {
+		out.Status = "frozen"
+	}
+	return out
+}
+
+func (c *call) openAccount() error {
+	r := intake.OpenRequest{Tenant: pay.TenantID(c.who.Tenant), House: c.who.May(access.Admin)}
+	var err error
+	if r.Key, err = c.idempotencyKey(); err != nil {
+		return err
+	}
+	body, err := c.body(bodyMax)
+	if err != nil {
+		return err
+	}
+	err = decodeObject(body, func(d *decoder, name []byte) error {
+		switch string(name) {
+		case "asset":
+			return d.text("/asset", &r.Asset)
+		case "name":
+			return d.text("/name", &r.Name)
+		case "kind":
+			return d.text("/kind", &r.Kind)
+		case "floor":
+			return d.text("/floor", &r.Floor)
+		}
+		return unknownField(name)
+	})
+	if err != nil {
+		return err
+	}
+	res, err := c.s.Intake.OpenAccount(c.ctx, &r)
+	if err != nil {
+		return err
+	}
+	out := showAccount(&res.Account)
+	c.w.Header()["Location"] = []string{"/v1/accounts/" + out.ID}
+	if res.Replayed {
+		c.w.Header()["Idempotency-Replayed"] = yes
+		return c.reply(http.StatusOK, &out)
+	}
+	return c.reply(http.StatusCreated, &out)
+}
+
+// accountID reads the path; nonsense, a book's number too, names no account.
+func (c *call) accountID() (ledger.AccountID, error) {
+	id, err := intake.ParseAccount(c.r.PathValue("id"))
+	if err != nil {
+		return 0, fault.New(fault.NotFound, "this is not the id of an account")
+	}
+	return id, nil
+}
+
+func (c *call) getAccount() error {
+	id, err := c.accountID()
+	if err != nil {
+		return err
+	}
+	a, err := c.s.Ledger.Account(c.ctx, c.who.Tenant, id)
+	if err != nil {
+		return err
+	}
+	out := showAccount(&a)
+	return c.reply(http.StatusOK, &out)
+}
+
+func (c *call) listAccounts() error {
+	q := c.r.URL.Query()
+	n, err := limit(q, ledger.PageMax-1)
+	if err != nil {
+		return err
+	}
+	var after ledger.AccountID
+	if s := q.Get("after"); s != "" {
+		if after, err = intake.ParseAccount(s); err != nil {
+			return malformed("the cursor is not one that this list gave out").WithParam("after")
+		}
+	}
+	found, err := c.s.Ledger.Accounts(c.ctx, c.who.Tenant, after, n+1)
+	if err != nil {
+		return err
+	}
+	out := ListOf[Account]{Object: "list", HasMore: len(found) > n}
+	found = found[:min(n, len(found))]
+	out.Data = make([]Account, len(found))
+	for i := range found {
+		out.Data[i] = showAccount(&found[i])
+	}
+	if out.HasMore {
+		out.Next = out.Data[n-1].ID
+		c.linkNext(out.Next)
+	}
+	return c.reply(http.StatusOK, &out)
+}
+
+// Balances is where an account's money stands.
+type Balances struct {
+	Object    string    `json:"object" enum:"balances"`
+	Account   string    `json:"account"`
+	Asset     string    `json:"asset"`
+	Available string    `json:"available" doc:"What the holder may spend, down to the floor"`
+	Held      string    `json:"held" doc:"Reserved for payments that have not left"`
+	OnTheWay  string    `json:"on_the_way" doc:"Payouts that have left for a channel and are not final"`
+	AsOf      time.Time `json:"as_of"`
+	By        string    `json:"by" enum:"booking,effective"`
+}
+
+func (c *call) balances() error {
+	id, err := c.accountID()
+	if err != nil {
+		return err
+	}
+	asOf, by, err := asOf(c.r.URL.Query())
+	if err != nil {
+		return err
+	}
+	b, err := c.s.Ledger.Balances(c.ctx, c.who.Tenant, id, asOf, by)
+	if err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, &Balances{
+		Object: "balances", Account: pay.AccountID(b.Account).String(), Asset: string(b.Asset), Available: b.Available.String(),
+		Held: b.Held.String(), OnTheWay: b.OnTheWay.String(), AsOf: b.AsOf, By: b.By.String(),
+	})
+}
+
+func asOf(q url.Values) (at time.Time, by ledger.By, err error) {
+	by, ok := ledger.ParseBy(q.Get("by"))
+	if !ok {
+		return at, by, malformed("by is booking or effective").WithParam("by")
+	}
+	if s := q.Get("as_of"); s != "" {
+		if at, err = time.Parse(time.RFC3339, s); err != nil {
+			return at, by, malformed("a time looks like 2026-01-31T12:00:00Z").WithParam("as_of")
+		}
+	}
+	return at, by, nil
+}
+
+// Entry is one posting on a statement.
+type Entry struct {
+	Transfer     int64     `json:"transfer" doc:"Its place in the ledger"`
+	Payment      string    `json:"payment"`
+	Book         string    `json:"book" enum:"available,held"`
+	Counterparty string    `json:"counterparty" doc:"The account at the other end"`
+	Amount       string    `json:"amount" doc:"Smallest units, below zero when it left"`
+	Balance      string    `json:"balance" doc:"Of the book, after it"`
+	Transition   string    `json:"transition" doc:"Row of the state table that caused it" example:"T22"`
+	EffectiveAt  time.Time `json:"effective_at"`
+	BookedAt     time.Time `json:"booked_at"`
+}
+
+func (c *call) statement() error {
+	id, err := c.accountID()
+	if err != nil {
+		return err
+	}
+	q := c.r.URL.Query()
+	n, err := limit(q, ledger.PageMax)
+	if err != nil {
+		return err
+	}
+	book, name := id.Available(), "available"
+	switch q.Get("book") {
+	case "", name:
+	case "held":
+		book, name = id.Held(), "held"
+	default:
+		return malformed("book is available or held").WithParam("book")
+	}
+	page, err := c.s.Ledger.Statement(c.ctx, c.who.Tenant, book, q.Get("after"), n)
+	if err != nil {
+		return err
+	}
+	out := ListOf[Entry]{Object: "list", Data: make([]Entry, len(page.Entries)), HasMore: page.Next != "", Next: page.Next}
+	for i, e := range page.Entries {
+		out.Data[i] = Entry{
+			Transfer: e.Transfer, Payment: pay.ID(e.Payment).String(), Book: name,
+			Counterparty: pay.AccountID(e.Other.Account()).String(), Amount: e.Amount.String(), Balance: e.Balance.String(),
+			Transition: transitionName(e.Transition), EffectiveAt: e.EffectiveAt, BookedAt: e.BookedAt,
+		}
+	}
+	if out.HasMore {
+		c.linkNext(out.Next)
+	}
+	return c.reply(http.StatusOK, &out)
+}
+
+// Explanation holds each book's balance against the sum of its postings.
+type Explanation struct {
+	Object    string            `json:"object" enum:"explanation"`
+	Account   string            `json:"account"`
+	Books     []BookExplanation `json:"books"`
+	Explained bool              `json:"explained" doc:"Every balance is the sum of its postings"`
+}
+
+// BookExplanation is one book counted again.
+type BookExplanation struct {
+	Book     string `json:"book" enum:"available,held"`
+	Postings int64  `json:"postings"`
+	Sum      string `json:"sum" doc:"Of all postings, counted now"`
+	Balance  string `json:"balance" doc:"Carried by the newest posting"`
+}
+
+func (c *call) explain() error {
+	id, err := c.accountID()
+	if err != nil {
+		return err
+	}
+	if _, err := c.s.Ledger.Account(c.ctx, c.who.Tenant, id); err != nil {
+		return err
+	}
+	books, err := c.s.Ledger.Explain(c.ctx, id)
+	if err != nil {
+		return err
+	}
+	out := Explanation{Object: "explanation", Account: pay.AccountID(id).String(), Explained: true}
+	for i, name := range [...]string{"available", "held"} {
+		e := books[i]
+		out.Explained = out.Explained && e.Explained()
+		out.Books = append(out.Books, BookExplanation{Book: name, Postings: e.Postings, Sum: e.Sum.String(), Balance: e.Balance.String()})
+	}
+	return c.reply(http.StatusOK, &out)
+}
+
+func (c *call) freeze() error { return c.setFrozen(true) }
+func (c *call) thaw() error   { return c.setFrozen(false) }
+
+func (c *call) setFrozen(frozen bool) error {
+	id, err := c.accountID()
+	if err != nil {
+		return err
+	}
+	res, err := c.s.Intake.SetFrozen(c.ctx, pay.TenantID(c.who.Tenant), id, frozen)
+	return c.replyAccount(&res, err)
+}
+
+func (c *call) setFloor() error {
+	id, err := c.accountID()
+	if err != nil {
+		return err
+	}
+	body, err := c.body(bodyMax)
+	if err != nil {
+		return err
+	}
+	var floor string
+	err = decodeObject(body, func(d *decoder, name []byte) error {
+		if string(name) != "floor" {
+			return unknownField(name)
+		}
+		return d.text("/floor", &floor)
+	})
+	if err != nil {
+		return err
+	}
+	if floor == "" {
+		return malformed("the floor is missing").WithParam("/floor")
+	}
+	res, err := c.s.Intake.SetFloor(c.ctx, pay.TenantID(c.who.Tenant), id, floor)
+	return c.replyAccount(&res, err)
+}
+
+// replyAccount answers for an account named in the path: one that does not exist
+// is a path that leads nowhere.
+func (c *call) replyAccount(res *commit.Result, err error) error {
+	if errors.Is(err, fault.AccountNotFound) {
+		return fault.New(fault.NotFound, "").WithResource(c.r.PathValue("id")).WithCause(err)
+	}
+	if err != nil {
+		return err
+	}
+	out := showAccount(&res.Account)
+	return c.reply(http.StatusOK, &out)
+}

@@ -1,0 +1,250 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/moneta-pay/moneta/access"
+	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/pay"
+)
+
+// breaksMax bounds one page of breaks.
+const breaksMax = 500
+
+// NewKey is the body of POST /v1/keys.
+type NewKey struct {
+	Name   string   `json:"name,omitempty" doc:"What the key is for" maxLength:"100"`
+	Scopes []string `json:"scopes" minItems:"1" doc:"payments:write, payments:read, accounts:write, accounts:read, admin"`
+}
+
+// Key is an API key as the API shows it.
+type Key struct {
+	Object    string     `json:"object" enum:"key"`
+	Prefix    string     `json:"prefix" doc:"Names the key; not secret"`
+	Key       string     `json:"key,omitempty" doc:"The key itself, shown once, when it is made"`
+	Name      string     `json:"name"`
+	Scopes    []string   `json:"scopes"`
+	CreatedAt time.Time  `json:"created_at"`
+	RevokedAt *time.Time `json:"revoked_at,omitempty"`
+}
+
+func showKey(k *access.Key) Key {
+	out := Key{Object: "key", Prefix: k.Prefix, Name: k.Name, CreatedAt: k.CreatedAt, RevokedAt: moment(k.RevokedAt)}
+	for _, s := range k.Scopes {
+		out.Scopes = append(out.Scopes, string(s))
+	}
+	return out
+}
+
+func (c *call) createKey() error {
+	body, err := c.body(bodyMax)
+	if err != nil {
+		return err
+	}
+	var name string
+	var scopes []access.Scope
+	err = decodeObject(body, func(d *decoder, member []byte) error {
+		switch string(member) {
+		case "name":
+			return d.text("/name", &name)
+		case "scopes":
+			return d.array(func(d *decoder, i int) error {
+				if i == len(access.Scopes()) {
+					return malformed("there are fewer scopes than that").WithParam("/scopes")
+				}
+				var s string
+				err := d.text("/scopes/"+strconv.Itoa(i), &s)
+				scopes = append(scopes, access.Scope(s))
+				return err
+			})
+		}
+		return unknownField(member)
+	})
+	if err != nil {
+		return err
+	}
+	text, k, err := c.s.Access.CreateKey(c.ctx, c.who.Tenant, name, scopes)
+	if err != nil {
+		return err
+	}
+	out := showKey(&k)
+	out.Key = text
+	return c.reply(http.StatusCreated, &out)
+}
+
+func (c *call) listKeys() error {
+	found, err := c.s.Access.List(c.ctx, c.who.Tenant)
+	if err != nil {
+		return err
+	}
+	out := ListOf[Key]{Object: "list", Data: make([]Key, len(found))}
+	for i := range found {
+		out.Data[i] = showKey(&found[i])
+	}
+	return c.reply(http.StatusOK, &out)
+}
+
+func (c *call) revokeKey() error {
+	k, err := c.s.Access.Revoke(c.ctx, c.who.Tenant, c.r.PathValue("prefix"))
+	if err != nil {
+		return err
+	}
+	out := showKey(&k)
+	return c.reply(http.StatusOK, &out)
+}
+
+// Totals is the whole installation in a few numbers.
+type Totals struct {
+	Object             string           `json:"object" enum:"totals"`
+	Ledger             []LedgerSum      `json:"ledger"`
+	Open               int64            `json:"open" doc:"Payments that are not final"`
+	Final              map[string]int64 `json:"final" doc:"Payments that reached each final state"`
+	Settled            int64            `json:"settled" doc:"Payments that a statement of the channel has matched"`
+	UnknownResolved    int64            `json:"unknown_resolved" doc:"Payments that were unknown once and are final"`
+	DuplicateCallbacks int64            `json:"duplicate_callbacks"`
+	UnexplainedMaxS    int64            `json:"unexplained_max_s" doc:"The longest time that any payment was unexplained, in seconds"`
+	Marks              map[string]int64 `json:"marks" doc:"The stations' durable counters"`
+}
+
+// LedgerSum is the sum of all books of an asset.
+type LedgerSum struct {
+	Asset    string `json:"asset"`
+	Sum      string `json:"sum" doc:"Zero, or the ledger is broken"`
+	Accounts int64  `json:"accounts"`
+}
+
+func (c *call) totals() error {
+	t, err := c.s.Payments.Totals(c.ctx)
+	if err != nil {
+		return err
+	}
+	out := Totals{
+		Object: "totals", Ledger: make([]LedgerSum, len(t.Ledger)), Open: t.Open, Final: make(map[string]int64, 4), Settled: t.Settled,
+		UnknownResolved: t.UnknownResolved, DuplicateCallbacks: t.Marks["duplicate_callbacks"],
+		UnexplainedMaxS: t.Marks["unexplained_max_s"], Marks: t.Marks,
+	}
+	for i, s := range t.Ledger {
+		out.Ledger[i] = LedgerSum{Asset: string(s.Asset), Sum: s.Sum.String(), Accounts: s.Accounts}
+	}
+	for _, s := range []pay.State{pay.Succeeded, pay.Failed, pay.Cancelled, pay.Expired} {
+		out.Final[s.String()] = t.Final[s]
+	}
+	return c.reply(http.StatusOK, &out)
+}
+
+// ReconBreak is a finding of reconciliation that is not closed.
+type ReconBreak struct {
+	ID        string    `json:"id"`
+	Object    string    `json:"object" enum:"break"`
+	Class     string    `json:"class"`
+	Channel   string    `json:"channel"`
+	Payment   string    `json:"payment,omitempty"`
+	Reference string    `json:"reference,omitempty"`
+	Asset     string    `json:"asset,omitempty"`
+	Amount    string    `json:"amount"`
+	Detail    string    `json:"detail,omitempty"`
+	OpenedAt  time.Time `json:"opened_at"`
+}
+
+func (c *call) breaks() error {
+	if c.s.Breaks == nil {
+		return fault.New(fault.NotFound, "this node does not reconcile")
+	}
+	q := c.r.URL.Query()
+	n, err := limit(q, breaksMax)
+	if err != nil {
+		return err
+	}
+	var after int64
+	if s := q.Get("after"); s != "" {
+		if after, err = strconv.ParseInt(s, 10, 64); err != nil || after < 0 {
+			return malformed("the cursor is not one that this list gave out").WithParam("after")
+		}
+	}
+	found, err := c.s.Breaks.Breaks(c.ctx, after, n+1)
+	if err != nil {
+		return err
+	}
+	out := ListOf[ReconBreak]{Object: "list", Data: []ReconBreak{}, HasMore: len(found) > n}
+	for _, b := range found[:min(n, len(found))] {
+		shown := ReconBreak{
+			ID: strconv.FormatInt(b.ID, 10), Object: "break", Class: b.Class, Channel: b.Channel, Reference: b.Reference,
+			Asset: b.Asset, Amount: b.Amount, Detail: b.Detail, OpenedAt: b.OpenedAt.UTC(),
+		}
+		if b.Payment != 0 {
+			shown.Payment = b.Payment.String()
+		}
+		out.Data = append(out.Data, shown)
+	}
+	if out.HasMore {
+		out.Next = out.Data[n-1].ID
+		c.linkNext(out.Next)
+	}
+	return c.reply(http.StatusOK, &out)
+}
+
+// callback hands a channel's word, as it came, to the station that stores it. The
+// channel's signature is checked there; 200 promises that the callback is durable.
+func (c *call) callback() error {
+	if c.s.Receiver == nil {
+		return fault.New(fault.NotFound, "this node takes no callbacks")
+	}
+	body, err := c.rawBody(bodyMax)
+	if err != nil {
+		return err
+	}
+	// The buffer is used again for the answer; the receiver may keep the body.
+	err = c.s.Receiver.Receive(c.ctx, c.r.PathValue("name"), c.r.Header, append([]byte(nil), body...))
+	if errors.Is(err, fault.ChannelUnknown) {
+		return fault.New(fault.NotFound, "there is no such channel").WithCause(err)
+	}
+	if err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, &Stored{Object: "callback", Status: "stored"})
+}
+
+// Stored acknowledges a callback.
+type Stored struct {
+	Object string `json:"object" enum:"callback"`
+	Status string `json:"status" enum:"stored"`
+}
+
+// Probes.
+
+const readyTimeout = 2 * time.Second
+
+// health says that the process runs and answers; nothing more.
+func (s *server) health(w http.ResponseWriter, _ *http.Request) {
+	writeProbe(w, http.StatusOK, map[string]string{"status": "up", "version": s.Version})
+}
+
+// ready says whether the process makes progress.
+func (s *server) ready(w http.ResponseWriter, r *http.Request) {
+	if s.Ready == nil {
+		writeProbe(w, http.StatusServiceUnavailable, map[string]string{"status": "not_ready", "reason": "nobody watches this node's progress"})
+		return
+	}
+	if err := within(r, s.Ready.Ready); err != nil {
+		writeProbe(w, http.StatusServiceUnavailable, map[string]string{"status": "not_ready", "reason": err.Error()})
+		return
+	}
+	writeProbe(w, http.StatusOK, map[string]string{"status": "ready"})
+}
+
+func writeProbe(w http.ResponseWriter, status int, body map[string]string) {
+	w.Header()["Content-Type"] = typeJSON
+	w.Header()["Cache-Control"] = noStore
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // a prober that has left is no news
+}
+
+func transitionName(t uint8) string { return fmt.Sprintf("T%d", t) }

@@ -1,0 +1,191 @@
+// Package api is the HTTP edge. It turns requests into calls of the stations and
+// their answers into JSON, and every error into one problem document. It decides
+// nothing: what is legal, what is paid, what is refused comes from below. It
+// refuses unknown members, unbounded bodies and more requests at once than it can
+// answer, and it logs neither bodies nor keys.
+//
+// All routes stand in one table (routes.go), from which the mux, the checks of
+// parameters and scopes, and the OpenAPI document follow. Huma makes the schemas
+// and the document; it does not stand in the requests' way, because the hot
+// route must cost a few microseconds and because a JSON decoder for money has to
+// refuse what Go's own lets pass: repeated members and members in another case.
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/moneta-pay/moneta/access"
+	"github.com/moneta-pay/moneta/internal/clock"
+	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/commit"
+	"github.com/moneta-pay/moneta/pay/intake"
+	"github.com/moneta-pay/moneta/pay/ledger"
+)
+
+// Defaults of Config.
+const (
+	DefaultInFlightMax = 2_048
+	DefaultWaitingMax  = 4_096
+	// DefaultTimeout bounds one request without its Prefer: wait.
+	DefaultTimeout = 10 * time.Second
+	// WaitMax bounds Prefer: wait.
+	WaitMax = 60 * time.Second
+)
+
+// Waiter tells when a payment is final: true with the payment, or false when ctx
+// ended first or it cannot tell.
+type Waiter interface {
+	Wait(ctx context.Context, id pay.ID) (pay.Payment, bool)
+}
+
+// Receiver stores a channel's callback. A nil error promises that it is durable.
+// fault.NotFound and fault.ChannelUnknown mean that there is no such channel.
+type Receiver interface {
+	Receive(ctx context.Context, channel string, header http.Header, body []byte) error
+}
+
+// Break is one finding of reconciliation that is not closed.
+type Break struct {
+	ID        int64
+	Class     string
+	Channel   string
+	Payment   pay.ID // 0 when it belongs to none
+	Reference string
+	Asset     string
+	Amount    string // smallest units
+	Detail    string
+	OpenedAt  time.Time
+}
+
+// Breaks lists open breaks by id, those above after.
+type Breaks interface {
+	Breaks(ctx context.Context, after int64, limit int) ([]Break, error)
+}
+
+// Readiness reports whether this process makes progress: nil, or why not.
+type Readiness interface {
+	Ready(ctx context.Context) error
+}
+
+// Config says what the edge stands before. Intake, Ledger, Payments and Access
+// are needed; each nil one of the others switches its part off.
+type Config struct {
+	Intake   *intake.Intake
+	Ledger   *ledger.Reader
+	Payments *commit.Reader
+	Access   *access.Store
+	// Waiter is told of final payments; without one the edge polls.
+	Waiter   Waiter
+	Receiver Receiver
+	Breaks   Breaks
+	Ready    Readiness
+	// Registry takes the edge's metrics and is served under /metrics.
+	Registry *prometheus.Registry
+	Logger   *slog.Logger
+	Clock    clock.Clock
+	Version  string
+	// InFlightMax bounds the requests being worked on; more get 503.
+	InFlightMax int
+	// WaitingMax bounds the requests that wait by Prefer; more do not wait.
+	WaitingMax int
+	// Timeout bounds one request.
+	Timeout time.Duration
+}
+
+func (c *Config) fill() error {
+	if c.Intake == nil || c.Ledger == nil || c.Payments == nil || c.Access == nil {
+		return errors.New("api: Intake, Ledger, Payments and Access are needed")
+	}
+	if c.Registry == nil {
+		c.Registry = prometheus.NewRegistry()
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Clock == nil {
+		c.Clock = clock.System
+	}
+	if c.Version == "" {
+		c.Version = "dev"
+	}
+	if c.InFlightMax <= 0 {
+		c.InFlightMax = DefaultInFlightMax
+	}
+	if c.WaitingMax <= 0 {
+		c.WaitingMax = DefaultWaitingMax
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = DefaultTimeout
+	}
+	return nil
+}
+
+// server is the edge of one process.
+type server struct {
+	Config
+	mux      *http.ServeMux
+	routes   []*route
+	document []byte
+	metrics  *metrics
+	logGate  logGate
+	inFlight atomic.Int64
+	waiting  atomic.Int64
+}
+
+// New builds the edge. An error names what is missing.
+func New(cfg Config) (http.Handler, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	s := &server{Config: cfg, mux: http.NewServeMux()}
+	s.metrics = newMetrics(cfg.Registry, &s.inFlight, &s.waiting)
+	s.routes = routes()
+	var err error
+	if s.document, err = document(cfg.Version, s.routes); err != nil {
+		return nil, err
+	}
+	for _, rt := range s.routes {
+		rt.counts = s.metrics.route(rt.pattern())
+		s.mux.Handle(rt.pattern(), s.handler(rt))
+	}
+	s.mux.HandleFunc("GET /healthz", s.health)
+	s.mux.HandleFunc("GET /readyz", s.ready)
+	s.mux.HandleFunc("GET /openapi.json", s.openAPI)
+	s.mux.HandleFunc("GET /docs", s.docs)
+	s.mux.HandleFunc("GET /errors/{code}", s.errorPage)
+	s.mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Registry, promhttp.HandlerOpts{
+		Timeout: 10 * time.Second, MaxRequestsInFlight: 4,
+	}))
+	s.mux.HandleFunc("/", s.nowhere)
+	return s.mux, nil
+}
+
+// Limits of the HTTP server.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 30 * time.Second
+	idleTimeout       = 2 * time.Minute
+	headerBytesMax    = 16 << 10
+)
+
+// NewServer returns a server for the edge with every limit set: a client that
+// sends slowly, keeps a connection idle or does not read holds nothing for long.
+func NewServer(h http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      WaitMax + readTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    headerBytesMax,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
+}

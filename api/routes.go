@@ -1,0 +1,244 @@
+package api
+
+import (
+	"net/http"
+	"reflect"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/moneta-pay/moneta/access"
+	"github.com/moneta-pay/moneta/fault"
+)
+
+// route is one operation: what the mux, the checks and the document need of it.
+type route struct {
+	method, path string
+	id, summary  string
+	about        string
+	tag          string
+	// scope that the key needs; empty for routes without a key.
+	scope   access.Scope
+	params  []*huma.Param
+	body    reflect.Type
+	answers map[int]reflect.Type
+	// faults are codes of this route beyond those that every route may answer with.
+	faults []fault.Code
+	do     func(*call) error
+	counts *routeCounts
+}
+
+func (rt *route) pattern() string { return rt.method + " " + rt.path }
+
+func (rt *route) hasQuery(name string) bool {
+	for _, p := range rt.params {
+		if p.In == "query" && p.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func of[T any]() reflect.Type { return reflect.TypeFor[T]() }
+
+func param(in, name, about string, required bool, schema *huma.Schema) *huma.Param {
+	return &huma.Param{Name: name, In: in, Description: about, Required: required, Schema: schema}
+}
+
+func text() *huma.Schema { return &huma.Schema{Type: huma.TypeString} }
+
+func words(w ...any) *huma.Schema { return &huma.Schema{Type: huma.TypeString, Enum: w} }
+
+func query(name, about string, schema *huma.Schema) *huma.Param {
+	return param("query", name, about, false, schema)
+}
+
+func pathID(name, about string) *huma.Param { return param("path", name, about, true, text()) }
+
+func keyHeader() *huma.Param {
+	longest := 255
+	return param("header", "Idempotency-Key", idempotencyText, true, &huma.Schema{Type: huma.TypeString, MaxLength: &longest})
+}
+
+const idempotencyText = "1 to 255 printable ASCII characters, bare or as a quoted structured-field string. One key is one intended payment, " +
+	"for the life of the ledger, within a tenant and the holder's account. The same key with the same payload answers with the payment " +
+	"as it is now (200, Idempotency-Replayed: true); with another payload 422 idempotency-key-reused, naming the resource. A duplicate " +
+	"while the first is under way waits for it. A refusal by the ledger (insufficient-funds and the like) is kept with the key; a " +
+	"request refused before it does not use the key up, and a 5xx is never kept."
+
+func prefer() *huma.Param {
+	return param("header", "Prefer", "wait=N: answer when the payment is final or N seconds have passed, at most 60.", false, text())
+}
+
+func paging(most string) []*huma.Param {
+	lowest := 1.0
+	return []*huma.Param{
+		query("limit", "Most items of the page; at most "+most+".", &huma.Schema{Type: huma.TypeInteger, Minimum: &lowest}),
+		query("after", "The next of the page before.", text()),
+	}
+}
+
+// The faults that come from the ledger and its leader.
+var ledgerFaults = []fault.Code{
+	fault.NotLeader, fault.CommitUnknown, fault.DatabaseUnsafe, fault.ReadOnly, fault.PaymentQuarantined,
+}
+
+var payFaults = append([]fault.Code{
+	fault.UnknownField, fault.IdempotencyKeyMissing, fault.IdempotencyKeyInvalid, fault.IdempotencyKeyReused, fault.IdempotencyInFlight,
+	fault.BodyTooLarge, fault.UnsupportedMediaType, fault.InsufficientFunds, fault.AccountNotFound, fault.AccountFrozen, fault.AccountClosed,
+	fault.AssetMismatch, fault.AssetUnknown, fault.AmountInvalid, fault.ChannelUnknown, fault.SameAccount, fault.HouseAccountForbidden,
+}, ledgerFaults...)
+
+var openFaults = append([]fault.Code{
+	fault.UnknownField, fault.IdempotencyKeyMissing, fault.IdempotencyKeyInvalid, fault.IdempotencyKeyReused,
+	fault.BodyTooLarge, fault.UnsupportedMediaType, fault.AssetUnknown, fault.FloorInvalid, fault.HouseAccountForbidden,
+}, ledgerFaults...)
+
+func with(some []fault.Code, more ...fault.Code) []fault.Code { return append(more, some...) }
+
+// routes is the whole API.
+func routes() []*route {
+	all := paymentRoutes()
+	all = append(all, accountRoutes()...)
+	return append(all, operatorRoutes()...)
+}
+
+func paymentRoutes() []*route {
+	id := pathID("id", "pay_…")
+	return []*route{
+		{
+			method: http.MethodPost, path: "/v1/payments", id: "create-payment", tag: "payments", summary: "Pay",
+			about: "Answers when the payment is durable: a send is then final, a payout is on its way, a deposit waits for the channel's word. " +
+				"After a lost answer send the same request with the same key.",
+			scope: access.PaymentsWrite, params: []*huma.Param{keyHeader(), prefer()}, body: of[NewPayment](),
+			answers: map[int]reflect.Type{201: of[Payment](), 200: of[Payment]()}, faults: payFaults, do: (*call).pay,
+		},
+		{
+			method: http.MethodPost, path: "/v1/payments/batch", id: "create-payments", tag: "payments", summary: "Pay many",
+			about: "Up to 1000 payments, each with its own key and its own answer, in the order of the request. A body that cannot be read is refused as a whole.",
+			scope: access.PaymentsWrite, body: of[Batch](), answers: map[int]reflect.Type{200: of[ListOf[BatchAnswer]]()},
+			faults: []fault.Code{fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType}, do: (*call).payBatch,
+		},
+		{
+			method: http.MethodGet, path: "/v1/payments", id: "list-payments", tag: "payments", summary: "Find payments",
+			about: "Newest first. With idempotency_key: did my payment go through? Only so many payments are looked through for one page; " +
+				"has_more tells whether to go on.",
+			scope: access.PaymentsRead,
+			params: append(paging("100"),
+				query("idempotency_key", "Payments that were made with this key.", text()),
+				query("kind", "Only this kind.", words("send", "payout", "deposit")),
+				query("channel", "Only this channel.", text()),
+				query("account", "Only payments from or to this account.", text())),
+			answers: map[int]reflect.Type{200: of[ListOf[Payment]]()}, faults: []fault.Code{fault.UnknownField, fault.IdempotencyKeyInvalid},
+			do: (*call).listPayments,
+		},
+		{
+			method: http.MethodGet, path: "/v1/payments/{id}", id: "get-payment", tag: "payments", summary: "Look at a payment",
+			scope: access.PaymentsRead, params: []*huma.Param{id, prefer()}, answers: map[int]reflect.Type{200: of[Payment]()},
+			faults: []fault.Code{fault.NotFound}, do: (*call).getPayment,
+		},
+		{
+			method: http.MethodGet, path: "/v1/payments/{id}/timeline", id: "get-timeline", tag: "payments", summary: "Explain a payment",
+			about: "Every transition with its postings, every attempt, from one snapshot.", scope: access.PaymentsRead,
+			params: []*huma.Param{id}, answers: map[int]reflect.Type{200: of[Timeline]()}, faults: []fault.Code{fault.NotFound}, do: (*call).timeline,
+		},
+		{
+			method: http.MethodPost, path: "/v1/payments/{id}/cancel", id: "cancel-payment", tag: "payments", summary: "Cancel a payment",
+			about: "Possible until the first attempt is sent. It needs no key: a second cancel changes nothing and is answered like the first.",
+			scope: access.PaymentsWrite, params: []*huma.Param{id}, answers: map[int]reflect.Type{200: of[Payment]()},
+			faults: with(ledgerFaults, fault.NotFound, fault.NotCancellable, fault.AlreadyFinal), do: (*call).cancelPayment,
+		},
+		{
+			method: http.MethodPost, path: "/v1/channels/{name}/callbacks", id: "receive-callback", tag: "channels", summary: "Take a channel's word",
+			about:  "For channels, not for callers: the body is stored as it came and judged by the channel's own signature. 200 means stored.",
+			params: []*huma.Param{pathID("name", "The channel")}, answers: map[int]reflect.Type{200: of[Stored]()},
+			faults: []fault.Code{fault.NotFound, fault.BodyTooLarge, fault.SignatureInvalid}, do: (*call).callback,
+		},
+	}
+}
+
+func accountRoutes() []*route {
+	id := pathID("id", "acct_…")
+	return []*route{
+		{
+			method: http.MethodPost, path: "/v1/accounts", id: "open-account", tag: "accounts", summary: "Open an account",
+			scope: access.AccountsWrite, params: []*huma.Param{keyHeader()}, body: of[NewAccount](),
+			answers: map[int]reflect.Type{201: of[Account](), 200: of[Account]()}, faults: openFaults, do: (*call).openAccount,
+		},
+		{
+			method: http.MethodGet, path: "/v1/accounts", id: "list-accounts", tag: "accounts", summary: "List accounts", about: "By id, oldest first.",
+			scope: access.AccountsRead, params: paging("99"), answers: map[int]reflect.Type{200: of[ListOf[Account]]()},
+			faults: []fault.Code{fault.UnknownField}, do: (*call).listAccounts,
+		},
+		{
+			method: http.MethodGet, path: "/v1/accounts/{id}", id: "get-account", tag: "accounts", summary: "Look at an account",
+			scope: access.AccountsRead, params: []*huma.Param{id}, answers: map[int]reflect.Type{200: of[Account]()},
+			faults: []fault.Code{fault.NotFound}, do: (*call).getAccount,
+		},
+		{
+			method: http.MethodGet, path: "/v1/accounts/{id}/balances", id: "get-balances", tag: "accounts", summary: "Look at balances",
+			about: "Now, or as of an instant: by booking (what the books said then; never changes) or by value date.", scope: access.AccountsRead,
+			params: []*huma.Param{
+				id, query("as_of", "An instant, RFC 3339.", &huma.Schema{Type: huma.TypeString, Format: "date-time"}),
+				query("by", "Which time counts; booking when left out.", words("booking", "effective")),
+			},
+			answers: map[int]reflect.Type{200: of[Balances]()}, faults: []fault.Code{fault.NotFound, fault.UnknownField}, do: (*call).balances,
+		},
+		{
+			method: http.MethodGet, path: "/v1/accounts/{id}/statement", id: "get-statement", tag: "accounts", summary: "Read a statement",
+			about: "Postings of one book, newest first, each with the balance after it.", scope: access.AccountsRead,
+			params:  append(paging("100"), id, query("book", "Which book; available when left out.", words("available", "held"))),
+			answers: map[int]reflect.Type{200: of[ListOf[Entry]]()}, faults: []fault.Code{fault.NotFound, fault.UnknownField}, do: (*call).statement,
+		},
+		{
+			method: http.MethodGet, path: "/v1/accounts/{id}/explanation", id: "explain-account", tag: "accounts", summary: "Count an account again",
+			about: "The sum of all postings against the balance that the newest one carries.", scope: access.AccountsRead,
+			params: []*huma.Param{id}, answers: map[int]reflect.Type{200: of[Explanation]()}, faults: []fault.Code{fault.NotFound}, do: (*call).explain,
+		},
+		{
+			method: http.MethodPost, path: "/v1/accounts/{id}/freeze", id: "freeze-account", tag: "operator", summary: "Freeze an account",
+			about: "It goes on receiving and does not pay.", scope: access.Admin, params: []*huma.Param{id},
+			answers: map[int]reflect.Type{200: of[Account]()}, faults: with(ledgerFaults, fault.NotFound), do: (*call).freeze,
+		},
+		{
+			method: http.MethodPost, path: "/v1/accounts/{id}/thaw", id: "thaw-account", tag: "operator", summary: "Let an account pay again",
+			scope: access.Admin, params: []*huma.Param{id}, answers: map[int]reflect.Type{200: of[Account]()},
+			faults: with(ledgerFaults, fault.NotFound), do: (*call).thaw,
+		},
+		{
+			method: http.MethodPost, path: "/v1/accounts/{id}/floor", id: "set-floor", tag: "operator", summary: "Grant an overdraft limit, or take it back",
+			scope: access.Admin, params: []*huma.Param{id}, body: of[NewFloor](), answers: map[int]reflect.Type{200: of[Account]()},
+			faults: with(ledgerFaults, fault.NotFound, fault.FloorInvalid, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType),
+			do:     (*call).setFloor,
+		},
+	}
+}
+
+func operatorRoutes() []*route {
+	return []*route{
+		{
+			method: http.MethodPost, path: "/v1/keys", id: "create-key", tag: "operator", summary: "Make an API key",
+			about: "The key is shown once, in this answer, and kept nowhere.", scope: access.Admin, body: of[NewKey](),
+			answers: map[int]reflect.Type{201: of[Key]()}, faults: []fault.Code{fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType},
+			do: (*call).createKey,
+		},
+		{
+			method: http.MethodGet, path: "/v1/keys", id: "list-keys", tag: "operator", summary: "List API keys", scope: access.Admin,
+			answers: map[int]reflect.Type{200: of[ListOf[Key]]()}, do: (*call).listKeys,
+		},
+		{
+			method: http.MethodDelete, path: "/v1/keys/{prefix}", id: "revoke-key", tag: "operator", summary: "Revoke an API key",
+			about: "It stops on every node within a second.", scope: access.Admin, params: []*huma.Param{pathID("prefix", "The key's prefix")},
+			answers: map[int]reflect.Type{200: of[Key]()}, faults: []fault.Code{fault.NotFound}, do: (*call).revokeKey,
+		},
+		{
+			method: http.MethodGet, path: "/v1/totals", id: "get-totals", tag: "operator", summary: "Count the whole installation",
+			about: "Every tenant, from one snapshot; the sum of each asset's books is zero.", scope: access.Admin,
+			answers: map[int]reflect.Type{200: of[Totals]()}, do: (*call).totals,
+		},
+		{
+			method: http.MethodGet, path: "/v1/recon/breaks", id: "list-breaks", tag: "operator", summary: "List open breaks",
+			about: "What the channels' statements say and the ledger does not, or the other way round.", scope: access.Admin, params: paging("500"),
+			answers: map[int]reflect.Type{200: of[ListOf[ReconBreak]]()}, faults: []fault.Code{fault.UnknownField, fault.NotFound}, do: (*call).breaks,
+		},
+	}
+}
