@@ -57,6 +57,12 @@ type Options struct {
 	Progress      func(Progress)
 	ProgressEvery time.Duration
 
+	// Heal, if set, is called once when every row is sent and before anybody waits
+	// for the last final answer: whoever broke something mends it there.
+	Heal func(ctx context.Context) error
+	// Settle, if set, is called once when nothing is open any more and before the
+	// books are compared: it lets the server read the channels' statements.
+	Settle func(ctx context.Context) error
 	// Kills is how often the caller killed the server during the run. It is
 	// asked once at the end, because the caller counts while the replay runs.
 	Kills func() int64

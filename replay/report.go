@@ -112,11 +112,17 @@ func (d *driver) stages(ctx context.Context, r *Report) error {
 	if err := d.sendAll(ctx); err != nil {
 		return err
 	}
+	if err := ask(ctx, d.o.Heal); err != nil {
+		return fmt.Errorf("heal: %w", err)
+	}
 	if err := d.waitFinal(ctx); err != nil {
 		return err
 	}
 	if took := d.o.Clock.Now().Sub(began); took > 0 {
 		r.PerSecond = Thousandths(r.Payments * int64(time.Second) / max(int64(took/1000), 1))
+	}
+	if err := ask(ctx, d.o.Settle); err != nil {
+		return fmt.Errorf("settle: %w", err)
 	}
 	verdicts, err := d.balances(ctx)
 	if err != nil {
@@ -130,6 +136,13 @@ func (d *driver) stages(ctx context.Context, r *Report) error {
 	r.OutsideBooksOK = r.Outside.match(d.o.AllowForeign)
 	d.askServer(ctx, r)
 	return nil
+}
+
+func ask(ctx context.Context, hook func(context.Context) error) error {
+	if hook == nil {
+		return nil
+	}
+	return hook(ctx)
 }
 
 func (r *Report) judge(verdicts []accountVerdict) {
