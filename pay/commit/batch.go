@@ -6,6 +6,7 @@ import (
 	"github.com/moneta-pay/moneta/internal/pgbatch"
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/ledger"
 )
 
 // batch is one transaction under construction: the tickets it answers and the
@@ -17,6 +18,7 @@ type batch struct {
 	calls   []pgbatch.Call
 
 	touched  map[pay.ID]*touched
+	accounts map[ledger.AccountID]ledger.Account
 	attempts map[attemptKey]*attemptRow
 	hops     map[hopKey]*hopDelta
 	changed  []pay.Payment
@@ -53,6 +55,7 @@ func newBatch() *batch {
 	b := &batch{
 		tables:   newTables(),
 		touched:  make(map[pay.ID]*touched),
+		accounts: make(map[ledger.AccountID]ledger.Account),
 		attempts: make(map[attemptKey]*attemptRow),
 		hops:     make(map[hopKey]*hopDelta),
 	}
@@ -71,6 +74,7 @@ func (b *batch) reset(at time.Time) {
 		t.reset()
 	}
 	clear(b.touched)
+	clear(b.accounts)
 	clear(b.attempts)
 	clear(b.hops)
 }
@@ -123,6 +127,7 @@ func (b *batch) hopDelta(p *pay.Payment, hop string) *hopDelta {
 // seal writes what is known only when the batch is complete.
 func (b *batch) seal() {
 	b.writeOpen()
+	b.writeAccountUpdates()
 	b.writeAttempts()
 	b.writeHops()
 	for _, t := range b.touched {

@@ -236,6 +236,7 @@ func (j *judge) systemAccount(p *pay.Payment, r pay.Role) *ledger.Books {
 		ID: j.nextAccount(), Tenant: k.tenant, Kind: ledger.System, Asset: k.asset, Name: systemName(k),
 		Unlimited: true, CreatedAt: j.b.at,
 	}}
+	j.b.writes = true // memory has it from here on, whatever becomes of the Fact
 	j.b.writeAccount(&b.Account)
 	j.mem.system[k] = b
 	return b
@@ -294,7 +295,7 @@ func (j *judge) decideAccount(f *ledger.AccountFact) (Result, error) {
 		return Result{}, fault.New(fault.MalformedRequest, "unknown account fact")
 	}
 	j.b.writes = true
-	j.b.writeAccountUpdate(&b.Account)
+	j.b.accounts[b.ID] = b.Account
 	return Result{Account: b.Account}, nil
 }
 

@@ -241,6 +241,9 @@ func (d *decider) extend(ctx context.Context, b *batch, tickets []*ticket) error
 		live = append(live, t)
 	}
 	first := len(b.tickets)
+	if first == 0 {
+		b.at = d.now() // it may have been prepared long ago
+	}
 	b.tickets = append(b.tickets, live...)
 	if err := d.need(ctx, live); err != nil {
 		return err

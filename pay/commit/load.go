@@ -111,15 +111,17 @@ func (l *loader) books(ctx context.Context, sql string, arg any, keep func(*ledg
 }
 
 // A payment is its immutable row, its last transition, its last attempt and,
-// while it is open, its open item.
+// while it is open, its open item. Its state was entered by the last transition
+// that moved the state: settling does not.
 const selectPayments = `select p.id, p.tenant, p.kind, p.asset, p.amount::text, p.fee::text, coalesce(p.from_account, 0), coalesce(p.to_account, 0),
        coalesce(p.channel, ''), coalesce(p.payee_account, ''), coalesce(p.payee_name, ''), coalesce(p.remittance, ''), coalesce(p.metadata, ''),
        p.key, p.trace_id, p.effective_at, p.created_at,
-       t.to_state, t.settlement, t.seq, t.at, coalesce(t.reason, ''),
-       coalesce(a.n, 0), coalesce(a.state, 0), coalesce(a.reference, ''), coalesce(a.send_by, 'epoch'), coalesce(a.channel_id, ''),
-       coalesce(o.next_at, 'epoch'), coalesce(o.deadline, 'epoch'), coalesce(o.entered_at, t.at), coalesce(o.checks, 0), coalesce(o.last_checked_at, 'epoch')
+       t.to_state, t.settlement, t.seq, coalesce(t.reason, ''),
+       coalesce(a.n, 0), coalesce(a.state, 0), coalesce(a.reference, ''), coalesce(a.send_by, 'epoch'), coalesce(a.channel_id, ''), coalesce(a.reason, ''),
+       coalesce(o.next_at, 'epoch'), coalesce(o.deadline, 'epoch'), coalesce(o.entered_at, e.at), coalesce(o.checks, 0), coalesce(o.last_checked_at, 'epoch')
   from payments p
   join lateral (select * from transitions where payment = p.id order by seq desc limit 1) t on true
+  join lateral (select at from transitions where payment = p.id and from_state <> to_state order by seq desc limit 1) e on true
   left join lateral (select * from attempts where payment = p.id order by n desc limit 1) a on true
   left join open_payments o on o.payment = p.id
  where `
@@ -158,8 +160,8 @@ func scanPayment(rows pgx.Rows) (*pay.Payment, error) {
 	err := rows.Scan(&p.ID, &p.Tenant, &p.Kind, &p.Asset, &amount, &fee, &p.From, &p.To,
 		&p.Channel, &p.PayeeAccount, &p.PayeeName, &p.Remittance, &p.Metadata,
 		&key, &trace, &p.EffectiveAt, &p.CreatedAt,
-		&p.State, &p.Settlement, &p.Seq, &p.EnteredAt, &p.Reason,
-		&p.Attempt.N, &p.Attempt.State, &p.Attempt.Reference, &p.Attempt.SendBy, &p.Attempt.ChannelID,
+		&p.State, &p.Settlement, &p.Seq, &p.Reason,
+		&p.Attempt.N, &p.Attempt.State, &p.Attempt.Reference, &p.Attempt.SendBy, &p.Attempt.ChannelID, &p.Attempt.Reason,
 		&p.NextAt, &p.Deadline, &p.EnteredAt, &p.Checks, &p.LastCheckedAt)
 	if err != nil {
 		return nil, err

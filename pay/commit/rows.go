@@ -117,11 +117,15 @@ func (b *batch) writeAccount(a *ledger.Account) {
 	c[6].AddTime(a.CreatedAt)
 }
 
-func (b *batch) writeAccountUpdate(a *ledger.Account) {
+// writeAccountUpdates writes each account once, as the batch leaves it: of two
+// rows for one account, Postgres would apply either.
+func (b *batch) writeAccountUpdates() {
 	c := b.tables[accountUpdates].columns
-	c[0].AddInt(int64(a.ID))
-	c[1].AddAmountOrNull(a.Floor, !a.Unlimited)
-	c[2].AddBool(a.Frozen)
+	for id, a := range b.accounts {
+		c[0].AddInt(int64(id))
+		c[1].AddAmountOrNull(a.Floor, !a.Unlimited)
+		c[2].AddBool(a.Frozen)
+	}
 }
 
 func (b *batch) writeKey(key [16]byte, e keyEntry) {
