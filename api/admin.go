@@ -5,12 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/channel"
+	"github.com/moneta-pay/moneta/pay/recon"
 )
 
 // breaksMax bounds one page of breaks.
@@ -107,7 +112,7 @@ type Totals struct {
 	Settled            int64            `json:"settled" doc:"Payments that a statement of the channel has matched"`
 	UnknownResolved    int64            `json:"unknown_resolved" doc:"Payments that were unknown once and are final"`
 	DuplicateCallbacks int64            `json:"duplicate_callbacks"`
-	UnexplainedMaxS    int64            `json:"unexplained_max_s" doc:"The longest time that any payment was unexplained, in seconds"`
+	UnexplainedMaxS    Seconds          `json:"unexplained_max_s" doc:"The longest time that any payment was unexplained, in seconds"`
 	Marks              map[string]int64 `json:"marks" doc:"The stations' durable counters"`
 }
 
@@ -118,6 +123,19 @@ type LedgerSum struct {
 	Accounts int64  `json:"accounts"`
 }
 
+// Seconds is a number of milliseconds that JSON shows in seconds.
+type Seconds int64
+
+// MarshalJSON writes seconds with three decimals.
+func (s Seconds) MarshalJSON() ([]byte, error) {
+	return fmt.Appendf(nil, "%d.%03d", s/1000, s%1000), nil
+}
+
+// Schema describes it in the OpenAPI document.
+func (Seconds) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeNumber, Description: "Seconds"}
+}
+
 func (c *call) totals() error {
 	t, err := c.s.Payments.Totals(c.ctx)
 	if err != nil {
@@ -126,7 +144,7 @@ func (c *call) totals() error {
 	out := Totals{
 		Object: "totals", Ledger: make([]LedgerSum, len(t.Ledger)), Open: t.Open, Final: make(map[string]int64, 4), Settled: t.Settled,
 		UnknownResolved: t.UnknownResolved, DuplicateCallbacks: t.Marks["duplicate_callbacks"],
-		UnexplainedMaxS: t.Marks["unexplained_max_s"], Marks: t.Marks,
+		UnexplainedMaxS: Seconds(t.Marks["unexplained_max_ms"]), Marks: t.Marks,
 	}
 	for i, s := range t.Ledger {
 		out.Ledger[i] = LedgerSum{Asset: string(s.Asset), Sum: s.Sum.String(), Accounts: s.Accounts}
@@ -137,22 +155,10 @@ func (c *call) totals() error {
 	return c.reply(http.StatusOK, &out)
 }
 
-// ReconBreak is a finding of reconciliation that is not closed.
-type ReconBreak struct {
-	ID        string    `json:"id"`
-	Object    string    `json:"object" enum:"break"`
-	Class     string    `json:"class"`
-	Channel   string    `json:"channel"`
-	Payment   string    `json:"payment,omitempty"`
-	Reference string    `json:"reference,omitempty"`
-	Asset     string    `json:"asset,omitempty"`
-	Amount    string    `json:"amount"`
-	Detail    string    `json:"detail,omitempty"`
-	OpenedAt  time.Time `json:"opened_at"`
-}
-
+// breaks pages through the open breaks, newest first, the newest recon.BreaksMax
+// of them.
 func (c *call) breaks() error {
-	if c.s.Breaks == nil {
+	if c.s.Recon == nil {
 		return fault.New(fault.NotFound, "this node does not reconcile")
 	}
 	q := c.r.URL.Query()
@@ -166,26 +172,32 @@ func (c *call) breaks() error {
 			return malformed("the cursor is not one that this list gave out").WithParam("after")
 		}
 	}
-	found, err := c.s.Breaks.Breaks(c.ctx, after, n+1)
+	found, err := c.s.Recon.Breaks(c.ctx, recon.BreaksMax)
 	if err != nil {
 		return err
 	}
-	out := ListOf[ReconBreak]{Object: "list", Data: []ReconBreak{}, HasMore: len(found) > n}
-	for _, b := range found[:min(n, len(found))] {
-		shown := ReconBreak{
-			ID: strconv.FormatInt(b.ID, 10), Object: "break", Class: b.Class, Channel: b.Channel, Reference: b.Reference,
-			Asset: b.Asset, Amount: b.Amount, Detail: b.Detail, OpenedAt: b.OpenedAt.UTC(),
-		}
-		if b.Payment != 0 {
-			shown.Payment = b.Payment.String()
-		}
-		out.Data = append(out.Data, shown)
+	open := slices.DeleteFunc(found, func(b recon.Break) bool { return b.ClosedAt != nil })
+	if after != 0 {
+		place := slices.IndexFunc(open, func(b recon.Break) bool { return b.ID == after })
+		open = open[place+1:] // one that was closed meanwhile: from the start again
 	}
+	out := ListOf[recon.Break]{Object: "list", Data: open[:min(n, len(open))], HasMore: len(open) > n}
 	if out.HasMore {
-		out.Next = out.Data[n-1].ID
+		out.Next = strconv.FormatInt(out.Data[n-1].ID, 10)
 		c.linkNext(out.Next)
 	}
 	return c.reply(http.StatusOK, &out)
+}
+
+func (c *call) reconReport() error {
+	if c.s.Recon == nil {
+		return fault.New(fault.NotFound, "this node does not reconcile")
+	}
+	r, err := c.s.Recon.Report(c.ctx)
+	if err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, &r)
 }
 
 // callback hands a channel's word, as it came, to the station that stores it. The
@@ -199,7 +211,7 @@ func (c *call) callback() error {
 		return err
 	}
 	// The buffer is used again for the answer; the receiver may keep the body.
-	err = c.s.Receiver.Receive(c.ctx, c.r.PathValue("name"), c.r.Header, append([]byte(nil), body...))
+	err = c.s.Receiver.Receive(c.tracedContext(), channel.Name(c.r.PathValue("name")), c.r.Header, append([]byte(nil), body...))
 	if errors.Is(err, fault.ChannelUnknown) {
 		return fault.New(fault.NotFound, "there is no such channel").WithCause(err)
 	}

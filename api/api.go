@@ -25,9 +25,11 @@ import (
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/internal/clock"
 	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/channel"
 	"github.com/moneta-pay/moneta/pay/commit"
 	"github.com/moneta-pay/moneta/pay/intake"
 	"github.com/moneta-pay/moneta/pay/ledger"
+	"github.com/moneta-pay/moneta/pay/recon"
 )
 
 // Defaults of Config.
@@ -41,33 +43,24 @@ const (
 )
 
 // Waiter tells when a payment is final: true with the payment, or false when ctx
-// ended first or it cannot tell.
+// ended first or it cannot tell. read reads it from the primary. *commit.Node is one.
 type Waiter interface {
-	Wait(ctx context.Context, id pay.ID) (pay.Payment, bool)
+	Wait(ctx context.Context, id pay.ID, read func(context.Context) (pay.Payment, error)) (pay.Payment, bool)
 }
 
 // Receiver stores a channel's callback. A nil error promises that it is durable.
 // fault.NotFound and fault.ChannelUnknown mean that there is no such channel.
+// *settle.Inbox is one.
 type Receiver interface {
-	Receive(ctx context.Context, channel string, header http.Header, body []byte) error
+	Receive(ctx context.Context, name channel.Name, header http.Header, body []byte) error
 }
 
-// Break is one finding of reconciliation that is not closed.
-type Break struct {
-	ID        int64
-	Class     string
-	Channel   string
-	Payment   pay.ID // 0 when it belongs to none
-	Reference string
-	Asset     string
-	Amount    string // smallest units
-	Detail    string
-	OpenedAt  time.Time
-}
-
-// Breaks lists open breaks by id, those above after.
-type Breaks interface {
-	Breaks(ctx context.Context, after int64, limit int) ([]Break, error)
+// Recon tells what the channels' statements say against the ledger. *recon.Recon
+// is one.
+type Recon interface {
+	// Breaks returns open breaks first, the newest of each first.
+	Breaks(ctx context.Context, limit int) ([]recon.Break, error)
+	Report(ctx context.Context) (recon.Report, error)
 }
 
 // Readiness reports whether this process makes progress: nil, or why not.
@@ -85,7 +78,7 @@ type Config struct {
 	// Waiter is told of final payments; without one the edge polls.
 	Waiter   Waiter
 	Receiver Receiver
-	Breaks   Breaks
+	Recon    Recon
 	Ready    Readiness
 	// Registry takes the edge's metrics and is served under /metrics.
 	Registry *prometheus.Registry

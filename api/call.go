@@ -26,7 +26,6 @@ import (
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/pay"
-	"github.com/moneta-pay/moneta/pay/commit"
 )
 
 // call is one request on its way through a route.
@@ -138,6 +137,16 @@ func (c *call) traced() {
 	h[traceHeader] = []string{c.traceHex}
 	h["X-Content-Type-Options"] = noSniff
 	h["Cache-Control"] = noStore
+}
+
+// tracedContext is the call's context with its trace, for stations that keep it.
+func (c *call) tracedContext() context.Context {
+	if trace.SpanContextFromContext(c.ctx).HasTraceID() {
+		return c.ctx
+	}
+	cfg := trace.SpanContextConfig{TraceID: trace.TraceID(c.trace)}
+	copy(cfg.SpanID[:], c.trace[:8]) // the request's own span is not recorded
+	return trace.ContextWithSpanContext(c.ctx, trace.NewSpanContext(cfg))
 }
 
 func (c *call) admit() error {
@@ -318,19 +327,19 @@ func (c *call) settle(p *pay.Payment) {
 	c.w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(d/time.Second)))
 	ctx, cancel := context.WithTimeout(c.r.Context(), d)
 	defer cancel()
-	if c.s.Waiter != nil {
-		if final, ok := c.s.Waiter.Wait(ctx, p.ID); ok {
-			*p = final
-			return
-		}
-	} else {
-		poll(ctx, c.s.Payments, p)
+	read := func(ctx context.Context) (pay.Payment, error) { return c.s.Payments.Payment(ctx, p.Tenant, p.ID) }
+	if c.s.Waiter == nil {
+		poll(ctx, read, p)
+		return
+	}
+	if final, ok := c.s.Waiter.Wait(ctx, p.ID, read); ok {
+		*p = final
 		return
 	}
 	c.refresh(p)
 }
 
-// refresh reads p again, with what is left of the request's own time or a second.
+// refresh reads p again, within a second; what cannot be read stays as it was.
 func (c *call) refresh(p *pay.Payment) {
 	ctx, cancel := context.WithTimeout(c.r.Context(), time.Second)
 	defer cancel()
@@ -345,7 +354,7 @@ const (
 )
 
 // poll reads p until it is final or ctx ends; a read that fails is tried again.
-func poll(ctx context.Context, payments *commit.Reader, p *pay.Payment) {
+func poll(ctx context.Context, read func(context.Context) (pay.Payment, error), p *pay.Payment) {
 	for pause := pollFirst; p.Open(); pause = min(2*pause, pollMax) {
 		t := time.NewTimer(pause)
 		select {
@@ -354,7 +363,7 @@ func poll(ctx context.Context, payments *commit.Reader, p *pay.Payment) {
 			return
 		case <-t.C:
 		}
-		if now, err := payments.Payment(ctx, p.Tenant, p.ID); err == nil {
+		if now, err := read(ctx); err == nil {
 			*p = now
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/pay/recon"
 )
 
 // route is one operation: what the mux, the checks and the document need of it.
@@ -238,7 +239,12 @@ func operatorRoutes() []*route {
 		{
 			method: http.MethodGet, path: "/v1/recon/breaks", id: "list-breaks", tag: "operator", summary: "List open breaks",
 			about: "What the channels' statements say and the ledger does not, or the other way round.", scope: access.Admin, params: paging("500"),
-			answers: map[int]reflect.Type{200: of[ListOf[ReconBreak]]()}, faults: []fault.Code{fault.UnknownField, fault.NotFound}, do: (*call).breaks,
+			answers: map[int]reflect.Type{200: of[ListOf[recon.Break]]()}, faults: []fault.Code{fault.UnknownField, fault.NotFound}, do: (*call).breaks,
+		},
+		{
+			method: http.MethodGet, path: "/v1/recon/report", id: "get-recon", tag: "operator", summary: "Where each channel stands",
+			about: "Lines read and matched, open breaks, clearing and nostro against the statements.", scope: access.Admin,
+			answers: map[int]reflect.Type{200: of[recon.Report]()}, faults: []fault.Code{fault.NotFound}, do: (*call).reconReport,
 		},
 	}
 }
