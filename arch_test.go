@@ -83,10 +83,12 @@ var rules = map[string]rule{
 	"replay":  {imports: with(), outside: withoutDriver},
 	"bench":   {imports: with(), outside: withDriver},
 
-	"internal/...": {imports: []string{"internal/..."}, outside: withDriver},
-	"test/...":     {imports: []string{"..."}, outside: withDriver},
-	"examples/...": {imports: with("pay/channel"), outside: withoutDriver},
-	".":            {},
+	"internal/...":     {imports: []string{"internal/..."}, outside: withDriver},
+	"internal/pgbatch": {imports: []string{"internal/...", "money"}, outside: withDriver},
+	"internal/pgtest":  {imports: []string{"internal/...", "schema"}, outside: withDriver},
+	"test/...":         {imports: []string{"..."}, outside: withDriver},
+	"examples/...":     {imports: with("pay/channel"), outside: withoutDriver},
+	".":                {},
 }
 
 // testImports is what _test.go files may import beyond their package's rule: a

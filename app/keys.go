@@ -1,0 +1,185 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/moneta-pay/moneta/access"
+	"github.com/moneta-pay/moneta/internal/pgserver"
+)
+
+// DatabaseName is the database in a private cluster.
+const DatabaseName = "moneta"
+
+// defaultTenant is the tenant that up makes.
+const defaultTenant = "default"
+
+// Keys is the file that up writes for whoever may read the data folder.
+type Keys struct {
+	// Tenant may read and write accounts and payments.
+	Tenant string `json:"tenant_key"`
+	// Admin may also open house accounts and read totals.
+	Admin string `json:"admin_key"`
+	// SandboxSecret signs the sandbox banks' callbacks.
+	SandboxSecret string `json:"sandbox_secret"`
+}
+
+func keysPath(dataDir string) string { return filepath.Join(dataDir, "keys.json") }
+
+// ReadKeys reads the file that up wrote.
+func ReadKeys(path string) (Keys, error) {
+	var k Keys
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return k, fmt.Errorf("read the keys: %w; `moneta up` writes them", err)
+	}
+	if err := json.Unmarshal(raw, &k); err != nil {
+		return k, fmt.Errorf("the key file %s is broken: %w", path, err)
+	}
+	return k, nil
+}
+
+// ensureKeys reads the key file or makes the default tenant's keys.
+func ensureKeys(ctx context.Context, dsn, dataDir string) (Keys, error) {
+	k, err := ReadKeys(keysPath(dataDir))
+	if err == nil {
+		return k, nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return k, err
+	}
+	pool, err := pgxpool.New(ctx, dsn)
+	if err != nil {
+		return k, err
+	}
+	defer pool.Close()
+	store := access.NewStore(pool)
+	tenant, err := store.CreateTenant(ctx, defaultTenant)
+	if err != nil {
+		return k, err
+	}
+	plain := []access.Scope{access.PaymentsWrite, access.PaymentsRead, access.AccountsWrite, access.AccountsRead}
+	if k.Tenant, _, err = store.CreateKey(ctx, tenant, "made by up", plain); err != nil {
+		return k, err
+	}
+	if k.Admin, _, err = store.CreateKey(ctx, tenant, "made by up, admin", append(plain, access.Admin)); err != nil {
+		return k, err
+	}
+	secret := make([]byte, 24)
+	if _, err := rand.Read(secret); err != nil {
+		return k, err
+	}
+	k.SandboxSecret = hex.EncodeToString(secret)
+	raw, err := json.MarshalIndent(k, "", "  ")
+	if err != nil {
+		return k, err
+	}
+	return k, writeFile(keysPath(dataDir), raw, 0o600)
+}
+
+// Database says where a command finds the record of money.
+type Database struct {
+	DSN     string
+	DataDir string
+}
+
+func (d Database) pool(ctx context.Context) (*pgxpool.Pool, error) {
+	dsn := d.DSN
+	if dsn == "" {
+		place, _, err := pgserver.Place(ctx, pgFolder(d.DataDir))
+		if err != nil {
+			return nil, err
+		}
+		if dsn, err = pgserver.Locate(place, DatabaseName); err != nil {
+			return nil, fmt.Errorf("%w; start `moneta up`, or name a database with --dsn", err)
+		}
+	}
+	return pgxpool.New(ctx, dsn)
+}
+
+// KeyCreate makes an API key and shows it, this once.
+func KeyCreate(ctx context.Context, d Database, tenant, name string, scopes []string, asJSON bool, w io.Writer) error {
+	pool, err := d.pool(ctx)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	store := access.NewStore(pool)
+	id, err := store.CreateTenant(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	wanted := make([]access.Scope, len(scopes))
+	for i, s := range scopes {
+		wanted[i] = access.Scope(s)
+	}
+	secret, key, err := store.CreateKey(ctx, id, name, wanted)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return writeJSON(w, map[string]any{"key": secret, "prefix": key.Prefix, "tenant": tenant, "scopes": scopes})
+	}
+	_, err = fmt.Fprintf(w, "%s\nIt is not stored and not shown again.\n", secret)
+	return err
+}
+
+// KeyList shows a tenant's keys without their secrets.
+func KeyList(ctx context.Context, d Database, tenant string, asJSON bool, w io.Writer) error {
+	pool, err := d.pool(ctx)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	store := access.NewStore(pool)
+	id, err := store.CreateTenant(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	keys, err := store.List(ctx, id)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return writeJSON(w, keys)
+	}
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(t, "PREFIX\tNAME\tSCOPES\tSTATE")
+	for _, k := range keys {
+		state := "active"
+		if !k.RevokedAt.IsZero() {
+			state = "revoked " + k.RevokedAt.UTC().Format("2006-01-02 15:04:05Z")
+		}
+		fmt.Fprintf(t, "%s\t%s\t%v\t%s\n", k.Prefix, k.Name, k.Scopes, state)
+	}
+	return t.Flush()
+}
+
+// KeyRevoke ends a key; every node notices within a second.
+func KeyRevoke(ctx context.Context, d Database, tenant, prefix string, w io.Writer) error {
+	pool, err := d.pool(ctx)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	store := access.NewStore(pool)
+	id, err := store.CreateTenant(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	if _, err := store.Revoke(ctx, id, prefix); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%s is revoked\n", prefix)
+	return err
+}

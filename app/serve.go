@@ -1,0 +1,317 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/moneta-pay/moneta/access"
+	"github.com/moneta-pay/moneta/api"
+	"github.com/moneta-pay/moneta/config"
+	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/internal/pgserver"
+	"github.com/moneta-pay/moneta/internal/telemetry"
+	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/channel"
+	sandboxchannel "github.com/moneta-pay/moneta/pay/channel/sandbox"
+	"github.com/moneta-pay/moneta/pay/commit"
+	"github.com/moneta-pay/moneta/pay/dispatch"
+	"github.com/moneta-pay/moneta/pay/intake"
+	"github.com/moneta-pay/moneta/pay/ledger"
+	"github.com/moneta-pay/moneta/pay/recon"
+	"github.com/moneta-pay/moneta/pay/settle"
+	"github.com/moneta-pay/moneta/pay/timer"
+	"github.com/moneta-pay/moneta/schema"
+)
+
+// Pools are apart by class, so that reports cannot starve callbacks.
+const (
+	readConns    = 12
+	stationConns = 8
+	readTimeout  = "10s"
+)
+
+// plane is one serve process: the node, the stations of the leader, the edge.
+type plane struct {
+	cfg      config.Config
+	tel      *telemetry.Telemetry
+	log      *slog.Logger
+	reads    *pgxpool.Pool
+	stations *pgxpool.Pool
+	channels []channel.Channel
+
+	node     *commit.Node
+	payments *commit.Reader
+	wheel    *timer.Wheel
+	dispatch *dispatch.Dispatcher
+	inbox    *settle.Inbox
+	asker    *settle.Asker
+	recon    *recon.Recon
+
+	leaderWork sync.WaitGroup
+	endLeader  context.CancelFunc
+}
+
+// Serve runs the pay plane until ctx ends or leadership is lost; then the process
+// must exit, and whoever supervises it starts it again.
+func Serve(ctx context.Context, cfg config.Config) error {
+	if err := cfg.Validate(); err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	tel, err := telemetry.Setup(ctx, telemetry.Config{
+		Service: "moneta-serve", Version: Version, OTLPEndpoint: cfg.OTLPEndpoint, LogFormat: telemetry.Format(cfg.LogFormat),
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tel.Shutdown(context.WithoutCancel(ctx)) }()
+	p := &plane{cfg: cfg, tel: tel, log: tel.Logger()}
+	if err := p.prepare(ctx); err != nil {
+		return err
+	}
+	defer p.close()
+	return p.run(ctx)
+}
+
+// prepare checks that the database is fit for money and builds the stations.
+func (p *plane) prepare(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, p.cfg.DSN)
+	if err != nil {
+		return fmt.Errorf("connect to the database: %w", err)
+	}
+	err = pgserver.VerifyDurability(ctx, conn)
+	_ = conn.Close(ctx)
+	if err != nil {
+		return fmt.Errorf("this database must not hold money: %w", err)
+	}
+	if err := schema.Migrate(ctx, p.cfg.DSN); err != nil {
+		return err
+	}
+	if p.reads, err = p.pool(ctx, "moneta reads", readConns, readTimeout); err != nil {
+		return err
+	}
+	if p.stations, err = p.pool(ctx, "moneta stations", stationConns, "30s"); err != nil {
+		return err
+	}
+	if err := p.connectChannels(); err != nil {
+		return err
+	}
+	p.build()
+	return nil
+}
+
+// pool opens connections in the role that may only append to the money tables.
+func (p *plane) pool(ctx context.Context, name string, conns int32, timeout string) (*pgxpool.Pool, error) {
+	cfg, err := pgxpool.ParseConfig(p.cfg.DSN)
+	if err != nil {
+		return nil, fmt.Errorf("database address: %w", err)
+	}
+	cfg.MaxConns = conns
+	cfg.ConnConfig.ConnectTimeout = 3 * time.Second
+	rp := cfg.ConnConfig.RuntimeParams
+	rp["application_name"], rp["statement_timeout"], rp["lock_timeout"] = name, timeout, "5s"
+	rp["idle_in_transaction_session_timeout"] = "10s"
+	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, "set role "+commit.Role)
+		return err
+	}
+	return pgxpool.NewWithConfig(ctx, cfg)
+}
+
+func (p *plane) connectChannels() error {
+	for _, c := range p.cfg.Channels {
+		ch, err := sandboxchannel.New(sandboxchannel.Config{
+			Name: channel.Name(c.Name), BaseURL: c.BaseURL, Bank: c.Bank, Secrets: c.Secrets, Wrap: telemetry.Transport,
+		})
+		if err != nil {
+			return fmt.Errorf("channel %s: %w", c.Name, err)
+		}
+		p.channels = append(p.channels, ch)
+	}
+	return nil
+}
+
+func (p *plane) build() {
+	p.payments = commit.NewReader(p.reads)
+	p.node = commit.New(commit.Config{
+		DSN: p.cfg.DSN, URL: p.cfg.NodeURL, Logger: p.log, Registerer: p.tel.Registry(),
+		Lead: p.lead, Left: p.left, Changed: func(changed []pay.Payment) { p.wheel.Note(changed) },
+		Progress: []func() time.Time{
+			func() time.Time { return p.wheel.Progress() },
+			func() time.Time { return p.dispatch.Progress() },
+		},
+	})
+	p.dispatch = dispatch.New(dispatch.Config{Submitter: p.node, Channels: p.channels, Telemetry: p.tel})
+	p.asker = settle.NewAsker(settle.AskerConfig{
+		Submitter: p.node, Channels: p.channels, Pool: p.stations, Live: p.dispatch.Live, Telemetry: p.tel,
+	})
+	p.inbox = settle.NewInbox(settle.InboxConfig{Pool: p.stations, Submitter: p.node, Channels: p.channels, Telemetry: p.tel})
+	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Telemetry: p.tel})
+	p.wheel = timer.New(timer.Config{
+		Due:  timer.Route{Dispatch: p.dispatch.Offer, Settle: p.asker.Check}.Due,
+		Pool: p.stations, Telemetry: p.tel,
+	})
+}
+
+// lead starts what only the leader does.
+func (p *plane) lead(ctx context.Context, open []pay.Payment) {
+	ctx, p.endLeader = context.WithCancel(ctx)
+	p.wheel.Load(open)
+	p.dispatch.Start(ctx)
+	p.leaderLoop(ctx, "timer", p.wheel.Run)
+	p.leaderLoop(ctx, "settle", p.asker.Run)
+	p.leaderLoop(ctx, "recon", p.recon.Loop)
+	p.leaderLoop(ctx, "sweep", p.inbox.Sweep)
+}
+
+func (p *plane) leaderLoop(ctx context.Context, name string, run func(context.Context) error) {
+	p.leaderWork.Go(func() {
+		if err := run(ctx); err != nil && ctx.Err() == nil {
+			p.log.Error("a loop of the leader ended", slog.String("loop", name), slog.Any("error", err))
+		}
+	})
+}
+
+// left finishes what is on the wire while this node still leads.
+func (p *plane) left() {
+	ctx, cancel := context.WithTimeout(context.Background(), commit.HandOverTimeout)
+	defer cancel()
+	if err := p.dispatch.Stop(ctx); err != nil {
+		p.log.Warn("attempts were cut off; the next leader asks their channels", slog.Any("error", err))
+	}
+	p.endLeader()
+	p.leaderWork.Wait()
+}
+
+// run serves until something ends, then takes everything down in order: first no
+// new requests, then the leadership, then the callbacks' store.
+func (p *plane) run(ctx context.Context) error {
+	edge, err := p.edge()
+	if err != nil {
+		return err
+	}
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", p.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	server := api.NewServer(edge, p.log)
+	storing, stopStoring := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopStoring()
+	var g errgroup.Group
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	g.Go(func() error {
+		defer stop()
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("http: %w", err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		if err := p.inbox.Run(storing); err != nil && storing.Err() == nil {
+			return fmt.Errorf("inbox: %w", err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		defer stop()
+		return p.node.Run(running)
+	})
+	p.log.Info("serving", slog.String("listen", p.cfg.Listen), slog.Int("channels", len(p.channels)))
+	<-running.Done()
+	p.down(server, stopStoring)
+	return g.Wait()
+}
+
+func (p *plane) down(server *http.Server, stopStoring context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.Background(), commit.HandOverTimeout)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		p.log.Warn("requests were cut off", slog.Any("error", err))
+		_ = server.Close()
+	}
+	stopStoring()
+}
+
+// edge is the HTTP surface: the API, and the hop between nodes.
+func (p *plane) edge() (http.Handler, error) {
+	accounts := ledger.NewReader(p.reads)
+	names := make([]string, len(p.channels))
+	for i, ch := range p.channels {
+		names[i] = string(ch.Name())
+	}
+	in, err := intake.New(intake.Config{Submitter: p.node, Accounts: accounts, Channels: names})
+	if err != nil {
+		return nil, err
+	}
+	store := access.NewStore(p.reads)
+	h, err := api.New(api.Config{
+		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Waiter: p.node,
+		Receiver: p.inbox, Recon: p.recon, Ready: p, Registry: p.tel.Registry(), Logger: p.log, Version: Version,
+	})
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("POST "+commit.Path, p.node.Handler())
+	mux.Handle("POST /v1/recon/run", p.reconcile(store))
+	mux.Handle("/", p.tel.Middleware(h))
+	return mux, nil
+}
+
+// Ready means progress: somebody leads, the loops move, the database answers.
+func (p *plane) Ready(ctx context.Context) error {
+	if err := p.node.Ready(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if err := p.reads.Ping(ctx); err != nil {
+		return fault.New(fault.DatabaseUnavailable, "the database does not answer").WithCause(err)
+	}
+	return nil
+}
+
+func (p *plane) close() {
+	for _, ch := range p.channels {
+		if c, ok := ch.(interface{ Close() }); ok {
+			c.Close()
+		}
+	}
+	p.reads.Close()
+	p.stations.Close()
+}
+
+// reconcile reads every channel's statement now, on the leader, for an admin.
+func (p *plane) reconcile(store *access.Store) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		who, err := store.Authenticate(r.Context(), strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
+		switch {
+		case err != nil:
+			http.Error(w, "an admin key is needed", http.StatusUnauthorized)
+			return
+		case !who.May(access.Admin):
+			http.Error(w, "an admin key is needed", http.StatusForbidden)
+			return
+		case !p.node.Leading():
+			http.Error(w, "this node does not lead; ask the one that does", http.StatusServiceUnavailable)
+			return
+		}
+		if err := p.recon.Run(r.Context()); err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		w.WriteHeader(http.StatusOK)
+	})
+}

@@ -1,0 +1,252 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/moneta-pay/moneta/internal/lifecycle"
+	"github.com/moneta-pay/moneta/internal/pgserver"
+	"github.com/moneta-pay/moneta/schema"
+)
+
+// UpConfig is what `moneta up` was asked for.
+type UpConfig struct {
+	DataDir       string
+	Listen        string
+	Sandbox       bool
+	SandboxListen string
+	PGListen      string
+	// DSN of a Postgres to use instead of a private one.
+	DSN   string
+	Quiet bool
+	Out   io.Writer
+}
+
+// readyWithin bounds the start; stopWithin what a clean stop may take.
+const (
+	readyWithin = 90 * time.Second
+	stopWithin  = 30 * time.Second
+)
+
+// world is what up starts: a Postgres, and serve and sandbox as children that
+// are started again when they die.
+type world struct {
+	cfg     UpConfig
+	dsn     string
+	keys    Keys
+	pg      *pgserver.Server
+	serve   *lifecycle.Child
+	sandbox *lifecycle.Child
+	logger  *slog.Logger
+	stops   []func(context.Context) error
+}
+
+func (w *world) api() string     { return "http://" + w.cfg.Listen }
+func (w *world) outside() string { return "http://" + w.cfg.SandboxListen }
+
+func pgFolder(dataDir string) string { return filepath.Join(dataDir, "pg") }
+
+// Up starts everything, says where it is, and stops it when ctx ends.
+func Up(ctx context.Context, cfg UpConfig) error {
+	started := time.Now()
+	w, err := startWorld(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer w.stop()
+	if err := w.ready(ctx); err != nil {
+		return err
+	}
+	w.announce(time.Since(started))
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(cfg.Out, "\nstopping: what is queued is answered first")
+		return nil
+	case <-w.ended():
+		return errors.New("a part of Moneta ended for good; see the lines above")
+	}
+}
+
+func startWorld(ctx context.Context, cfg UpConfig) (w *world, err error) {
+	w = &world{cfg: cfg, logger: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	defer func() {
+		if err != nil {
+			w.stop()
+		}
+	}()
+	if err := os.MkdirAll(cfg.DataDir, 0o755); err != nil {
+		return w, fmt.Errorf("make the data folder: %w", err)
+	}
+	if err := w.startPostgres(ctx); err != nil {
+		return w, err
+	}
+	if err := schema.Migrate(ctx, w.dsn); err != nil {
+		return w, err
+	}
+	if w.keys, err = ensureKeys(ctx, w.dsn, cfg.DataDir); err != nil {
+		return w, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return w, err
+	}
+	env := append(os.Environ(), "MONETA_DSN="+w.dsn, "MONETA_SANDBOX_SECRET="+w.keys.SandboxSecret)
+	if cfg.Sandbox {
+		w.sandbox, err = w.child(ctx, "sandbox", self, env, "sandbox", "--listen", cfg.SandboxListen,
+			"--callback-url", w.api(), "--dir", filepath.Join(cfg.DataDir, "sandbox"))
+		if err != nil {
+			return w, err
+		}
+	}
+	args := []string{"serve", "--listen", cfg.Listen}
+	if cfg.Sandbox {
+		args = append(args, "--sandbox-url", w.outside())
+	}
+	w.serve, err = w.child(ctx, "serve", self, env, args...)
+	return w, err
+}
+
+func (w *world) startPostgres(ctx context.Context) error {
+	if w.cfg.DSN != "" {
+		w.dsn = w.cfg.DSN
+		return nil
+	}
+	place, moved, err := pgserver.Place(ctx, pgFolder(w.cfg.DataDir))
+	if err != nil {
+		return err
+	}
+	if moved {
+		fmt.Fprintf(w.cfg.Out, "Postgres runs as an unprivileged user that cannot reach %s: its data is in %s\n", w.cfg.DataDir, place)
+	}
+	w.pg, err = pgserver.Start(ctx, pgserver.Config{
+		DataDir: place, Listen: w.cfg.PGListen, Databases: []string{DatabaseName}, Logger: w.logger,
+	})
+	if errors.Is(err, pgserver.ErrNoBinaries) {
+		return &ExitError{2, err.Error()}
+	}
+	if err != nil {
+		return err
+	}
+	w.stops = append(w.stops, w.pg.Stop)
+	w.dsn = w.pg.DSN(DatabaseName)
+	return nil
+}
+
+// child starts one of our own commands and keeps it running. Its output goes to
+// a file in the data folder, which says what died and why.
+func (w *world) child(ctx context.Context, name, self string, env []string, args ...string) (*lifecycle.Child, error) {
+	log, err := os.OpenFile(filepath.Join(w.cfg.DataDir, name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	c := lifecycle.NewChild(lifecycle.ChildConfig{
+		Name: name, Path: self, Args: args, Env: env, Stdout: log, Stderr: log, Logger: w.logger,
+		Backoff: lifecycle.Backoff{First: 50 * time.Millisecond, Max: 5 * time.Second, Healthy: 10 * time.Second},
+	})
+	w.stops = append(w.stops, func(context.Context) error { return log.Close() }, c.Stop)
+	return c, c.Start(ctx)
+}
+
+// ready waits until the pay plane makes progress.
+func (w *world) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
+	urls := []string{w.api() + "/readyz"}
+	if w.cfg.Sandbox {
+		urls = append(urls, w.outside()+"/healthz")
+	}
+	for _, url := range urls {
+		if err := untilOK(ctx, url); err != nil {
+			return fmt.Errorf("%w; the reason is in %s", err, filepath.Join(w.cfg.DataDir, "serve.log"))
+		}
+	}
+	return nil
+}
+
+func untilOK(ctx context.Context, url string) error {
+	last := "no answer yet"
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err == nil {
+			_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+			last = resp.Status
+		} else if ctx.Err() == nil {
+			last = err.Error()
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s does not become ready: %s", url, last)
+		case <-time.After(25 * time.Millisecond):
+		}
+	}
+}
+
+func (w *world) announce(took time.Duration) {
+	out := w.cfg.Out
+	if !w.cfg.Quiet && w.pg != nil {
+		fmt.Fprintf(out, "PostgreSQL %s, settings fit for this machine:\n", w.pg.Version())
+		if err := pgserver.WriteSettings(out, w.pg.Settings()); err != nil {
+			w.logger.Warn("cannot print the settings", slog.Any("error", err))
+		}
+	}
+	adopted := ""
+	if w.pg != nil && w.pg.Adopted() {
+		adopted = " (adopted the running Postgres)"
+	}
+	fmt.Fprintf(out, "\nMoneta is up after %.1f s%s\n", took.Seconds(), adopted)
+	fmt.Fprintf(out, "  API      %s       document %s/openapi.json\n", w.api(), w.api())
+	if w.cfg.Sandbox {
+		fmt.Fprintf(out, "  sandbox  %s       13 banks with books of their own\n", w.outside())
+	}
+	fmt.Fprintf(out, "  keys     %s\n  logs     %s\n", keysPath(w.cfg.DataDir), filepath.Join(w.cfg.DataDir, "serve.log"))
+	fmt.Fprintln(out, "Ctrl-C stops everything cleanly.")
+}
+
+func (w *world) ended() <-chan struct{} {
+	c := make(chan struct{})
+	watch := []<-chan struct{}{w.serve.Done()}
+	if w.sandbox != nil {
+		watch = append(watch, w.sandbox.Done())
+	}
+	if w.pg != nil {
+		watch = append(watch, w.pg.Done())
+	}
+	for _, d := range watch {
+		go func() {
+			<-d
+			select {
+			case c <- struct{}{}:
+			case <-time.After(stopWithin):
+			}
+		}()
+	}
+	return c
+}
+
+// stop takes everything down, last started first.
+func (w *world) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	defer cancel()
+	for i := len(w.stops) - 1; i >= 0; i-- {
+		if err := w.stops[i](ctx); err != nil && !strings.Contains(err.Error(), "already closed") {
+			w.logger.Warn("stopping", slog.Any("error", err))
+		}
+	}
+	w.stops = nil
+}

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/moneta-pay/moneta/app"
+	"github.com/moneta-pay/moneta/config"
+)
+
+type upCmd struct {
+	Data     string `help:"Folder for everything that must survive." default:".moneta/data" type:"path"`
+	Listen   string `help:"host:port of the HTTP API." default:"127.0.0.1:7070"`
+	Sandbox  bool   `help:"Also play 13 outside banks."`
+	Banks    string `name:"sandbox-listen" help:"host:port of the sandbox." default:"127.0.0.1:7071"`
+	PGListen string `name:"pg-listen" help:"Let Postgres listen on host:port too (password in the data folder)."`
+	DSN      string `help:"Use this Postgres 15+ instead of a private one." env:"MONETA_DSN"`
+	Quiet    bool   `help:"Do not print the settings."`
+}
+
+func (c *upCmd) Run(ctx context.Context) error {
+	return app.Up(ctx, app.UpConfig{
+		DataDir: c.Data, Listen: c.Listen, Sandbox: c.Sandbox, SandboxListen: c.Banks, PGListen: c.PGListen, DSN: c.DSN,
+		Quiet: c.Quiet, Out: os.Stdout,
+	})
+}
+
+type serveCmd struct {
+	Config        string `help:"JSON file with the settings; flags win." type:"existingfile"`
+	DSN           string `help:"Postgres primary." env:"MONETA_DSN"`
+	Listen        string `help:"host:port of the HTTP API."`
+	NodeURL       string `name:"node-url" help:"Where other nodes reach this one."`
+	SandboxURL    string `name:"sandbox-url" help:"Add the sandbox banks at this URL as channels."`
+	SandboxSecret string `name:"sandbox-secret" help:"Secret of the sandbox's callbacks." env:"MONETA_SANDBOX_SECRET"`
+	OTLPEndpoint  string `name:"otlp-endpoint" help:"Send spans here." env:"OTEL_EXPORTER_OTLP_ENDPOINT"`
+	LogFormat     string `name:"log-format" help:"json or text."`
+}
+
+func (c *serveCmd) Run(ctx context.Context) error {
+	cfg := config.Default()
+	if c.Config != "" {
+		var err error
+		if cfg, err = config.Load(c.Config); err != nil {
+			return err
+		}
+	}
+	override := func(to *string, flag string) {
+		if flag != "" {
+			*to = flag
+		}
+	}
+	override(&cfg.DSN, c.DSN)
+	override(&cfg.Listen, c.Listen)
+	override(&cfg.NodeURL, c.NodeURL)
+	override(&cfg.OTLPEndpoint, c.OTLPEndpoint)
+	override(&cfg.LogFormat, c.LogFormat)
+	if c.SandboxURL != "" {
+		cfg.Channels = append(cfg.Channels, config.SandboxChannels(c.SandboxURL, c.SandboxSecret, app.SandboxBanks())...)
+	}
+	return app.Serve(ctx, cfg)
+}
+
+type sandboxCmd struct {
+	Listen      string `help:"host:port to listen on." default:"127.0.0.1:7071"`
+	CallbackURL string `name:"callback-url" help:"Where callbacks go." default:"http://127.0.0.1:7070"`
+	Secret      string `help:"Signs callbacks." env:"MONETA_SANDBOX_SECRET" required:""`
+	Dir         string `help:"Folder of the banks' books; empty keeps them in memory." type:"path"`
+	Seed        uint64 `help:"How the dice fall." default:"1"`
+}
+
+func (c *sandboxCmd) Run(ctx context.Context) error {
+	return app.Sandbox(ctx, app.SandboxConfig{Listen: c.Listen, CallbackURL: c.CallbackURL, Secret: c.Secret, Dir: c.Dir, Seed: c.Seed})
+}
+
+type demoCmd struct {
+	Report string `help:"Write the report as JSON here." type:"path"`
+	Data   string `help:"Folder to work in; a new one by default." type:"path"`
+	Keep   bool   `help:"Leave everything running afterwards, to look around."`
+	JSON   bool   `help:"Print the report as JSON instead of the screen."`
+	Lang   string `help:"en or zh." default:"en" enum:"en,zh"`
+}
+
+func (c *demoCmd) Run(ctx context.Context) error {
+	return app.Demo(ctx, app.DemoConfig{Report: c.Report, DataDir: c.Data, Keep: c.Keep, JSON: c.JSON, Lang: c.Lang, Out: os.Stdout, Progress: os.Stderr})
+}
+
+type replayCmd struct {
+	Mapping   string   `help:"What the columns mean (JSON)." required:"" type:"existingfile"`
+	Data      []string `help:"CSV files, plain or gzip." required:"" type:"existingfile"`
+	Speed     string   `help:"Rows a second, or max." default:"max"`
+	Report    string   `help:"Write the report as JSON here." type:"path"`
+	API       string   `help:"Base URL of the pay plane." default:"http://127.0.0.1:7070"`
+	Keys      string   `help:"Key file that up wrote." default:".moneta/data/keys.json" type:"path"`
+	Outside   string   `name:"sandbox-url" help:"Base URL of the outside world." default:"http://127.0.0.1:7071"`
+	Workers   int      `help:"Accounts in parallel." default:"64"`
+	JSON      bool     `help:"Print the report as JSON instead of the screen."`
+	Lang      string   `help:"en or zh." default:"en" enum:"en,zh"`
+	Within    int      `name:"final-within" help:"Seconds that one payment may take to become final." default:"120"`
+	Strangers bool     `name:"allow-foreign" help:"Other traffic uses the same banks."`
+}
+
+func (c *replayCmd) Run(ctx context.Context) error {
+	return app.Replay(ctx, app.ReplayConfig{
+		Mapping: c.Mapping, Data: c.Data, Speed: c.Speed, Report: c.Report, API: c.API, Keys: c.Keys, SandboxURL: c.Outside,
+		Workers: c.Workers, JSON: c.JSON, Lang: c.Lang, FinalWithin: time.Duration(c.Within) * time.Second, AllowForeign: c.Strangers,
+		Out: os.Stdout, Progress: os.Stderr,
+	})
+}
+
+type keyCmd struct {
+	Create keyCreateCmd `cmd:"" help:"Create a key; it is shown once."`
+	List   keyListCmd   `cmd:"" help:"List the keys of a tenant."`
+	Revoke keyRevokeCmd `cmd:"" help:"Revoke a key; it stops working within a second."`
+}
+
+type database struct {
+	DSN  string `help:"Postgres primary; else the private one in --data." env:"MONETA_DSN"`
+	Data string `help:"Data folder of a running up." default:".moneta/data" type:"path"`
+}
+
+type keyCreateCmd struct {
+	database
+	Tenant string   `help:"Name of the tenant; made when new." default:"default"`
+	Name   string   `help:"What the key is for." required:""`
+	Scopes []string `help:"payments:write, payments:read, accounts:write, accounts:read, admin." required:""`
+	JSON   bool     `help:"Print JSON."`
+}
+
+func (c *keyCreateCmd) Run(ctx context.Context) error {
+	return app.KeyCreate(ctx, app.Database{DSN: c.DSN, DataDir: c.Data}, c.Tenant, c.Name, c.Scopes, c.JSON, os.Stdout)
+}
+
+type keyListCmd struct {
+	database
+	Tenant string `help:"Name of the tenant." default:"default"`
+	JSON   bool   `help:"Print JSON."`
+}
+
+func (c *keyListCmd) Run(ctx context.Context) error {
+	return app.KeyList(ctx, app.Database{DSN: c.DSN, DataDir: c.Data}, c.Tenant, c.JSON, os.Stdout)
+}
+
+type keyRevokeCmd struct {
+	database
+	Tenant string `help:"Name of the tenant." default:"default"`
+	Prefix string `arg:"" help:"The eight characters after mk_live_."`
+}
+
+func (c *keyRevokeCmd) Run(ctx context.Context) error {
+	return app.KeyRevoke(ctx, app.Database{DSN: c.DSN, DataDir: c.Data}, c.Tenant, c.Prefix, os.Stdout)
+}
+
+type migrateCmd struct {
+	DSN string `help:"Postgres primary." env:"MONETA_DSN" required:""`
+}
+
+func (c *migrateCmd) Run(ctx context.Context) error { return app.Migrate(ctx, c.DSN, os.Stdout) }
+
+type versionCmd struct {
+	JSON bool `help:"Print JSON."`
+}
+
+func (c *versionCmd) Run() error { return app.PrintVersion(os.Stdout, c.JSON) }
+
+type benchCmd struct {
+	Profile string `help:"quick or full." default:"quick" enum:"quick,full"`
+	Report  string `help:"Write the report as JSON here." type:"path"`
+	Data    string `help:"Folder to work in, on a real disk." type:"path"`
+	JSON    bool   `help:"Print the report as JSON instead of the screen."`
+}
+
+func (c *benchCmd) Run(ctx context.Context) error {
+	return app.Bench(ctx, app.BenchConfig{Profile: c.Profile, Report: c.Report, DataDir: c.Data, JSON: c.JSON, Out: os.Stdout, Progress: os.Stderr})
+}
+
+type benchLoadCmd struct {
+	Args []string `arg:"" optional:"" passthrough:""`
+}
+
+func (c *benchLoadCmd) Run(ctx context.Context) error {
+	return app.BenchLoad(ctx, c.Args, os.Stdout)
+}

@@ -1,0 +1,63 @@
+// Command moneta is the one binary: its subcommands turn flags into calls of
+// package app, and nothing else happens here.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/moneta-pay/moneta/app"
+	"github.com/moneta-pay/moneta/internal/lifecycle"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+type cli struct {
+	Up        upCmd        `cmd:"" help:"Start everything on this machine: a private Postgres, the pay plane and, with --sandbox, outside banks."`
+	Serve     serveCmd     `cmd:"" help:"Run the pay plane on a Postgres of yours."`
+	Sandbox   sandboxCmd   `cmd:"" help:"Play the outside world: banks over real HTTP, with books of their own."`
+	Demo      demoCmd      `cmd:"" help:"Replay a real bank's year while banks misbehave and the server is killed; then prove the books."`
+	Replay    replayCmd    `cmd:"" help:"Drive any bank's CSV through the HTTP API and compare with the balances it recorded."`
+	Bench     benchCmd     `cmd:"" help:"Measure honestly: durable, balance-checked, beside plain SQL in the same run."`
+	Key       keyCmd       `cmd:"" help:"Create, list and revoke API keys."`
+	Migrate   migrateCmd   `cmd:"" help:"Bring a database to this binary's schema."`
+	Version   versionCmd   `cmd:"" help:"Print the version."`
+	BenchLoad benchLoadCmd `cmd:"" hidden:"" help:"Load generator of bench."`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	go func() {
+		select {
+		case <-lifecycle.ParentDone():
+			stop()
+		case <-ctx.Done():
+		}
+	}()
+	app.Version = version
+	var c cli
+	parser := kong.Must(&c, kong.Name("moneta"), kong.UsageOnError(),
+		kong.Description("Moneta moves a wallet's money and warns before anybody has to ask where it is."),
+		kong.BindTo(ctx, (*context.Context)(nil)))
+	cmd, err := parser.Parse(os.Args[1:])
+	parser.FatalIfErrorf(err)
+	if err := cmd.Run(); err != nil {
+		var exit *app.ExitError
+		if errors.As(err, &exit) {
+			if exit.Message != "" {
+				fmt.Fprintln(os.Stderr, "moneta: "+exit.Message)
+			}
+			os.Exit(exit.Code)
+		}
+		fmt.Fprintln(os.Stderr, "moneta: "+err.Error())
+		os.Exit(1)
+	}
+}

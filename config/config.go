@@ -1,0 +1,114 @@
+// Package config is the one struct of settings, its defaults and its Validate.
+// A field that a file does not mention means what it meant yesterday. It refuses
+// unknown fields and half-made channels, and names the field in every error.
+package config
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+)
+
+// Config is what `moneta serve` works with.
+type Config struct {
+	// DSN of the Postgres primary.
+	DSN string `json:"dsn"`
+	// Listen is host:port of the HTTP API.
+	Listen string `json:"listen"`
+	// NodeURL is where other nodes reach this one; empty means http:// and Listen.
+	NodeURL string `json:"node_url"`
+	// Channels are the rails.
+	Channels []Channel `json:"channels"`
+	// OTLPEndpoint takes spans; empty sends none.
+	OTLPEndpoint string `json:"otlp_endpoint"`
+	// LogFormat is json or text.
+	LogFormat string `json:"log_format"`
+}
+
+// Channel configures one rail.
+type Channel struct {
+	// Name is the channel's name in the API, for example bank-ab.
+	Name string `json:"name"`
+	// Adapter fills the seam; "sandbox" is the only one so far.
+	Adapter string `json:"adapter"`
+	// BaseURL of the rail's API.
+	BaseURL string `json:"base_url"`
+	// Bank is the code of a sandbox bank.
+	Bank string `json:"bank"`
+	// Secrets verify callbacks: one, or two while one replaces the other.
+	Secrets []string `json:"secrets"`
+}
+
+// Defaults of the settings that have one.
+const (
+	DefaultListen        = "127.0.0.1:7070"
+	DefaultSandboxListen = "127.0.0.1:7071"
+)
+
+// Default returns the settings of an empty file.
+func Default() Config { return Config{Listen: DefaultListen, LogFormat: "text"} }
+
+// Load reads a JSON file over the defaults.
+func Load(path string) (Config, error) {
+	c := Default()
+	f, err := os.Open(path)
+	if err != nil {
+		return c, fmt.Errorf("read the configuration: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	d := json.NewDecoder(f)
+	d.DisallowUnknownFields()
+	if err := d.Decode(&c); err != nil {
+		return c, fmt.Errorf("configuration %s: %w; compare it with docs/configuration.md", path, err)
+	}
+	return c, nil
+}
+
+// SandboxChannels are the rails to the banks that a sandbox at base plays.
+func SandboxChannels(base, secret string, banks []string) []Channel {
+	out := make([]Channel, len(banks))
+	for i, b := range banks {
+		code := strings.ToLower(b)
+		out[i] = Channel{Name: "bank-" + code, Adapter: "sandbox", BaseURL: base, Bank: code, Secrets: []string{secret}}
+	}
+	return out
+}
+
+// Validate reports every wrong setting at once.
+func (c *Config) Validate() error {
+	var wrong []error
+	if c.DSN == "" {
+		wrong = append(wrong, errors.New("dsn: name the Postgres primary, or use `moneta up`, which brings one along"))
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		wrong = append(wrong, fmt.Errorf("listen: %w; write host:port", err))
+	}
+	if c.LogFormat != "json" && c.LogFormat != "text" {
+		wrong = append(wrong, fmt.Errorf("log_format: %q; write json or text", c.LogFormat))
+	}
+	if c.NodeURL == "" {
+		c.NodeURL = "http://" + c.Listen
+	}
+	seen := make(map[string]bool)
+	for i, ch := range c.Channels {
+		at := fmt.Sprintf("channels[%d]", i)
+		if ch.Name == "" || seen[ch.Name] {
+			wrong = append(wrong, fmt.Errorf("%s.name: %q is empty or used twice", at, ch.Name))
+		}
+		seen[ch.Name] = true
+		if ch.Adapter != "sandbox" {
+			wrong = append(wrong, fmt.Errorf("%s.adapter: %q is unknown; there is sandbox", at, ch.Adapter))
+		}
+		if u, err := url.Parse(ch.BaseURL); err != nil || u.Host == "" {
+			wrong = append(wrong, fmt.Errorf("%s.base_url: %q is not a URL", at, ch.BaseURL))
+		}
+		if len(ch.Secrets) == 0 || len(ch.Secrets) > 2 {
+			wrong = append(wrong, fmt.Errorf("%s.secrets: one, or two while one replaces the other", at))
+		}
+	}
+	return errors.Join(wrong...)
+}
