@@ -117,6 +117,13 @@ func DefaultBehaviour() Behaviour {
 	}
 }
 
+// atTheCounter is how the bank treats its own customers: what goes wrong on the
+// wire between the bank and us does not touch them.
+func (b Behaviour) atTheCounter() Behaviour {
+	b.LoseBefore, b.LoseReply, b.Error500.Probability, b.ErrorHTML.Probability = 0, 0, 0, 0
+	return b
+}
+
 func (b Behaviour) declinesLate() bool { return b.Decline.Late && b.Mode == Async }
 
 // rangeError names the field that is out of range.

@@ -210,6 +210,8 @@ func (s *Server) exchange(b *bank, w http.ResponseWriter, r *http.Request, move 
 	how := b.behaviourNow()
 	if move.Direction == out {
 		how = how.forAmount(move.Amount)
+	} else {
+		how = how.atTheCounter()
 	}
 	d := b.dice
 	s.wait(d.delay(how.Latency, n, forLatency))

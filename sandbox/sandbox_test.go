@@ -94,7 +94,9 @@ func TestNoDedupDoubles(t *testing.T) {
 		status, _ := w.pay("p-1", "700")
 		require.Equal(t, http.StatusAccepted, status)
 	}
-	require.Equal(t, 3, w.moved("p-1"))
+	w.pay("p-1", "900")
+	require.Equal(t, 4, w.moved("p-1"))
+	require.Contains(t, w.raw("/banks/ab/payments/p-1"), `"amount":"700"`, "the first is the one it admits to")
 	// Instructions stay idempotent: the customer orders once.
 	for range 2 {
 		w.call(http.MethodPost, "/banks/ab/instructions", `{"reference":"d-1","amount":"50","asset":"CZK","remittance":"","from_account":"9"}`)
@@ -343,7 +345,11 @@ func TestRestart(t *testing.T) {
 			w.pay("p-0-0", "5")
 			require.Equal(t, before, w.effects(), "still de-duplicates")
 			w.pay("new", "5")
-			require.Len(t, w.effects(), len(before)+1)
+			after := w.effects()
+			require.Len(t, after, len(before)+1)
+			w.stop()
+			again := start(t, sandbox.Config{Dir: crashed})
+			require.Equal(t, after, again.effects(), "what follows a torn line is readable too")
 		})
 	}
 	t.Run("damaged", func(t *testing.T) {
