@@ -134,6 +134,7 @@ func Cluster(t testing.TB) *pgserver.Server {
 
 // shared is this process's share of the common cluster.
 type shared struct {
+	use    *os.File // the lock that says that we are here
 	dsn    func(database string) string
 	admin  *pgxpool.Pool
 	number atomic.Int64

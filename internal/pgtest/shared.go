@@ -68,7 +68,11 @@ var (
 
 // join makes this process a user of the common cluster, until it exits.
 func join(ctx context.Context) (*shared, error) {
-	joinOnce.Do(func() { joined, joinErr = joinCluster(ctx) })
+	joinOnce.Do(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), setupTimeout)
+		defer cancel()
+		joined, joinErr = joinCluster(ctx)
+	})
 	return joined, joinErr
 }
 
@@ -82,8 +86,10 @@ func joinCluster(ctx context.Context) (*shared, error) {
 	if err := makeBase(base); err != nil {
 		return nil, err
 	}
-	// Held until the process ends, however it ends; the kernel lets go of it.
-	if _, err := lockFile(ctx, filepath.Join(base, "users.lock"), syscall.LOCK_SH); err != nil {
+	// Held until the process ends, however it ends. It must stay referenced:
+	// the garbage collector closes a forgotten file, and so unlocks it.
+	use, err := lockFile(ctx, filepath.Join(base, "users.lock"), syscall.LOCK_SH)
+	if err != nil {
 		return nil, err
 	}
 	if err := ensureKeeper(ctx, base); err != nil {
@@ -105,7 +111,7 @@ func joinCluster(ctx context.Context) (*shared, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &shared{dsn: dsn, admin: admin}, nil
+	return &shared{use: use, dsn: dsn, admin: admin}, nil
 }
 
 // makeBase makes the common folder, and refuses one that another user put
@@ -164,14 +170,16 @@ func ensureKeeper(ctx context.Context, base string) error {
 		return err
 	}
 	defer func() { _ = start.Close() }()
-	failed := make(chan error, 1)
-	if free, ok := tryLock(filepath.Join(base, "keeper.lock")); ok {
-		_ = free.Close()
-		if err := spawnKeeper(base, failed); err != nil {
-			return err
-		}
-	}
+	ended := make(chan error, 1)
+	spawned := false
 	for {
+		// Asked each time: the keeper that we met may be on its way out.
+		if !spawned && !keeperHeld(base) {
+			if err := spawnKeeper(base, ended); err != nil {
+				return err
+			}
+			spawned = true
+		}
 		if dsn, err := pgserver.Locate(filepath.Join(base, "pg"), "postgres"); err == nil {
 			conn, err := pgx.Connect(ctx, dsn)
 			if err == nil {
@@ -179,8 +187,11 @@ func ensureKeeper(ctx context.Context, base string) error {
 			}
 		}
 		select {
-		case err := <-failed:
-			return err
+		case err := <-ended:
+			if err != nil {
+				return err
+			}
+			spawned = false // it met another keeper
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the test cluster (log in %s): %w", base, ctx.Err())
 		case <-time.After(poll):
@@ -188,9 +199,18 @@ func ensureKeeper(ctx context.Context, base string) error {
 	}
 }
 
+// keeperHeld reports whether a keeper lives.
+func keeperHeld(base string) bool {
+	free, ok := tryLock(filepath.Join(base, "keeper.lock"))
+	if ok {
+		_ = free.Close()
+	}
+	return !ok
+}
+
 // spawnKeeper starts ourselves as keeper: detached, so that it outlives us,
 // and with no pipe of ours, because go test waits for those to close.
-func spawnKeeper(base string, failed chan<- error) error {
+func spawnKeeper(base string, ended chan<- error) error {
 	exe, err := os.Executable()
 	if err != nil {
 		return err
@@ -210,17 +230,25 @@ func spawnKeeper(base string, failed chan<- error) error {
 	}
 	go func() { // ends with the keeper, or with us
 		err := cmd.Wait()
-		said, _ := os.ReadFile(log.Name()) // for the message
-		failed <- fmt.Errorf("the keeper of the test cluster ended: %w: %s", err, said)
+		if err != nil {
+			said, _ := os.ReadFile(log.Name()) // for the message
+			err = fmt.Errorf("the keeper of the test cluster ended: %w: %s", err, said)
+		}
+		ended <- err
 	}()
 	return nil
 }
 
 // keep runs the cluster in base until nobody has used it for idleStop.
 func keep(base string) error {
-	lock, ok := tryLock(filepath.Join(base, "keeper.lock"))
-	if !ok {
+	asked, cancel := context.WithTimeout(context.Background(), keeperPoll)
+	defer cancel()
+	lock, err := lockFile(asked, filepath.Join(base, "keeper.lock"), syscall.LOCK_EX)
+	if errors.Is(err, context.DeadlineExceeded) {
 		return nil // there is one already
+	}
+	if err != nil {
+		return err
 	}
 	defer func() { _ = lock.Close() }()
 	limit := idleStop
