@@ -58,6 +58,7 @@ type Dispatcher struct {
 	cancel   context.CancelFunc
 	stopping chan struct{}
 	stopOnce sync.Once
+	stopped  chan struct{} // everything has ended
 	outcomes chan outcome
 	work     sync.WaitGroup // lanes, intents, sends: they feed outcomes
 	reports  sync.WaitGroup
@@ -79,7 +80,7 @@ func New(cfg Config) *Dispatcher {
 	}
 	d := &Dispatcher{
 		cfg: cfg, log: cfg.Telemetry.Logger().With(slog.String("station", "dispatch")), metrics: newMetrics(cfg.Telemetry),
-		lanes: make(map[channel.Name]*lane), stopping: make(chan struct{}), known: make(map[pay.ID]bool),
+		lanes: make(map[channel.Name]*lane), stopping: make(chan struct{}), stopped: make(chan struct{}), known: make(map[pay.ID]bool),
 	}
 	slots := 0
 	for _, ch := range cfg.Channels {
@@ -91,8 +92,8 @@ func New(cfg Config) *Dispatcher {
 	return d
 }
 
-// Start begins to dispatch. Everything ends with ctx, at once and without
-// reporting; Stop ends it in good order.
+// Start begins to dispatch. When ctx ends, calls are cut off and nothing more is
+// reported; Stop ends in good order, and must be called in either case.
 func (d *Dispatcher) Start(ctx context.Context) {
 	d.ctx, d.cancel = context.WithCancel(ctx)
 	for _, l := range d.lanes {
@@ -107,21 +108,22 @@ func (d *Dispatcher) Start(ctx context.Context) {
 // facts be submitted. If ctx ends first, the rest is cut off with an error: the
 // next leader finds those attempts and asks the channel.
 func (d *Dispatcher) Stop(ctx context.Context) error {
-	d.stopOnce.Do(func() { close(d.stopping) })
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		d.work.Wait()
-		close(d.outcomes)
-		d.reports.Wait()
-	}()
+	d.stopOnce.Do(func() {
+		close(d.stopping)
+		go func() {
+			defer close(d.stopped)
+			d.work.Wait()
+			close(d.outcomes)
+			d.reports.Wait()
+		}()
+	})
 	defer d.cancel()
 	select {
-	case <-done:
+	case <-d.stopped:
 		return nil
 	case <-ctx.Done():
 		d.cancel()
-		<-done // bounded: every call and submit ends with its context
+		<-d.stopped // bounded: every call and submit ends with its context
 		return fmt.Errorf("dispatch stopped with attempts in flight: %w", ctx.Err())
 	}
 }

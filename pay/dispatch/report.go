@@ -1,11 +1,10 @@
 package dispatch
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"time"
-
-	"context"
 
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/pay/commit"

@@ -3,6 +3,7 @@ package recon
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -68,10 +69,30 @@ func (r *Recon) missingChunk(ctx context.Context, name channel.Name, cursor int6
 	if err != nil {
 		return 0, fmt.Errorf("look for missing lines: %w", err)
 	}
+	if breaks, err = r.unstated(ctx, name, breaks); err != nil {
+		return 0, err
+	}
 	var batch pgx.Batch
 	r.open(ctx, &batch, name, breaks)
 	batch.Queue(moveCursor, markExpected+string(name), last)
 	return last, r.send(ctx, &batch)
+}
+
+// unstated leaves out payments that the statement does show, if wrongly: they
+// have their break already.
+func (r *Recon) unstated(ctx context.Context, name channel.Name, breaks []brk) ([]brk, error) {
+	if len(breaks) == 0 {
+		return nil, nil
+	}
+	refs := make([]string, len(breaks))
+	for i := range breaks {
+		refs[i] = breaks[i].reference
+	}
+	shown, err := r.before(ctx, name, refs)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(breaks, func(b brk) bool { return len(shown[b.reference]) > 0 }), nil
 }
 
 func readMissing(row pgx.CollectableRow) (brk, error) {

@@ -22,19 +22,21 @@ type looking struct {
 	persisted int64
 	marked    bool
 	cursor    pay.ID
-	suspects  map[pay.ID]bool
+	suspects  map[pay.ID]time.Time // when first seen astray
 }
 
-func newLook() *looking { return &looking{suspects: make(map[pay.ID]bool)} }
+func newLook() *looking { return &looking{suspects: make(map[pay.ID]time.Time)} }
 
 const (
 	openAfter = `select payment, state, hop, next_at from open_payments where payment > $1 order by payment limit $2`
 	openAmong = `select payment, state, hop, next_at from open_payments where payment = any($1)`
 )
 
-// findOrphans compares a page of the table with the wheel. A row is an orphan
-// only at the second look: between a COMMIT and the hook that tells of it, the
-// table is ahead of the wheel.
+// astrayFor is how long a row must be astray to be an orphan: between a COMMIT
+// and the hook that tells of it, the table is ahead of the wheel.
+const astrayFor = 2 * time.Second
+
+// findOrphans compares a page of the table with the wheel.
 func (w *Wheel) findOrphans(ctx context.Context, l *looking) error {
 	if err := w.confirmSuspects(ctx, l); err != nil {
 		return err
@@ -47,25 +49,30 @@ func (w *Wheel) findOrphans(ctx context.Context, l *looking) error {
 	if len(rows) == orphanPage {
 		l.cursor = rows[len(rows)-1].Payment
 	}
+	now := w.cfg.Clock.Now()
 	for _, o := range w.astray(rows) {
-		if len(l.suspects) < orphansMax {
-			l.suspects[o.Payment] = true
+		if _, known := l.suspects[o.Payment]; !known && len(l.suspects) < orphansMax {
+			l.suspects[o.Payment] = now
 		}
 	}
 	return nil
 }
 
-// confirmSuspects looks a second time and reports what is still astray.
+// confirmSuspects looks again and reports what has been astray for long enough.
 func (w *Wheel) confirmSuspects(ctx context.Context, l *looking) error {
-	ids := make([]int64, 0, len(l.suspects))
-	for id := range l.suspects {
+	since := w.cfg.Clock.Now().Add(-astrayFor)
+	var ids []int64
+	for id, seen := range l.suspects {
+		if seen.After(since) {
+			continue
+		}
 		ids = append(ids, int64(id))
+		delete(l.suspects, id)
 	}
 	rows, err := w.openRows(ctx, openAmong, ids)
 	if err != nil {
 		return err
 	}
-	clear(l.suspects)
 	found := w.astray(rows)
 	lost := w.report(ctx, found)
 	if w.cfg.Reload == nil || len(lost) == 0 {

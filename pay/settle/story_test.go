@@ -1,0 +1,219 @@
+package settle_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/moneta-pay/moneta/money"
+	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/commit"
+	"github.com/moneta-pay/moneta/sandbox"
+)
+
+// Every fate that the bank knows, at once: nothing is lost, doubled or guessed.
+func TestEveryFateEndsInTheTruth(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.door()
+	r.lead()
+	want := map[int64]pay.State{1_000_000_001: pay.Failed, 1_000_000_002: pay.Failed, 1_000_000_003: pay.Failed,
+		1_000_000_005: pay.Failed, 1_000_000_007: pay.Failed}
+	var facts []commit.Fact
+	for i, m := range sandbox.MagicAmounts() {
+		facts = append(facts, r.payout(i, m.Amount))
+	}
+	for i := range 20 {
+		facts = append(facts, r.payout(100+i, int64(100+i)), r.deposit(i, int64(500+i)))
+	}
+	payments := r.submit(facts...)
+	for _, p := range payments {
+		if p.Kind == pay.Deposit {
+			n, _ := p.Amount.Int64()
+			r.instruct(pay.Reference(p.ID, 0), n)
+		}
+	}
+	r.untilFinal()
+	for _, p := range payments {
+		state, _ := r.state(p.ID)
+		n, _ := p.Amount.Int64()
+		expected, special := want[n]
+		if !special {
+			expected = pay.Succeeded
+		}
+		require.Equal(t, expected, state, "amount %d", n)
+	}
+	r.proof()
+	r.checkCallbacks()
+	r.checkRecon()
+	require.Empty(t, r.wheel.Snapshot().Orphans)
+}
+
+func (r *road) checkCallbacks() {
+	r.t.Helper()
+	r.eventually("callbacks are applied", func() bool { return r.number(`select count(*) from inbox where applied_at is null`) == 0 })
+	require.Equal(r.t, int64(1), r.number(`select count(*) from inbox where verdict = 'forged'`))
+	require.Equal(r.t, int64(1), r.number(`select count(*) from inbox where verdict = 'duplicate'`))
+	require.Equal(r.t, int64(1), r.number(`select value from marks where name = 'duplicate_callbacks'`))
+	require.Zero(r.t, r.number(`select count(*) from inbox where verdict not in ('applied', 'duplicate', 'forged')`))
+}
+
+// checkRecon: what matches settles to zero, what the statement got wrong is a
+// break with its payment, and a second run changes nothing.
+func (r *road) checkRecon() {
+	r.t.Helper()
+	require.NoError(r.t, r.recon.Run(r.t.Context()))
+	require.NoError(r.t, r.recon.Run(r.t.Context()))
+	breaks, err := r.recon.Breaks(r.t.Context(), 100)
+	require.NoError(r.t, err)
+	found := map[string]int64{}
+	for _, b := range breaks {
+		n, _ := b.Amount.Int64()
+		found[b.Class] += n
+		require.NotEmpty(r.t, b.Payment)
+		require.Equal(r.t, b.Class == "duplicate_line", b.ClosedAt != nil, b.Class)
+	}
+	require.Equal(r.t, map[string]int64{
+		"missing_in_statement": 1_000_000_015, "duplicate_line": 1_000_000_016, "amount_mismatch": 1_000_000_018,
+	}, found, "breaks %+v", breaks)
+	report, err := r.recon.Report(r.t.Context())
+	require.NoError(r.t, err)
+	require.Len(r.t, report.Channels, 1)
+	a := report.Channels[0].Assets[0]
+	require.Equal(r.t, money.Int(0), a.ClearingIn)
+	// Open in clearing: the payment that the statement omits, and the one whose
+	// amount it has wrong; the bank's total tells of the latter only.
+	require.Equal(r.t, money.Int(1_000_000_015+1_000_000_017), a.ClearingOut)
+	require.Equal(r.t, money.Int(-1_000_000_018), a.Difference)
+}
+
+// A process dies between the intent and the channel's word: whoever leads next
+// asks, and never sends that attempt again.
+func TestCrashAfterTheIntentIsAsked(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.lead()
+	// The dead process sent the first and not the second.
+	payments := r.submitQuietly(2)
+	for i, p := range payments {
+		intend := commit.Fact{Payment: &pay.Fact{Kind: pay.Intend, Payment: p.ID, Attempt: 1, SendBy: time.Now().Add(200 * time.Millisecond)}}
+		_, err := r.node.Submit(t.Context(), intend)
+		require.NoError(t, err)
+		if i == 0 {
+			r.call(http.MethodPost, "/banks/ab/payments", `{"reference":"`+pay.Reference(p.ID, 1)+`","amount":"700","asset":"CZK","account":"123456"}`, nil)
+		}
+	}
+	r.deaf.Store(false)
+	r.untilFinal()
+	first, attempts := r.state(payments[0].ID)
+	require.Equal(t, pay.Succeeded, first)
+	require.Equal(t, int16(1), attempts)
+	second, attempts := r.state(payments[1].ID)
+	require.Equal(t, pay.Succeeded, second)
+	require.Equal(t, int16(2), attempts, "proven absent, then sent under a new reference")
+	r.proof()
+}
+
+// submitQuietly accepts payouts that dispatch does not hear of.
+func (r *road) submitQuietly(n int) []pay.Payment {
+	facts := make([]commit.Fact, n)
+	for i := range facts {
+		facts[i] = r.payout(i, 700)
+	}
+	r.deaf.Store(true)
+	return r.submit(facts...)
+}
+
+// A callback is acknowledged only when it is stored, and one that nobody could
+// apply is applied by whoever leads later.
+func TestCallbacksOutliveTheProcessThatTookThem(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.lead()
+	deposit := r.submit(r.deposit(1, 900))[0]
+	header, body := r.capture(pay.Reference(deposit.ID, 0), 900)
+	_, err := r.pool.Exec(t.Context(), `insert into inbox (channel, headers, body, received_at) values ('bank-ab', $1, $2, now())`, header, body)
+	require.NoError(t, err)
+	r.untilFinal()
+	state, _ := r.state(deposit.ID)
+	require.Equal(t, pay.Succeeded, state)
+	require.Equal(t, int64(1), r.number(`select count(*) from inbox where verdict = 'applied'`))
+}
+
+// Money that comes for a payment that nobody knows is parked, tried again, and
+// at last a break: never forgotten.
+func TestUnknownReferenceIsParkedThenABreak(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.door()
+	r.lead()
+	r.instruct(pay.Reference(99_999, 0), 55)
+	r.instruct("FOR-UNCLE-BOB", 66)
+	r.eventually("two breaks", func() bool {
+		return r.number(`select count(*) from breaks where class = 'unknown_reference' and closed_at is null`) == 2
+	})
+	require.Equal(t, int64(2), r.number(`select count(*) from inbox where applied_at is not null and verdict = 'unknown_reference'`))
+	require.NoError(t, r.recon.Run(t.Context()))
+	require.Equal(t, int64(2), r.number(`select count(*) from breaks where class = 'unmatched_inbound'`))
+}
+
+// A word for somebody else's payment, or of the wrong direction, moves nothing:
+// anybody may quote any reference when sending money.
+func TestAStrangersWordConfirmsNothing(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.door()
+	r.lead()
+	r.behave(`{"execute_delay":{"probability":1,"min_ms":3600000,"max_ms":3600000}}`)
+	p := r.submit(r.payout(1, 4321))[0]
+	r.eventually("the bank has it", func() bool { state, _ := r.state(p.ID); return state == pay.Processing })
+	r.behave(`{"execute_delay":{"probability":0,"min_ms":0,"max_ms":0}}`)
+	r.instruct(pay.Reference(p.ID, 0), 4321)
+	r.eventually("the word is judged", func() bool { return r.number(`select count(*) from breaks where class = 'unknown_reference'`) == 1 })
+	state, _ := r.state(p.ID)
+	require.Equal(t, pay.Processing, state)
+}
+
+// The bank says the opposite of what is final: nothing flips, a break is opened.
+func TestAContradictionIsABreakAndFlipsNothing(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.lead()
+	p := r.submit(r.deposit(1, 900))[0]
+	_, err := r.node.Submit(t.Context(), commit.Fact{Payment: &pay.Fact{Kind: pay.Decline, Payment: p.ID}})
+	require.NoError(t, err)
+	header, body := r.capture(pay.Reference(p.ID, 0), 900)
+	wrongHeader, wrong := r.capture(pay.Reference(r.submit(r.deposit(2, 901))[0].ID, 0), 1)
+	for _, letter := range [][2]any{{header, body}, {wrongHeader, wrong}} {
+		_, err = r.pool.Exec(t.Context(), `insert into inbox (channel, headers, body, received_at) values ('bank-ab', $1, $2, now())`, letter[0], letter[1])
+		require.NoError(t, err)
+	}
+	r.eventually("breaks", func() bool {
+		return r.number(`select count(*) from breaks where class in ('late_outcome', 'amount_mismatch') and payment is not null`) == 2
+	})
+	state, _ := r.state(p.ID)
+	require.Equal(t, pay.Failed, state)
+	require.Contains(t, r.log.String(), "the channel contradicts us")
+}
+
+// Stop lets the calls in flight bring their words home.
+func TestStopDrains(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.lead()
+	r.behave(`{"mode":"sync","reply_delay":{"probability":1,"min_ms":300,"max_ms":300}}`)
+	var facts []commit.Fact
+	for i := range 10 {
+		facts = append(facts, r.payout(i, 100))
+	}
+	r.submit(facts...)
+	r.eventually("on the wire", func() bool { return r.number(`select count(*) from attempts`) == 10 })
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	require.NoError(t, r.dispatch.Stop(ctx))
+	require.Equal(t, int64(10), r.number(`select count(*) from transitions where to_state = $1 and source = 'reply'`, int16(pay.Succeeded)))
+	r.proof()
+}
