@@ -72,12 +72,12 @@ func decode(s, prefix string) (int64, error) {
 	var n uint64
 	for _, c := range []byte(digits) {
 		d := strings.IndexByte(crockford, c)
-		if d < 0 {
-			return 0, ErrBadID
+		if d < 0 || n >= 1<<(63-5) {
+			return 0, ErrBadID // 13 digits could hold two bits more than an id
 		}
 		n = n<<5 | uint64(d)
 	}
-	if n > 1<<63-1 || n == 0 {
+	if n == 0 {
 		return 0, ErrBadID
 	}
 	return int64(n), nil
