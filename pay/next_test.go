@@ -1,0 +1,399 @@
+package pay_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/moneta-pay/moneta/money"
+	"github.com/moneta-pay/moneta/pay"
+)
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// asIs is a payment that stands in a state the way it usually does.
+func asIs(kind pay.Kind, state pay.State) pay.Payment {
+	p := pay.Payment{
+		ID: 77, Tenant: 1, Kind: kind, State: state, Asset: "CZK", Amount: money.Int(1000), Fee: money.Int(7),
+		Seq: 5, EnteredAt: noon.Add(-time.Minute), Reason: "before",
+	}
+	if !state.Final() {
+		p.NextAt, p.Deadline = noon.Add(time.Second), noon.Add(time.Minute)
+	}
+	if state == pay.Succeeded && kind != pay.Send {
+		p.Settlement = pay.SettlementExpected
+	}
+	if kind != pay.Payout {
+		return p
+	}
+	switch state {
+	case pay.Dispatching:
+		p.Attempt = pay.Attempt{N: 1, State: pay.Intended}
+	case pay.Processing:
+		p.Attempt = pay.Attempt{N: 1, State: pay.Acked}
+	case pay.Unknown:
+		p.Attempt = pay.Attempt{N: 1, State: pay.AttemptUnknown}
+	case pay.Succeeded:
+		p.Attempt = pay.Attempt{N: 1, State: pay.Confirmed}
+	case pay.Failed:
+		p.Attempt = pay.Attempt{N: 1, State: pay.Declined}
+	case pay.None, pay.Created, pay.Reserved, pay.Cancelled, pay.Expired:
+	}
+	return p
+}
+
+// about is a fact of the kind that fits p's newest attempt.
+func about(p pay.Payment, kind pay.FactKind) pay.Fact {
+	f := pay.Fact{
+		Kind: kind, Payment: p.ID, At: noon, Attempt: p.Attempt.N, Amount: p.Amount, Asset: p.Asset,
+		ChannelID: "theirs", Reason: "because", Source: "query",
+	}
+	switch kind {
+	case pay.Intend:
+		f.Attempt, f.SendBy = p.Attempt.N+1, noon.Add(5*time.Second)
+	case pay.Accept:
+		p.State, p.Seq, p.Attempt, p.Settlement = pay.None, 0, pay.Attempt{}, pay.SettlementNone
+		f.New = &p
+	}
+	return f
+}
+
+// matrix is written by hand from the life cycle, not drawn from the code: what
+// each fact does in each state that a kind can reach. A number is the transition
+// to the state after the slash, = is nothing new, ! a contradiction, t only the
+// timer, x a refusal.
+const matrix = `
+         accept  clear       intend         ack           doubt      confirm       decline    prove_absent  give_up    cancel        settle        checked
+send
+none     22/succeeded x      x              x             x          x             x          x             x          x             x             x
+succeeded x      =           x              =             =          =             !          !             !          x             x             =
+payout
+none     1/created x         x              x             x          x             x          x             x          x             x             x
+created  x       3/reserved  x              x             x          x             x          x             x          11/cancelled  x             t
+reserved x       =           4/dispatching  x             x          !             x          =             =          11/cancelled  x             t
+dispatching x    =           x              5/processing  6/unknown  7/succeeded   8/failed   10/reserved   8/failed   x             x             t
+processing x     =           x              =             6/unknown  7/succeeded   8/failed   x             x          x             x             t
+unknown  x       =           x              5/processing  =          7/succeeded   8/failed   10/reserved   8/failed   x             x             t
+succeeded x      =           x              =             =          =             !          !             !          x             12/succeeded  =
+failed   x       =           x              =             =          !             =          =             =          x             x             =
+cancelled x      =           x              =             =          !             x          x             x          =             x             =
+deposit
+none     1/created x         x              x             x          x             x          x             x          x             x             x
+created  x       x           x              5/processing  x          14/succeeded  8/failed   x             x          x             x             t
+processing x     =           x              =             x          14/succeeded  8/failed   x             x          x             x             t
+succeeded x      =           x              =             =          =             !          !             !          x             15/succeeded  =
+failed   x       =           x              =             =          !             =          =             =          x             x             =
+`
+
+func TestEveryFactInEveryState(t *testing.T) {
+	t.Parallel()
+	lines := strings.Split(strings.TrimSpace(matrix), "\n")
+	facts := strings.Fields(lines[0])
+	var kind pay.Kind
+	cells := 0
+	for _, line := range lines[1:] {
+		words := strings.Fields(line)
+		if k, ok := pay.ParseKind(words[0]); ok {
+			kind = k
+			continue
+		}
+		state := stateNamed(t, words[0])
+		require.Len(t, words[1:], len(facts), line)
+		for i, want := range words[1:] {
+			cells++
+			f := pay.FactKind(i + 1)
+			require.Equal(t, facts[i], f.String())
+			p := asIs(kind, state)
+			if state == pay.None {
+				p = pay.Payment{Kind: kind}
+			}
+			given := about(asIs(kind, state), f)
+			c, err := pay.Next(p, given)
+			require.Equal(t, want, said(c, err), "%s %s on %s: %v", kind, f, state, err)
+			if err != nil && f != pay.Accept && state != pay.None {
+				require.Equal(t, p, c.After, "what is refused changes nothing")
+				require.Empty(t, c.Postings)
+			}
+		}
+	}
+	require.Equal(t, 16*len(facts), cells)
+}
+
+func stateNamed(t *testing.T, name string) pay.State {
+	t.Helper()
+	for s := pay.None; s <= pay.Expired; s++ {
+		if s.String() == name {
+			return s
+		}
+	}
+	t.Fatalf("no state %q", name)
+	return 0
+}
+
+func said(c pay.Change, err error) string {
+	switch {
+	case errors.Is(err, pay.ErrContradiction):
+		return "!"
+	case errors.Is(err, pay.ErrIllegal):
+		return "x"
+	case err != nil:
+		return err.Error()
+	case c.T != 0:
+		return fmt.Sprintf("%d/%s", c.T, c.To)
+	case c.TimerChanged:
+		return "t"
+	case c.NoOp():
+		return "="
+	}
+	return "?"
+}
+
+// TestPostingsOfEveryMove holds the ledger column of the life cycle's table.
+func TestPostingsOfEveryMove(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		kind  pay.Kind
+		state pay.State
+		fact  pay.FactKind
+		want  string
+	}{
+		{pay.Send, pay.None, pay.Accept, "from:av>to:av 1000, from:av>fee:rev 7"},
+		{pay.Payout, pay.None, pay.Accept, ""},
+		{pay.Payout, pay.Created, pay.Clear, "from:av>from:held 1007"},
+		{pay.Payout, pay.Created, pay.Cancel, ""},
+		{pay.Payout, pay.Reserved, pay.Intend, "from:held>clr:out 1000"},
+		{pay.Payout, pay.Reserved, pay.Cancel, "from:held>from:av 1007"},
+		{pay.Payout, pay.Dispatching, pay.Ack, ""},
+		{pay.Payout, pay.Dispatching, pay.Doubt, ""},
+		{pay.Payout, pay.Processing, pay.Doubt, ""},
+		{pay.Payout, pay.Unknown, pay.Confirm, "from:held>fee:rev 7"},
+		{pay.Payout, pay.Processing, pay.Decline, "clr:out>from:held 1000, from:held>from:av 1007"},
+		{pay.Payout, pay.Unknown, pay.GiveUp, "clr:out>from:held 1000, from:held>from:av 1007"},
+		{pay.Payout, pay.Unknown, pay.ProveAbsent, "clr:out>from:held 1000"},
+		{pay.Payout, pay.Succeeded, pay.Settle, "clr:out>nostro 1000, fee:cost>nostro 3"},
+		{pay.Deposit, pay.None, pay.Accept, ""},
+		{pay.Deposit, pay.Created, pay.Confirm, "clr:in>to:av 1000"},
+		{pay.Deposit, pay.Processing, pay.Decline, ""},
+		{pay.Deposit, pay.Succeeded, pay.Settle, "nostro>clr:in 997, fee:cost>clr:in 3"},
+	} {
+		p := asIs(c.kind, c.state)
+		f := about(p, c.fact)
+		f.Cost = money.Int(3)
+		if c.state == pay.None {
+			p = pay.Payment{Kind: c.kind}
+		}
+		change, err := pay.Next(p, f)
+		require.NoError(t, err)
+		var got []string
+		for _, x := range change.Postings {
+			got = append(got, fmt.Sprintf("%s>%s %s", x.Debit, x.Credit, x.Amount))
+		}
+		require.Equal(t, c.want, strings.Join(got, ", "), "%s %s on %s", c.kind, c.fact, c.state)
+	}
+}
+
+func TestWordsMustNameOurAmountAndAsset(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		kind  pay.Kind
+		state pay.State
+		fact  pay.FactKind
+	}{
+		{pay.Payout, pay.Processing, pay.Confirm}, {pay.Payout, pay.Succeeded, pay.Settle},
+		{pay.Deposit, pay.Created, pay.Confirm}, {pay.Deposit, pay.Succeeded, pay.Settle},
+	} {
+		p := asIs(c.kind, c.state)
+		other := about(p, c.fact)
+		other.Amount = money.Int(1001)
+		_, err := pay.Next(p, other)
+		require.ErrorIs(t, err, pay.ErrMismatch)
+		foreign := about(p, c.fact)
+		foreign.Asset = "EUR"
+		change, err := pay.Next(p, foreign)
+		require.ErrorIs(t, err, pay.ErrMismatch)
+		require.Equal(t, p, change.After)
+	}
+}
+
+func TestFactsAboutOtherAttempts(t *testing.T) {
+	t.Parallel()
+	p := asIs(pay.Payout, pay.Dispatching)
+	p.Attempt = pay.Attempt{N: 2, State: pay.Intended}
+	for k := pay.Ack; k <= pay.Settle; k++ {
+		if k == pay.Cancel {
+			continue
+		}
+		old, future := about(p, k), about(p, k)
+		old.Attempt, future.Attempt = 1, 3
+		_, err := pay.Next(p, future)
+		require.ErrorIs(t, err, pay.ErrIllegal, "%s of an attempt that nobody made", k)
+		c, err := pay.Next(p, old)
+		if k == pay.Confirm || k == pay.Settle {
+			require.ErrorIs(t, err, pay.ErrContradiction, "%s: the first attempt has executed after all", k)
+			continue
+		}
+		require.NoError(t, err)
+		require.True(t, c.NoOp(), "%s of the first attempt is stale", k)
+	}
+	again := about(p, pay.Intend)
+	again.Attempt = 2
+	c, err := pay.Next(p, again)
+	require.NoError(t, err)
+	require.True(t, c.NoOp(), "the same intent twice")
+}
+
+func TestIntendNeedsTheNextNumberAndALastInstant(t *testing.T) {
+	t.Parallel()
+	p := asIs(pay.Payout, pay.Reserved)
+	for name, spoil := range map[string]func(*pay.Fact, *pay.Payment){
+		"no send_by":       func(f *pay.Fact, _ *pay.Payment) { f.SendBy = time.Time{} },
+		"a number skipped": func(f *pay.Fact, _ *pay.Payment) { f.Attempt = 2 },
+		"no number":        func(f *pay.Fact, _ *pay.Payment) { f.Attempt = 0 },
+		"one alive":        func(f *pay.Fact, p *pay.Payment) { p.Attempt = pay.Attempt{N: 1, State: pay.AttemptUnknown}; f.Attempt = 2 },
+	} {
+		f, q := about(p, pay.Intend), p
+		spoil(&f, &q)
+		_, err := pay.Next(q, f)
+		require.ErrorIs(t, err, pay.ErrIllegal, name)
+	}
+	c, err := pay.Next(p, about(p, pay.Intend))
+	require.NoError(t, err)
+	require.Equal(t, pay.Attempt{N: 1, State: pay.Intended, Reference: pay.Reference(p.ID, 1), SendBy: noon.Add(5 * time.Second)}, c.After.Attempt)
+	require.Equal(t, noon.Add(5*time.Second), c.After.NextAt, "look again when it may no longer be sent")
+}
+
+func TestAbsenceRemembersWhetherItWasSent(t *testing.T) {
+	t.Parallel()
+	p := asIs(pay.Payout, pay.Dispatching)
+	for _, k := range []pay.FactKind{pay.ProveAbsent, pay.GiveUp} {
+		for _, as := range []pay.AttemptState{pay.Absent, pay.NeverSent} {
+			f := about(p, k)
+			f.AttemptState = as
+			c, err := pay.Next(p, f)
+			require.NoError(t, err)
+			require.True(t, c.AttemptChanged)
+			require.Equal(t, as, c.After.Attempt.State)
+			require.Equal(t, "because", c.After.Attempt.Reason)
+		}
+	}
+}
+
+func TestCostCannotEatMoreThanTheDeposit(t *testing.T) {
+	t.Parallel()
+	p := asIs(pay.Deposit, pay.Succeeded)
+	f := about(p, pay.Settle)
+	f.Cost = money.Int(1001)
+	_, err := pay.Next(p, f)
+	require.ErrorIs(t, err, pay.ErrIllegal)
+	f.Cost = money.Int(-1)
+	_, err = pay.Next(p, f)
+	require.ErrorIs(t, err, pay.ErrIllegal)
+	f.Cost = money.Int(1000)
+	c, err := pay.Next(p, f)
+	require.NoError(t, err)
+	require.Len(t, c.Postings, 1, "a posting of zero is left out")
+}
+
+func TestAcceptTakesOnlyNewPaymentsWithMoney(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(*pay.Fact){
+		"nothing":         func(f *pay.Fact) { f.New = nil },
+		"another kind":    func(f *pay.Fact) { f.New.Kind = pay.Deposit },
+		"no amount":       func(f *pay.Fact) { f.New.Amount = money.Int(0) },
+		"below zero":      func(f *pay.Fact) { f.New.Amount = money.Int(-1) },
+		"a negative fee":  func(f *pay.Fact) { f.New.Fee = money.Int(-1) },
+		"kind of no kind": func(f *pay.Fact) { f.Kind = 200 },
+	} {
+		f := about(asIs(pay.Payout, pay.None), pay.Accept)
+		spoil(&f)
+		_, err := pay.Next(pay.Payment{Kind: pay.Payout}, f)
+		require.ErrorIs(t, err, pay.ErrIllegal, name)
+	}
+	f := about(asIs(pay.Payout, pay.None), pay.Accept)
+	_, err := pay.Next(pay.Payment{Kind: pay.Payout, State: pay.Created}, f)
+	require.ErrorIs(t, err, pay.ErrIllegal, "it exists")
+	f.New.Amount, f.New.Fee = money.Max, money.Int(1)
+	_, err = pay.Next(pay.Payment{Kind: pay.Payout}, f)
+	require.NoError(t, err)
+	full := *f.New
+	full.State = pay.Created
+	_, err = pay.Next(full, pay.Fact{Kind: pay.Clear, At: noon})
+	require.ErrorIs(t, err, pay.ErrIllegal, "amount and fee do not fit in 128 bits")
+}
+
+func TestNextIsTotal(t *testing.T) {
+	t.Parallel()
+	edges := []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 127, 128, 255}
+	for _, k := range edges {
+		for _, s := range edges {
+			for _, f := range edges {
+				p := pay.Payment{Kind: pay.Kind(k), State: pay.State(s), Amount: money.Int(1), Asset: "CZK"}
+				c, err := pay.Next(p, pay.Fact{Kind: pay.FactKind(f), At: noon, Amount: p.Amount, Asset: p.Asset, New: &p})
+				if err == nil {
+					require.True(t, k >= 1 && k <= 3 && s <= int(pay.Expired) && f >= 1 && f <= int(pay.Checked))
+					require.LessOrEqual(t, c.To, pay.Expired)
+				}
+			}
+		}
+	}
+}
+
+func TestNamesAndPublicWords(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		pay.Created.Status(): "processing", pay.Unknown.Status(): "processing", pay.Succeeded.Status(): "succeeded",
+		pay.Failed.Status(): "failed", pay.Cancelled.Status(): "failed", pay.Expired.Status(): "failed",
+	} {
+		require.Equal(t, want, name)
+	}
+	_, ok := pay.ParseKind("")
+	require.False(t, ok)
+	require.Equal(t, []string{"none", "expected", "matched"},
+		[]string{pay.SettlementNone.String(), pay.SettlementExpected.String(), pay.SettlementMatched.String()})
+	hops := map[pay.State]string{
+		pay.Created: "intake", pay.Reserved: "dispatch", pay.Dispatching: "channel", pay.Processing: "channel", pay.Unknown: "settle",
+	}
+	for s := pay.None; s <= pay.Expired; s++ {
+		p := pay.Payment{Kind: pay.Payout, State: s, From: 2, To: 4}
+		require.Equal(t, hops[s], p.Hop(), s)
+		require.Equal(t, p.Open(), p.Hop() != "", "what is open is at a hop")
+		require.Equal(t, pay.AccountID(2), p.Holder())
+	}
+	d := pay.Payment{Kind: pay.Deposit, State: pay.Created, To: 4}
+	require.Equal(t, "channel", d.Hop(), "a deposit waits for the outside")
+	require.Equal(t, pay.AccountID(4), d.Holder())
+}
+
+// BenchmarkNext measures the decision alone, of a move without postings and of
+// the accept of a send with two.
+func BenchmarkNext(b *testing.B) {
+	b.Run("doubt", func(b *testing.B) {
+		p := asIs(pay.Payout, pay.Dispatching)
+		benchNext(b, p, about(p, pay.Doubt))
+	})
+	b.Run("accept", func(b *testing.B) {
+		benchNext(b, pay.Payment{Kind: pay.Send}, about(asIs(pay.Send, pay.None), pay.Accept))
+	})
+}
+
+func benchNext(b *testing.B, p pay.Payment, f pay.Fact) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := pay.Next(p, f); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func TestNextAllocatesOnlyPostingsAndReferences(t *testing.T) {
+	for kind, most := range map[pay.FactKind]int{pay.Doubt: 0, pay.Confirm: 1, pay.Decline: 1} {
+		p := asIs(pay.Payout, pay.Dispatching)
+		f := about(p, kind)
+		got := testing.AllocsPerRun(100, func() { _, _ = pay.Next(p, f) })
+		require.LessOrEqual(t, int(got), most, kind.String())
+	}
+}
