@@ -253,7 +253,10 @@ func TestIntendNeedsTheNextNumberAndALastInstant(t *testing.T) {
 		"no send_by":       func(f *pay.Fact, _ *pay.Payment) { f.SendBy = time.Time{} },
 		"a number skipped": func(f *pay.Fact, _ *pay.Payment) { f.Attempt = 2 },
 		"no number":        func(f *pay.Fact, _ *pay.Payment) { f.Attempt = 0 },
-		"one alive":        func(f *pay.Fact, p *pay.Payment) { p.Attempt = pay.Attempt{N: 1, State: pay.AttemptUnknown}; f.Attempt = 2 },
+		"one alive": func(f *pay.Fact, p *pay.Payment) {
+			p.Attempt = pay.Attempt{N: 1, State: pay.AttemptUnknown}
+			f.Attempt = 2
+		},
 	} {
 		f, q := about(p, pay.Intend), p
 		spoil(&f, &q)
