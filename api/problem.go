@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/moneta-pay/moneta/fault"
@@ -65,7 +66,7 @@ func (s *server) nowhere(w http.ResponseWriter, r *http.Request) {
 	c := &call{s: s, route: nowhereRoute, w: w, r: r, started: time.Now(), buf: new(bytes.Buffer)} //nolint:forbidigo // for the log gate
 	c.traced()
 	allow := s.allowed(r)
-	if allow == "" {
+	if allow == "" || strings.Contains(allow, r.Method) { // a route that found nothing comes here too
 		c.refuse(fault.New(fault.NotFound, ""))
 		return
 	}
