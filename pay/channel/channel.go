@@ -88,6 +88,15 @@ func (v Verdict) String() string {
 // Final reports whether the channel promises never to say otherwise.
 func (v Verdict) Final() bool { return v == Confirmed || v == Declined }
 
+// Err tells why a word is no answer, for traces and logs; nil for every word that
+// the channel really said.
+func (w Word) Err() error {
+	if w.Verdict == Unknown || w.Verdict == NeverSent {
+		return errors.New(w.Verdict.String() + ": " + w.Reason)
+	}
+	return nil
+}
+
 // Direction says whose money moved, seen from us. The zero value means that
 // the channel did not say.
 type Direction uint8

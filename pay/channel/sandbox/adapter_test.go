@@ -53,6 +53,26 @@ func TestEchoMustBeOurs(t *testing.T) {
 	}
 }
 
+// Only the bank's own "not_found", for our reference, is a not-found.
+func TestNotFoundMustBeTheBanks(t *testing.T) {
+	t.Parallel()
+	for answer, want := range map[string]channel.Verdict{
+		`{"status":"not_found","reference":"r-1"}`: channel.NotFound,
+		`{"status":"not_found","reference":"r-2"}`: channel.Unknown,
+		`{"status":"not_found"}`:                   channel.Unknown,
+		`{"status":"no_route","reference":"r-1"}`:  channel.Unknown,
+		`{"status":"executed","reference":"r-1"}`:  channel.Unknown,
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, answer)
+		}))
+		word := adapterAt(t, server.URL, clock.System).Query(t.Context(), "r-1")
+		server.Close()
+		require.Equal(t, want, word.Verdict, answer)
+	}
+}
+
 // A wrapper, such as one that adds traceparent, sees every request.
 func TestWrapReachesTheWire(t *testing.T) {
 	t.Parallel()
