@@ -2,12 +2,12 @@ package dispatch
 
 import (
 	"context"
-	"encoding/hex"
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	"github.com/moneta-pay/moneta/fault"
-	"github.com/moneta-pay/moneta/internal/telemetry"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
 	"github.com/moneta-pay/moneta/pay/commit"
@@ -83,12 +83,15 @@ func (d *Dispatcher) send(l *lane, p pay.Payment) {
 	d.metrics.attempt(string(l.name), p.Attempt.N)
 	// A second more than the channel's own bound: if it must be cut off, it is
 	// the adapter that does it, and knows what was written.
-	ctx, cancel := context.WithTimeout(telemetry.WithTraceID(d.ctx, hex.EncodeToString(p.TraceID[:])), l.caps.ClientTimeout+time.Second)
+	ctx, end := d.cfg.Telemetry.Step(d.ctx, p.TraceID, "dispatch.send", time.Time{},
+		attribute.String("channel", string(l.name)), attribute.String("reference", p.Attempt.Reference))
+	ctx, cancel := context.WithTimeout(ctx, l.caps.ClientTimeout+time.Second)
 	word := l.ch.Send(ctx, channel.Order{
 		Reference: p.Attempt.Reference, Amount: p.Amount, Asset: p.Asset,
 		Payee: channel.Party{Account: p.PayeeAccount, Name: p.PayeeName}, Remittance: p.Remittance, SendBy: p.Attempt.SendBy,
 	})
 	cancel()
+	end(word.Err())
 	now := d.cfg.Clock.Now()
 	l.moved.Store(now.UnixNano())
 	l.judge(word)
