@@ -69,7 +69,7 @@ func Serve(ctx context.Context, cfg config.Config) error {
 		return fmt.Errorf("configuration: %w", err)
 	}
 	tel, err := telemetry.Setup(ctx, telemetry.Config{
-		Service: "moneta-serve", Version: Version, OTLPEndpoint: cfg.OTLPEndpoint, LogFormat: telemetry.Format(cfg.LogFormat),
+		Service: "moneta-serve", Version: Version, OTLPEndpoint: cfg.OTLPEndpoint, SampleOneIn: cfg.TraceOneIn, LogFormat: telemetry.Format(cfg.LogFormat),
 	})
 	if err != nil {
 		return err

@@ -25,6 +25,9 @@ type Config struct {
 	Channels []Channel `json:"channels"`
 	// OTLPEndpoint takes spans; empty sends none.
 	OTLPEndpoint string `json:"otlp_endpoint"`
+	// TraceOneIn records the spans of one in so many payments; 0 is the default of
+	// internal/telemetry, 1 is every payment. Trace ids exist in any case.
+	TraceOneIn int `json:"trace_one_in"`
 	// LogFormat is json or text.
 	LogFormat string `json:"log_format"`
 }
@@ -89,6 +92,9 @@ func (c *Config) Validate() error {
 	}
 	if c.LogFormat != "json" && c.LogFormat != "text" {
 		wrong = append(wrong, fmt.Errorf("log_format: %q; write json or text", c.LogFormat))
+	}
+	if c.TraceOneIn < 0 {
+		wrong = append(wrong, errors.New("trace_one_in: write 1 for every payment, or how many for one of them"))
 	}
 	if c.NodeURL == "" {
 		c.NodeURL = "http://" + c.Listen

@@ -135,6 +135,8 @@ type Telemetry struct {
 	registry *prometheus.Registry
 	provider *sdktrace.TracerProvider
 	http     trace.Tracer
+	steps    trace.Tracer
+	forced   *forced
 	ring     *ring
 }
 
@@ -145,13 +147,13 @@ func Setup(ctx context.Context, cfg Config) (*Telemetry, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	t := &Telemetry{cfg: cfg, registry: newRegistry(), ring: newRing(cfg.RingSpansMax)}
+	t := &Telemetry{cfg: cfg, registry: newRegistry(), forced: newForced(), ring: newRing(cfg.RingSpansMax)}
 	t.logger = newLogger(cfg)
 
 	opts := []sdktrace.TracerProviderOption{
 		sdktrace.WithResource(resource.NewSchemaless(
 			attribute.String("service.name", cfg.Service), attribute.String("service.version", cfg.Version))),
-		sdktrace.WithSampler(newSampler(cfg.SampleOneIn)),
+		sdktrace.WithSampler(newSampler(cfg.SampleOneIn, t.forced)),
 		sdktrace.WithRawSpanLimits(spanLimits()),
 		sdktrace.WithSpanProcessor(t.ring),
 	}
@@ -165,7 +167,7 @@ func Setup(ctx context.Context, cfg Config) (*Telemetry, error) {
 			sdktrace.WithBatchTimeout(exportDelay), sdktrace.WithExportTimeout(exportTimeout)))
 	}
 	t.provider = sdktrace.NewTracerProvider(opts...)
-	t.http = t.provider.Tracer("http")
+	t.http, t.steps = t.provider.Tracer("http"), t.provider.Tracer("pay")
 	return t, nil
 }
 

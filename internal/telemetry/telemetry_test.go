@@ -126,7 +126,8 @@ func TestOneTraceInNIsRecorded(t *testing.T) {
 func TestCallersCannotForceUnboundedRecording(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1000, 0)
-	s := &forced{perSecond: 5, now: func() time.Time { return now }}
+	s := newForced()
+	s.perSecond, s.now = 5, func() time.Time { return now }
 	sampled := func() (n int) {
 		for range 100 {
 			if s.ShouldSample(sdktrace.SamplingParameters{ParentContext: t.Context()}).Decision == sdktrace.RecordAndSample {

@@ -2,8 +2,10 @@ package telemetry
 
 import (
 	"context"
+	"encoding/binary"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -46,6 +48,53 @@ func WithTraceID(ctx context.Context, traceID string) context.Context {
 	return trace.ContextWithSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: parent}))
 }
 
+// Step begins one step on a payment's way, in the trace that the payment carries:
+// the road goes through queues, timers and callbacks, where the request's context
+// is long gone. It is recorded when the trace is, and costs next to nothing when
+// not. It began at from, or now if that is zero. End it with the function returned;
+// its error marks the step as failed.
+func (t *Telemetry) Step(ctx context.Context, id [16]byte, name string, from time.Time, attrs ...attribute.KeyValue) (context.Context, func(error)) {
+	ctx = WithTraceID(ctx, trace.TraceID(id).String())
+	sc := trace.SpanContextFromContext(ctx)
+	if !sc.HasTraceID() || !(sc.IsSampled() || t.recorded(sc.TraceID())) {
+		return ctx, func(error) {}
+	}
+	ctx = trace.ContextWithSpanContext(ctx, sc.WithTraceFlags(sc.TraceFlags().WithSampled(true)))
+	opts := []trace.SpanStartOption{trace.WithAttributes(attrs...)}
+	if !from.IsZero() {
+		opts = append(opts, trace.WithTimestamp(from))
+	}
+	ctx, span := t.steps.Start(ctx, name, opts...)
+	return ctx, func(err error) {
+		if err != nil {
+			span.SetStatus(codes.Error, err.Error())
+		}
+		span.End()
+	}
+}
+
+// recorded tells by the trace id alone whether its spans are kept, as the sampler
+// did when the trace began; traces that a caller forced are remembered for a while.
+func (t *Telemetry) recorded(id trace.TraceID) bool {
+	return everyNth{uint64(max(t.cfg.SampleOneIn, 0))}.picks(id) || t.forced.remembers(id)
+}
+
+// Child begins a span below the one that ctx is recording; without one it does
+// nothing. For parts of a process that have no Telemetry of their own.
+func Child(ctx context.Context, name string) (context.Context, func(error)) {
+	parent := trace.SpanFromContext(ctx)
+	if !parent.IsRecording() {
+		return ctx, func(error) {}
+	}
+	ctx, span := parent.TracerProvider().Tracer("moneta").Start(ctx, name)
+	return ctx, func(err error) {
+		if err != nil {
+			span.SetStatus(codes.Error, err.Error())
+		}
+		span.End()
+	}
+}
+
 // Inject writes ctx's trace into an outgoing request's headers (traceparent).
 func Inject(ctx context.Context, h http.Header) {
 	w3c.Inject(ctx, propagation.HeaderCarrier(h))
@@ -69,11 +118,15 @@ type tracing struct{ base http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper; the caller's request is not changed.
 func (t tracing) RoundTrip(r *http.Request) (*http.Response, error) {
-	if TraceID(r.Context()) != "" {
-		r = r.Clone(r.Context())
-		Inject(r.Context(), r.Header)
+	if TraceID(r.Context()) == "" {
+		return t.base.RoundTrip(r)
 	}
-	return t.base.RoundTrip(r)
+	ctx, end := Child(r.Context(), "http.client")
+	r = r.Clone(ctx)
+	Inject(ctx, r.Header)
+	resp, err := t.base.RoundTrip(r)
+	end(err)
+	return resp, err
 }
 
 // Middleware gives every request a trace: the caller's (traceparent) or a new one.
@@ -128,12 +181,12 @@ func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // newSampler follows the parent's decision. For a trace that starts here it
 // records one in oneIn; a caller's sampled flag is honoured up to a limit, since
 // anybody can set it and recording costs us, not them.
-func newSampler(oneIn int) sdktrace.Sampler {
+func newSampler(oneIn int, byCaller *forced) sdktrace.Sampler {
 	root := sdktrace.NeverSample()
 	if oneIn > 0 {
 		root = everyNth{n: uint64(oneIn)}
 	}
-	return sdktrace.ParentBased(root, sdktrace.WithRemoteParentSampled(&forced{perSecond: forcedTracesPerSec, now: time.Now}))
+	return sdktrace.ParentBased(root, sdktrace.WithRemoteParentSampled(byCaller))
 }
 
 // everyNth decides by the trace id, so that every process decides alike.
@@ -141,11 +194,11 @@ type everyNth struct{ n uint64 }
 
 // ShouldSample implements sdktrace.Sampler.
 func (s everyNth) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
-	var low uint64
-	for _, b := range p.TraceID[8:] {
-		low = low<<8 | uint64(b)
-	}
-	return decide(p, low%s.n == 0)
+	return decide(p, s.picks(p.TraceID))
+}
+
+func (s everyNth) picks(id trace.TraceID) bool {
+	return s.n > 0 && binary.BigEndian.Uint64(id[8:])%s.n == 0
 }
 
 // Description implements sdktrace.Sampler.
@@ -157,6 +210,38 @@ type forced struct {
 	now       func() time.Time
 	second    atomic.Int64
 	used      atomic.Int64
+
+	mu    sync.Mutex
+	ids   map[trace.TraceID]struct{}
+	order []trace.TraceID // oldest first, as a ring
+	next  int
+}
+
+// forcedRemembered is how many forced traces go on being recorded after their
+// request has ended.
+const forcedRemembered = 1024
+
+func newForced() *forced {
+	return &forced{
+		perSecond: forcedTracesPerSec, now: time.Now,
+		ids: make(map[trace.TraceID]struct{}), order: make([]trace.TraceID, forcedRemembered),
+	}
+}
+
+func (s *forced) remember(id trace.TraceID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.ids, s.order[s.next])
+	s.order[s.next] = id
+	s.next = (s.next + 1) % len(s.order)
+	s.ids[id] = struct{}{}
+}
+
+func (s *forced) remembers(id trace.TraceID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.ids[id]
+	return ok
 }
 
 // ShouldSample implements sdktrace.Sampler.
@@ -165,7 +250,11 @@ func (s *forced) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingRe
 	if s.second.Swap(second) != second {
 		s.used.Store(0)
 	}
-	return decide(p, s.used.Add(1) <= s.perSecond)
+	sample := s.used.Add(1) <= s.perSecond
+	if sample {
+		s.remember(p.TraceID)
+	}
+	return decide(p, sample)
 }
 
 // Description implements sdktrace.Sampler.

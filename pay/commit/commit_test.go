@@ -204,7 +204,7 @@ func TestPoisonIsQuarantinedAndItsNeighboursCommit(t *testing.T) {
 	for i := range 100 {
 		facts = append(facts, accept(pay.Send, house, user, 100, fmt.Sprint("n", i)))
 	}
-	facts[41].Payment.New.Remittance = "nul \x00 byte" // Postgres refuses it
+	facts[41].Payment.New.Remittance = "nul \x00 byte"            // Postgres refuses it
 	facts[77] = commit.Fact{Payment: &pay.Fact{Kind: pay.Accept}} // no payment: a panic
 	out := n.SubmitAll(t.Context(), facts)
 	for i, o := range out {

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/internal/telemetry"
 )
 
 // Path is where a Node takes Facts from its peers.
@@ -49,7 +50,9 @@ func (f *forwarder) readCredential(ctx context.Context, conn *pgx.Conn) error {
 
 // Submit takes one Fact to the decider and returns its committed answer.
 func (n *Node) Submit(ctx context.Context, f Fact) (Result, error) {
+	ctx, end := telemetry.Child(ctx, "commit.submit")
 	out := n.SubmitAll(ctx, []Fact{f})
+	end(out[0].Err)
 	return out[0].Result, out[0].Err
 }
 

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
@@ -176,6 +178,9 @@ func (b *Inbox) submit(ctx context.Context, items []item) {
 		return
 	}
 	for i, answer := range b.cfg.Submitter.SubmitAll(ctx, facts) {
+		_, end := b.cfg.Telemetry.Step(ctx, answer.Payment.TraceID, "settle.callback", of[i].receivedAt,
+			attribute.String("channel", string(of[i].channel)))
+		end(answer.Err)
 		b.conclude(ctx, of[i], answer.Err)
 	}
 }

@@ -2,7 +2,6 @@ package settle
 
 import (
 	"context"
-	"encoding/hex"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -11,6 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
+
+	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/moneta-pay/moneta/internal/clock"
 	"github.com/moneta-pay/moneta/internal/telemetry"
@@ -191,9 +192,11 @@ func (a *Asker) ask(ctx context.Context, l *askLane) {
 
 func (a *Asker) askOne(ctx context.Context, l *askLane, p *pay.Payment) pay.Fact {
 	asked := a.cfg.Clock.Now() // proof of absence counts from when we asked, not from the answer
-	ctx, cancel := context.WithTimeout(telemetry.WithTraceID(ctx, hex.EncodeToString(p.TraceID[:])), l.caps.ClientTimeout+time.Second)
+	ctx, end := a.cfg.Telemetry.Step(ctx, p.TraceID, "settle.query", time.Time{}, attribute.String("channel", string(l.name)))
+	ctx, cancel := context.WithTimeout(ctx, l.caps.ClientTimeout+time.Second)
 	defer cancel()
 	word := l.ch.Query(ctx, pay.Reference(p.ID, p.Attempt.N))
+	end(word.Err())
 	a.metrics.word(string(l.name), word)
 	return answerOf(l.caps, p, word, asked, a.cfg.Clock.Now())
 }

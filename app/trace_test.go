@@ -1,0 +1,103 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/moneta-pay/moneta/access"
+	"github.com/moneta-pay/moneta/config"
+	"github.com/moneta-pay/moneta/internal/pgtest"
+	"github.com/moneta-pay/moneta/internal/telemetry"
+	"github.com/moneta-pay/moneta/sandbox"
+)
+
+// TestOnePaymentIsOneTrace follows a payout from the request through commit,
+// dispatch, the channel's call and its callback by one trace id, the one that
+// stands on the payment.
+func TestOnePaymentIsOneTrace(t *testing.T) {
+	t.Parallel()
+	outside, err := sandbox.New(sandbox.Config{Banks: []string{"AB"}, Secret: "s3cret-for-a-test"})
+	require.NoError(t, err)
+	bank := httptest.NewServer(outside.Handler())
+	t.Cleanup(bank.Close)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { _ = outside.Run(ctx) }()
+
+	listen, err := freePorts(ctx, 1)
+	require.NoError(t, err)
+	require.NoError(t, outside.SetCallbackURL("http://"+listen[0]))
+	cfg := config.Default()
+	cfg.DSN, cfg.Listen, cfg.TraceOneIn = pgtest.DSN(t), listen[0], 1
+	cfg.Channels = config.SandboxChannels(bank.URL, "s3cret-for-a-test", []string{"AB"})
+	require.NoError(t, cfg.Validate())
+	tel, err := telemetry.Setup(ctx, telemetry.Config{Service: "test", SampleOneIn: 1, LogOutput: t.Output()})
+	require.NoError(t, err)
+	p := &plane{cfg: cfg, tel: tel, log: tel.Logger()}
+	require.NoError(t, p.prepare(ctx))
+	done := make(chan error, 1)
+	go func() { done <- p.run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-done)
+		p.close()
+	})
+	base := "http://" + listen[0]
+	require.NoError(t, untilOK(ctx, base+"/readyz"))
+
+	tenant, err := access.NewStore(p.reads).CreateTenant(ctx, "t")
+	require.NoError(t, err)
+	key, _, err := access.NewStore(p.reads).CreateKey(ctx, tenant, "all", access.Scopes())
+	require.NoError(t, err)
+	post := func(path, idempotencyKey, body string) map[string]any {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+path, strings.NewReader(body))
+		require.NoError(t, err)
+		req.Header.Set("Authorization", "Bearer "+key)
+		req.Header.Set("Idempotency-Key", idempotencyKey)
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Prefer", "wait=20")
+		resp, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		defer func() { _ = resp.Body.Close() }()
+		var out map[string]any
+		require.NoError(t, json.NewDecoder(resp.Body).Decode(&out))
+		require.Equal(t, http.StatusCreated, resp.StatusCode, out)
+		return out
+	}
+	house := post("/v1/accounts", "h", `{"asset":"CZK","name":"cash","kind":"house"}`)["id"].(string)
+	paid := post("/v1/payments", "p", `{"kind":"payout","from":"`+house+`","channel":"bank-ab","payee":{"account":"1"},"amount":"700","asset":"CZK"}`)
+	require.Equal(t, "succeeded", paid["state"])
+
+	want := []string{"http.request", "commit.submit", "dispatch.send", "http.client", "settle.callback"}
+	require.Eventually(t, func() bool {
+		seen := make(map[string]bool)
+		for _, s := range tel.RecentSpans(paid["trace_id"].(string), 100) {
+			seen[s.Name] = true
+		}
+		for _, name := range want {
+			if !seen[name] {
+				return false
+			}
+		}
+		return true
+	}, 10*time.Second, 10*time.Millisecond, "spans of %v", paid["trace_id"])
+}
+
+// TestAPortThatIsTakenIsSaidPlainly keeps a second serve from half starting.
+func TestAPortThatIsTakenIsSaidPlainly(t *testing.T) {
+	t.Parallel()
+	var lc net.ListenConfig
+	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	cfg := config.Default()
+	cfg.DSN, cfg.Listen = pgtest.DSN(t), l.Addr().String()
+	require.ErrorContains(t, Serve(t.Context(), cfg), "address already in use")
+}

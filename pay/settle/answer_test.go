@@ -1,0 +1,88 @@
+package settle
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/moneta-pay/moneta/money"
+	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/channel"
+)
+
+var noon = time.Date(2026, 1, 5, 12, 0, 0, 0, time.UTC)
+
+func caps() channel.Capabilities {
+	return channel.Capabilities{
+		ClientTimeout: 3 * time.Second, VisibilityDelay: 5 * time.Second, NotFoundMeansNever: true,
+		QuerySchedule: []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}, QueryBudget: 20, QueryWindow: time.Hour,
+	}
+}
+
+// P8: whatever the channel answers, the fact is legal where the payment stands,
+// and while it stays open its next step lies in the future.
+func TestEveryAnswerLeavesAFutureTimer(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		p := pay.Payment{ID: 7, Kind: pay.Payout, Asset: "CZK", Amount: money.Int(100), Channel: "bank-ab", EnteredAt: noon, NextAt: noon,
+			State:   rapid.SampledFrom([]pay.State{pay.Processing, pay.Unknown}).Draw(rt, "state"),
+			Attempt: pay.Attempt{N: int16(rapid.IntRange(1, 5).Draw(rt, "n")), State: pay.AttemptUnknown, SendBy: noon.Add(-time.Duration(rapid.IntRange(0, 20).Draw(rt, "ago")) * time.Second)},
+			Checks:  int32(rapid.IntRange(0, 200).Draw(rt, "checks")),
+		}
+		if rapid.Bool().Draw(rt, "deposit") {
+			p.Kind, p.Attempt = pay.Deposit, pay.Attempt{}
+			p.State = rapid.SampledFrom([]pay.State{pay.Created, pay.Processing}).Draw(rt, "deposit state")
+		}
+		w := channel.Word{
+			Verdict:   channel.Verdict(rapid.IntRange(0, 7).Draw(rt, "verdict")),
+			Direction: channel.Direction(rapid.IntRange(0, 2).Draw(rt, "direction")), Amount: p.Amount, Asset: p.Asset,
+		}
+		c := caps()
+		c.NotFoundMeansNever = rapid.Bool().Draw(rt, "never")
+		f := answerOf(c, &p, w, noon, noon)
+		change, err := pay.Next(p, f)
+		require.NoError(rt, err)
+		if change.After.Open() {
+			require.True(rt, change.After.NextAt.After(noon), "%s %s on %s", f.Kind, w.Verdict, p.State)
+		}
+		absent := f.Kind == pay.ProveAbsent || f.Kind == pay.GiveUp
+		proof := w.Verdict == channel.NotFound && c.NotFoundMeansNever && p.State == pay.Unknown && p.Kind == pay.Payout &&
+			!noon.Before(p.Attempt.SendBy.Add(8*time.Second)) && w.Direction != channel.In
+		require.Equal(rt, proof, absent)
+		if absent {
+			require.Equal(rt, p.Attempt.N >= attemptsMax, f.Kind == pay.GiveUp)
+		}
+	})
+}
+
+// A channel that once acknowledged the order has it: not-found is its mistake.
+func TestNotFoundAfterAnAcknowledgementProvesNothing(t *testing.T) {
+	t.Parallel()
+	p := pay.Payment{ID: 7, Kind: pay.Payout, State: pay.Unknown, Attempt: pay.Attempt{N: 1, State: pay.AttemptUnknown, SendBy: noon.Add(-time.Hour)}}
+	require.Equal(t, pay.ProveAbsent, answerOf(caps(), &p, channel.Word{Verdict: channel.NotFound}, noon, noon).Kind)
+	p.Attempt.ChannelID = "B-1"
+	require.Equal(t, pay.Checked, answerOf(caps(), &p, channel.Word{Verdict: channel.NotFound}, noon, noon).Kind)
+	p.Attempt.ChannelID, p.State = "", pay.Processing
+	require.Equal(t, pay.Checked, answerOf(caps(), &p, channel.Word{Verdict: channel.NotFound}, noon, noon).Kind)
+}
+
+// No window of the rail's holds more queries of one reference than its budget.
+func TestTheQueryBudgetHolds(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		c := caps()
+		c.QueryBudget = rapid.IntRange(2, 60).Draw(rt, "budget")
+		c.QueryWindow = time.Duration(rapid.IntRange(1, 120).Draw(rt, "minutes")) * time.Minute
+		var asked []time.Time
+		at := noon
+		for n := range 4 * c.QueryBudget {
+			at = at.Add(queryWait(c, n))
+			asked = append(asked, at)
+			if n >= c.QueryBudget {
+				require.GreaterOrEqual(rt, at.Sub(asked[n-c.QueryBudget]), c.QueryWindow)
+			}
+		}
+	})
+}
