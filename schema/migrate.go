@@ -174,7 +174,7 @@ func up(ctx context.Context, db *sql.DB, migrations fs.FS) error {
 			return fmt.Errorf("schema: %w: gave up after %d attempts of %v each: find the holder in pg_stat_activity (oldest xact_start): %w",
 				ErrBusy, attempt, LockTimeout, err)
 		}
-		slog.WarnContext(ctx, "migration waits for a lock: stepping back", "attempt", attempt, "again_in", wait)
+		slog.WarnContext(ctx, "migration waits for a lock: stepping back", slog.Int("attempt", attempt), slog.Duration("again_in", wait))
 		if err := pause(ctx, wait); err != nil {
 			return fmt.Errorf("schema: migrate: %w", err)
 		}

@@ -10,13 +10,15 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/moneta-pay/moneta/internal/pgtest"
-	"github.com/moneta-pay/moneta/schema"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/moneta-pay/moneta/internal/pgtest"
+	"github.com/moneta-pay/moneta/schema"
 )
 
 func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)
 	return ctx

@@ -101,7 +101,7 @@ func NewChild(cfg ChildConfig) *Child {
 	}
 	cfg.Backoff = cfg.Backoff.withDefaults()
 	return &Child{
-		cfg: cfg, log: cfg.Logger.With("child", cfg.Name),
+		cfg: cfg, log: cfg.Logger.With(slog.String("child", cfg.Name)),
 		done: make(chan struct{}), stop: make(chan struct{}),
 	}
 }
@@ -183,9 +183,9 @@ func (c *Child) Restarts() int {
 func (c *Child) report(kind ChildEventKind, pid int, err error) {
 	switch kind {
 	case ChildExited, ChildStartFailed, ChildGaveUp:
-		c.log.Error("child "+string(kind), "pid", pid, "error", err)
-	default:
-		c.log.Info("child "+string(kind), "pid", pid)
+		c.log.Error("child "+string(kind), slog.Int("pid", pid), slog.Any("error", err))
+	case ChildStarted, ChildStopped:
+		c.log.Info("child "+string(kind), slog.Int("pid", pid))
 	}
 	if c.cfg.OnEvent != nil {
 		c.cfg.OnEvent(ChildEvent{Kind: kind, Name: c.cfg.Name, Pid: pid, Err: err})
@@ -253,8 +253,8 @@ func (c *Child) spawn() (cmd *exec.Cmd, life *os.File, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("child %s: %w", c.cfg.Name, err)
 	}
-	defer func() { _ = theirs.Close() }() // the child has its own copy
-	cmd = exec.Command(c.cfg.Path, c.cfg.Args...)
+	defer func() { _ = theirs.Close() }()         // the child has its own copy
+	cmd = exec.Command(c.cfg.Path, c.cfg.Args...) //nolint:gosec,noctx // running what the caller names is the purpose; Stop ends it
 	cmd.Env = c.cfg.Env
 	if cmd.Env == nil {
 		cmd.Env = os.Environ()
@@ -293,7 +293,7 @@ func (c *Child) waitFor(cmd *exec.Cmd, life *os.File) error {
 		select {
 		case err = <-ended:
 		case <-grace.C:
-			c.log.Warn("child ignores SIGTERM: killing it", "pid", pid, "grace", c.cfg.Grace)
+			c.log.Warn("child ignores SIGTERM: killing it", slog.Int("pid", pid), slog.Duration("grace", c.cfg.Grace))
 			c.killGroup()
 			err = <-ended // the kernel does not refuse SIGKILL
 		}

@@ -58,6 +58,7 @@ func TestMain(m *testing.M) {
 func silent() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	t.Cleanup(cancel)
 	return ctx

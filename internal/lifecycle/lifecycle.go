@@ -119,7 +119,8 @@ func (s *Stack) Stop(ctx context.Context) error {
 		e := entries[i]
 		began := time.Now()
 		err := stopWithin(ctx, e)
-		log.DebugContext(ctx, "stopped", "name", e.name, "took", time.Since(began), "error", err)
+		log.DebugContext(ctx, "stopped",
+			slog.String("name", e.name), slog.Duration("took", time.Since(began)), slog.Any("error", err))
 		if err != nil {
 			errs = append(errs, err)
 		}

@@ -7,8 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/moneta-pay/moneta/internal/clock"
 	"github.com/stretchr/testify/require"
+
+	"github.com/moneta-pay/moneta/internal/clock"
 )
 
 func TestStackStopsInOppositeOrderAndReportsAll(t *testing.T) {
@@ -107,7 +108,7 @@ func TestLoopOutlivesTheContextOfItsStarter(t *testing.T) {
 	default:
 	}
 	require.NoError(t, l.Stop(t.Context()))
-	<-ran
+	require.NoError(t, <-ran)
 }
 
 func TestLoopIsRestartedAfterErrorPanicAndEarlyReturn(t *testing.T) {

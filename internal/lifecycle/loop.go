@@ -77,7 +77,7 @@ func NewLoop(cfg LoopConfig) *Loop {
 		cfg.Logger = slog.Default()
 	}
 	cfg.Backoff = cfg.Backoff.withDefaults()
-	return &Loop{cfg: cfg, log: cfg.Logger.With("loop", cfg.Name), done: make(chan struct{})}
+	return &Loop{cfg: cfg, log: cfg.Logger.With(slog.String("loop", cfg.Name)), done: make(chan struct{})}
 }
 
 // Every returns a loop body that runs step at once and then each interval
@@ -170,10 +170,10 @@ func (l *Loop) run(ctx context.Context) {
 	l.err = err
 	l.mu.Unlock()
 	if err != nil {
-		l.log.Error("loop ended by itself", "error", err)
+		l.log.ErrorContext(ctx, "loop ended by itself", slog.Any("error", err))
 		if l.cfg.OnEnd != nil {
 			if err := guard(func() error { l.cfg.OnEnd(err); return nil }); err != nil {
-				l.log.Error("loop's OnEnd failed", "error", err)
+				l.log.ErrorContext(ctx, "loop's OnEnd failed", slog.Any("error", err))
 			}
 		}
 	}
@@ -199,7 +199,7 @@ func (l *Loop) attempts(ctx context.Context) error {
 		inRow++
 		l.logFailure(err, inRow)
 		if ctx.Err() != nil {
-			return nil // panicked while stopping: logged, and stopped all the same
+			return nil //nolint:nilerr // panicked while stopping: logged, and stopped all the same
 		}
 		if l.cfg.OnFailure == End {
 			return err

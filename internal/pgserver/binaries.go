@@ -161,13 +161,13 @@ var (
 // inspect returns the installation in dir when it is complete and new enough.
 func inspect(ctx context.Context, dir string) (Binaries, error) {
 	for _, name := range []string{"initdb", "postgres"} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil { //nolint:gosec // the operator may keep them anywhere
 			return Binaries{}, fmt.Errorf("pgserver: no %s in %s: %w", name, dir, err)
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, filepath.Join(dir, "postgres"), "--version").CombinedOutput()
+	out, err := exec.CommandContext(ctx, filepath.Join(dir, "postgres"), "--version").CombinedOutput() //nolint:gosec // as above
 	if err != nil {
 		return Binaries{}, fmt.Errorf("pgserver: %s/postgres --version: %w: %s", dir, err, bytes.TrimSpace(out))
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,7 +28,8 @@ func (s *Server) initdb(ctx context.Context) error {
 	if err := s.who.own(fresh); err != nil {
 		return err
 	}
-	s.log.Info("making a new cluster", "folder", s.dir.data, "version", s.bin.Version, "user", s.who.name)
+	s.log.InfoContext(ctx, "making a new cluster", slog.String("folder", s.dir.data),
+		slog.String("version", s.bin.Version), slog.String("user", s.who.name))
 	cmd := s.command(ctx, "initdb", "-D", fresh, "-U", SuperUser, "--encoding=UTF8", "--locale=C",
 		"--data-checksums", "--auth=trust", "--no-instructions")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -42,7 +44,7 @@ func (s *Server) initdb(ctx context.Context) error {
 // command prepares a server binary as the server's user, with an environment
 // of our own: a PGDATA or PGPORT left in ours must not decide anything.
 func (s *Server) command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, filepath.Join(s.bin.Dir, name), args...)
+	cmd := exec.CommandContext(ctx, filepath.Join(s.bin.Dir, name), args...) //nolint:gosec // a server binary from where the operator keeps them
 	cmd.SysProcAttr = s.who.attr()
 	cmd.Dir = s.dir.root
 	cmd.Env = []string{"PATH=" + s.bin.Dir + ":/usr/bin:/bin", "LC_ALL=C", "HOME=" + s.dir.root}

@@ -45,7 +45,7 @@ func takeFolder(ctx context.Context, dir string) (identity, layout, error) {
 	if err != nil {
 		return identity{}, layout{}, fmt.Errorf("pgserver: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Dir(abs), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(abs), 0o755); err != nil { //nolint:gosec // the server's user must pass through; the folder itself is closed
 		return identity{}, layout{}, fmt.Errorf("pgserver: %w", err)
 	}
 	created := os.Mkdir(abs, 0o700) == nil
@@ -115,11 +115,17 @@ func (l layout) ownAll(who identity) error {
 	if err := who.own(l.root); err != nil {
 		return err
 	}
-	if err := os.Chmod(l.root, 0o700); err != nil {
+	if err := os.Chmod(l.root, 0o700); err != nil { //nolint:gosec // a folder needs x
 		return fmt.Errorf("pgserver: data folder belongs to somebody else: %w", err)
 	}
 	owner, err := ownerOf(l.data)
-	if err != nil || !who.drop || owner == who.uid {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("pgserver: %w", err)
+	}
+	if !who.drop || owner == who.uid {
 		return nil
 	}
 	return filepath.WalkDir(l.data, func(path string, _ fs.DirEntry, err error) error {

@@ -177,8 +177,9 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, errors.Join(err, s.abandon())
 	}
 	go s.supervise()
-	s.log.Info("postgres serving", "adopted", s.adopted, "pid", s.Pid(), "version", s.bin.Version,
-		"folder", s.dir.root, "took", time.Since(began).Round(time.Millisecond))
+	s.log.InfoContext(ctx, "postgres serving", slog.Bool("adopted", s.adopted), slog.Int("pid", s.Pid()),
+		slog.String("version", s.bin.Version), slog.String("folder", s.dir.root),
+		slog.Duration("took", time.Since(began).Round(time.Millisecond)))
 	return s, nil
 }
 
@@ -194,7 +195,7 @@ func prepare(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, who: who, dir: dir, lock: lock,
-		log:      cfg.Logger.With("component", "pgserver"),
+		log:      cfg.Logger.With(slog.String("component", "pgserver")),
 		stopping: make(chan struct{}), done: make(chan struct{}),
 	}
 	if err := s.prepareCluster(ctx); err != nil {
@@ -319,7 +320,7 @@ func (s *Server) TCPDSN(database string) (string, error) {
 func keywordDSN(pairs ...string) string {
 	quote := strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 	var b strings.Builder
-	for i := 0; i < len(pairs); i += 2 {
+	for i := 0; i+1 < len(pairs); i += 2 {
 		fmt.Fprintf(&b, "%s='%s' ", pairs[i], quote.Replace(pairs[i+1]))
 	}
 	return strings.TrimSpace(b.String())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -65,9 +66,9 @@ func (s *Server) report(kind EventKind, pid int, detail string) {
 	s.mu.Unlock()
 	switch kind {
 	case EventDied, EventRestartFailed, EventGaveUp:
-		s.log.Error("postgres "+string(kind), "pid", pid, "detail", detail)
-	default:
-		s.log.Info("postgres "+string(kind), "pid", pid, "detail", detail)
+		s.log.Error("postgres "+string(kind), slog.Int("pid", pid), slog.String("detail", detail))
+	case EventStarted, EventAdopted, EventRestarted, EventStopped:
+		s.log.Info("postgres "+string(kind), slog.Int("pid", pid), slog.String("detail", detail))
 	}
 	if s.cfg.OnEvent != nil {
 		s.cfg.OnEvent(e)
@@ -103,8 +104,9 @@ func (s *Server) adopt(ctx context.Context, pf pidFile) error {
 		s.report(EventAdopted, p.pid, "")
 		return nil
 	}
-	s.log.Warn("running postgres listens elsewhere than asked: restarting it",
-		"runs", fmt.Sprintf("%q:%d in %s", pf.listen, pf.port, pf.socket), "asked", fmt.Sprintf("%q:%d", host, port))
+	s.log.WarnContext(ctx, "running postgres listens elsewhere than asked: restarting it",
+		slog.String("runs", fmt.Sprintf("%q:%d in %s", pf.listen, pf.port, pf.socket)),
+		slog.String("asked", fmt.Sprintf("%q:%d", host, port)))
 	if err := p.stop(ctx, s.cfg.StopTimeout); err != nil {
 		return err
 	}
@@ -161,7 +163,7 @@ func (s *Server) clearRemains(ctx context.Context) error {
 	for _, path := range []string{filepath.Join(s.dir.data, "postmaster.pid"), socket + ".lock", socket} {
 		switch err := os.Remove(path); {
 		case err == nil:
-			s.log.Warn("removed a remain of a dead server", "file", path, "pid", pf.pid)
+			s.log.WarnContext(ctx, "removed a remain of a dead server", slog.String("file", path), slog.Int("pid", pf.pid))
 		case !errors.Is(err, fs.ErrNotExist):
 			return fmt.Errorf("pgserver: remove stale file: %w", err)
 		}
@@ -174,7 +176,7 @@ func (s *Server) endOrphans(ctx context.Context) error {
 	for _, sig := range []syscall.Signal{0, syscall.SIGQUIT, syscall.SIGKILL} {
 		for _, pid := range orphans(s.dir.data, 0) {
 			if sig != 0 {
-				s.log.Warn("ending a backend without a postmaster", "pid", pid, "signal", sig.String())
+				s.log.WarnContext(ctx, "ending a backend without a postmaster", slog.Int("pid", pid), slog.String("signal", sig.String()))
 				_ = syscall.Kill(pid, sig) // gone is fine; still there is seen below
 			}
 		}
@@ -206,7 +208,7 @@ func (s *Server) waitReady(ctx context.Context, p *postmaster) error {
 		}
 		if time.Since(said) > 2*time.Second {
 			said = time.Now()
-			s.log.Info("waiting for postgres (crash recovery takes time)", "pid", p.pid)
+			s.log.InfoContext(ctx, "waiting for postgres (crash recovery takes time)", slog.Int("pid", p.pid))
 		}
 		select {
 		case <-p.exited:

@@ -29,7 +29,8 @@ var durability = []struct {
 	{"fsync", []string{"on"}, "without it a power cut or kernel crash corrupts the cluster"},
 	{"full_page_writes", []string{"on"}, "without it a torn page cannot be repaired after a crash"},
 	{
-		"synchronous_commit", []string{"on", "remote_apply"},
+		"synchronous_commit",
+		[]string{"on", "remote_apply"},
 		"off acknowledges commits that are not on disk; local and remote_write acknowledge commits that a standby may lose in a failover",
 	},
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/moneta-pay/moneta/internal/pgserver"
 	"github.com/moneta-pay/moneta/schema"
 )
@@ -41,74 +42,75 @@ const (
 
 // Database returns a pool on a fresh database at the newest schema. The pool
 // is closed and the database dropped when the test ends.
-func Database(t testing.TB) *pgxpool.Pool {
-	t.Helper()
-	cfg, err := pgxpool.ParseConfig(DSN(t))
+func Database(tb testing.TB) *pgxpool.Pool {
+	tb.Helper()
+	cfg, err := pgxpool.ParseConfig(DSN(tb))
 	if err != nil {
-		t.Fatalf("pgtest: %v", err)
+		tb.Fatalf("pgtest: %v", err)
 	}
 	cfg.MaxConns = poolConns
 	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
 	if err != nil {
-		t.Fatalf("pgtest: %v", err)
+		tb.Fatalf("pgtest: %v", err)
 	}
-	t.Cleanup(func() { closePool(t, pool) })
+	tb.Cleanup(func() { closePool(tb, pool) })
 	return pool
 }
 
 // closePool does not hang on a connection that the test never gave back: the
 // drop of the database that follows ends its session.
-func closePool(t testing.TB, pool *pgxpool.Pool) {
+func closePool(tb testing.TB, pool *pgxpool.Pool) {
+	tb.Helper()
 	done := make(chan struct{})
 	go func() { defer close(done); pool.Close() }()
 	select {
 	case <-done:
 	case <-time.After(closeTimeout):
-		t.Errorf("pgtest: %d connections were not given back to the pool", pool.Stat().AcquiredConns())
+		tb.Errorf("pgtest: %d connections were not given back to the pool", pool.Stat().AcquiredConns())
 	}
 }
 
 // DSN returns the connection string of a fresh database at the newest schema,
 // dropped when the test ends.
-func DSN(t testing.TB) string {
-	t.Helper()
+func DSN(tb testing.TB) string {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), setupTimeout)
 	defer cancel()
 	c, err := join(ctx)
 	if err != nil {
-		t.Fatalf("pgtest: %v", err)
+		tb.Fatalf("pgtest: %v", err)
 	}
 	template, err := c.template(ctx)
 	if err != nil {
-		t.Fatalf("pgtest: %v", err)
+		tb.Fatalf("pgtest: %v", err)
 	}
-	return c.create(ctx, t, template)
+	return c.create(ctx, tb, template)
 }
 
 // Empty returns the connection string of a fresh database without any schema,
 // dropped when the test ends.
-func Empty(t testing.TB) string {
-	t.Helper()
+func Empty(tb testing.TB) string {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), setupTimeout)
 	defer cancel()
 	c, err := join(ctx)
 	if err != nil {
-		t.Fatalf("pgtest: %v", err)
+		tb.Fatalf("pgtest: %v", err)
 	}
-	return c.create(ctx, t, "template0")
+	return c.create(ctx, tb, "template0")
 }
 
 // Cluster starts a cluster for this test alone, for tests that kill it or
 // change its settings. It has a database "moneta" at the newest schema.
-func Cluster(t testing.TB) *pgserver.Server {
-	t.Helper()
-	dir, err := os.MkdirTemp(root(), "moneta-pgtest-own-")
+func Cluster(tb testing.TB) *pgserver.Server {
+	tb.Helper()
+	dir, err := os.MkdirTemp(root(), "moneta-pgtest-own-") //nolint:usetesting // TempDir is closed to the server's user
 	if err != nil {
-		t.Fatalf("pgtest: %v", err)
+		tb.Fatalf("pgtest: %v", err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
 	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // the server's user must get through; its own folder inside is closed
-		t.Fatalf("pgtest: %v", err)
+		tb.Fatalf("pgtest: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), setupTimeout)
 	defer cancel()
@@ -117,17 +119,17 @@ func Cluster(t testing.TB) *pgserver.Server {
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
-		t.Fatalf("pgtest: %v", err)
+		tb.Fatalf("pgtest: %v", err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), setupTimeout)
 		defer cancel()
 		if err := s.Stop(ctx); err != nil {
-			t.Errorf("pgtest: %v", err)
+			tb.Errorf("pgtest: %v", err)
 		}
 	})
 	if err := schema.Migrate(ctx, s.DSN("moneta")); err != nil {
-		t.Fatalf("pgtest: %v", err)
+		tb.Fatalf("pgtest: %v", err)
 	}
 	return s
 }
@@ -184,21 +186,22 @@ func (c *shared) makeTemplate(ctx context.Context) (name string, err error) {
 
 // create makes a database for t. WAL_LOG copies the template's pages through
 // the log instead of forcing two checkpoints on everybody.
-func (c *shared) create(ctx context.Context, t testing.TB, template string) string {
-	t.Helper()
+func (c *shared) create(ctx context.Context, tb testing.TB, template string) string {
+	tb.Helper()
 	name := fmt.Sprintf("%s%d_%d", testPrefix, os.Getpid(), c.number.Add(1))
 	if _, err := c.admin.Exec(ctx, "CREATE DATABASE "+name+" TEMPLATE "+template+" STRATEGY wal_log"); err != nil {
-		t.Fatalf("pgtest: create database: %v", err)
+		tb.Fatalf("pgtest: create database: %v", err)
 	}
-	t.Cleanup(func() { c.drop(t, name) })
-	return c.dsn(name) + " application_name='" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(t.Name()) + "'"
+	tb.Cleanup(func() { c.drop(tb, name) })
+	return c.dsn(name) + " application_name='" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(tb.Name()) + "'"
 }
 
-func (c *shared) drop(t testing.TB, name string) {
+func (c *shared) drop(tb testing.TB, name string) {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), setupTimeout)
 	defer cancel()
 	if _, err := c.admin.Exec(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil {
-		t.Errorf("pgtest: drop database: %v", err)
+		tb.Errorf("pgtest: drop database: %v", err)
 	}
 }
 

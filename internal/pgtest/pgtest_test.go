@@ -16,9 +16,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
 	"github.com/moneta-pay/moneta/internal/pgserver"
 	"github.com/moneta-pay/moneta/schema"
-	"github.com/stretchr/testify/require"
 )
 
 func TestDatabasesAreFreshSeparateAndDropped(t *testing.T) {
@@ -130,7 +131,7 @@ func user(t *testing.T, tmp string) (process *exec.Cmd, leave func(), server int
 // TestClusterIsSharedAndEndsAfterTheLastUser also kills a user and the keeper,
 // as a test timeout or an impatient person would.
 func TestClusterIsSharedAndEndsAfterTheLastUser(t *testing.T) {
-	tmp, err := os.MkdirTemp("/tmp", "pgtest-")
+	tmp, err := os.MkdirTemp("/tmp", "pgtest-") //nolint:usetesting // TempDir is closed to the server's user, and its path is long
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(tmp, 0o755))
 	t.Cleanup(func() { _ = os.RemoveAll(tmp) })

@@ -18,6 +18,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/moneta-pay/moneta/internal/pgserver"
 )
 
@@ -42,7 +43,7 @@ const (
 func init() {
 	if base := os.Getenv(envKeeper); base != "" {
 		if err := keep(base); err != nil {
-			slog.Error("pgtest keeper ends", "error", err)
+			slog.Error("pgtest keeper ends", slog.Any("error", err))
 			os.Exit(1)
 		}
 		os.Exit(0)
@@ -133,7 +134,7 @@ func makeBase(base string) error {
 
 // lockFile takes the lock, asking again until ctx ends.
 func lockFile(ctx context.Context, path string, how int) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // our own lock files
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +153,7 @@ func lockFile(ctx context.Context, path string, how int) (*os.File, error) {
 }
 
 func tryLock(path string) (*os.File, bool) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // our own lock files
 	if err != nil {
 		return nil, false
 	}
@@ -220,7 +221,7 @@ func spawnKeeper(base string, ended chan<- error) error {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	cmd := exec.Command(exe)
+	cmd := exec.Command(exe) //nolint:noctx // it outlives us on purpose
 	cmd.Env = append(os.Environ(), envKeeper+"="+base)
 	cmd.Dir = base
 	cmd.Stdout, cmd.Stderr = log, log
