@@ -361,6 +361,53 @@ func TestRestart(t *testing.T) {
 	})
 }
 
+// The journal is copied in the middle of the traffic, as a kill would leave it:
+// every payment that was answered by then, first or repeated, is in the copy.
+func TestWhatWasShownIsKept(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	w := start(t, sandbox.Config{Dir: dir})
+	var mu sync.Mutex
+	var shown []string
+	answered := make(chan struct{}, 1000)
+	var group sync.WaitGroup
+	for worker := range 8 {
+		group.Go(func() {
+			for i := range 100 {
+				reference := fmt.Sprintf("p-%d-%d", worker/2, i) // two workers race for each
+				if status, _ := w.pay(reference, "5"); status == http.StatusAccepted {
+					mu.Lock()
+					shown = append(shown, reference)
+					mu.Unlock()
+				}
+				answered <- struct{}{}
+			}
+		})
+	}
+	for copied := range 4 {
+		for range 100 {
+			<-answered
+		}
+		mu.Lock()
+		seen := append([]string(nil), shown...)
+		mu.Unlock()
+		journal, err := os.ReadFile(filepath.Join(dir, "ab.journal"))
+		require.NoError(t, err)
+		crashed := t.TempDir()
+		require.NoError(t, os.WriteFile(filepath.Join(crashed, "ab.journal"), journal, 0o600))
+		kept := map[string]bool{}
+		for _, e := range start(t, sandbox.Config{Dir: crashed}).effects() {
+			require.False(t, kept[e.Reference], "moved twice")
+			kept[e.Reference] = true
+		}
+		for _, reference := range seen {
+			require.True(t, kept[reference], "copy %d lacks %s", copied, reference)
+		}
+	}
+	group.Wait()
+	require.Len(t, w.effects(), 400)
+}
+
 func (w *world) raw(path string) string {
 	w.t.Helper()
 	_, answer := w.call(http.MethodGet, path, "")
