@@ -197,9 +197,9 @@ func (c *call) replyPayment(p *pay.Payment, replayed bool) error {
 	h["Location"] = []string{"/v1/payments/" + out.ID}
 	if replayed {
 		h["Idempotency-Replayed"] = yes
-		return c.reply(http.StatusOK, &out)
+		return c.replyPaymentJSON(http.StatusOK, &out)
 	}
-	return c.reply(http.StatusCreated, &out)
+	return c.replyPaymentJSON(http.StatusCreated, &out)
 }
 
 // BatchAnswer is what became of one payment of a batch.
@@ -219,9 +219,10 @@ func (c *call) payBatch() error {
 	if err != nil {
 		return err
 	}
-	out := ListOf[BatchAnswer]{Object: "list", Data: make([]BatchAnswer, len(requests))}
+	answers := make([]BatchAnswer, len(requests))
+	shown := make([]Payment, len(requests))
 	for i, o := range c.s.Intake.AcceptAll(c.ctx, requests) {
-		a := &out.Data[i]
+		a := &answers[i]
 		if o.Err != nil {
 			a.Problem = newProblem(o.Err, c.traceHex)
 			a.Status = a.Problem.Status
@@ -229,13 +230,13 @@ func (c *call) payBatch() error {
 			c.log(a.Problem, o.Err)
 			continue
 		}
-		shown := showPayment(&o.Payment)
-		a.Payment, a.Replayed, a.Status = &shown, o.Replayed, http.StatusCreated
+		shown[i] = showPayment(&o.Payment)
+		a.Payment, a.Replayed, a.Status = &shown[i], o.Replayed, http.StatusCreated
 		if o.Replayed {
 			a.Status = http.StatusOK
 		}
 	}
-	return c.reply(http.StatusOK, &out)
+	return c.replyBatch(answers)
 }
 
 // decodeBatch reads all items or none: a body that cannot be read is refused as a
@@ -294,7 +295,7 @@ func (c *call) getPayment() error {
 	}
 	c.settle(&p)
 	out := showPayment(&p)
-	return c.reply(http.StatusOK, &out)
+	return c.replyPaymentJSON(http.StatusOK, &out)
 }
 
 func (c *call) cancelPayment() error {
