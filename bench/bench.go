@@ -1,0 +1,225 @@
+// Package bench measures the wallet honestly: on a private cluster on a real
+// disk, everything durable and balance-checked, the load generator a process of
+// its own within the same machine, plain SQL measured beside it in the same run,
+// and the books recounted after every phase. It refuses file systems that live
+// in memory, figures without the load of others beside them, and a good number
+// over books that do not add up. It shares no code with the pay plane: the
+// committer comes in as a Ledger, everything else goes over HTTP.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/moneta-pay/moneta/internal/pgserver"
+)
+
+// Config says what to measure with which binary, and where.
+type Config struct {
+	// Profile is "quick" (some minutes) or "full".
+	Profile string
+	// Moneta is the path of the binary whose serve, sandbox, key and bench-load
+	// commands are run as child processes; empty leaves the API phases out.
+	Moneta string
+	// Ledger opens the committer on a database that is still empty; nil leaves
+	// the ledger phases out.
+	Ledger func(ctx context.Context, dsn string) (Ledger, error)
+	// Migrate brings the database behind dsn to the binary's schema.
+	Migrate func(ctx context.Context, dsn string) error
+	// WorkDir gets a fresh folder for the cluster, which is removed at the end;
+	// empty means the current folder. It must be on a real disk.
+	WorkDir string
+	// Progress receives a line for each step; nil means none.
+	Progress io.Writer
+	// Version of the binary, for the report.
+	Version string
+	// Logger gets warnings of the private cluster; nil discards them.
+	Logger *slog.Logger
+}
+
+// Ledger moves money through the pay plane's committer, without HTTP.
+type Ledger interface {
+	// Open opens n accounts that may not fall below zero and gives each of them
+	// amount minor units, as a payment each from a house account. It returns how
+	// many payments that took.
+	Open(ctx context.Context, n int, amount int64) (payments int64, err error)
+	// Send sends money between random pairs of the accounts opened.
+	Send(ctx context.Context, load LedgerLoad) (LedgerResult, error)
+	// Close gives the ledger's leadership back and waits for the end.
+	Close(ctx context.Context) error
+}
+
+// LedgerLoad is one round of internal sends.
+type LedgerLoad struct {
+	// Accounts is how many of the opened accounts take part, in both directions.
+	Accounts int
+	// Callers submit at once, each Group payments at a time, and submit again
+	// when all of those are answered.
+	Callers, Group int
+	// For how long new groups are submitted.
+	For time.Duration
+}
+
+// LedgerResult is what a round of sends was answered.
+type LedgerResult struct {
+	// Acked payments are committed and told to the caller; Refused ones were
+	// answered with an error; the first of these is Error.
+	Acked, Refused int64
+	Error          string
+	// Elapsed is from the first submit to the last answer.
+	Elapsed time.Duration
+}
+
+// profile is how long everything takes.
+type profile struct {
+	rounds   int
+	probe    time.Duration // one setting of the baseline
+	baseline time.Duration // one round of each kind below
+	ledger   time.Duration
+	single   time.Duration
+	batch    time.Duration
+	latency  time.Duration
+	life     time.Duration
+	accounts int // of the ledger phases
+	wallets  int // of the API phases
+}
+
+var profiles = map[string]profile{
+	"quick": {
+		rounds: 3, probe: 2 * time.Second, baseline: 4 * time.Second, ledger: 5 * time.Second,
+		single: 4 * time.Second, batch: 4 * time.Second, latency: 4 * time.Second, life: 6 * time.Second,
+		accounts: 100_000, wallets: 10_000,
+	},
+	"full": {
+		rounds: 3, probe: 5 * time.Second, baseline: 15 * time.Second, ledger: 30 * time.Second,
+		single: 20 * time.Second, batch: 20 * time.Second, latency: 20 * time.Second, life: 30 * time.Second,
+		accounts: 100_000, wallets: 10_000,
+	},
+}
+
+// Bounds of a run.
+const (
+	runMax  = 60 * time.Minute
+	stopMax = time.Minute
+)
+
+// run is one measurement under way.
+type run struct {
+	cfg     Config
+	profile profile
+	dir     string
+	server  *pgserver.Server
+	report  *Report
+	began   time.Time
+}
+
+// Run measures everything and returns the report; its Problems tell whether the
+// floors held. The error is for a run that could not be finished; the report
+// then holds what was measured before.
+func Run(ctx context.Context, cfg Config) (report *Report, err error) {
+	p, ok := profiles[cfg.Profile]
+	if !ok {
+		return nil, fmt.Errorf("bench: profile %q is unknown: use quick or full", cfg.Profile)
+	}
+	if cfg.Progress == nil {
+		cfg.Progress = io.Discard
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.WorkDir == "" {
+		cfg.WorkDir = "."
+	}
+	ctx, cancel := context.WithTimeout(ctx, runMax)
+	defer cancel()
+	r := &run{cfg: cfg, profile: p, began: time.Now()}
+	if err := r.folder(); err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(r.dir)) }()
+	if r.report, err = r.describe(ctx); err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
+	}
+	if err = r.withCluster(ctx); err != nil {
+		err = fmt.Errorf("bench: %w", err)
+		r.report.Faults = append(r.report.Faults, err.Error())
+	}
+	r.report.finish(time.Since(r.began))
+	return r.report, err
+}
+
+// folder makes the fresh folder, after a look at what it would stand on.
+func (r *run) folder() error {
+	if err := os.MkdirAll(r.cfg.WorkDir, 0o755); err != nil {
+		return err
+	}
+	work, err := filepath.Abs(r.cfg.WorkDir)
+	if err != nil {
+		return err
+	}
+	if err := refuseMemory(work); err != nil {
+		return err
+	}
+	// The private cluster may run under another user, who must reach the folder.
+	if r.dir, err = os.MkdirTemp(work, "bench-"); err != nil {
+		return err
+	}
+	return os.Chmod(r.dir, 0o755)
+}
+
+// describe starts the report with what does not change during the run.
+func (r *run) describe(ctx context.Context) (*Report, error) {
+	rep := &Report{
+		Profile: r.cfg.Profile, Version: r.cfg.Version, Commit: buildCommit(), StartedAt: r.began.UTC().Truncate(time.Second),
+		Machine: describeMachine(r.dir), Generator: "Go, a process of its own (moneta bench-load)",
+		Baseline: "Go and pgx over the unix socket, one transaction a transfer",
+	}
+	r.say("disk: %s on %s", rep.Machine.Filesystem, r.dir)
+	rate, err := fsyncRate(ctx, r.dir, time.Second)
+	if err != nil {
+		return nil, fmt.Errorf("measure the disk: %w", err)
+	}
+	rep.FsyncPerS = rounded(rate)
+	r.say("disk: %.0f durable 8 kB writes a second", rate)
+	return rep, nil
+}
+
+// withCluster runs the phases on a private cluster and stops it.
+func (r *run) withCluster(ctx context.Context) (err error) {
+	r.say("starting a private Postgres")
+	r.server, err = pgserver.Start(ctx, pgserver.Config{DataDir: filepath.Join(r.dir, "pg"), Logger: r.cfg.Logger,
+		Databases: []string{baselineDB, ledgerDB, planeDB}})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopMax)
+		defer cancel()
+		err = errors.Join(err, r.server.Stop(stop))
+	}()
+	r.report.Machine.Postgres = r.server.Version()
+	for _, s := range r.server.Settings() {
+		r.report.Settings = append(r.report.Settings, Setting{s.Name, s.Value})
+	}
+	if err := r.ledgerPhases(ctx); err != nil {
+		return err
+	}
+	if r.cfg.Moneta == "" {
+		return nil
+	}
+	return r.planePhases(ctx)
+}
+
+// say writes one line of progress; a lost line is no reason to stop.
+func (r *run) say(format string, args ...any) {
+	_, _ = fmt.Fprintf(r.cfg.Progress, "%4.0fs  %s\n", time.Since(r.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+func cores() int { return runtime.NumCPU() }

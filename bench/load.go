@@ -1,0 +1,272 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// loadPlan tells the load generator, a process of its own, what to do.
+type loadPlan struct {
+	Address string `json:"address"` // host:port
+	Key     string `json:"key"`
+	// Prefix makes the idempotency keys of this run unlike those of any other.
+	Prefix      string `json:"prefix"`
+	Connections int    `json:"connections"`
+	// Batch is how many payments a request carries; 1 posts them singly.
+	Batch int `json:"batch"`
+	// Rate above 0 starts so many requests a second on a fixed schedule, and
+	// measures each answer from the moment at which its request was due: a server
+	// that falls behind cannot hide it by slowing the generator down. At 0 each
+	// connection sends again as soon as it is answered.
+	Rate float64 `json:"rate"`
+	// Wait asks the server to answer when the payment is final, in seconds.
+	Wait     int           `json:"wait"`
+	For      time.Duration `json:"for_ns"`
+	Channels []string      `json:"channels"` // payouts through one of them at random; empty: sends
+	Asset    string        `json:"asset"`
+	Accounts []string      `json:"accounts"`
+}
+
+// loadResult is what the generator was answered.
+type loadResult struct {
+	Acked int64 `json:"acked"`
+	// Done of these had the end that the plan waits for: the rest were accepted
+	// and had not succeeded in time. Without a wait it equals Acked.
+	Done int64 `json:"done"`
+	// Refused were answered with an error that tells that nothing moved,
+	// Unanswered may have been carried out.
+	Refused    int64         `json:"refused"`
+	Unanswered int64         `json:"unanswered"`
+	Error      string        `json:"error"` // the first of either
+	Elapsed    time.Duration `json:"elapsed_ns"`
+	Latency    Latency       `json:"latency"` // of answers to requests that succeeded
+}
+
+// Load is the load generator's main: args names the file with its plan, and out
+// receives its result, both JSON.
+func Load(ctx context.Context, args []string, out io.Writer) error {
+	if len(args) != 1 {
+		return errors.New("bench-load: it is started by bench, with the file of its plan")
+	}
+	raw, err := os.ReadFile(args[0])
+	if err != nil {
+		return fmt.Errorf("bench-load: %w", err)
+	}
+	var plan loadPlan
+	if err := json.Unmarshal(raw, &plan); err != nil {
+		return fmt.Errorf("bench-load: read the plan: %w", err)
+	}
+	if len(plan.Accounts) < 2 || plan.Connections < 1 || plan.Batch < 1 {
+		return errors.New("bench-load: the plan needs connections, a batch size and two accounts")
+	}
+	res, err := plan.run(ctx)
+	if err != nil {
+		return fmt.Errorf("bench-load: %w", err)
+	}
+	return json.NewEncoder(out).Encode(res)
+}
+
+// sender is one connection's work.
+type sender struct {
+	plan *loadPlan
+	wire *wire
+	name string
+	n    int64
+	body []byte
+
+	res   loadResult
+	times []time.Duration
+}
+
+func (p *loadPlan) run(ctx context.Context) (loadResult, error) {
+	senders := make([]*sender, p.Connections)
+	for i := range senders {
+		senders[i] = &sender{plan: p, wire: newWire(p.Address, p.Key), name: p.Prefix + "-" + strconv.Itoa(i) + "-"}
+		if err := senders[i].wire.dial(ctx); err != nil {
+			return loadResult{}, err
+		}
+		defer senders[i].wire.close()
+	}
+	var wg sync.WaitGroup
+	var slot atomic.Int64
+	began := time.Now()
+	for _, s := range senders {
+		wg.Go(func() {
+			if p.Rate > 0 {
+				s.onSchedule(ctx, began, &slot)
+			} else {
+				s.backToBack(ctx, began)
+			}
+		})
+	}
+	wg.Wait()
+	return gather(senders, time.Since(began)), ctx.Err()
+}
+
+func gather(senders []*sender, took time.Duration) loadResult {
+	sum := loadResult{Elapsed: took}
+	var times []time.Duration
+	for _, s := range senders {
+		sum.Acked += s.res.Acked
+		sum.Done += s.res.Done
+		sum.Refused += s.res.Refused
+		sum.Unanswered += s.res.Unanswered
+		if sum.Error == "" {
+			sum.Error = s.res.Error
+		}
+		times = append(times, s.times...)
+	}
+	sum.Latency = latencyOf(times)
+	return sum
+}
+
+func latencyOf(times []time.Duration) Latency {
+	if len(times) == 0 {
+		return Latency{}
+	}
+	slices.Sort(times)
+	at := func(permille int) float64 {
+		return rounded(float64(times[(len(times)-1)*permille/1000]) / float64(time.Millisecond))
+	}
+	return Latency{P50: at(500), P90: at(900), P99: at(990), Max: at(1000)}
+}
+
+func (s *sender) backToBack(ctx context.Context, began time.Time) {
+	for ctx.Err() == nil {
+		from := time.Now()
+		if from.Sub(began) >= s.plan.For {
+			return
+		}
+		s.send(ctx, from)
+	}
+}
+
+func (s *sender) onSchedule(ctx context.Context, began time.Time, slot *atomic.Int64) {
+	for {
+		due := time.Duration(float64(slot.Add(1)-1) / s.plan.Rate * float64(time.Second))
+		if due >= s.plan.For {
+			return
+		}
+		if early := due - time.Since(began); early > 0 {
+			t := time.NewTimer(early)
+			select {
+			case <-t.C:
+			case <-ctx.Done():
+				t.Stop()
+				return
+			}
+		}
+		s.send(ctx, began.Add(due))
+	}
+}
+
+// pauseAfterError keeps a server that is gone from being asked in a tight loop.
+const pauseAfterError = 50 * time.Millisecond
+
+// send makes one request and counts its answer from the moment from.
+func (s *sender) send(ctx context.Context, from time.Time) {
+	count := int64(s.plan.Batch)
+	path, more := "/v1/payments", ""
+	s.body = s.body[:0]
+	if s.plan.Batch == 1 {
+		more = "Idempotency-Key: " + s.key() + "\r\n"
+		if s.plan.Wait > 0 {
+			more += "Prefer: wait=" + strconv.Itoa(s.plan.Wait) + "\r\n"
+		}
+		s.payment(false)
+	} else {
+		path = "/v1/payments/batch"
+		s.body = append(s.body, `{"payments":[`...)
+		for i := range s.plan.Batch {
+			if i > 0 {
+				s.body = append(s.body, ',')
+			}
+			s.payment(true)
+		}
+		s.body = append(s.body, "]}"...)
+	}
+	status, answer, err := s.wire.request(ctx, "POST", path, more, s.body)
+	if err != nil || status >= 500 {
+		s.res.Unanswered += count
+		s.fail(status, answer, err)
+		t := time.NewTimer(pauseAfterError)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+		}
+		return
+	}
+	acked, done := s.acknowledged(status, answer)
+	s.res.Acked += acked
+	s.res.Done += done
+	s.res.Refused += count - acked
+	if done < count {
+		s.fail(status, answer, nil)
+		return
+	}
+	s.times = append(s.times, time.Since(from))
+}
+
+// acknowledged counts the payments that the answer says are accepted and those
+// that, where the plan waits for the end, succeeded.
+func (s *sender) acknowledged(status int, answer []byte) (acked, done int64) {
+	switch {
+	case s.plan.Batch > 1 && status == 200:
+		acked = int64(bytes.Count(answer, []byte(`"status":201`)))
+	case s.plan.Batch == 1 && status == 201:
+		if acked = 1; s.plan.Wait > 0 && !bytes.Contains(answer, []byte(`"status":"succeeded"`)) {
+			return acked, 0
+		}
+	}
+	return acked, acked
+}
+
+func (s *sender) fail(status int, answer []byte, err error) {
+	if s.res.Error != "" {
+		return
+	}
+	if err != nil {
+		s.res.Error = err.Error()
+		return
+	}
+	s.res.Error = fmt.Sprintf("%d %s", status, answer[:min(len(answer), 600)])
+}
+
+func (s *sender) key() string {
+	s.n++
+	return s.name + strconv.FormatInt(s.n, 10)
+}
+
+// payment appends one payment to the body, with its key when it is of a batch.
+func (s *sender) payment(ofBatch bool) {
+	p := s.plan
+	from := rand.IntN(len(p.Accounts))
+	b := append(s.body, '{')
+	if ofBatch {
+		b = append(append(append(b, `"idempotency_key":"`...), s.key()...), `",`...)
+	}
+	if len(p.Channels) > 0 {
+		b = append(append(b, `"kind":"payout","channel":"`...), p.Channels[rand.IntN(len(p.Channels))]...)
+		b = append(b, `","payee":{"account":"123456"},"from":"`...)
+		b = append(b, p.Accounts[from]...)
+	} else {
+		to := (from + 1 + rand.IntN(len(p.Accounts)-1)) % len(p.Accounts)
+		b = append(append(b, `"kind":"send","from":"`...), p.Accounts[from]...)
+		b = append(append(b, `","to":"`...), p.Accounts[to]...)
+	}
+	b = append(b, `","amount":"`...)
+	b = strconv.AppendInt(b, 1+rand.Int64N(100), 10)
+	s.body = append(append(append(b, `","asset":"`...), p.Asset...), `"}`...)
+}
