@@ -96,7 +96,10 @@ func New(cfg Config) *Dispatcher {
 // reported; Stop ends in good order, and must be called in either case.
 func (d *Dispatcher) Start(ctx context.Context) {
 	d.ctx, d.cancel = context.WithCancel(ctx)
+	now := d.cfg.Clock.Now().UnixNano()
 	for _, l := range d.lanes {
+		l.beat.Store(now) // standing by was no standstill
+		l.moved.Store(now)
 		d.work.Go(func() { d.drive(l) })
 	}
 	for range reporters {
@@ -161,9 +164,16 @@ func (d *Dispatcher) Live(id pay.ID) bool {
 	return d.known[id]
 }
 
-// Progress is when the slowest lane last made progress or had no work.
+// Progress is when the slowest lane last made progress or had no work. While
+// Stop drains, there is no work to begin, and what is in flight has its deadline:
+// the leader must keep its shard until the last word is committed.
 func (d *Dispatcher) Progress() time.Time {
 	slowest := d.cfg.Clock.Now()
+	select {
+	case <-d.stopping:
+		return slowest
+	default:
+	}
 	for _, l := range d.lanes {
 		if t := time.Unix(0, l.beat.Load()); t.Before(slowest) {
 			slowest = t

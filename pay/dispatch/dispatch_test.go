@@ -61,17 +61,17 @@ type options struct {
 	queueMax  int
 }
 
-func build(t testing.TB, o options) *world {
-	t.Helper()
-	w := &world{t: t, ready: make(chan struct{})}
-	dsn := pgtest.DSN(t)
+func build(tb testing.TB, o options) *world {
+	tb.Helper()
+	w := &world{t: tb, ready: make(chan struct{})}
+	dsn := pgtest.DSN(tb)
 	var err error
 	w.pool, err = pgxpool.New(context.Background(), dsn)
-	require.NoError(t, err)
-	t.Cleanup(w.pool.Close)
+	require.NoError(tb, err)
+	tb.Cleanup(w.pool.Close)
 	w.openBanks()
 	tel, err := telemetry.Setup(context.Background(), telemetry.Config{LogOutput: io.Discard})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	w.node = commit.New(commit.Config{
 		DSN: dsn, Logger: tel.Logger(),
 		Lead: func(ctx context.Context, open []pay.Payment) {
@@ -83,7 +83,7 @@ func build(t testing.TB, o options) *world {
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 			defer cancel()
 			if err := w.dispatch.Stop(ctx); err != nil {
-				t.Error(err)
+				tb.Error(err)
 			}
 		},
 		Changed: func(changed []pay.Payment) { w.wheel.Note(changed) },

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/moneta-pay/moneta/fault"
@@ -108,11 +109,9 @@ func (d *Dispatcher) pause(wait time.Duration) bool {
 	}
 }
 
-func retryable(err error) bool {
-	switch fault.CodeOf(err) {
-	case fault.CommitUnknown, fault.NotLeader, fault.Overloaded, fault.DatabaseUnavailable, fault.Timeout, fault.RateLimited:
-		return true
-	default:
-		return false
-	}
+// undecided are the faults after which the same fact may still be taken.
+var undecided = []fault.Code{
+	fault.CommitUnknown, fault.NotLeader, fault.Overloaded, fault.DatabaseUnavailable, fault.Timeout, fault.RateLimited,
 }
+
+func retryable(err error) bool { return slices.Contains(undecided, fault.CodeOf(err)) }

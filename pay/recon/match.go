@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -228,13 +229,10 @@ func (it *item) conclude(err error) error {
 	return nil
 }
 
-// definite reports whether the decider judged the fact, so that the same fact
-// again would be judged the same.
-func definite(err error) bool {
-	switch fault.CodeOf(err) {
-	case fault.AmountInvalid, fault.NotFound, fault.AlreadyFinal, fault.IllegalTransition, fault.PaymentQuarantined:
-		return true
-	default:
-		return false
-	}
+// judged are the faults by which the decider says no; after any other the same
+// fact may still be taken.
+var judged = []fault.Code{
+	fault.AmountInvalid, fault.NotFound, fault.AlreadyFinal, fault.IllegalTransition, fault.PaymentQuarantined,
 }
+
+func definite(err error) bool { return slices.Contains(judged, fault.CodeOf(err)) }

@@ -73,16 +73,16 @@ func (f *flaky) SubmitAll(ctx context.Context, facts []commit.Fact) []commit.Out
 	return out
 }
 
-func build(t testing.TB, pageMax int) *world {
-	t.Helper()
-	w := &world{t: t}
-	dsn := pgtest.DSN(t)
+func build(tb testing.TB, pageMax int) *world {
+	tb.Helper()
+	w := &world{t: tb}
+	dsn := pgtest.DSN(tb)
 	var err error
 	w.pool, err = pgxpool.New(context.Background(), dsn)
-	require.NoError(t, err)
-	t.Cleanup(w.pool.Close)
+	require.NoError(tb, err)
+	tb.Cleanup(w.pool.Close)
 	server, err := sandbox.New(sandbox.Config{Banks: []string{"AB"}, Secret: "s"})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	front := httptest.NewServer(server.Handler())
 	w.bank = front.URL
 	ctx, cancel := context.WithCancel(context.Background())
@@ -90,23 +90,23 @@ func build(t testing.TB, pageMax int) *world {
 	w.node = commit.New(commit.Config{DSN: dsn})
 	group.Go(func() { _ = server.Run(ctx) })
 	group.Go(func() { _ = w.node.Run(ctx) })
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		cancel()
 		group.Wait()
-		require.NoError(t, server.Close())
+		require.NoError(tb, server.Close())
 		front.Close()
 		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	})
 	ch, err := rail.New(rail.Config{BaseURL: w.bank, Bank: "ab", Secrets: []string{"s"}})
-	require.NoError(t, err)
-	t.Cleanup(ch.Close)
+	require.NoError(tb, err)
+	tb.Cleanup(ch.Close)
 	tel, err := telemetry.Setup(context.Background(), telemetry.Config{LogOutput: io.Discard})
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	w.flaky = &flaky{Submitter: w.node}
 	w.recon = recon.New(recon.Config{
 		Pool: w.pool, Submitter: w.flaky, Channels: []channel.Channel{ch}, Telemetry: tel, MissingAfter: time.Nanosecond, PageMax: pageMax,
 	})
-	require.Eventually(t, w.node.Leading, patience, 2*time.Millisecond)
+	require.Eventually(tb, w.node.Leading, patience, 2*time.Millisecond)
 	w.house, w.user = w.account("house", ledger.House), w.account("user", ledger.User)
 	return w
 }

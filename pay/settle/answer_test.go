@@ -26,7 +26,8 @@ func caps() channel.Capabilities {
 func TestEveryAnswerLeavesAFutureTimer(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		p := pay.Payment{ID: 7, Kind: pay.Payout, Asset: "CZK", Amount: money.Int(100), Channel: "bank-ab", EnteredAt: noon, NextAt: noon,
+		p := pay.Payment{
+			ID: 7, Kind: pay.Payout, Asset: "CZK", Amount: money.Int(100), Channel: "bank-ab", EnteredAt: noon, NextAt: noon,
 			State:   rapid.SampledFrom([]pay.State{pay.Processing, pay.Unknown}).Draw(rt, "state"),
 			Attempt: pay.Attempt{N: int16(rapid.IntRange(1, 5).Draw(rt, "n")), State: pay.AttemptUnknown, SendBy: noon.Add(-time.Duration(rapid.IntRange(0, 20).Draw(rt, "ago")) * time.Second)},
 			Checks:  int32(rapid.IntRange(0, 200).Draw(rt, "checks")),

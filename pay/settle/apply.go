@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -218,17 +219,15 @@ func classOf(err error, f *pay.Fact) string {
 	return ""
 }
 
+// undecided are the faults after which the same fact may still be taken.
+var undecided = []fault.Code{
+	fault.CommitUnknown, fault.NotLeader, fault.Overloaded, fault.DatabaseUnavailable, fault.DatabaseUnsafe,
+	fault.Timeout, fault.RateLimited, fault.ReadOnly, fault.Internal,
+}
+
 // definite reports whether the decider judged the fact, so that the same fact
 // again would be judged the same.
-func definite(err error) bool {
-	switch fault.CodeOf(err) {
-	case fault.CommitUnknown, fault.NotLeader, fault.Overloaded, fault.DatabaseUnavailable, fault.DatabaseUnsafe,
-		fault.Timeout, fault.RateLimited, fault.ReadOnly, fault.Internal:
-		return false
-	default:
-		return true
-	}
-}
+func definite(err error) bool { return !slices.Contains(undecided, fault.CodeOf(err)) }
 
 func logBreak(ctx context.Context, log *slog.Logger, m *metrics, f *pay.Fact, class string, err error) {
 	m.contradictions.Inc()

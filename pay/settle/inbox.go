@@ -71,8 +71,10 @@ func (c *InboxConfig) fill() {
 		d     *time.Duration
 		value time.Duration
 	}{
-		{&c.SweepEvery, 2 * time.Second}, {&c.SweepAfter, 3 * time.Second},
-		{&c.ParkEvery, 30 * time.Second}, {&c.ParkFor, 5 * time.Minute},
+		{&c.SweepEvery, 2 * time.Second},
+		{&c.SweepAfter, 3 * time.Second},
+		{&c.ParkEvery, 30 * time.Second},
+		{&c.ParkFor, 5 * time.Minute},
 	} {
 		if *f.d <= 0 {
 			*f.d = f.value

@@ -96,25 +96,25 @@ func (s *syncBuffer) String() string {
 }
 
 // build opens the road; nothing leads before lead is called.
-func build(t testing.TB, caps channel.Capabilities) *road {
-	t.Helper()
-	r := &road{t: t, log: &syncBuffer{}}
-	dsn := pgtest.DSN(t)
+func build(tb testing.TB, caps channel.Capabilities) *road {
+	tb.Helper()
+	r := &road{t: tb, log: &syncBuffer{}}
+	dsn := pgtest.DSN(tb)
 	pool, err := pgxpool.New(context.Background(), dsn)
-	require.NoError(t, err)
-	t.Cleanup(pool.Close)
+	require.NoError(tb, err)
+	tb.Cleanup(pool.Close)
 	r.pool = pool
 	r.telemetry, err = telemetry.Setup(context.Background(), telemetry.Config{LogOutput: r.log, LogLevel: slog.LevelDebug})
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(r.log.String())
+	require.NoError(tb, err)
+	tb.Cleanup(func() {
+		if tb.Failed() {
+			tb.Log(r.log.String())
 		}
 	})
 	r.openBank()
 	ch, err := rail.New(rail.Config{BaseURL: r.bank.URL, Bank: "ab", Secrets: []string{secret}, Capabilities: caps})
-	require.NoError(t, err)
-	t.Cleanup(ch.Close)
+	require.NoError(tb, err)
+	tb.Cleanup(ch.Close)
 	channels := []channel.Channel{ch}
 	r.node = commit.New(commit.Config{DSN: dsn, Lead: r.takeOver, Left: r.leave, Changed: func(p []pay.Payment) { r.wheel.Note(p) }, Logger: r.telemetry.Logger()})
 	r.dispatch = dispatch.New(dispatch.Config{Submitter: r.node, Channels: channels, Telemetry: r.telemetry, BreakerDelay: 100 * time.Millisecond})
@@ -236,8 +236,8 @@ func (r *road) captureRaw(reference string, amount int64) (http.Header, []byte) 
 // lead runs the node until the test ends, and opens two accounts.
 func (r *road) lead() {
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- r.node.Run(ctx) }()
+	done := make(chan struct{})
+	go func() { defer close(done); _ = r.node.Run(ctx) }()
 	r.t.Cleanup(func() {
 		cancel()
 		select {

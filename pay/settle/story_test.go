@@ -20,8 +20,10 @@ func TestEveryFateEndsInTheTruth(t *testing.T) {
 	r := build(t, quick())
 	r.door()
 	r.lead()
-	want := map[int64]pay.State{1_000_000_001: pay.Failed, 1_000_000_002: pay.Failed, 1_000_000_003: pay.Failed,
-		1_000_000_005: pay.Failed, 1_000_000_007: pay.Failed}
+	want := map[int64]pay.State{
+		1_000_000_001: pay.Failed, 1_000_000_002: pay.Failed, 1_000_000_003: pay.Failed,
+		1_000_000_005: pay.Failed, 1_000_000_007: pay.Failed,
+	}
 	var facts []commit.Fact
 	for i, m := range sandbox.MagicAmounts() {
 		facts = append(facts, r.payout(i, m.Amount))

@@ -24,7 +24,7 @@ func (b *Inbox) Sweep(ctx context.Context) error {
 		err := b.sweepOnce(ctx, now.Add(-after), withParked)
 		switch {
 		case ctx.Err() != nil:
-			return nil //nolint:nilerr // its end was asked for
+			return nil
 		case err != nil:
 			b.log.LogAttrs(ctx, slog.LevelError, "sweep of the inbox failed", slog.Any("error", err))
 		default:

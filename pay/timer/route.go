@@ -26,8 +26,8 @@ func (r Route) Due(p pay.Payment) bool {
 	case pay.Reserved:
 		station = r.Dispatch
 	case pay.Dispatching, pay.Processing, pay.Unknown:
-	default: // final payments are not on the wheel
-		return true
+	case pay.None, pay.Succeeded, pay.Failed, pay.Cancelled, pay.Expired:
+		return true // final payments are not on the wheel
 	}
 	return station != nil && station(p)
 }

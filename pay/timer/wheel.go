@@ -109,6 +109,7 @@ func New(cfg Config) *Wheel {
 // What was due while nobody led counts as unexplained until now.
 func (w *Wheel) Load(open []pay.Payment) {
 	now := w.cfg.Clock.Now()
+	w.pulse.Store(now.UnixNano()) // standing by was no standstill
 	w.mu.Lock()
 	w.heap = make(entries, 0, len(open))
 	clear(w.byID)

@@ -218,6 +218,7 @@ const insertOpen = `insert into open_payments (payment, tenant, kind, asset, amo
   values ($1, 1, 2, 'CZK', 100, 2, 'bank-ab', 5, 'settle', $2, $3, $3, 1, 0)`
 
 func orphanWorld(t *testing.T, reload func(context.Context, []pay.ID) ([]pay.Payment, error)) (*spun, *pgxpool.Pool) {
+	t.Helper()
 	pool := pgtest.Database(t)
 	s := spin(t, t.Cleanup, func(c *timer.Config) { c.Pool, c.Reload = pool, reload })
 	return s, pool
