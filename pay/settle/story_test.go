@@ -219,3 +219,34 @@ func TestStopDrains(t *testing.T) {
 	require.Equal(t, int64(10), r.number(`select count(*) from transitions where to_state = $1 and source = 'reply'`, int16(pay.Succeeded)))
 	r.proof()
 }
+
+// A bank that loses, delays, repeats, forges and fails at random: every payment
+// still ends in what its books say, and clearing runs to zero.
+func TestABadDayAtTheBankEndsInTheTruth(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.door()
+	r.lead()
+	r.behave(`{"lose_before":0.05,"lose_reply":0.05,"error_500":{"probability":0.05,"executed":true,"status":500},
+		"decline":{"probability":0.05,"reason":"no","late":true},"callback_lose":0.3,"callback_duplicate":0.3,
+		"callback_accepted":0.3,"callback_out_of_order":0.2,"callback_forge":0.1,"query_error":0.1,
+		"reply_delay":{"probability":0.2,"min_ms":10,"max_ms":100},"execute_delay":{"probability":0.3,"min_ms":10,"max_ms":200}}`)
+	var facts []commit.Fact
+	for i := range 300 {
+		facts = append(facts, r.payout(i, int64(100+i)))
+	}
+	r.submit(facts...)
+	r.untilFinal()
+	r.proof()
+	r.behave(`{"lose_before":0,"lose_reply":0,"error_500":{"probability":0,"executed":false,"status":500}}`)
+	require.NoError(t, r.recon.Run(t.Context()))
+	breaks, err := r.recon.Breaks(t.Context(), 100)
+	require.NoError(t, err)
+	require.Empty(t, breaks)
+	report, err := r.recon.Report(t.Context())
+	require.NoError(t, err)
+	a := report.Channels[0].Assets[0]
+	require.True(t, a.ClearingOut.IsZero() && a.Difference.IsZero(), "%+v", a)
+	require.Empty(t, r.wheel.Snapshot().Orphans)
+	require.Less(t, r.wheel.Snapshot().UnexplainedMax, 5*time.Second)
+}
