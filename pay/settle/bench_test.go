@@ -10,6 +10,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/channel"
 	rail "github.com/moneta-pay/moneta/pay/channel/sandbox"
 	"github.com/moneta-pay/moneta/pay/commit"
+	"github.com/moneta-pay/moneta/pay/timer"
 )
 
 // BenchmarkLifeCycle takes payouts from accept to the channel's final word,
@@ -17,7 +18,7 @@ import (
 // figure is payouts from the first accept to the last final state; run with
 // -benchtime=20000x.
 func BenchmarkLifeCycle(b *testing.B) {
-	r := build(b, rail.DefaultCapabilities())
+	r := buildWatching(b, rail.DefaultCapabilities(), timer.DefaultWatchEvery)
 	r.door()
 	r.lead()
 	b.ResetTimer()

@@ -98,6 +98,12 @@ func (s *syncBuffer) String() string {
 // build opens the road; nothing leads before lead is called.
 func build(tb testing.TB, caps channel.Capabilities) *road {
 	tb.Helper()
+	return buildWatching(tb, caps, 50*time.Millisecond)
+}
+
+// buildWatching looks for orphans that often.
+func buildWatching(tb testing.TB, caps channel.Capabilities, watchEvery time.Duration) *road {
+	tb.Helper()
 	r := &road{t: tb, log: &syncBuffer{}}
 	dsn := pgtest.DSN(tb)
 	pool, err := pgxpool.New(context.Background(), dsn)
@@ -126,7 +132,7 @@ func build(tb testing.TB, caps channel.Capabilities) *road {
 	r.recon = recon.New(recon.Config{Pool: pool, Submitter: r.node, Channels: channels, Telemetry: r.telemetry, MissingAfter: time.Millisecond})
 	r.wheel = timer.New(timer.Config{
 		Due: timer.Route{Dispatch: r.offer, Settle: r.asker.Check}.Due, Pool: pool, Telemetry: r.telemetry,
-		Guard: 200 * time.Millisecond, WatchEvery: 50 * time.Millisecond,
+		Guard: 4 * watchEvery, WatchEvery: watchEvery,
 	})
 	return r
 }

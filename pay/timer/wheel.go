@@ -78,6 +78,7 @@ type Wheel struct {
 	wake  chan struct{}
 	pulse atomic.Int64 // Unix nanoseconds of the last turn
 	gauge gauges
+	due   []pay.Payment // the loop's own, kept for its memory
 
 	mu      sync.Mutex
 	heap    entries
@@ -204,27 +205,28 @@ func (w *Wheel) Progress() time.Time { return time.Unix(0, w.pulse.Load()) }
 // fire hands over everything that is due and returns how long to wait.
 func (w *Wheel) fire(ctx context.Context) time.Duration {
 	for ctx.Err() == nil {
-		due, wait := w.due(w.cfg.Clock.Now())
-		if len(due) == 0 {
+		wait := w.collect(w.cfg.Clock.Now())
+		if len(w.due) == 0 {
 			return wait
 		}
-		inHand := make([]bool, len(due))
-		for i := range due {
-			inHand[i] = w.cfg.Due(due[i])
+		inHand := make([]bool, len(w.due))
+		for i := range w.due {
+			inHand[i] = w.cfg.Due(w.due[i])
 		}
-		w.settle(due, inHand)
+		w.settle(w.due, inHand)
 	}
 	return nap
 }
 
-// due takes copies of what is due and re-arms each for the guard interval.
-func (w *Wheel) due(now time.Time) ([]pay.Payment, time.Duration) {
+// collect copies what is due, re-arms each for the guard interval, and returns
+// how long to wait if that is nothing.
+func (w *Wheel) collect(now time.Time) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var due []pay.Payment
-	for len(w.heap) > 0 && len(due) < handMax && !w.heap[0].at.After(now) {
+	w.due = w.due[:0]
+	for len(w.heap) > 0 && len(w.due) < handMax && !w.heap[0].at.After(now) {
 		e := w.heap[0]
-		due = append(due, e.p)
+		w.due = append(w.due, e.p)
 		if e.at.Equal(firstDue(&e.p)) {
 			w.lateness(now.Sub(e.p.NextAt))
 		}
@@ -235,7 +237,7 @@ func (w *Wheel) due(now time.Time) ([]pay.Payment, time.Duration) {
 	if len(w.heap) > 0 {
 		wait = min(nap, max(w.heap[0].at.Sub(now), 0))
 	}
-	return due, wait
+	return wait
 }
 
 // settle notes who has nobody's hand on it. A payment that changed meanwhile has
