@@ -1,0 +1,128 @@
+package commit_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+)
+
+// invariants are questions to the raw rows that must have no answer: each
+// statement returns what is broken, as text. They share nothing with the code
+// that wrote the rows but the numbers of states and roles.
+var invariants = []struct{ name, sql string }{
+	{"every asset sums to zero (P1)", `select a.asset || ' sums to ' || sum(p.amount) from facts.postings p
+	  join accounts a on a.id = p.account & ~1::bigint group by a.asset having sum(p.amount) <> 0`},
+	{"a posting stays within one asset and tenant", `select t.id::text from transfers t
+	  join accounts d on d.id = t.debit & ~1::bigint join accounts c on c.id = t.credit & ~1::bigint
+	 where d.asset <> c.asset or d.tenant <> c.tenant`},
+	{"a book has an account", `select account::text from facts.postings p
+	 where not exists (select from accounts a where a.id = p.account & ~1::bigint)`},
+	{"every row's balance is the sum of the book's postings up to it", `
+	  with side as (
+	    select id, debit book, -amount moved, debit_balance balance from transfers
+	    union all select id, credit, amount, credit_balance from transfers),
+	  running as (select *, sum(moved) over (partition by book order by id) total from side)
+	  select format('transfer %s book %s: %s, not %s', id, book, balance, total) from running where balance <> total`},
+	{"a book's sequences have no gap and no repetition", `
+	  with side as (
+	    select debit book, 'debit' side, debit_seq seq, row_number() over (partition by debit order by id) n from transfers
+	    union all select credit, 'credit', credit_seq, row_number() over (partition by credit order by id) from transfers)
+	  select format('book %s %s %s is number %s', book, side, seq, n) from side where seq <> n`},
+	{"a user's available book is never below the lowest floor it may have had", `
+	  select format('book %s: %s', t.debit, t.debit_balance) from transfers t join accounts a on a.id = t.debit
+	   where a.kind = 1 and t.debit_balance < least(a.floor, -2000)`},
+	{"a held book is never below zero (P3)", `select format('book %s: %s', debit, debit_balance) from transfers
+	   where debit & 1 = 1 and debit_balance < 0`},
+	{"ids have no gap", `
+	  select 'transfers' from transfers having coalesce(max(id), 0) <> count(*)
+	  union all select 'transitions' from transitions having coalesce(max(id), 0) <> count(*)
+	  union all select 'payments' from payments having coalesce(max(id), 0) <> count(*)
+	  union all select 'accounts' from accounts having coalesce(max(id), 0) <> 2 * count(*)`},
+	{"the shard's last ids are the last ids", `
+	  select format('%s', s) from shards s where (last_account * 2, last_payment, last_transfer, last_transition) <> (
+	    select coalesce((select max(id) from accounts), 0), coalesce((select max(id) from payments), 0),
+	           coalesce((select max(id) from transfers), 0), coalesce((select max(id) from transitions), 0))`},
+	{"ids are in order of time", `select format('transition %s', id) from (
+	    select id, at, lag(at) over (order by id) before from transitions) x where at < before - interval '1 minute'`},
+	{"a payment's transitions are numbered from 1 and join end to start (P7)", `
+	  with t as (select *, row_number() over w n, lag(to_state) over w before from transitions window w as (partition by payment order by id))
+	  select format('payment %s transition %s', payment, id) from t where seq <> n or from_state <> coalesce(before, 0)`},
+	{"a final state never changes (P9)", `select format('payment %s', payment) from transitions where from_state >= 6 and to_state <> from_state`},
+	{"every payment has a first transition and its key", `
+	  select p.id::text from payments p where not exists (select from transitions t where t.payment = p.id and t.seq = 1 and t.from_state = 0)
+	  union all select p.id::text from payments p where not exists (select from keys k where k.key = p.key and k.kind = 1 and k.subject = p.id)
+	  union all select k.subject::text from keys k where k.kind = 1 and not exists (select from payments p where p.id = k.subject and p.key = k.key)
+	  union all select k.subject::text from keys k where k.kind = 2 and not exists (select from accounts a where a.id = k.subject)`},
+	{"postings belong to the transition that names them", `
+	  with t as (select t.id, t.payment, t.transition, t.first_transfer, t.transfers from transitions t where transfers > 0),
+	  claimed as (select t.payment, t.transition, x.id, x.payment of, x.transition as by from t
+	    left join transfers x on x.id between t.first_transfer and t.first_transfer + t.transfers - 1)
+	  select format('transfer %s', id) from claimed where id is null or payment <> of or transition <> by
+	  union all select format('transfer %s is nobody''s', id) from transfers where id not in (select id from claimed where id is not null)`},
+	{"open payments are those whose last transition is not final", `
+	  with last as (select distinct on (payment) payment, to_state, attempt from transitions order by payment, seq desc)
+	  select format('payment %s', coalesce(l.payment, o.payment)) from (select * from last where to_state < 6) l
+	    full join open_payments o using (payment)
+	   where l.payment is null or o.payment is null or l.to_state <> o.state or l.attempt <> o.attempt`},
+	{"every open payment has a next step after its state began (P8)", `select payment::text from open_payments
+	   where next_at <= entered_at or deadline <= entered_at`},
+	{"hop counts are the open payments", `
+	  with o as (select hop, channel, asset, count(*) open, sum(amount) as total from open_payments group by 1, 2, 3)
+	  select format('%s %s %s: %s %s, not %s %s', hop, channel, asset, h.open, h.value, coalesce(o.open, 0), coalesce(o.total, 0))
+	    from hop_counts h full join o using (hop, channel, asset)
+	   where coalesce(h.open, 0) <> coalesce(o.open, 0) or coalesce(h.value, 0) <> coalesce(o.total, 0) or h.open <> h.entered - h."left"`},
+	{"at most one live attempt a payment, and it is the last (P2)", `
+	  select format('payment %s attempt %s', payment, n) from attempts a
+	   where state in (1, 2, 3, 4) and exists (select from attempts b where b.payment = a.payment and b.n > a.n)`},
+	{"attempts are numbered from 1; no two confirmed (P6)", `
+	  select format('payment %s', payment) from attempts group by payment
+	  having max(n) <> count(*) or count(*) filter (where state = 4) > 1`},
+	{"a payout succeeds exactly with a confirmed attempt", `
+	  with last as (select distinct on (payment) payment, to_state from transitions order by payment, seq desc)
+	  select format('payment %s', p.id) from payments p join last l on l.payment = p.id
+	   where p.kind = 2 and (l.to_state = 6) <> exists (select from attempts a where a.payment = p.id and a.state = 4)`},
+	{"nothing is held for what is final; all is held for what waits (P3)", `
+	  with last as (select distinct on (payment) payment, to_state from transitions order by payment, seq desc),
+	  held as (select payment, sum(amount) total from facts.postings where account & 1 = 1 group by payment)
+	  select format('payment %s in state %s holds %s', p.id, l.to_state, h.total) from payments p join last l on l.payment = p.id
+	    left join held h on h.payment = p.id
+	   where coalesce(h.total, 0) <> case when p.kind <> 2 or l.to_state >= 6 or l.to_state = 1 then 0
+	                                      when l.to_state = 2 then p.amount + p.fee else p.fee end`},
+	{"clearing carries what is on the way, and nothing once settled (P4)", `
+	  with last as (select distinct on (payment) payment, to_state, settlement from transitions order by payment, seq desc),
+	  clr as (select x.payment, sum(x.amount) total from facts.postings x join accounts a on a.id = x.account and a.name like 'clr:%' group by 1)
+	  select format('payment %s leaves %s', p.id, c.total) from payments p join last l on l.payment = p.id left join clr c on c.payment = p.id
+	   where coalesce(c.total, 0) <> case
+	     when l.settlement = 2 or p.kind = 1 then 0
+	     when p.kind = 2 and l.to_state in (3, 4, 5, 6) then p.amount
+	     when p.kind = 3 and l.to_state = 6 then -p.amount else 0 end`},
+}
+
+// holds asks the raw rows whether every invariant holds.
+func holds(t testing.TB, db *pgxpool.Pool) {
+	t.Helper()
+	for _, broken := range broken(t, db) {
+		t.Error(broken)
+	}
+	if t.Failed() {
+		t.FailNow()
+	}
+}
+
+func broken(t testing.TB, db *pgxpool.Pool) (found []string) {
+	t.Helper()
+	for _, i := range invariants {
+		rows, err := db.Query(context.Background(), i.sql)
+		require.NoError(t, err, i.name)
+		for rows.Next() {
+			var what string
+			require.NoError(t, rows.Scan(&what), i.name)
+			found = append(found, fmt.Sprintf("%s: %s", i.name, what))
+		}
+		require.NoError(t, rows.Err(), i.name)
+	}
+	return found
+}
