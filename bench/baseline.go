@@ -11,9 +11,14 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
-const baselineDB = "baseline"
+// The databases of the two baselines.
+const (
+	baselineDB = "baseline"
+	sameRowsDB = "same_rows"
+)
 
 // The baseline is what a person would write first: accounts with a balance that
 // the database keeps from falling below zero, transfers with a unique key and
@@ -27,23 +32,56 @@ create table transfers (
 create index on transfers (debit, id);
 create index on transfers (credit, id);`
 
+// The second baseline keeps in plain SQL what the wallet keeps of a send: the
+// key with the fingerprint of its request, the payment, the transfer with both
+// balances after it, and the transition that is the event.
+const sameRowsSchema = `
+create table accounts (id bigint primary key, balance numeric not null check (balance >= 0));
+create table keys (key uuid primary key, fingerprint uuid not null, payment bigint not null, at timestamptz not null default now());
+create table payments (
+  id bigint generated always as identity primary key, tenant integer not null, kind smallint not null, asset text not null,
+  amount numeric not null check (amount > 0), fee numeric not null, from_account bigint not null, to_account bigint not null,
+  key uuid not null, trace_id uuid not null, effective_at timestamptz not null default now(), created_at timestamptz not null default now());
+create table transfers (
+  id bigint generated always as identity primary key, payment bigint not null, debit bigint not null, credit bigint not null,
+  amount numeric not null check (amount > 0), debit_balance numeric not null, credit_balance numeric not null,
+  effective_at timestamptz not null default now(), booked_at timestamptz not null default now());
+create index on transfers (debit, id);
+create index on transfers (credit, id);
+create table transitions (
+  id bigint generated always as identity primary key, payment bigint not null, seq integer not null, transition smallint not null,
+  from_state smallint not null, to_state smallint not null, at timestamptz not null default now());
+create unique index on transitions (payment, seq);`
+
 const baselineFunds = 1_000_000
+
+// errRefused rolls a transfer back that the accounts cannot pay.
+var errRefused = errors.New("refused")
 
 // baseline moves money in plain SQL, one transfer a transaction.
 type baseline struct {
 	dsn      string
 	accounts int
-	acked    atomic.Int64
-	refused  atomic.Int64
+	// book writes one transfer inside its transaction.
+	book    func(ctx context.Context, tx pgx.Tx, t transfer) error
+	acked   atomic.Int64
+	refused atomic.Int64
 }
 
-func newBaseline(ctx context.Context, dsn string, accounts int) (*baseline, error) {
+type transfer struct {
+	key      [16]byte
+	from, to int
+	amount   int
+}
+
+// newBaseline makes the tables of one of the two schemas, and the accounts.
+func newBaseline(ctx context.Context, dsn string, accounts int, schema string) (*baseline, error) {
 	conn, err := pgx.Connect(ctx, dsn)
 	if err != nil {
 		return nil, fmt.Errorf("baseline: %w", err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	if _, err := conn.Exec(ctx, baselineSchema); err != nil {
+	if _, err := conn.Exec(ctx, schema); err != nil {
 		return nil, fmt.Errorf("baseline: make tables: %w", err)
 	}
 	if _, err := conn.Exec(ctx, `insert into accounts select g, $2 from generate_series(1, $1::int) g`, accounts, baselineFunds); err != nil {
@@ -52,7 +90,11 @@ func newBaseline(ctx context.Context, dsn string, accounts int) (*baseline, erro
 	if _, err := conn.Exec(ctx, `vacuum analyze accounts`); err != nil {
 		return nil, fmt.Errorf("baseline: %w", err)
 	}
-	return &baseline{dsn: dsn, accounts: accounts}, nil
+	b := &baseline{dsn: dsn, accounts: accounts, book: bookPlainly}
+	if schema == sameRowsSchema {
+		b.book = bookSameRows
+	}
+	return b, nil
 }
 
 // load runs connections that transfer back to back, and returns how many
@@ -85,49 +127,93 @@ func (b *baseline) load(ctx context.Context, connections int, during time.Durati
 	return b.acked.Load() - before, time.Since(began), errors.Join(errs...)
 }
 
-// transfer is one transaction. The two rows are taken in the order of their ids,
-// or two opposite transfers would deadlock.
+// transfer is one transaction.
 func (b *baseline) transfer(ctx context.Context, c *pgx.Conn) error {
-	from := mathrand.IntN(b.accounts) + 1
-	to := (from+mathrand.IntN(b.accounts-1))%b.accounts + 1
-	amount := 1 + mathrand.IntN(100)
-	var key [16]byte
-	_, _ = rand.Read(key[:]) // never fails: it ends the program instead
-	tx, err := c.Begin(ctx)
-	if err != nil {
-		return fmt.Errorf("baseline: begin: %w", err)
-	}
-	defer func() { _ = tx.Rollback(ctx) }() // after a commit it does nothing
-	if _, err := tx.Exec(ctx, `insert into transfers (key, debit, credit, amount) values ($1, $2, $3, $4)`, key, from, to, amount); err != nil {
-		return fmt.Errorf("baseline: insert: %w", err)
-	}
-	debit := func() (bool, error) {
-		tag, err := tx.Exec(ctx, `update accounts set balance = balance - $2 where id = $1 and balance >= $2`, from, amount)
-		return tag.RowsAffected() == 1, err
-	}
-	credit := func() (bool, error) {
-		tag, err := tx.Exec(ctx, `update accounts set balance = balance + $2 where id = $1`, to, amount)
-		return tag.RowsAffected() == 1, err
-	}
-	first, second := debit, credit
-	if to < from {
-		first, second = credit, debit
-	}
-	for _, step := range []func() (bool, error){first, second} {
-		done, err := step()
-		if err != nil {
-			return fmt.Errorf("baseline: update: %w", err)
-		}
-		if !done {
-			b.refused.Add(1)
-			return nil
-		}
-	}
-	if err := tx.Commit(ctx); err != nil {
-		return fmt.Errorf("baseline: commit: %w", err)
+	t := transfer{from: mathrand.IntN(b.accounts) + 1, amount: 1 + mathrand.IntN(100)}
+	t.to = (t.from+mathrand.IntN(b.accounts-1))%b.accounts + 1
+	_, _ = rand.Read(t.key[:]) // never fails: it ends the program instead
+	err := pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error { return b.book(ctx, tx, t) })
+	switch {
+	case errors.Is(err, errRefused):
+		b.refused.Add(1)
+		return nil
+	case err != nil:
+		return fmt.Errorf("baseline: %w", err)
 	}
 	b.acked.Add(1)
 	return nil
+}
+
+func bookPlainly(ctx context.Context, tx pgx.Tx, t transfer) error {
+	const sql = `insert into transfers (key, debit, credit, amount) values ($1, $2, $3, $4)`
+	if _, err := tx.Exec(ctx, sql, t.key, t.from, t.to, t.amount); err != nil {
+		return err
+	}
+	return t.inOrder(
+		func() error {
+			return moved(tx.Exec(ctx, `update accounts set balance = balance - $2 where id = $1 and balance >= $2`, t.from, t.amount))
+		},
+		func() error {
+			return moved(tx.Exec(ctx, `update accounts set balance = balance + $2 where id = $1`, t.to, t.amount))
+		})
+}
+
+// inOrder takes the two accounts' rows in the order of their ids, or two opposite
+// transfers would deadlock.
+func (t *transfer) inOrder(debit, credit func() error) error {
+	first, second := debit, credit
+	if t.to < t.from {
+		first, second = credit, debit
+	}
+	if err := first(); err != nil {
+		return err
+	}
+	return second()
+}
+
+func moved(tag pgconn.CommandTag, err error) error {
+	if err == nil && tag.RowsAffected() != 1 {
+		return errRefused
+	}
+	return err
+}
+
+func bookSameRows(ctx context.Context, tx pgx.Tx, t transfer) error {
+	var payment int64
+	err := tx.QueryRow(ctx, `insert into payments (tenant, kind, asset, amount, fee, from_account, to_account, key, trace_id)
+		values (1, 1, 'CZK', $1, 0, $2, $3, $4, $4) returning id`, t.amount, t.from, t.to, t.key).Scan(&payment)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `insert into keys (key, fingerprint, payment) values ($1, $1, $2)`, t.key, payment); err != nil {
+		return err
+	}
+	var left, right string
+	err = t.inOrder(
+		func() error {
+			return found(tx.QueryRow(ctx, `update accounts set balance = balance - $2 where id = $1 and balance >= $2 returning balance::text`,
+				t.from, t.amount).Scan(&left))
+		},
+		func() error {
+			return found(tx.QueryRow(ctx, `update accounts set balance = balance + $2 where id = $1 returning balance::text`,
+				t.to, t.amount).Scan(&right))
+		})
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `insert into transfers (payment, debit, credit, amount, debit_balance, credit_balance)
+		values ($1, $2, $3, $4, $5::text::numeric, $6::text::numeric)`, payment, t.from, t.to, t.amount, left, right); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `insert into transitions (payment, seq, transition, from_state, to_state) values ($1, 1, 22, 0, 6)`, payment)
+	return err
+}
+
+func found(err error) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return errRefused
+	}
+	return err
 }
 
 // verify recounts the baseline: it is held to what it is compared with.

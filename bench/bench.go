@@ -195,7 +195,7 @@ func (r *run) describe(ctx context.Context) (*Report, error) {
 func (r *run) withCluster(ctx context.Context) (err error) {
 	r.say("starting a private Postgres")
 	r.server, err = pgserver.Start(ctx, pgserver.Config{DataDir: filepath.Join(r.dir, "pg"), Logger: r.cfg.Logger,
-		Databases: []string{baselineDB, ledgerDB, planeDB}})
+		Databases: []string{baselineDB, sameRowsDB, ledgerDB, planeDB}})
 	if err != nil {
 		return err
 	}

@@ -21,11 +21,15 @@ const (
 // baselineConnections are tried; the best of them is measured.
 var baselineConnections = []int{8, 16, 32}
 
-// ledgerPhases measures plain SQL, uniform and hot sends in turn, so that noise
-// meets all three alike.
+// ledgerPhases measures plain SQL, uniform and hot sends and plain SQL with the
+// wallet's rows in turn, so that noise meets all of them alike.
 func (r *run) ledgerPhases(ctx context.Context) (err error) {
 	r.say("baseline: %d accounts", r.profile.accounts)
-	plain, err := newBaseline(ctx, r.server.DSN(baselineDB), r.profile.accounts)
+	plain, err := newBaseline(ctx, r.server.DSN(baselineDB), r.profile.accounts, baselineSchema)
+	if err != nil {
+		return err
+	}
+	same, err := newBaseline(ctx, r.server.DSN(sameRowsDB), r.profile.accounts, sameRowsSchema)
 	if err != nil {
 		return err
 	}
@@ -46,11 +50,11 @@ func (r *run) ledgerPhases(ctx context.Context) (err error) {
 		}
 	}
 	for n := range r.profile.rounds {
-		if err := r.baselineRound(ctx, plain, connections, n); err != nil {
+		if err := r.baselineRound(ctx, plain, PhaseBaseline, baselineDB, connections, n); err != nil {
 			return err
 		}
 		if book == nil {
-			continue
+			continue // plain SQL alone
 		}
 		for _, kind := range []struct {
 			phase    string
@@ -62,8 +66,11 @@ func (r *run) ledgerPhases(ctx context.Context) (err error) {
 				return err
 			}
 		}
+		if err := r.baselineRound(ctx, same, PhaseSameRows, sameRowsDB, connections, n); err != nil {
+			return err
+		}
 	}
-	return r.recountLedger(ctx, plain, book, told)
+	return r.recountLedger(ctx, []*baseline{plain, same}, book, told)
 }
 
 func closeLedger(ctx context.Context, book Ledger) error {
@@ -72,17 +79,19 @@ func closeLedger(ctx context.Context, book Ledger) error {
 	return book.Close(ctx)
 }
 
-func (r *run) recountLedger(ctx context.Context, plain *baseline, book Ledger, told int64) error {
+func (r *run) recountLedger(ctx context.Context, plain []*baseline, book Ledger, told int64) error {
 	r.say("recounting")
-	wrong, err := plain.verify(ctx)
-	if err != nil {
-		return err
+	for _, b := range plain {
+		wrong, err := b.verify(ctx)
+		if err != nil {
+			return err
+		}
+		r.report.Faults = append(r.report.Faults, wrong...)
 	}
-	r.report.Faults = append(r.report.Faults, wrong...)
 	if book == nil {
 		return nil
 	}
-	wrong, err = recount(ctx, r.server.DSN(ledgerDB), "ledger", expected{payments: told})
+	wrong, err := recount(ctx, r.server.DSN(ledgerDB), "ledger", expected{payments: told})
 	r.report.Faults = append(r.report.Faults, wrong...)
 	r.report.Recounted += told
 	return err
@@ -109,8 +118,8 @@ func (r *run) probeBaseline(ctx context.Context, plain *baseline) (best int, err
 	return best, nil
 }
 
-func (r *run) baselineRound(ctx context.Context, plain *baseline, connections, n int) error {
-	m, err := r.newMeter(ctx, baselineDB)
+func (r *run) baselineRound(ctx context.Context, plain *baseline, phase, database string, connections, n int) error {
+	m, err := r.newMeter(ctx, database)
 	if err != nil {
 		return err
 	}
@@ -119,7 +128,7 @@ func (r *run) baselineRound(ctx context.Context, plain *baseline, connections, n
 	if err != nil {
 		return err
 	}
-	r.note(PhaseBaseline, n, round)
+	r.note(phase, n, round)
 	return nil
 }
 

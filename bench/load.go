@@ -30,7 +30,9 @@ type loadPlan struct {
 	// that falls behind cannot hide it by slowing the generator down. At 0 each
 	// connection sends again as soon as it is answered.
 	Rate float64 `json:"rate"`
-	// Wait asks the server to answer when the payment is final, in seconds.
+	// Wait, in seconds, asks the server to answer when the payment is final. A
+	// connection that sends batches waits for the end of the last of each before
+	// it sends the next.
 	Wait     int           `json:"wait"`
 	For      time.Duration `json:"for_ns"`
 	Channels []string      `json:"channels"` // payouts through one of them at random; empty: sends
@@ -49,6 +51,7 @@ type loadResult struct {
 	Refused    int64         `json:"refused"`
 	Unanswered int64         `json:"unanswered"`
 	Error      string        `json:"error"` // the first of either
+	Began      time.Time     `json:"began"`
 	Elapsed    time.Duration `json:"elapsed_ns"`
 	Latency    Latency       `json:"latency"` // of answers to requests that succeeded
 }
@@ -111,11 +114,11 @@ func (p *loadPlan) run(ctx context.Context) (loadResult, error) {
 		})
 	}
 	wg.Wait()
-	return gather(senders, time.Since(began)), ctx.Err()
+	return gather(senders, began), ctx.Err()
 }
 
-func gather(senders []*sender, took time.Duration) loadResult {
-	sum := loadResult{Elapsed: took}
+func gather(senders []*sender, began time.Time) loadResult {
+	sum := loadResult{Began: began, Elapsed: time.Since(began)}
 	var times []time.Duration
 	for _, s := range senders {
 		sum.Acked += s.res.Acked
@@ -209,6 +212,9 @@ func (s *sender) send(ctx context.Context, from time.Time) {
 		return
 	}
 	acked, done := s.acknowledged(status, answer)
+	if s.plan.Batch > 1 && s.plan.Wait > 0 && acked == count {
+		status, answer, done = s.follow(ctx, answer, count)
+	}
 	s.res.Acked += acked
 	s.res.Done += done
 	s.res.Refused += count - acked
@@ -231,6 +237,25 @@ func (s *sender) acknowledged(status int, answer []byte) (acked, done int64) {
 		}
 	}
 	return acked, acked
+}
+
+// follow waits for the end of the last payment of an accepted batch. done tells
+// that it succeeded; what became of the others is counted from their rows.
+func (s *sender) follow(ctx context.Context, accepted []byte, count int64) (status int, answer []byte, done int64) {
+	const mark = `"id":"pay_`
+	_, id, found := bytes.Cut(accepted[max(bytes.LastIndex(accepted, []byte(mark)), 0):], []byte(`"id":"`))
+	id, _, closed := bytes.Cut(id, []byte(`"`))
+	if !found || !closed {
+		return 0, []byte("the answer names no payment"), 0
+	}
+	status, answer, err := s.wire.request(ctx, "GET", "/v1/payments/"+string(id), "Prefer: wait="+strconv.Itoa(s.plan.Wait)+"\r\n", nil)
+	if err != nil {
+		return 0, []byte(err.Error()), 0
+	}
+	if status != 200 || !bytes.Contains(answer, []byte(`"status":"succeeded"`)) {
+		return status, answer, 0
+	}
+	return status, answer, count
 }
 
 func (s *sender) fail(status int, answer []byte, err error) {

@@ -125,6 +125,30 @@ func TestAPayoutThatIsNotFinalIsAcceptedAndNotDone(t *testing.T) {
 	require.Equal(t, "bank-ab", v.bodies[0]["channel"])
 }
 
+func TestABatchIsFollowedToTheEndOfItsLastPayment(t *testing.T) {
+	t.Parallel()
+	var asked sync.Map
+	v := newWallet(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, `{"data":[{"status":201,"payment":{"id":"pay_1"}},{"status":201,"payment":{"id":"pay_2"}}]}`)
+	})
+	inner := v.Config.Handler
+	v.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			inner.ServeHTTP(w, r)
+			return
+		}
+		asked.Store(r.URL.Path, r.Header.Get("Prefer"))
+		_, _ = io.WriteString(w, `{"id":"pay_2","status":"succeeded"}`)
+	})
+	res := v.run(t, loadPlan{Connections: 1, Batch: 2, Wait: 9, Channels: []string{"bank-ab"}, For: 30 * time.Millisecond})
+	require.Positive(t, res.Done)
+	require.Equal(t, res.Acked, res.Done)
+	require.Zero(t, res.Refused+res.Unanswered, res.Error)
+	prefer, ok := asked.Load("/v1/payments/pay_2")
+	require.True(t, ok)
+	require.Equal(t, "wait=9", prefer)
+}
+
 func TestA5xxMayHaveBeenCarriedOut(t *testing.T) {
 	t.Parallel()
 	v := newWallet(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusServiceUnavailable) })

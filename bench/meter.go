@@ -96,22 +96,28 @@ type Latency struct {
 	Max float64 `json:"max"`
 }
 
+// around takes a reading on either side of the work.
+func (m *meter) around(ctx context.Context, work func() error) (before, after reading, err error) {
+	if before, err = m.read(ctx, false); err != nil {
+		return before, after, err
+	}
+	if err = work(); err != nil {
+		return before, after, err
+	}
+	after, err = m.read(ctx, true)
+	return before, after, err
+}
+
 // measure runs one round between two readings. work returns how many payments
 // were acknowledged within which time.
 func (m *meter) measure(ctx context.Context, work func() (acked int64, took time.Duration, err error)) (Round, error) {
-	before, err := m.read(ctx, false)
-	if err != nil {
-		return Round{}, err
-	}
-	acked, took, err := work()
-	if err != nil {
-		return Round{}, err
-	}
-	after, err := m.read(ctx, true)
-	if err != nil {
-		return Round{}, err
-	}
-	return newRound(before, after, acked, took), nil
+	var acked int64
+	var took time.Duration
+	before, after, err := m.around(ctx, func() (err error) {
+		acked, took, err = work()
+		return err
+	})
+	return newRound(before, after, acked, took), err
 }
 
 func newRound(before, after reading, acked int64, took time.Duration) Round {

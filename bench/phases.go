@@ -77,16 +77,45 @@ func (p *plane) round(ctx context.Context, phase string, n int, plan loadPlan) e
 	}
 	defer m.close(ctx)
 	var res loadResult
-	round, err := m.measure(ctx, func() (int64, time.Duration, error) {
+	before, after, err := m.around(ctx, func() (err error) {
 		res, err = p.load(ctx, phase, plan)
-		return res.Done, res.Elapsed, err
+		return err
 	})
 	if err != nil {
 		return err
 	}
-	round.Latency = &res.Latency
+	done, latency := res.Done, res.Latency
+	if len(plan.Channels) > 0 {
+		if done, latency, err = finished(ctx, m.conn, res.Began, res.Elapsed); err != nil {
+			return err
+		}
+	}
+	round := newRound(before, after, done, res.Elapsed)
+	round.Latency = &latency
 	p.note(phase, n, round)
 	return nil
+}
+
+// finishedSQL finds the payouts that were accepted and succeeded between two
+// moments, and how long each took.
+const finishedSQL = `
+with life as (
+  select extract(epoch from done.at - made.at)::float8 * 1000 as ms
+    from facts.transitions made join facts.transitions done using (payment)
+   where made.from_state = 0 and made.to_state <> 6 and made.at >= $1 and done.from_state <> 6 and done.to_state = 6 and done.at < $2)
+select count(*), coalesce(percentile_disc(array[0.5, 0.9, 0.99, 1.0]) within group (order by ms), array[0, 0, 0, 0]) from life`
+
+// finished counts the payouts whose whole life lies within the round: from its
+// begin to its end nothing from before and nothing from after is counted in.
+func finished(ctx context.Context, conn *pgx.Conn, began time.Time, took time.Duration) (n int64, l Latency, err error) {
+	var ms []float64
+	if err := conn.QueryRow(ctx, finishedSQL, began, began.Add(took)).Scan(&n, &ms); err != nil {
+		return 0, l, fmt.Errorf("count what succeeded: %w", err)
+	}
+	if len(ms) == 4 {
+		l = Latency{P50: rounded(ms[0]), P90: rounded(ms[1]), P99: rounded(ms[2]), Max: rounded(ms[3])}
+	}
+	return n, l, nil
 }
 
 // throughput measures single requests and batches in turn.
@@ -118,10 +147,10 @@ func (p *plane) latency(ctx context.Context) error {
 	return p.check(ctx, "latency", false)
 }
 
-// lifecycle measures payouts from their request to the answer that they have
-// succeeded: sent to a bank over HTTP, called back by it.
+// lifecycle measures payouts from their acceptance to their success: sent to a
+// bank over HTTP, called back by it.
 func (p *plane) lifecycle(ctx context.Context) error {
-	plan := loadPlan{Connections: lifeOpen, Batch: 1, Wait: lifeWait, For: p.profile.life}
+	plan := loadPlan{Connections: lifeConnections, Batch: lifeBatch, Wait: lifeWait, For: p.profile.life}
 	for _, bank := range lifeBanks {
 		plan.Channels = append(plan.Channels, "bank-"+bank)
 	}

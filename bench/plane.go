@@ -26,12 +26,12 @@ const (
 	// planeConnections is what the floors of single requests and batches name.
 	planeConnections = 64
 	planeBatch       = 100
-	// lifeOpen payouts at most are under way at once, each on a connection that
-	// waits for its end.
-	lifeOpen = 256
-	lifeWait = 30 // seconds
-	readyMax = time.Minute
-	poll     = 50 * time.Millisecond
+	// Payouts under way at once, about: each of so many connections sends a batch
+	// and waits for the end of its last payment before it sends the next.
+	lifeConnections, lifeBatch = 16, 32
+	lifeWait                   = 30 // seconds
+	readyMax                   = time.Minute
+	poll                       = 50 * time.Millisecond
 )
 
 // lifeBanks are the sandbox banks that payouts go through.

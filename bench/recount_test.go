@@ -34,27 +34,54 @@ func execute(t *testing.T, dsn string, statements ...string) {
 	}
 }
 
-func TestBaselineIsHeldToItsOwnBooks(t *testing.T) {
+func TestBaselinesAreHeldToTheirOwnBooks(t *testing.T) {
 	t.Parallel()
-	dsn := pgtest.Empty(t)
-	b, err := newBaseline(t.Context(), dsn, 10)
-	require.NoError(t, err)
-	acked, took, err := b.load(t.Context(), 4, 100*time.Millisecond)
-	require.NoError(t, err)
-	require.Positive(t, acked)
-	require.Positive(t, took)
-	wrong, err := b.verify(t.Context())
-	require.NoError(t, err)
-	require.Empty(t, wrong)
+	for name, schema := range map[string]string{"plain": baselineSchema, "same rows": sameRowsSchema} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dsn := pgtest.Empty(t)
+			b, err := newBaseline(t.Context(), dsn, 10, schema)
+			require.NoError(t, err)
+			acked, took, err := b.load(t.Context(), 4, 100*time.Millisecond)
+			require.NoError(t, err)
+			require.Positive(t, acked)
+			require.Positive(t, took)
+			wrong, err := b.verify(t.Context())
+			require.NoError(t, err)
+			require.Empty(t, wrong)
 
-	execute(t, dsn, `delete from transfers where id = 1`, `update accounts set balance = balance + 1 where id = 1`)
-	wrong, err = b.verify(t.Context())
+			execute(t, dsn, `delete from transfers where id = (select min(id) from transfers)`, `update accounts set balance = balance + 1 where id = 1`)
+			wrong, err = b.verify(t.Context())
+			require.NoError(t, err)
+			require.Len(t, wrong, 2)
+
+			execute(t, dsn, `update accounts set balance = 0`)
+			_, _, err = b.load(t.Context(), 1, 10*time.Millisecond)
+			require.NoError(t, err)
+			require.Positive(t, b.refused.Load())
+		})
+	}
+}
+
+func TestFinishedCountsWholeLivesWithinTheRound(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.DSN(t)
+	execute(t, dsn, `insert into transitions (id, payment, seq, transition, from_state, to_state, settlement, attempt, transfers, at)
+		select n, p, s, 0, f, t, 0, 0, 0, timestamptz '2026-01-01' + ms * interval '1 ms' from (values
+			(1, 1, 1, 0, 1, 100), (2, 1, 2, 4, 6, 150), (3, 1, 3, 6, 6, 160), -- within; its settlement is not a second success
+			(4, 2, 1, 0, 1, 100), (5, 2, 2, 4, 6, 300),                       -- within, slower
+			(6, 3, 1, 0, 1, 10), (7, 3, 2, 4, 6, 120),                        -- began before
+			(8, 4, 1, 0, 1, 900), (9, 4, 2, 4, 6, 1100),                      -- ended after
+			(10, 5, 1, 0, 6, 200)) v(n, p, s, f, t, ms)                       -- a send`)
+	began, err := time.Parse(time.DateOnly, "2026-01-01")
 	require.NoError(t, err)
-	require.Len(t, wrong, 2)
-	b.refused.Add(1)
-	wrong, err = b.verify(t.Context())
+	n, latency, err := finished(t.Context(), connect(t, dsn), began.Add(50*time.Millisecond), 950*time.Millisecond)
 	require.NoError(t, err)
-	require.Len(t, wrong, 3)
+	require.EqualValues(t, 2, n)
+	require.Equal(t, Latency{P50: 50, P90: 200, P99: 200, Max: 200}, latency)
+	n, _, err = finished(t.Context(), connect(t, dsn), began.Add(time.Hour), time.Second)
+	require.NoError(t, err)
+	require.Zero(t, n)
 }
 
 // Rows as one send of 5 from account 2 to account 4 leaves them.

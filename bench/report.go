@@ -12,6 +12,7 @@ import (
 // The phases, as the report names them.
 const (
 	PhaseBaseline  = "baseline_sql"
+	PhaseSameRows  = "baseline_same_rows"
 	PhaseLedger    = "ledger"
 	PhaseHot       = "ledger_hot"
 	PhaseSingle    = "api_single"
@@ -78,6 +79,11 @@ type Report struct {
 	// LedgerRatio is ledger_per_s over baseline_sql_per_s: the median of the
 	// rounds' own ratios, each of which met the same noise.
 	LedgerRatio *float64 `json:"ledger_ratio"`
+
+	// SameRowsPerS is plain SQL that keeps what the wallet keeps of a send: key,
+	// payment, transfer with both balances, transition. It is shown, not judged.
+	SameRowsPerS  *float64 `json:"baseline_same_rows_per_s"`
+	SameRowsRatio *float64 `json:"ledger_ratio_same_rows"`
 
 	FsyncPerS float64 `json:"fsync_per_s"`
 	// The cost of one payment of the ledger phase.
@@ -162,7 +168,9 @@ func (r *Report) finish(took time.Duration) {
 	r.PgCPU = r.medianOf(PhaseLedger, func(v Round) float64 { return v.PgCPU })
 	r.WAL = r.medianOf(PhaseLedger, func(v Round) float64 { return v.WAL })
 	r.Stored = r.medianOf(PhaseLedger, func(v Round) float64 { return v.Stored })
-	r.LedgerRatio = r.ratio()
+	r.LedgerRatio = r.ratio(PhaseBaseline)
+	r.SameRowsPerS = r.medianOf(PhaseSameRows, perS)
+	r.SameRowsRatio = r.ratio(PhaseSameRows)
 	var others []float64
 	for _, p := range r.Phases {
 		for _, round := range p.Rounds {
@@ -189,8 +197,10 @@ func (r *Report) medianLatency(phase string) *Latency {
 	}
 }
 
-func (r *Report) ratio() *float64 {
-	plain, led := r.rounds(PhaseBaseline), r.rounds(PhaseLedger)
+// ratio is the median of what the ledger did over what a baseline did in the
+// same round.
+func (r *Report) ratio(baseline string) *float64 {
+	plain, led := r.rounds(baseline), r.rounds(PhaseLedger)
 	var all []float64
 	for i := range min(len(plain), len(led)) {
 		if plain[i].PerS > 0 {

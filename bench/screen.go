@@ -12,7 +12,7 @@ import (
 type words struct {
 	title, onto, quiet, noisy                         string
 	floor, atLeast, atMost, ok, missed, aside, absent string
-	beside, cost, each, others, fsync, settings       string
+	beside, same, cost, each, others, fsync, settings string
 	recounted, problems, none                         string
 	names                                             map[string]string
 }
@@ -23,6 +23,7 @@ var english = &words{
 	noisy:   "noisy machine (others used %.1f %%, cores %d): the ratio counts instead of the floors",
 	atLeast: "at least %s", atMost: "at most %s", ok: "ok", missed: "MISSED", aside: "(not judged here)", absent: "not measured",
 	beside:    "plain SQL, one transfer a transaction, %d connections, same run",
+	same:      "plain SQL that also keeps key, payment, balances and event; the ledger is %s times that",
 	cost:      "One payment of the ledger costs %s µs of Postgres, %s B of log, %s B of tables and indexes",
 	fsync:     "The disk makes %s writes of 8 kB durable a second",
 	others:    "Load average before: %s",
@@ -42,6 +43,7 @@ var chinese = &words{
 	noisy:   "机器嘈杂(其他进程占用 %.1f %%,核数 %d):改按比值判定",
 	atLeast: "不低于 %s", atMost: "不高于 %s", ok: "通过", missed: "未达标", aside: "(此机器不判定)", absent: "未测量",
 	beside:    "普通 SQL,每事务一笔转账,%d 个连接,同次运行",
+	same:      "普通 SQL,另存幂等键、支付、余额与事件;账本为其 %s 倍",
 	cost:      "账本每笔支付耗用 Postgres %s 微秒,日志 %s 字节,表与索引 %s 字节",
 	fsync:     "磁盘每秒持久化 %s 次 8 kB 写入",
 	others:    "运行前平均负载:%s",
@@ -75,7 +77,8 @@ func (r *Report) WriteScreen(w io.Writer, lang string) error {
 	for _, f := range r.Floors {
 		line("%s", t.floorLine(f))
 	}
-	line("  %-18s %10s  "+t.beside+"\n", "baseline_sql_per_s", number(r.BaselineSQLPerS), r.BaselineConnections)
+	line("  %-18s %10s  "+t.beside, "baseline_sql_per_s", number(r.BaselineSQLPerS), r.BaselineConnections)
+	line("  %-18s %10s  "+t.same+"\n", "same_rows_per_s", number(r.SameRowsPerS), number(r.SameRowsRatio))
 	line(t.cost, number(r.PgCPU), number(r.WAL), number(r.Stored))
 	line(t.fsync, shown(r.FsyncPerS))
 	if len(r.Faults) == 0 {
