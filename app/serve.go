@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -59,6 +60,7 @@ type plane struct {
 	recon    *recon.Recon
 
 	leaderWork sync.WaitGroup
+	leaving    atomic.Bool
 	endLeader  context.CancelFunc
 }
 
@@ -177,7 +179,7 @@ func (p *plane) lead(ctx context.Context, open []pay.Payment) {
 func (p *plane) leaderLoop(ctx context.Context, name string, run func(context.Context) error) {
 	p.leaderWork.Go(func() {
 		if err := run(ctx); err != nil && ctx.Err() == nil {
-			p.log.Error("a loop of the leader ended", slog.String("loop", name), slog.Any("error", err))
+			p.log.ErrorContext(ctx, "a loop of the leader ended", slog.String("loop", name), slog.Any("error", err))
 		}
 	})
 }
@@ -193,8 +195,10 @@ func (p *plane) left() {
 	p.leaderWork.Wait()
 }
 
-// run serves until something ends, then takes everything down in order: first no
-// new requests, then the leadership, then the callbacks' store.
+// run serves until something ends, then takes everything down in order: first the
+// leadership, then the edge, then the callbacks' store. The edge comes second
+// because the other nodes forward to a leader through it, and because what it
+// still holds when the leadership has passed on goes to the successor.
 func (p *plane) run(ctx context.Context) error {
 	edge, err := p.edge()
 	if err != nil {
@@ -224,12 +228,16 @@ func (p *plane) run(ctx context.Context) error {
 		}
 		return nil
 	})
+	left := make(chan struct{})
 	g.Go(func() error {
 		defer stop()
+		defer close(left)
 		return p.node.Run(running)
 	})
-	p.log.Info("serving", slog.String("listen", p.cfg.Listen), slog.Int("channels", len(p.channels)))
+	p.log.InfoContext(ctx, "serving", slog.String("listen", p.cfg.Listen), slog.Int("channels", len(p.channels)))
 	<-running.Done()
+	p.leaving.Store(true)
+	<-left // bounded by the hand-over
 	p.down(server, stopStoring)
 	return g.Wait()
 }
@@ -270,8 +278,12 @@ func (p *plane) edge() (http.Handler, error) {
 	return mux, nil
 }
 
-// Ready means progress: somebody leads, the loops move, the database answers.
+// Ready means progress: somebody leads, the loops move, the database answers. A
+// node that leaves says so first, and serves on while requests still come.
 func (p *plane) Ready(ctx context.Context) error {
+	if p.leaving.Load() {
+		return fault.New(fault.NotLeader, "this node is leaving")
+	}
 	if err := p.node.Ready(ctx); err != nil {
 		return err
 	}

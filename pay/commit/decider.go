@@ -121,15 +121,14 @@ func (d *decider) open() []pay.Payment {
 }
 
 // run decides until ctx ends or leadership is lost. When ctx ends, what is
-// queued is still decided and answered.
-func (d *decider) run(ctx context.Context) error {
+// queued is still decided and answered; when life ends, nothing more is.
+func (d *decider) run(life, ctx context.Context) error {
 	work, done := make(chan *batch), make(chan written, 1)
 	writerGone := make(chan struct{})
-	hard := context.WithoutCancel(ctx)
 	go func() {
 		defer close(writerGone)
 		for b := range work {
-			done <- written{b, d.write(hard, b)}
+			done <- written{b, d.write(life, b)}
 		}
 	}()
 	defer func() { close(work); <-writerGone }()
@@ -153,7 +152,7 @@ func (d *decider) run(ctx context.Context) error {
 		}
 		select {
 		case t := <-incoming:
-			if err := d.extend(hard, b, d.drain(t, b)); err != nil {
+			if err := d.extend(life, b, d.drain(t, b)); err != nil {
 				if inflight {
 					w := <-done
 					inflight = false
@@ -165,7 +164,7 @@ func (d *decider) run(ctx context.Context) error {
 						d.answer(w.batch)
 					}
 				}
-				if err := d.recover(hard, err, b); err != nil {
+				if err := d.recover(life, err, b); err != nil {
 					return err
 				}
 				b.reset(d.now())
@@ -178,7 +177,7 @@ func (d *decider) run(ctx context.Context) error {
 				break
 			}
 			b.tickets = append(append([]*ticket(nil), w.batch.tickets...), b.tickets...)
-			if err := d.recover(hard, w.err, b); err != nil {
+			if err := d.recover(life, w.err, b); err != nil {
 				return err
 			}
 			b.reset(d.now())

@@ -61,6 +61,7 @@ func (n *Node) Submit(ctx context.Context, f Fact) (Result, error) {
 func (n *Node) SubmitAll(ctx context.Context, facts []Fact) []Outcome {
 	ctx, cancel := context.WithTimeout(ctx, submitTimeout)
 	defer cancel()
+	defer context.AfterFunc(n.submits, cancel)()
 	sent := false
 	for {
 		if out, led := n.local(ctx, facts); led {
@@ -68,7 +69,9 @@ func (n *Node) SubmitAll(ctx context.Context, facts []Fact) []Outcome {
 		}
 		seen := n.leader.Load()
 		if seen != nil && seen.known && seen.url != "" && seen.url != n.cfg.URL {
-			out, err := n.forward.send(ctx, seen.url, facts)
+			term, end := n.terms.within(ctx, seen.id)
+			out, err := n.forward.send(term, seen.url, facts)
+			end()
 			if err == nil {
 				return out
 			}
@@ -98,7 +101,7 @@ func (n *Node) local(ctx context.Context, facts []Fact) ([]Outcome, bool) {
 }
 
 func failAll(facts []Fact, sent bool) []Outcome {
-	err := error(fault.New(fault.NotLeader, "no node leads the ledger at the moment; send the same request again").WithMoneyState(fault.NotMoved))
+	err := errNobodyLeads()
 	if sent {
 		err = errCommitUnknown()
 	}

@@ -75,10 +75,15 @@ type Node struct {
 
 	leading atomic.Bool
 	leader  atomic.Pointer[leaderSeen]
+	terms   terms
 	decider atomic.Pointer[decider]
 	// draining closes the local queue to new Facts; submitting counts those that
 	// are inside.
 	gate sync.RWMutex
+	// waits ends when this node stops telling of final states, submits when it
+	// can neither decide nor forward any more.
+	waits, submits       context.Context
+	endWaits, endSubmits context.CancelFunc
 }
 
 // leaderSeen is the shard row as last read.
@@ -100,20 +105,32 @@ func New(cfg Config) *Node {
 	}
 	n := &Node{cfg: cfg, queue: newQueue(), metrics: newMetrics(cfg.Registerer), waiters: newWaiters()}
 	n.forward = newForwarder(n)
+	n.waits, n.endWaits = context.WithCancel(context.Background())     //nolint:forbidigo // as long as the node
+	n.submits, n.endSubmits = context.WithCancel(context.Background()) //nolint:forbidigo // as long as the node
 	return n
 }
 
 // Leading reports whether this node leads the shard now.
 func (n *Node) Leading() bool { return n.leading.Load() }
 
+// watchName marks the session in which a node looks who leads.
+const watchName = "moneta watch"
+
 // Run stands by and leads until ctx ends, which hands the shard over, or until
-// leadership is lost: then it returns ErrLost and the process must exit.
-func (n *Node) Run(ctx context.Context) error {
-	conn, err := dial(ctx, n.cfg.DSN, "moneta watch", false)
+// leadership is lost: then it returns ErrLost and the process must exit. After a
+// hand-over the node goes on forwarding to its successor, so that the edge may
+// close after Run: until then it serves.
+func (n *Node) Run(ctx context.Context) (err error) {
+	conn, err := dial(ctx, n.cfg.DSN, watchName, false)
 	if err != nil {
+		n.endWaits()
+		n.endSubmits()
 		return fmt.Errorf("connect to the primary: %w", err)
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	defer func() {
+		n.part(ctx, conn, err)
+		_ = conn.Close(context.WithoutCancel(ctx))
+	}()
 	if err := n.forward.readCredential(ctx, conn); err != nil {
 		return err
 	}
@@ -122,7 +139,7 @@ func (n *Node) Run(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		if conn.IsClosed() {
-			fresh, err := dial(ctx, n.cfg.DSN, "moneta watch", false)
+			fresh, err := dial(ctx, n.cfg.DSN, watchName, false)
 			if err == nil {
 				conn, w = fresh, &watch{shard: n.cfg.Shard}
 			}
@@ -151,11 +168,11 @@ func (n *Node) look(ctx context.Context, conn *pgx.Conn, w *watch) bool {
 	seen, gone, err := w.read(readCtx, conn)
 	if err != nil {
 		if ctx.Err() == nil {
-			n.cfg.Logger.Warn("cannot read who leads", slog.Any("error", err))
+			n.cfg.Logger.WarnContext(ctx, "cannot read who leads", slog.Any("error", err))
 		}
 		return false
 	}
-	n.leader.Store(&seen)
+	n.sees(&seen)
 	return gone
 }
 
@@ -164,11 +181,11 @@ func (n *Node) takeAndLead(ctx context.Context, conn *pgx.Conn, w *watch) error 
 	started := time.Now() //nolint:forbidigo // a duration for the log
 	id := newLeaderID()
 	epoch, err := w.take(ctx, conn, id, n.cfg.URL)
-	if errors.Is(err, errTaken) || ctx.Err() != nil {
-		return nil
-	}
-	if err != nil {
-		n.cfg.Logger.Warn("cannot take the shard", slog.Any("error", err))
+	switch {
+	case errors.Is(err, errTaken), ctx.Err() != nil:
+		return nil //nolint:nilerr // another node leads, or nobody wants us to
+	case err != nil:
+		n.cfg.Logger.WarnContext(ctx, "cannot take the shard", slog.Any("error", err))
 		return nil
 	}
 	d := &decider{
@@ -180,10 +197,10 @@ func (n *Node) takeAndLead(ctx context.Context, conn *pgx.Conn, w *watch) error 
 	}
 	if err := d.start(ctx); err != nil {
 		d.close(ctx)
-		n.cfg.Logger.Warn("cannot rebuild the shard", slog.Any("error", err))
+		n.cfg.Logger.WarnContext(ctx, "cannot rebuild the shard", slog.Any("error", err))
 		return nil
 	}
-	n.cfg.Logger.Info("leading the shard", slog.Int("shard", int(n.cfg.Shard)), slog.Int64("epoch", epoch),
+	n.cfg.Logger.InfoContext(ctx, "leading the shard", slog.Int("shard", int(n.cfg.Shard)), slog.Int64("epoch", epoch),
 		slog.Int("open_payments", len(d.mem.open)), slog.Duration("took", time.Since(started))) //nolint:forbidigo // as above
 	return n.lead(ctx, d)
 }
@@ -193,8 +210,8 @@ func (n *Node) lead(ctx context.Context, d *decider) error {
 	leadCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	n.decider.Store(d)
-	d.progress.Store(time.Now().UnixNano())                                                                //nolint:forbidigo // liveness
-	n.leader.Store(&leaderSeen{id: d.leader, known: true, epoch: d.epoch, url: n.cfg.URL, at: time.Now()}) //nolint:forbidigo // liveness
+	d.progress.Store(time.Now().UnixNano())                                                        //nolint:forbidigo // liveness
+	n.sees(&leaderSeen{id: d.leader, known: true, epoch: d.epoch, url: n.cfg.URL, at: time.Now()}) //nolint:forbidigo // liveness
 	n.gate.Lock()
 	n.leading.Store(true)
 	n.gate.Unlock()
@@ -205,7 +222,7 @@ func (n *Node) lead(ctx context.Context, d *decider) error {
 	decideCtx, drain := context.WithCancel(leadCtx)
 	defer drain()
 	decided, beaten := make(chan error, 1), make(chan error, 1)
-	go func() { decided <- d.run(decideCtx) }()
+	go func() { decided <- d.run(leadCtx, decideCtx) }()
 	go func() { beaten <- n.beat(decideCtx, d) }()
 	var err error
 	select {
@@ -216,7 +233,7 @@ func (n *Node) lead(ctx context.Context, d *decider) error {
 		decided = nil
 	}
 	if err != nil {
-		n.cfg.Logger.Error("stop leading", slog.Any("error", err))
+		n.cfg.Logger.ErrorContext(ctx, "stop leading", slog.Any("error", err))
 	}
 	n.leave(d, err, stop, drain, decided)
 	return err
@@ -249,6 +266,7 @@ func (n *Node) leave(d *decider, cause error, stop, drain context.CancelFunc, de
 			n.cfg.Logger.Warn("the decider did not finish in time")
 		}
 	}
+	n.refuseQueued()
 	if cause == nil {
 		n.handOver(d)
 	}

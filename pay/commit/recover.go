@@ -31,7 +31,7 @@ const divisionByZero = "22012"
 // commit are answered from it: their keys and states are found in the database.
 func (d *decider) recover(ctx context.Context, failed error, b *batch) error {
 	tickets := append([]*ticket(nil), b.tickets...)
-	d.logger.Warn("batch failed; deciding anew on what is committed", slog.Int("facts", len(tickets)), slog.Any("error", failed))
+	d.logger.WarnContext(ctx, "batch failed; deciding anew on what is committed", slog.Int("facts", len(tickets)), slog.Any("error", failed))
 	d.metrics.recovered()
 	deadline := time.Now().Add(recoverFor) //nolint:forbidigo // a bound, not a decision
 	for try := 0; ; try++ {
@@ -42,7 +42,7 @@ func (d *decider) recover(ctx context.Context, failed error, b *batch) error {
 		switch {
 		case err == nil:
 			return nil
-		case errors.Is(err, ErrLost) || time.Now().After(deadline): //nolint:forbidigo // as above
+		case errors.Is(err, ErrLost) || ctx.Err() != nil || time.Now().After(deadline): //nolint:forbidigo // as above
 			d.giveUp(tickets)
 			return fmt.Errorf("%w: %w", ErrLost, err)
 		}
@@ -132,7 +132,6 @@ func (d *decider) redo(ctx context.Context, tickets []*ticket, failed error) err
 		if err == nil || !blamesFact(err) {
 			return err
 		}
-		failed = err
 		if err := d.reload(ctx); err != nil {
 			return err
 		}

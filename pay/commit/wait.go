@@ -71,7 +71,8 @@ func (w *waiters) remove(id pay.ID, c chan pay.Payment) {
 // pollEvery is how often a standby reads a payment that somebody waits for.
 const pollEvery = 100 * time.Millisecond
 
-// Wait returns the payment when it is final, or false when ctx ends first. read
+// Wait returns the payment when it is final, or false when ctx or the node's
+// part in the shard ends first. read
 // reads it from the primary: at once, so that a final state that came before is
 // not missed, and again and again on a node that does not lead.
 func (n *Node) Wait(ctx context.Context, id pay.ID, read func(context.Context) (pay.Payment, error)) (pay.Payment, bool) {
@@ -92,6 +93,8 @@ func (n *Node) Wait(ctx context.Context, id pay.ID, read func(context.Context) (
 		case p := <-c:
 			return p, true
 		case <-ctx.Done():
+			return pay.Payment{}, false
+		case <-n.waits.Done():
 			return pay.Payment{}, false
 		case <-tick.C:
 		}
