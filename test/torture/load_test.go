@@ -103,12 +103,15 @@ func (l *load) drive(i int, c *client) {
 		}
 		o := l.next(i, n)
 		ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
+		keys := []string{o.Remittance}
 		if l.newKeys {
-			l.order(ctx, c, o, "forgotten-"+o.Remittance)
+			keys = append(keys, "again-"+o.Remittance)
 		}
-		r := l.order(ctx, c, o, o.Remittance)
-		if o.Kind == "deposit" && r.id != "" {
-			l.instruct(ctx, c, bank, r)
+		for _, key := range keys {
+			r := l.order(ctx, c, o, key)
+			if o.Kind == "deposit" && r.id != "" {
+				l.instruct(ctx, c, bank, r)
+			}
 		}
 		cancel()
 	}
