@@ -66,46 +66,72 @@ type rule struct {
 // table is the specification's §6.3 for the kinds that exist. Everything else,
 // the replays, the errors, the picture in the docs, follows from it.
 var table = []rule{
-	{t: 22, kind: Send, from: []State{None}, fact: Accept, to: Succeeded, who: "API",
-		legs: []leg{{FromAvailable, ToAvailable, principal}, {FromAvailable, FeeRevenue, fee}}},
+	{
+		t: 22, kind: Send, from: []State{None}, fact: Accept, to: Succeeded, who: "API",
+		legs: []leg{{FromAvailable, ToAvailable, principal}, {FromAvailable, FeeRevenue, fee}},
+	},
 
 	{t: 1, kind: Payout, from: []State{None}, fact: Accept, to: Created, who: "API"},
-	{t: 3, kind: Payout, from: []State{Created}, fact: Clear, to: Reserved, who: "guard",
-		legs: []leg{{FromAvailable, FromHeld, principalAndFee}}},
-	{t: 4, kind: Payout, from: []State{Reserved}, fact: Intend, to: Dispatching, who: "dispatch", move: newAttempt,
-		legs: []leg{{FromHeld, ClearingOut, principal}}},
-	{t: 5, kind: Payout, from: []State{Dispatching, Unknown}, fact: Ack, to: Processing, who: "channel",
-		move: markAttempt, attempt: Acked},
-	{t: 6, kind: Payout, from: []State{Dispatching, Processing}, fact: Doubt, to: Unknown, who: "timer, transport",
-		move: markAttempt, attempt: AttemptUnknown},
-	{t: 7, kind: Payout, from: []State{Dispatching, Processing, Unknown}, fact: Confirm, to: Succeeded, who: "channel",
+	{
+		t: 3, kind: Payout, from: []State{Created}, fact: Clear, to: Reserved, who: "guard",
+		legs: []leg{{FromAvailable, FromHeld, principalAndFee}},
+	},
+	{
+		t: 4, kind: Payout, from: []State{Reserved}, fact: Intend, to: Dispatching, who: "dispatch", move: newAttempt,
+		legs: []leg{{FromHeld, ClearingOut, principal}},
+	},
+	{
+		t: 5, kind: Payout, from: []State{Dispatching, Unknown}, fact: Ack, to: Processing, who: "channel",
+		move: markAttempt, attempt: Acked,
+	},
+	{
+		t: 6, kind: Payout, from: []State{Dispatching, Processing}, fact: Doubt, to: Unknown, who: "timer, transport",
+		move: markAttempt, attempt: AttemptUnknown,
+	},
+	{
+		t: 7, kind: Payout, from: []State{Dispatching, Processing, Unknown}, fact: Confirm, to: Succeeded, who: "channel",
 		move: markAttempt, attempt: Confirmed, settles: SettlementExpected, word: true,
-		legs: []leg{{FromHeld, FeeRevenue, fee}}},
-	{t: 8, kind: Payout, from: []State{Dispatching, Processing, Unknown}, fact: Decline, to: Failed, who: "channel",
+		legs: []leg{{FromHeld, FeeRevenue, fee}},
+	},
+	{
+		t: 8, kind: Payout, from: []State{Dispatching, Processing, Unknown}, fact: Decline, to: Failed, who: "channel",
 		move: markAttempt, attempt: Declined,
-		legs: []leg{{ClearingOut, FromHeld, principal}, {FromHeld, FromAvailable, principalAndFee}}},
-	{t: 8, kind: Payout, from: []State{Dispatching, Unknown}, fact: GiveUp, to: Failed, who: "settle, proof of absence",
+		legs: []leg{{ClearingOut, FromHeld, principal}, {FromHeld, FromAvailable, principalAndFee}},
+	},
+	{
+		t: 8, kind: Payout, from: []State{Dispatching, Unknown}, fact: GiveUp, to: Failed, who: "settle, proof of absence",
 		move: markAttempt, attempt: Absent,
-		legs: []leg{{ClearingOut, FromHeld, principal}, {FromHeld, FromAvailable, principalAndFee}}},
-	{t: 10, kind: Payout, from: []State{Dispatching, Unknown}, fact: ProveAbsent, to: Reserved, who: "settle, proof of absence",
+		legs: []leg{{ClearingOut, FromHeld, principal}, {FromHeld, FromAvailable, principalAndFee}},
+	},
+	{
+		t: 10, kind: Payout, from: []State{Dispatching, Unknown}, fact: ProveAbsent, to: Reserved, who: "settle, proof of absence",
 		move: markAttempt, attempt: Absent,
-		legs: []leg{{ClearingOut, FromHeld, principal}}},
+		legs: []leg{{ClearingOut, FromHeld, principal}},
+	},
 	{t: 11, kind: Payout, from: []State{Created}, fact: Cancel, to: Cancelled, who: "holder, operator"},
-	{t: 11, kind: Payout, from: []State{Reserved}, fact: Cancel, to: Cancelled, who: "holder, operator",
-		legs: []leg{{FromHeld, FromAvailable, principalAndFee}}},
-	{t: 12, kind: Payout, from: []State{Succeeded}, fact: Settle, to: Succeeded, who: "recon",
+	{
+		t: 11, kind: Payout, from: []State{Reserved}, fact: Cancel, to: Cancelled, who: "holder, operator",
+		legs: []leg{{FromHeld, FromAvailable, principalAndFee}},
+	},
+	{
+		t: 12, kind: Payout, from: []State{Succeeded}, fact: Settle, to: Succeeded, who: "recon",
 		settles: SettlementMatched, word: true,
-		legs: []leg{{ClearingOut, Nostro, principal}, {FeeCost, Nostro, cost}}},
+		legs: []leg{{ClearingOut, Nostro, principal}, {FeeCost, Nostro, cost}},
+	},
 
 	{t: 1, kind: Deposit, from: []State{None}, fact: Accept, to: Created, who: "API"},
 	{t: 5, kind: Deposit, from: []State{Created}, fact: Ack, to: Processing, who: "channel"},
-	{t: 14, kind: Deposit, from: []State{Created, Processing}, fact: Confirm, to: Succeeded, who: "channel",
+	{
+		t: 14, kind: Deposit, from: []State{Created, Processing}, fact: Confirm, to: Succeeded, who: "channel",
 		settles: SettlementExpected, word: true,
-		legs: []leg{{ClearingIn, ToAvailable, principal}}},
+		legs: []leg{{ClearingIn, ToAvailable, principal}},
+	},
 	{t: 8, kind: Deposit, from: []State{Created, Processing}, fact: Decline, to: Failed, who: "channel"},
-	{t: 15, kind: Deposit, from: []State{Succeeded}, fact: Settle, to: Succeeded, who: "recon",
+	{
+		t: 15, kind: Deposit, from: []State{Succeeded}, fact: Settle, to: Succeeded, who: "recon",
 		settles: SettlementMatched, word: true,
-		legs: []leg{{Nostro, ClearingIn, net}, {FeeCost, ClearingIn, cost}}},
+		legs: []leg{{Nostro, ClearingIn, net}, {FeeCost, ClearingIn, cost}},
+	},
 }
 
 // index finds the rule of (kind, state, fact): 0 is none, else the row plus 1.

@@ -150,8 +150,13 @@ func TestPayoutFromAcceptToSettled(t *testing.T) {
 		fact pay.FactKind
 		want pay.State
 	}{
-		{pay.Intend, pay.Dispatching}, {pay.Doubt, pay.Unknown}, {pay.ProveAbsent, pay.Reserved},
-		{pay.Intend, pay.Dispatching}, {pay.Ack, pay.Processing}, {pay.Confirm, pay.Succeeded}, {pay.Settle, pay.Succeeded},
+		{pay.Intend, pay.Dispatching},
+		{pay.Doubt, pay.Unknown},
+		{pay.ProveAbsent, pay.Reserved},
+		{pay.Intend, pay.Dispatching},
+		{pay.Ack, pay.Processing},
+		{pay.Confirm, pay.Succeeded},
+		{pay.Settle, pay.Succeeded},
 	} {
 		r, err = n.Submit(t.Context(), about(r.Payment, step.fact))
 		require.NoError(t, err)

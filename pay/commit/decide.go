@@ -206,10 +206,11 @@ func (j *judge) resolve(p *pay.Payment, r pay.Role) (*ledger.Books, ledger.BookI
 		return j.book(p.From, true)
 	case pay.ToAvailable:
 		return j.book(p.To, false)
-	default:
+	case pay.ClearingOut, pay.ClearingIn, pay.Nostro, pay.FeeRevenue, pay.FeeCost:
 		b := j.systemAccount(p, r)
 		return b, b.ID.Available(), nil
 	}
+	return nil, 0, fault.New(fault.Internal, "").WithOp("commit.resolve").WithCause(fmt.Errorf("role %d", r))
 }
 
 func (j *judge) book(id pay.AccountID, held bool) (*ledger.Books, ledger.BookID, error) {
@@ -284,6 +285,8 @@ func (j *judge) decideAccount(f *ledger.AccountFact) (Result, error) {
 		return Result{}, fault.New(fault.AccountNotFound, "no such account").WithResource(pay.AccountID(f.ID).String())
 	}
 	switch f.Kind {
+	case ledger.Open:
+		return j.openAccount(f)
 	case ledger.SetFloor:
 		if b.Unlimited || f.Floor.Sign() > 0 {
 			return Result{Account: b.Account}, fault.New(fault.FloorInvalid, "a floor is zero or below, and house accounts have none").WithParam("/floor")

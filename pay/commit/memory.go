@@ -95,9 +95,11 @@ func systemName(k systemKey) string {
 		return "nostro:" + k.channel
 	case pay.FeeRevenue:
 		return "fee:rev"
-	default:
+	case pay.FeeCost:
 		return "fee:cost"
+	case pay.FromAvailable, pay.FromHeld, pay.ToAvailable:
 	}
+	panic("commit: no system account plays " + k.role.String())
 }
 
 // systemRole reads what systemName wrote.
