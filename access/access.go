@@ -72,6 +72,7 @@ const (
 	keyLength    = len(keyHead) + prefixDigits + 1 + secretDigits
 	nameMax      = 100
 	listMax      = 1000
+	createTries  = 20
 	// lookupTimeout bounds one look-up of a key, whoever waits for it.
 	lookupTimeout = 2 * time.Second
 )
@@ -137,22 +138,24 @@ func (s *Store) CreateTenant(ctx context.Context, name string) (int32, error) {
 	if name == "" || len(name) > nameMax {
 		return 0, fault.New(fault.MalformedRequest, "a name has 1 to 100 bytes").WithOp(op).WithParam("/name")
 	}
-	var id int32
-	for range 10 {
-		err := s.pool.QueryRow(ctx, `with made as (
-			insert into tenants (id, name) select coalesce(max(id), 0) + 1, $1 from tenants
-			where not exists (select from tenants where name = $1) returning id)
-			select id from made union all select id from tenants where name = $1 limit 1`, name).Scan(&id)
-		var pg *pgconn.PgError
-		if errors.As(err, &pg) && pg.Code == "23505" {
-			continue // another node took the id or made the tenant: look again
+	// Ids count up. Two who take the same one at once: one has it, the other looks
+	// again; each round gives one of them a tenant.
+	const createTenant = `with made as (
+		insert into tenants (id, name) select (select coalesce(max(id), 0) + 1 from tenants), $1::text
+		where not exists (select from tenants where name = $1::text) on conflict do nothing returning id)
+		select id from made union all select id from tenants where name = $1::text limit 1`
+	for range createTries {
+		var id int32
+		err := s.pool.QueryRow(ctx, createTenant, name).Scan(&id)
+		if errors.Is(err, pgx.ErrNoRows) {
+			continue
 		}
 		if err != nil {
 			return 0, dbFault(op, err)
 		}
 		return id, nil
 	}
-	return 0, fault.New(fault.DatabaseUnavailable, "").WithOp(op).WithCause(errors.New("ids were taken ten times over"))
+	return 0, fault.New(fault.Overloaded, "too many tenants are being made at once").WithOp(op)
 }
 
 // CreateKey makes an API key and returns its text, which is shown this once and
