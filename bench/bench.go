@@ -87,8 +87,9 @@ type profile struct {
 	batch    time.Duration
 	latency  time.Duration
 	life     time.Duration
-	accounts int // of the ledger phases
-	wallets  int // of the API phases
+	patience time.Duration // for a quiet moment before a round
+	accounts int           // of the ledger phases
+	wallets  int           // of the API phases
 }
 
 var profiles = map[string]profile{
@@ -100,7 +101,7 @@ var profiles = map[string]profile{
 	"full": {
 		rounds: 3, probe: 5 * time.Second, baseline: 15 * time.Second, ledger: 30 * time.Second,
 		single: 20 * time.Second, batch: 20 * time.Second, latency: 20 * time.Second, life: 30 * time.Second,
-		accounts: 100_000, wallets: 10_000,
+		patience: 30 * time.Second, accounts: 100_000, wallets: 10_000,
 	},
 }
 

@@ -119,6 +119,9 @@ func (r *run) probeBaseline(ctx context.Context, plain *baseline) (best int, err
 }
 
 func (r *run) baselineRound(ctx context.Context, plain *baseline, phase, database string, connections, n int) error {
+	if err := r.quiet(ctx); err != nil {
+		return err
+	}
 	m, err := r.newMeter(ctx, database)
 	if err != nil {
 		return err
@@ -133,6 +136,9 @@ func (r *run) baselineRound(ctx context.Context, plain *baseline, phase, databas
 }
 
 func (r *run) ledgerRound(ctx context.Context, book Ledger, phase string, accounts, n int) (told int64, err error) {
+	if err := r.quiet(ctx); err != nil {
+		return 0, err
+	}
 	m, err := r.newMeter(ctx, ledgerDB)
 	if err != nil {
 		return 0, err

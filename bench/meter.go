@@ -68,6 +68,25 @@ func (m *meter) readProcesses(v *reading) {
 	v.at = time.Now()
 }
 
+// quiet waits for a moment in which others leave the machine alone, as long as
+// the profile has patience: every kind of work gets the same chance.
+func (r *run) quiet(ctx context.Context) error {
+	const glance = 500 * time.Millisecond
+	m := meter{postmaster: r.server.Pid()}
+	for until := time.Now().Add(r.profile.patience); time.Now().Before(until); {
+		var before, after reading
+		m.readProcesses(&before)
+		if err := pause(ctx, glance); err != nil {
+			return err
+		}
+		m.readProcesses(&after)
+		if newRound(before, after, 0, glance).Others <= quietShare {
+			return nil
+		}
+	}
+	return nil
+}
+
 // Round is what one round did and what it cost.
 type Round struct {
 	Payments int64 `json:"payments"`

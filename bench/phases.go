@@ -71,6 +71,9 @@ func (p *plane) round(ctx context.Context, phase string, n int, plan loadPlan) e
 			return err
 		}
 	}
+	if err := p.quiet(ctx); err != nil {
+		return err
+	}
 	m, err := p.newMeter(ctx, planeDB)
 	if err != nil {
 		return err

@@ -159,7 +159,8 @@ func TestBanksBooksAreComparedWithWhatWasTold(t *testing.T) {
 // cluster, plain SQL, its recount, and a folder that is gone afterwards.
 func TestRunWithoutTheWallet(t *testing.T) {
 	work := t.TempDir()
-	profiles["test"] = profile{rounds: 3, probe: 40 * time.Millisecond, baseline: 200 * time.Millisecond, accounts: 1_000}
+	profiles["test"] = profile{rounds: 3, probe: 40 * time.Millisecond, baseline: 200 * time.Millisecond,
+		patience: time.Second, accounts: 1_000}
 	defer delete(profiles, "test")
 	require.NoError(t, os.Chmod(work, 0o755))
 	require.NoError(t, os.Chmod(filepath.Dir(work), 0o755))

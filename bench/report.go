@@ -80,6 +80,11 @@ type Report struct {
 	// rounds' own ratios, each of which met the same noise.
 	LedgerRatio *float64 `json:"ledger_ratio"`
 
+	// LedgerCPURatio is the processor time of one plain transfer over that of one
+	// payment, generators included: what the ratio would be with both cores for
+	// either. A busy machine shares its cores out by process, and plain SQL brings
+	// dozens of them; this figure does not depend on that.
+	LedgerCPURatio *float64 `json:"ledger_cpu_ratio"`
 	// SameRowsPerS is plain SQL that keeps what the wallet keeps of a send: key,
 	// payment, transfer with both balances, transition. It is shown, not judged.
 	SameRowsPerS  *float64 `json:"baseline_same_rows_per_s"`
@@ -168,9 +173,10 @@ func (r *Report) finish(took time.Duration) {
 	r.PgCPU = r.medianOf(PhaseLedger, func(v Round) float64 { return v.PgCPU })
 	r.WAL = r.medianOf(PhaseLedger, func(v Round) float64 { return v.WAL })
 	r.Stored = r.medianOf(PhaseLedger, func(v Round) float64 { return v.Stored })
-	r.LedgerRatio = r.ratio(PhaseBaseline)
+	r.LedgerRatio = r.ratio(PhaseBaseline, func(plain, led Round) float64 { return over(led.PerS, plain.PerS) })
+	r.LedgerCPURatio = r.ratio(PhaseBaseline, func(plain, led Round) float64 { return over(plain.CPU, led.CPU) })
 	r.SameRowsPerS = r.medianOf(PhaseSameRows, perS)
-	r.SameRowsRatio = r.ratio(PhaseSameRows)
+	r.SameRowsRatio = r.ratio(PhaseSameRows, func(plain, led Round) float64 { return over(led.PerS, plain.PerS) })
 	var others []float64
 	for _, p := range r.Phases {
 		for _, round := range p.Rounds {
@@ -197,17 +203,22 @@ func (r *Report) medianLatency(phase string) *Latency {
 	}
 }
 
-// ratio is the median of what the ledger did over what a baseline did in the
-// same round.
-func (r *Report) ratio(baseline string) *float64 {
+// ratio is the median of the ratios of the rounds, each of the ledger's over that
+// of a baseline in the same round.
+func (r *Report) ratio(baseline string, of func(plain, led Round) float64) *float64 {
 	plain, led := r.rounds(baseline), r.rounds(PhaseLedger)
 	var all []float64
 	for i := range min(len(plain), len(led)) {
-		if plain[i].PerS > 0 {
-			all = append(all, led[i].PerS/plain[i].PerS)
-		}
+		all = append(all, of(plain[i], led[i]))
 	}
 	return median(all)
+}
+
+func over(a, b float64) float64 {
+	if b == 0 {
+		return 0
+	}
+	return a / b
 }
 
 // judge holds the figures against the floors.

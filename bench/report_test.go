@@ -54,6 +54,17 @@ func TestOnANoisyMachineTheRatioCountsInstead(t *testing.T) {
 	require.Equal(t, []string{"ledger_ratio is 4.9; it must be at least 5"}, r.Problems(), "a fast ledger at less")
 }
 
+func TestProcessorTimeIsComparedRoundByRound(t *testing.T) {
+	t.Parallel()
+	r := &Report{}
+	for _, v := range []struct{ plain, led float64 }{{200, 40}, {300, 50}, {280, 0}} {
+		r.add(PhaseBaseline, Round{CPU: v.plain})
+		r.add(PhaseLedger, Round{CPU: v.led})
+	}
+	r.finish(time.Minute)
+	require.InDelta(t, 5, *r.LedgerCPURatio, 0, "of 5, 6 and one that was not measured")
+}
+
 func TestOneCoreIsNoQuietMachine(t *testing.T) {
 	t.Parallel()
 	r := reportOf([]float64{1_000}, []float64{5_000}, 0)
@@ -86,6 +97,7 @@ func TestJSONHasTheNamesThatAreAgreed(t *testing.T) {
 	require.NoError(t, json.Unmarshal(out.Bytes(), &doc))
 	for _, name := range []string{"ledger_per_s", "ledger_hot_per_s", "api_single_per_s", "api_batch_per_s", "lifecycle_per_s",
 		"accept_p99_ms", "baseline_sql_per_s", "ledger_ratio", "fsync_per_s", "pg_cpu_us_per_payment", "wal_bytes_per_payment",
+		"ledger_cpu_ratio", "baseline_same_rows_per_s", "ledger_ratio_same_rows",
 		"table_index_bytes_per_payment", "others_cpu_share", "machine", "commit", "settings"} {
 		require.Contains(t, doc, name)
 	}

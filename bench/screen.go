@@ -10,11 +10,11 @@ import (
 
 // words is the text of the screen in one language.
 type words struct {
-	title, onto, quiet, noisy                         string
-	floor, atLeast, atMost, ok, missed, aside, absent string
-	beside, same, cost, each, others, fsync, settings string
-	recounted, problems, none                         string
-	names                                             map[string]string
+	title, onto, quiet, noisy                              string
+	floor, atLeast, atMost, ok, missed, aside, absent      string
+	beside, same, cpu, cost, each, others, fsync, settings string
+	recounted, problems, none                              string
+	names                                                  map[string]string
 }
 
 var english = &words{
@@ -24,6 +24,7 @@ var english = &words{
 	atLeast: "at least %s", atMost: "at most %s", ok: "ok", missed: "MISSED", aside: "(not judged here)", absent: "not measured",
 	beside:    "plain SQL, one transfer a transaction, %d connections, same run",
 	same:      "plain SQL that also keeps key, payment, balances and event; the ledger is %s times that",
+	cpu:       "  By processor time alone, which noise does not change, the ledger is %s times plain SQL\n",
 	cost:      "One payment of the ledger costs %s µs of Postgres, %s B of log, %s B of tables and indexes",
 	fsync:     "The disk makes %s writes of 8 kB durable a second",
 	others:    "Load average before: %s",
@@ -44,6 +45,7 @@ var chinese = &words{
 	atLeast: "不低于 %s", atMost: "不高于 %s", ok: "通过", missed: "未达标", aside: "(此机器不判定)", absent: "未测量",
 	beside:    "普通 SQL,每事务一笔转账,%d 个连接,同次运行",
 	same:      "普通 SQL,另存幂等键、支付、余额与事件;账本为其 %s 倍",
+	cpu:       "  仅按处理器时间计(不受噪声影响),账本为普通 SQL 的 %s 倍\n",
 	cost:      "账本每笔支付耗用 Postgres %s 微秒,日志 %s 字节,表与索引 %s 字节",
 	fsync:     "磁盘每秒持久化 %s 次 8 kB 写入",
 	others:    "运行前平均负载:%s",
@@ -78,7 +80,8 @@ func (r *Report) WriteScreen(w io.Writer, lang string) error {
 		line("%s", t.floorLine(f))
 	}
 	line("  %-18s %10s  "+t.beside, "baseline_sql_per_s", number(r.BaselineSQLPerS), r.BaselineConnections)
-	line("  %-18s %10s  "+t.same+"\n", "same_rows_per_s", number(r.SameRowsPerS), number(r.SameRowsRatio))
+	line("  %-18s %10s  "+t.same, "same_rows_per_s", number(r.SameRowsPerS), number(r.SameRowsRatio))
+	line(t.cpu, number(r.LedgerCPURatio))
 	line(t.cost, number(r.PgCPU), number(r.WAL), number(r.Stored))
 	line(t.fsync, shown(r.FsyncPerS))
 	if len(r.Faults) == 0 {
