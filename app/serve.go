@@ -161,7 +161,7 @@ func (p *plane) build() {
 	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Telemetry: p.tel})
 	p.wheel = timer.New(timer.Config{
 		Due:  timer.Route{Dispatch: p.dispatch.Offer, Settle: p.asker.Check}.Due,
-		Pool: p.stations, Telemetry: p.tel,
+		Pool: p.stations, Reload: p.payments.ByID, Telemetry: p.tel,
 	})
 }
 

@@ -38,6 +38,9 @@ const (
 	factEnd
 )
 
+// aboutAttempt reports whether the fact is somebody's word about one attempt.
+func (k FactKind) aboutAttempt() bool { return k >= Ack && k <= GiveUp || k == Settle }
+
 var factNames = [factEnd]string{
 	Accept: "accept", Clear: "clear", Intend: "intend", Ack: "ack", Doubt: "doubt",
 	Confirm: "confirm", Decline: "decline", ProveAbsent: "prove_absent", GiveUp: "give_up",

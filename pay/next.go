@@ -203,6 +203,9 @@ func checked(p Payment, f Fact) Change {
 // A word of execution from an old attempt is a contradiction: money may have
 // left twice. Everything else about an old attempt is stale.
 func judgeAttempt(p Payment, f Fact) (stale bool, err error) {
+	if f.Attempt == 0 && p.Attempt.N > 0 && f.Kind.aboutAttempt() {
+		return false, fmt.Errorf("%w: %s of a payout must name its attempt", ErrIllegal, f.Kind)
+	}
 	if f.Attempt == 0 || f.Kind == Intend || f.Attempt == p.Attempt.N {
 		return false, nil
 	}

@@ -203,8 +203,10 @@ func TestWordsMustNameOurAmountAndAsset(t *testing.T) {
 		state pay.State
 		fact  pay.FactKind
 	}{
-		{pay.Payout, pay.Processing, pay.Confirm}, {pay.Payout, pay.Succeeded, pay.Settle},
-		{pay.Deposit, pay.Created, pay.Confirm}, {pay.Deposit, pay.Succeeded, pay.Settle},
+		{pay.Payout, pay.Processing, pay.Confirm},
+		{pay.Payout, pay.Succeeded, pay.Settle},
+		{pay.Deposit, pay.Created, pay.Confirm},
+		{pay.Deposit, pay.Succeeded, pay.Settle},
 	} {
 		p := asIs(c.kind, c.state)
 		other := about(p, c.fact)
@@ -398,5 +400,18 @@ func TestNextAllocatesOnlyPostingsAndReferences(t *testing.T) {
 		f := about(p, kind)
 		got := testing.AllocsPerRun(100, func() { _, _ = pay.Next(p, f) })
 		require.LessOrEqual(t, int(got), most, kind.String())
+	}
+}
+
+// A word that quotes no attempt may be anybody's: M…A0 is a deposit's reference.
+func TestAWordAboutAPayoutNamesItsAttempt(t *testing.T) {
+	t.Parallel()
+	p := asIs(pay.Payout, pay.Processing)
+	for _, kind := range []pay.FactKind{pay.Ack, pay.Doubt, pay.Confirm, pay.Decline, pay.ProveAbsent, pay.GiveUp, pay.Settle} {
+		f := about(p, kind)
+		f.Attempt = 0
+		c, err := pay.Next(p, f)
+		require.ErrorIs(t, err, pay.ErrIllegal, kind)
+		require.Equal(t, p, c.After)
 	}
 }

@@ -153,6 +153,20 @@ func (r *Reader) Payment(ctx context.Context, tenant pay.TenantID, id pay.ID) (p
 	return found[0], nil
 }
 
+// ByID returns those of the payments that exist, whoever's they are: for this
+// process, never for a caller.
+func (r *Reader) ByID(ctx context.Context, ids []pay.ID) ([]pay.Payment, error) {
+	wanted := make([]int64, len(ids))
+	for i, id := range ids {
+		wanted[i] = int64(id)
+	}
+	found, err := r.payments(ctx, readPayment+` where p.id = any($1)`, wanted)
+	if err != nil {
+		return nil, readFault("commit.Reader.ByID", err)
+	}
+	return found, nil
+}
+
 // ByKey lists the payments that any holder of the tenant made with one raw
 // idempotency key. Only the half of key that names tenant and raw key is used.
 func (r *Reader) ByKey(ctx context.Context, tenant pay.TenantID, key pay.Key, before pay.ID, limit int) (List, error) {

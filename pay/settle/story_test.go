@@ -142,7 +142,9 @@ func TestCallbacksOutliveTheProcessThatTookThem(t *testing.T) {
 	r.untilFinal()
 	state, _ := r.state(deposit.ID)
 	require.Equal(t, pay.Succeeded, state)
-	require.Equal(t, int64(1), r.number(`select count(*) from inbox where verdict = 'applied'`))
+	require.Eventually(t, func() bool {
+		return r.number(`select count(*) from inbox where verdict = 'applied'`) == 1
+	}, 20*time.Second, 5*time.Millisecond, "it is marked right after it is applied")
 }
 
 // Money that comes for a payment that nobody knows is parked, tried again, and
