@@ -13,6 +13,7 @@ import (
 // The proof must see what it says that it looks for. Each control commits one
 // crime on purpose.
 func TestControls(t *testing.T) {
+	together(t)
 	w := newWorld(t)
 	l := newLoad(t, w, "control", 12, 8, 20*time.Millisecond)
 	l.newKeys = true

@@ -10,6 +10,7 @@ import (
 // A load goes on while serve and, in turn, the postmaster are killed with -9, and
 // up starts them again. Nothing that a client was told may be lost or doubled.
 func TestKillLoop(t *testing.T) {
+	together(t)
 	w := newWorld(t)
 	figure(t, "up, from nothing to serving", "%.1f s", w.ready.Seconds())
 	l := newLoad(t, w, "kill", 24, choose(16, 32), choose(40*time.Millisecond, 60*time.Millisecond))

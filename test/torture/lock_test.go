@@ -17,9 +17,10 @@ const lockedAccounts = 20
 // accounts must not notice, and those of the locked ones must be served too: no
 // batch writes an account row.
 func TestForeignLock(t *testing.T) {
+	together(t)
 	w := newWorld(t)
 	const accounts = 120
-	l := newLoad(t, w, "lock", accounts, 16, 10*time.Millisecond)
+	l := newLoad(t, w, "lock", accounts, 16, 20*time.Millisecond)
 	l.choose = func(client, n int) order {
 		from := (client*7 + n) % accounts
 		return order{Kind: "send", From: l.accounts[from], To: l.accounts[(from+1+n%50)%accounts], Amount: "100"}

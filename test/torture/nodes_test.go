@@ -18,6 +18,8 @@ type pair struct {
 	url    string
 	second *process
 	n      int
+	// through is how the second node reaches the banks; empty means straight.
+	through string
 }
 
 func newPair(t *testing.T) *pair {
@@ -32,7 +34,11 @@ func newPair(t *testing.T) *pair {
 func (p *pair) startSecond() {
 	p.t.Helper()
 	p.n++
-	p.second = p.node(fmt.Sprintf("second-%d", p.n), p.listen, p.banks)
+	banks := p.banks
+	if p.through != "" {
+		banks = p.through
+	}
+	p.second = p.node(fmt.Sprintf("second-%d", p.n), p.listen, banks)
 }
 
 // secondLeads makes the second node the leader, so that what happens to it is
@@ -67,6 +73,7 @@ func (p *pair) takeover(act func()) time.Duration {
 
 // Two nodes under load: the leader is killed, frozen and thawed, drained.
 func TestTwoNodes(t *testing.T) {
+	together(t)
 	p := newPair(t)
 	l := newLoad(t, p.world, "pair", 24, choose(12, 24), 40*time.Millisecond)
 	l.nodes, l.attempt = []string{p.api, p.url}, 4*time.Second

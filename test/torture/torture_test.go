@@ -34,6 +34,14 @@ func choose[T any](quick, torture T) T {
 	return quick
 }
 
+// together lets the small versions, which mostly wait, run side by side. The whole
+// torture measures, and runs one story after the other.
+func together(t *testing.T) {
+	if !full {
+		t.Parallel()
+	}
+}
+
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
