@@ -168,10 +168,11 @@ type benchCmd struct {
 	Report  string `help:"Write the report as JSON here." type:"path"`
 	Data    string `help:"Folder to work in, on a real disk." type:"path"`
 	JSON    bool   `help:"Print the report as JSON instead of the screen."`
+	Lang    string `help:"en or zh." default:"en" enum:"en,zh"`
 }
 
 func (c *benchCmd) Run(ctx context.Context) error {
-	return app.Bench(ctx, app.BenchConfig{Profile: c.Profile, Report: c.Report, DataDir: c.Data, JSON: c.JSON, Out: os.Stdout, Progress: os.Stderr})
+	return app.Bench(ctx, app.BenchConfig{Profile: c.Profile, Report: c.Report, DataDir: c.Data, JSON: c.JSON, Lang: c.Lang, Out: os.Stdout, Progress: os.Stderr})
 }
 
 type benchLoadCmd struct {
