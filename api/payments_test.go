@@ -97,7 +97,7 @@ func TestAPayoutOnItsWay(t *testing.T) {
 	require.Equal(t, "succeeded", final.str("state"))
 	requireProblem(t, w.do(http.MethodPost, "/v1/payments/"+id.String()+"/cancel", w.user, ""), fault.AlreadyFinal)
 
-	w.fact(pay.Fact{Kind: pay.Settle, Payment: id, Source: "statement", Amount: money.Int(1000), Asset: "CZK"})
+	w.fact(pay.Fact{Kind: pay.Settle, Payment: id, Attempt: 1, Source: "statement", Amount: money.Int(1000), Asset: "CZK"})
 	settled := w.get("/v1/payments/" + id.String())
 	require.Equal(t, "matched", settled.str("settlement"))
 	require.Equal(t, final.str("final_at"), settled.str("final_at"), "settlement comes after the final state and does not move it")
