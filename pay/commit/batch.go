@@ -124,6 +124,16 @@ func (b *batch) hopDelta(p *pay.Payment, hop string) *hopDelta {
 	return d
 }
 
+// tellAll tells the stations also of payments that the batch only looked at: when
+// the answer to a COMMIT is lost, their move stands and was told to nobody.
+func (b *batch) tellAll() {
+	for _, t := range b.tickets {
+		if p := &t.out.Payment; p.ID != 0 && b.touched[p.ID] == nil {
+			b.changed = append(b.changed, *p)
+		}
+	}
+}
+
 // seal writes what is known only when the batch is complete.
 func (b *batch) seal() {
 	b.writeOpen()
@@ -131,6 +141,8 @@ func (b *batch) seal() {
 	b.writeAttempts()
 	b.writeHops()
 	for _, t := range b.touched {
-		b.changed = append(b.changed, *t.payment)
+		if t.wasOpen || t.payment.Open() { // nobody waits for what was born final
+			b.changed = append(b.changed, *t.payment)
+		}
 	}
 }
