@@ -397,7 +397,8 @@ func TestFrozenLeaderUnderLoad(t *testing.T) {
 	case <-c.exited:
 		require.Equal(t, exitLost, c.ProcessState.ExitCode(), "it knows why it ends")
 	case <-time.After(takeoverMax):
-		_ = c.Process.Signal(syscall.SIGQUIT); <-c.exited
+		_ = c.Process.Signal(syscall.SIGQUIT) // its goroutines tell why
+		<-c.exited
 		t.Fatal("the old leader does not exit by itself")
 	}
 	l.more(t, 100)
