@@ -1,0 +1,533 @@
+package commit_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/internal/pgtest"
+	"github.com/moneta-pay/moneta/money"
+	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/commit"
+	"github.com/moneta-pay/moneta/pay/ledger"
+)
+
+// The reference: the wallet as plain numbers and strings, fed one operation at a
+// time. It shares no rule with the code under test.
+
+type refAccount struct {
+	id              pay.AccountID
+	av, held, floor int64
+	frozen, house   bool
+}
+
+type refPayment struct {
+	kind                 pay.Kind
+	from, to             *refAccount
+	amount, fee          int64
+	state                string
+	attempt              int16
+	live, settled        bool
+	id                   pay.ID
+	accept               commit.Fact
+	refusal              fault.Code
+	clearing, nostro     int64
+	feeRevenue, feeCosts int64
+}
+
+// verdict is what the reference says about an operation.
+type verdict struct {
+	code           fault.Code
+	state          string
+	replayed, noop bool
+}
+
+func (p *refPayment) born() verdict {
+	need := p.amount + p.fee
+	switch {
+	case p.from != nil && p.from.frozen:
+		p.refusal = fault.AccountFrozen
+	case p.from != nil && p.from == p.to:
+		p.refusal = fault.SameAccount
+	case p.kind == pay.Send && !p.from.house && (p.from.av-p.amount < p.from.floor || p.fee > 0 && p.from.av-need < p.from.floor),
+		p.kind == pay.Payout && !p.from.house && p.from.av-need < p.from.floor:
+		p.refusal = fault.InsufficientFunds
+	case p.kind == pay.Send:
+		p.from.av -= need
+		p.to.av += p.amount
+		p.feeRevenue += p.fee
+		p.state = "succeeded"
+	case p.kind == pay.Payout:
+		p.from.av -= need
+		p.from.held += need
+		p.state = "reserved"
+	default:
+		p.state = "created"
+	}
+	return verdict{code: p.refusal, state: p.state}
+}
+
+func (p *refPayment) again(samePayload bool) verdict {
+	if !samePayload {
+		return verdict{code: fault.IdempotencyKeyReused, replayed: true}
+	}
+	return verdict{code: p.refusal, state: p.state, replayed: true}
+}
+
+// step is what a fact about the newest attempt does.
+func (p *refPayment) step(f pay.FactKind) verdict {
+	if p.kind == pay.Payout {
+		return p.stepPayout(f)
+	}
+	switch {
+	case f == pay.Checked:
+		return verdict{state: p.state, noop: final(p.state)}
+	case p.kind == pay.Deposit && (p.state == "created" || p.state == "processing"):
+		switch f {
+		case pay.Confirm:
+			p.state = "succeeded"
+			p.to.av += p.amount
+			p.clearing -= p.amount
+			return verdict{state: p.state}
+		case pay.Decline:
+			p.state = "failed"
+			return verdict{state: p.state}
+		case pay.Ack:
+			was := p.state
+			p.state = "processing"
+			return verdict{state: p.state, noop: was == p.state}
+		}
+		return p.illegal()
+	case p.kind == pay.Deposit && p.state == "succeeded" && f == pay.Settle:
+		if p.settled {
+			return verdict{state: p.state, noop: true}
+		}
+		p.settled = true
+		p.nostro -= p.amount - 1
+		p.feeCosts--
+		p.clearing += p.amount
+		return verdict{state: p.state}
+	}
+	return p.afterwards(f)
+}
+
+func (p *refPayment) stepPayout(f pay.FactKind) verdict {
+	onTheWay := p.state == "dispatching" || p.state == "processing" || p.state == "unknown"
+	switch {
+	case f == pay.Checked:
+		return verdict{state: p.state, noop: final(p.state)}
+	case p.state == "reserved" && f == pay.Intend:
+		p.attempt++
+		p.live = true
+		p.state = "dispatching"
+		p.from.held -= p.amount
+		p.clearing += p.amount
+	case p.state == "reserved" && f == pay.Cancel:
+		p.state = "cancelled"
+		p.from.held -= p.amount + p.fee
+		p.from.av += p.amount + p.fee
+	case p.state == "reserved" && (f == pay.ProveAbsent || f == pay.GiveUp):
+		return verdict{state: p.state, noop: true}
+	case p.state == "reserved" && f == pay.Confirm:
+		return verdict{code: fault.AlreadyFinal, state: p.state}
+	case onTheWay && f == pay.Ack:
+		noop := p.state == "processing"
+		p.state = "processing"
+		return verdict{state: p.state, noop: noop}
+	case onTheWay && f == pay.Doubt:
+		noop := p.state == "unknown"
+		p.state = "unknown"
+		return verdict{state: p.state, noop: noop}
+	case onTheWay && f == pay.Confirm:
+		p.state = "succeeded"
+		p.from.held -= p.fee
+		p.feeRevenue += p.fee
+	case onTheWay && (f == pay.Decline || f == pay.GiveUp && p.state != "processing"):
+		p.state, p.live = "failed", false
+		p.clearing -= p.amount
+		p.from.held -= p.fee
+		p.from.av += p.amount + p.fee
+	case f == pay.ProveAbsent && (p.state == "dispatching" || p.state == "unknown"):
+		p.state, p.live = "reserved", false
+		p.clearing -= p.amount
+		p.from.held += p.amount
+	case p.state == "succeeded" && f == pay.Settle:
+		if p.settled {
+			return verdict{state: p.state, noop: true}
+		}
+		p.settled = true
+		p.clearing -= p.amount
+		p.nostro += p.amount + 1
+		p.feeCosts--
+	default:
+		return p.afterwards(f)
+	}
+	return verdict{state: p.state}
+}
+
+// afterwards is what comes too late, or makes no sense.
+func (p *refPayment) afterwards(f pay.FactKind) verdict {
+	same := verdict{state: p.state, noop: true}
+	contradicts := verdict{code: fault.AlreadyFinal, state: p.state}
+	switch {
+	case f == pay.Cancel && p.state == "cancelled":
+		return same
+	case !final(p.state):
+		return p.illegal()
+	case f == pay.Ack || f == pay.Doubt:
+		return same
+	case f == pay.Confirm:
+		if p.state == "succeeded" {
+			return same
+		}
+		return contradicts
+	case f == pay.Decline || f == pay.ProveAbsent || f == pay.GiveUp:
+		switch p.state {
+		case "succeeded":
+			return contradicts
+		case "failed":
+			return same
+		}
+	}
+	return p.illegal()
+}
+
+func (p *refPayment) illegal() verdict {
+	return verdict{code: fault.IllegalTransition, state: p.state}
+}
+
+func final(state string) bool {
+	return state == "succeeded" || state == "failed" || state == "cancelled" || state == "expired"
+}
+
+// walker does random operations on accounts of its own, so that its reference
+// sees them in the one order in which they count; the house is everybody's.
+type walker struct {
+	t        *testing.T
+	name     string
+	rnd      *rand.Rand
+	node     func() commit.Submitter
+	house    *refAccount
+	accounts []*refAccount
+	payments []*refPayment
+	keys     int
+	done     map[string]int
+}
+
+// operation is a Fact and what must come back.
+type operation struct {
+	fact commit.Fact
+	want verdict
+	then func(commit.Result)
+	what string
+}
+
+func (w *walker) pick() *refAccount { return w.accounts[w.rnd.IntN(len(w.accounts))] }
+
+func (w *walker) key() string { w.keys++; return fmt.Sprint(w.name, " ", w.keys) }
+
+func (w *walker) next() operation {
+	switch n := w.rnd.IntN(100); {
+	case n < 40 || len(w.payments) < 3:
+		return w.accept()
+	case n < 80:
+		return w.step()
+	case n < 90:
+		return w.replay()
+	default:
+		return w.limit()
+	}
+}
+
+func (w *walker) accept() operation {
+	p := &refPayment{kind: pay.Kind(1 + w.rnd.IntN(3)), amount: 1 + w.rnd.Int64N(400), fee: w.rnd.Int64N(3)}
+	if p.kind != pay.Deposit {
+		p.from = w.pick()
+	}
+	if p.kind != pay.Payout {
+		p.to = w.pick()
+	}
+	if p.kind == pay.Send && w.rnd.IntN(4) == 0 {
+		p.from, p.fee = w.house, 0
+	}
+	if p.kind == pay.Deposit {
+		p.fee = 0
+	}
+	var from, to pay.AccountID
+	if p.from != nil {
+		from = p.from.id
+	}
+	if p.to != nil {
+		to = p.to.id
+	}
+	p.accept = accept(p.kind, from, to, p.amount, w.key())
+	p.accept.Payment.New.Fee = money.Int(p.fee)
+	want := p.born()
+	w.payments = append(w.payments, p)
+	return operation{p.accept, want, func(r commit.Result) { p.id = r.Payment.ID }, "accept " + p.kind.String()}
+}
+
+// known picks a payment that has an id by now; mostly a late one.
+func (w *walker) known() *refPayment {
+	for range 20 {
+		back := min(w.rnd.IntN(12), len(w.payments)-1)
+		if w.rnd.IntN(5) == 0 {
+			back = w.rnd.IntN(len(w.payments))
+		}
+		if p := w.payments[len(w.payments)-1-back]; p.id != 0 {
+			return p
+		}
+	}
+	return nil
+}
+
+func (w *walker) step() operation {
+	p := w.known()
+	if p == nil {
+		return w.accept()
+	}
+	k := pay.Intend + pay.FactKind(w.rnd.IntN(int(pay.Checked-pay.Intend)+1))
+	if p.state == "reserved" && w.rnd.IntN(2) == 0 {
+		k = pay.Intend
+	}
+	f := &pay.Fact{
+		Kind: k, Payment: p.id, Attempt: p.attempt, Amount: money.Int(p.amount), Asset: "CZK", Cost: money.Int(1), Source: "model",
+	}
+	if k == pay.Intend {
+		f.Attempt, f.SendBy = p.attempt+1, time.Now().Add(5*time.Second)
+	}
+	want := p.step(k)
+	return operation{commit.Fact{Payment: f}, want, nil, fmt.Sprint(k, " ", p.id)}
+}
+
+func (w *walker) replay() operation {
+	p := w.payments[w.rnd.IntN(len(w.payments))]
+	f, same := p.accept, w.rnd.IntN(3) > 0
+	if !same {
+		other := *f.Payment
+		other.Fingerprint[0] ^= 1
+		f.Payment = &other
+	}
+	return operation{f, p.again(same), nil, fmt.Sprint("replay, same payload ", same)}
+}
+
+func (w *walker) limit() operation {
+	a := w.pick()
+	f := &ledger.AccountFact{ID: ledger.AccountID(a.id), Tenant: 1}
+	switch w.rnd.IntN(8) {
+	case 0:
+		f.Kind, f.Frozen = ledger.SetFrozen, true
+		a.frozen = true
+	case 1, 2, 3:
+		f.Kind = ledger.SetFrozen
+		a.frozen = false
+	case 4:
+		f.Kind, f.Floor = ledger.SetFloor, money.Int(1)
+		return operation{commit.Fact{Account: f}, verdict{code: fault.FloorInvalid}, nil, "a floor above zero"}
+	default:
+		a.floor = -w.rnd.Int64N(2000)
+		f.Kind, f.Floor = ledger.SetFloor, money.Int(a.floor)
+	}
+	return operation{commit.Fact{Account: f}, verdict{}, nil, "limit"}
+}
+
+// round submits some operations as one call: they are decided in their order.
+func (w *walker) round() {
+	ops := make([]operation, 1+w.rnd.IntN(12))
+	facts := make([]commit.Fact, len(ops))
+	for i := range ops {
+		ops[i] = w.next()
+		facts[i] = ops[i].fact
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for i, o := range w.node().SubmitAll(ctx, facts) {
+		op := ops[i]
+		code := fault.Code("")
+		if o.Err != nil {
+			code = fault.CodeOf(o.Err)
+		}
+		got := verdict{code, "", o.Replayed, o.NoOp}
+		if o.Payment.State != pay.None {
+			got.state = o.Payment.State.String()
+		}
+		if got != op.want {
+			w.t.Errorf("%s: %s: got %+v, the reference says %+v (%v)", w.name, op.what, got, op.want, o.Err)
+			return
+		}
+		if op.then != nil {
+			op.then(o.Result)
+		}
+		w.done[fmt.Sprint(op.want.code)]++
+	}
+}
+
+func seed(t *testing.T) uint64 {
+	n, err := strconv.ParseUint(os.Getenv("MONETA_SEED"), 10, 64)
+	if err != nil {
+		n = rand.Uint64()
+	}
+	t.Logf("MONETA_SEED=%d repeats the operations", n)
+	return n
+}
+
+// TestRandomOperationsAgainstTheReference: several callers at once, the leader
+// replaced now and then; every answer, every balance and every row is as the
+// reference says.
+func TestRandomOperationsAgainstTheReference(t *testing.T) {
+	t.Parallel()
+	const walkers = 6
+	rounds, leaders := 60, 3
+	if torture() {
+		rounds, leaders = 1000, 10
+	}
+	from := seed(t)
+	k := &keeper{t: t, dsn: pgtest.DSN(t)}
+	db := pool(t, k.dsn)
+	k.start()
+	house := &refAccount{id: open(t, k.node, "cash", ledger.House), house: true}
+	ws := make([]*walker, walkers)
+	for i := range ws {
+		own := *house // each counts its own use of it
+		ws[i] = &walker{
+			t: t, name: fmt.Sprint("w", i), rnd: rand.New(rand.NewPCG(from, uint64(i))), house: &own, done: map[string]int{},
+			node: func() commit.Submitter { return k.node },
+		}
+		for a := range 4 {
+			ws[i].accounts = append(ws[i].accounts, &refAccount{id: open(t, k.node, fmt.Sprint("w", i, "a", a), ledger.User)})
+		}
+	}
+	for leader := range leaders {
+		var wg sync.WaitGroup
+		for _, w := range ws {
+			wg.Go(func() {
+				for range rounds / leaders {
+					if !t.Failed() {
+						w.round()
+					}
+				}
+			})
+		}
+		wg.Wait()
+		compareBooks(t, k.dsn, house, ws)
+		holds(t, db)
+		if leader < leaders-1 {
+			k.restart() // what follows rests on what was read back
+		}
+	}
+	total := map[string]int{}
+	for _, w := range ws {
+		for code, n := range w.done {
+			total[code] += n
+		}
+	}
+	t.Logf("answers by code: %v", total)
+	for _, code := range []fault.Code{
+		"", fault.InsufficientFunds, fault.AccountFrozen, fault.SameAccount, fault.IllegalTransition, fault.AlreadyFinal, fault.IdempotencyKeyReused, fault.FloorInvalid,
+	} {
+		require.Positive(t, total[string(code)], "the walk never met %q", code)
+	}
+}
+
+// compareBooks holds every balance in the rows against the reference's.
+func compareBooks(t *testing.T, dsn string, house *refAccount, ws []*walker) {
+	t.Helper()
+	db := pool(t, dsn)
+	want := map[int64]int64{}
+	system := map[string]int64{}
+	for _, w := range ws {
+		want[int64(house.id)] += w.house.av
+		for _, a := range w.accounts {
+			want[int64(a.id)], want[int64(a.id)|1] = a.av, a.held
+			var floor int64
+			var frozen bool
+			require.NoError(t, db.QueryRow(t.Context(), `select floor::bigint, frozen from accounts where id = $1`, int64(a.id)).Scan(&floor, &frozen))
+			require.Equal(t, a.floor, floor)
+			require.Equal(t, a.frozen, frozen)
+		}
+		for _, p := range w.payments {
+			side := ":out"
+			if p.kind == pay.Deposit {
+				side = ":in"
+			}
+			system["clr:bank-ab"+side] += p.clearing
+			system["nostro:bank-ab"] += p.nostro
+			system["fee:rev"] += p.feeRevenue
+			system["fee:cost"] += p.feeCosts
+		}
+	}
+	rows, err := db.Query(t.Context(), `select p.account, sum(p.amount)::bigint, case when a.kind = 3 then a.name else '' end
+	  from facts.postings p join accounts a on a.id = p.account & ~1::bigint group by 1, 3`)
+	require.NoError(t, err)
+	defer rows.Close()
+	for rows.Next() {
+		var book, sum int64
+		var name string
+		require.NoError(t, rows.Scan(&book, &sum, &name))
+		if name != "" {
+			require.Equal(t, system[name], sum, name)
+			delete(system, name)
+			continue
+		}
+		require.Equal(t, want[book], sum, "book %d", book)
+		delete(want, book)
+	}
+	require.NoError(t, rows.Err())
+	for book, balance := range want {
+		require.Zero(t, balance, "book %d has no postings", book)
+	}
+	for name, balance := range system {
+		require.Zero(t, balance, "%s has no postings", name)
+	}
+}
+
+// TestManyDrainOneAccount: callers race for the last of one account's money. No
+// order is predicted; what was granted is exactly what there was.
+func TestManyDrainOneAccount(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.DSN(t)
+	db := pool(t, dsn)
+	n := lead(t, dsn)
+	house, alice := open(t, n, "cash", ledger.House), open(t, n, "alice", ledger.User)
+	_, err := n.Submit(t.Context(), accept(pay.Send, house, alice, 1000, "seed"))
+	require.NoError(t, err)
+	var mu sync.Mutex
+	granted := int64(0)
+	var wg sync.WaitGroup
+	for c := range 16 {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(c), 5))
+			for i := range 30 {
+				kind, to := pay.Send, house
+				if r.IntN(2) == 0 {
+					kind, to = pay.Payout, 0
+				}
+				amount := 1 + r.Int64N(20)
+				_, err := n.Submit(context.Background(), accept(kind, alice, to, amount, fmt.Sprint(c, " ", i)))
+				switch fault.CodeOf(err) {
+				case "":
+					mu.Lock()
+					granted += amount
+					mu.Unlock()
+				case fault.InsufficientFunds:
+				default:
+					t.Errorf("refused: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	var left int64
+	require.NoError(t, db.QueryRow(t.Context(), `select sum(amount)::bigint from facts.postings where account = $1`, int64(alice)).Scan(&left))
+	require.Equal(t, 1000-granted, left)
+	require.Less(t, left, int64(20), "the money was there to be drained")
+	holds(t, db)
+}
