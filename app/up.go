@@ -149,7 +149,8 @@ func (w *world) child(ctx context.Context, name, self string, env []string, args
 	}
 	c := lifecycle.NewChild(lifecycle.ChildConfig{
 		Name: name, Path: self, Args: args, Env: env, Stdout: log, Stderr: log, Logger: w.logger,
-		Backoff: lifecycle.Backoff{First: 50 * time.Millisecond, Max: 5 * time.Second, Healthy: 10 * time.Second},
+		// A second at most: one that was killed often is missed as much as one killed once.
+		Backoff: lifecycle.Backoff{First: 50 * time.Millisecond, Max: time.Second, Healthy: 5 * time.Second},
 	})
 	w.stops = append(w.stops, func(context.Context) error { return log.Close() }, c.Stop)
 	return c, c.Start(ctx)
