@@ -158,14 +158,14 @@ func Run(ctx context.Context, cfg Config) (report *Report, err error) {
 
 // folder makes the fresh folder, after a look at what it would stand on.
 func (r *run) folder() error {
-	if err := os.MkdirAll(r.cfg.WorkDir, 0o755); err != nil {
-		return err
-	}
 	work, err := filepath.Abs(r.cfg.WorkDir)
 	if err != nil {
 		return err
 	}
 	if err := refuseMemory(work); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(work, 0o755); err != nil {
 		return err
 	}
 	// The private cluster may run under another user, who must reach the folder.

@@ -13,9 +13,17 @@ import (
 const blockBytes = 8 << 10
 
 // refuseMemory returns an error when folder lies on a file system that forgets:
-// a commit there costs nothing, and a figure measured there says nothing.
+// a commit there costs nothing, and a figure measured there says nothing. Of a
+// folder that does not exist yet, the one that it would be made in decides.
 func refuseMemory(folder string) error {
-	name, forgets, err := fileSystem(folder)
+	made := folder
+	for made != filepath.Dir(made) {
+		if _, err := os.Stat(made); err == nil {
+			break
+		}
+		made = filepath.Dir(made)
+	}
+	name, forgets, err := fileSystem(made)
 	if err != nil {
 		return fmt.Errorf("look at the file system of %s: %w", folder, err)
 	}

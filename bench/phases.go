@@ -34,7 +34,10 @@ func (p *plane) generate(ctx context.Context, plan loadPlan) (loadResult, error)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, p.cfg.Moneta, "bench-load", path) //nolint:gosec // the binary that we are
 	out, err := cmd.Output()
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return res, fmt.Errorf("load generator: stopped: %w", ctx.Err())
+	case err != nil:
 		return res, fmt.Errorf("load generator: %w: %s", err, stderrOf(err))
 	}
 	if err := json.Unmarshal(out, &res); err != nil {

@@ -127,9 +127,10 @@ func TestMemoryIsRefusedAsADisk(t *testing.T) {
 	err := refuseMemory(shm)
 	require.ErrorContains(t, err, "lives in memory")
 	require.ErrorContains(t, err, "--data")
-	_, err = Run(t.Context(), Config{Profile: "quick", WorkDir: filepath.Join(shm, "moneta-bench-test")})
+	within := filepath.Join(shm, "moneta-bench-test")
+	_, err = Run(t.Context(), Config{Profile: "quick", WorkDir: filepath.Join(within, "deep")})
 	require.ErrorContains(t, err, "lives in memory")
-	require.NoError(t, os.Remove(filepath.Join(shm, "moneta-bench-test")))
+	require.NoDirExists(t, within, "nothing is left where nothing was measured")
 }
 
 func TestFsyncRateLeavesNothingBehind(t *testing.T) {
