@@ -91,6 +91,7 @@ func (d *decider) close(ctx context.Context) {
 
 // reload drops the memory and reads what is committed.
 func (d *decider) reload(ctx context.Context) error {
+	d.alive()
 	m := newMemory()
 	err := d.load.conn.QueryRow(ctx, `select last_account, last_payment, last_transfer, last_transition
   from shards where id = $1 and epoch = $2 and leader = $3`, d.shard, d.epoch, pgtype.UUID{Bytes: d.leader, Valid: true}).
@@ -145,7 +146,7 @@ func (d *decider) run(life, ctx context.Context) error {
 	alive := time.NewTicker(time.Second / 2)
 	defer alive.Stop()
 	for {
-		d.progress.Store(time.Now().UnixNano()) //nolint:forbidigo // liveness, not a decision
+		d.alive()
 		incoming := d.queue.tickets
 		if len(b.tickets) >= BatchMax {
 			incoming = nil
@@ -189,18 +190,21 @@ func (d *decider) run(life, ctx context.Context) error {
 			if !b.writes {
 				d.answer(b)
 				b.reset(d.now())
-				continue
+			} else {
+				b.seal()
+				b.writeFence(d.shard, d.epoch, d.leader, d.mem.last)
+				work <- b
+				inflight, b = true, next()
 			}
-			b.seal()
-			b.writeFence(d.shard, d.epoch, d.leader, d.mem.last)
-			work <- b
-			inflight, b = true, next()
 		}
 		if draining == nil && !inflight && len(d.queue.tickets) == 0 {
 			return nil
 		}
 	}
 }
+
+// alive marks progress: without it the heartbeat stops and the shard is taken.
+func (d *decider) alive() { d.progress.Store(time.Now().UnixNano()) } //nolint:forbidigo // liveness, not a decision
 
 // now is the batch's time; it never runs backwards within a leadership.
 func (d *decider) now() time.Time {
@@ -233,10 +237,11 @@ var errPoisoned = errors.New("a fact panicked")
 func (d *decider) extend(ctx context.Context, b *batch, tickets []*ticket) error {
 	live := tickets[:0]
 	for _, t := range tickets {
-		if t.ctx.Err() != nil {
+		if !t.tried && t.ctx.Err() != nil {
 			t.answer(Outcome{Err: fault.New(fault.Timeout, "the caller left before the ledger looked at it").WithMoneyState(fault.NotMoved)})
 			continue
 		}
+		t.tried = true
 		live = append(live, t)
 	}
 	first := len(b.tickets)

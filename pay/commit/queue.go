@@ -22,8 +22,9 @@ type ticket struct {
 	fact  Fact
 	out   Outcome
 	group *group
-	// answered is the decider's alone.
-	answered bool
+	// tried and answered are the decider's alone. A Fact that was tried may have
+	// been committed, whatever its caller still wants.
+	tried, answered bool
 }
 
 // group lets one caller wait for many tickets.

@@ -34,7 +34,7 @@ func (d *decider) recover(ctx context.Context, failed error, b *batch) error {
 	d.logger.WarnContext(ctx, "batch failed; deciding anew on what is committed", slog.Int("facts", len(tickets)), slog.Any("error", failed))
 	d.metrics.recovered()
 	deadline := time.Now().Add(recoverFor) //nolint:forbidigo // a bound, not a decision
-	for try := 0; ; try++ {
+	for left := len(tickets); ; {
 		err := d.comeBack(ctx, failed)
 		if err == nil {
 			err = d.redo(ctx, withoutAnswered(tickets), failed)
@@ -46,8 +46,11 @@ func (d *decider) recover(ctx context.Context, failed error, b *batch) error {
 			d.giveUp(tickets)
 			return fmt.Errorf("%w: %w", ErrLost, err)
 		}
+		if n := len(withoutAnswered(tickets)); n < left { // slow is not stuck
+			left, deadline = n, time.Now().Add(recoverFor) //nolint:forbidigo // as above
+		}
 		failed = err
-		d.progress.Store(time.Now().UnixNano()) //nolint:forbidigo // liveness
+		d.alive()
 		pause(ctx, recoverPause)
 	}
 }
@@ -168,6 +171,7 @@ func (d *decider) once(ctx context.Context, tickets []*ticket) error {
 	if len(tickets) == 0 {
 		return nil
 	}
+	d.alive()
 	b := newBatch()
 	b.reset(d.now())
 	if err := d.extend(ctx, b, append([]*ticket(nil), tickets...)); err != nil {
@@ -180,13 +184,15 @@ func (d *decider) once(ctx context.Context, tickets []*ticket) error {
 			return err
 		}
 	}
+	b.tellAll()
 	d.answer(b)
 	return nil
 }
 
 // blamesFact reports whether a database error comes from the data of some Fact:
-// class 22 data exception (the fence's own code apart), 23 integrity, 42 syntax
-// or access, 54 program limit. Everything else passes or is the server's.
+// class 22 data exception (the fence's own code apart), 23 integrity, 54 program
+// limit. Everything else passes or is the server's: the statements are the same
+// for every Fact, so that class 42, syntax or access, is never one Fact's fault.
 func blamesFact(err error) bool {
 	if errors.Is(err, pgbatch.ErrUnknown) {
 		return false
@@ -196,7 +202,7 @@ func blamesFact(err error) bool {
 		return false
 	}
 	switch pgErr.Code[:2] {
-	case "22", "23", "42", "54":
+	case "22", "23", "54":
 		return pgErr.Code != divisionByZero
 	}
 	return false
