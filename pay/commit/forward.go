@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -31,7 +32,7 @@ const submitTimeout = 20 * time.Second
 type forwarder struct {
 	node       *Node
 	client     *http.Client
-	credential string
+	credential atomic.Pointer[string] // the header's value; nil until it was read
 }
 
 func newForwarder(n *Node) *forwarder {
@@ -41,10 +42,13 @@ func newForwarder(n *Node) *forwarder {
 
 func (f *forwarder) readCredential(ctx context.Context, conn *pgx.Conn) error {
 	var secret []byte
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
 	if err := conn.QueryRow(ctx, `select credential from cluster`).Scan(&secret); err != nil {
 		return fmt.Errorf("read the credential between nodes: %w", err)
 	}
-	f.credential = "Moneta " + hex.EncodeToString(secret)
+	header := "Moneta " + hex.EncodeToString(secret)
+	f.credential.Store(&header)
 	return nil
 }
 
@@ -65,7 +69,7 @@ func (n *Node) SubmitAll(ctx context.Context, facts []Fact) []Outcome {
 	sent := false
 	for {
 		if out, led := n.local(ctx, facts); led {
-			return out
+			return doubted(out, sent)
 		}
 		seen := n.leader.Load()
 		if seen != nil && seen.known && seen.url != "" && seen.url != n.cfg.URL {
@@ -73,7 +77,7 @@ func (n *Node) SubmitAll(ctx context.Context, facts []Fact) []Outcome {
 			out, err := n.forward.send(term, seen.url, facts)
 			end()
 			if err == nil {
-				return out
+				return doubted(out, sent)
 			}
 			// Once more, to whoever leads by then; the keys and states make it safe.
 			sent = sent || errors.Is(err, errMaybeSent)
@@ -98,6 +102,19 @@ func (n *Node) local(ctx context.Context, facts []Fact) ([]Outcome, bool) {
 	wait := n.queue.put(ctx, facts)
 	n.gate.RUnlock()
 	return wait(), true
+}
+
+// doubted takes back what an answer says about the money when an earlier try of
+// the same Facts may have been taken: who did not look at a Fact knows nothing.
+func doubted(out []Outcome, sent bool) []Outcome {
+	for i := range out {
+		switch code := fault.CodeOf(out[i].Err); {
+		case !sent:
+		case code == fault.Overloaded, code == fault.NotLeader, code == fault.Timeout:
+			out[i].Err = errCommitUnknown()
+		}
+	}
+	return out
 }
 
 func failAll(facts []Fact, sent bool) []Outcome {
@@ -129,7 +146,9 @@ func (f *forwarder) send(ctx context.Context, url string, facts []Fact) ([]Outco
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Authorization", f.credential)
+	if header := f.credential.Load(); header != nil {
+		req.Header.Set("Authorization", *header)
+	}
 	resp, err := f.client.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errMaybeSent, err)
@@ -157,7 +176,8 @@ func (f *forwarder) send(ctx context.Context, url string, facts []Fact) ([]Outco
 func (n *Node) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		got := r.Header.Get("Authorization")
-		if n.forward.credential == "" || subtle.ConstantTimeCompare([]byte(got), []byte(n.forward.credential)) != 1 {
+		want := n.forward.credential.Load()
+		if want == nil || subtle.ConstantTimeCompare([]byte(got), []byte(*want)) != 1 {
 			http.Error(w, "not one of our nodes", http.StatusUnauthorized)
 			return
 		}

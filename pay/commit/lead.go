@@ -55,19 +55,19 @@ func (w *watch) take(ctx context.Context, conn *pgx.Conn, id [16]byte, url strin
 		}
 	}
 	var epoch int64
-	err := conn.QueryRow(ctx, `update shards set epoch = epoch + 1, leader = $2, leader_url = $3
-  where id = $1 and epoch = $4 and leader is not distinct from $5 returning epoch`,
+	// One statement: a standby that dies between the two rows would leave the old
+	// leader's heartbeat beating for a shard that nobody leads.
+	err := conn.QueryRow(ctx, `with taken as (
+    update shards set epoch = epoch + 1, leader = $2, leader_url = $3
+     where id = $1 and epoch = $4 and leader is not distinct from $5 returning epoch)
+  update heartbeats h set leader = $2, epoch = taken.epoch, beat = h.beat + 1
+    from taken where h.shard = $1 returning taken.epoch`,
 		w.shard, uuidOf(id), url, w.epoch, w.leader).Scan(&epoch)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, errTaken
 	}
 	if err != nil {
 		return 0, fmt.Errorf("take the shard: %w", err)
-	}
-	_, err = conn.Exec(ctx, `update heartbeats set leader = $2, epoch = $3, beat = beat + 1 where shard = $1`,
-		w.shard, uuidOf(id), epoch)
-	if err != nil {
-		return 0, fmt.Errorf("start the heartbeat: %w", err)
 	}
 	return epoch, nil
 }
@@ -149,6 +149,10 @@ func (n *Node) beatOnce(ctx context.Context, conn *pgx.Conn, d *decider) error {
 			return fmt.Errorf("%w: loop %d", errNoProgress, i)
 		}
 	}
+	return raiseBeat(ctx, conn, d)
+}
+
+func raiseBeat(ctx context.Context, conn *pgx.Conn, d *decider) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	tag, err := conn.Exec(ctx, `update heartbeats set beat = beat + 1 where shard = $1 and leader = $2`, d.shard, uuidOf(d.leader))

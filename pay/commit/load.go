@@ -56,20 +56,21 @@ const selectAccounts = `select a.id, a.tenant, a.kind, a.asset, a.name, coalesce
  where `
 
 func (l *loader) accounts(ctx context.Context, wanted []int64, m *memory) error {
-	return l.books(ctx, selectAccounts+"a.id = any($1)", wanted, func(b *ledger.Books) {
+	return l.books(ctx, selectAccounts+"a.id = any($1)", func(b *ledger.Books) {
 		m.accounts.put(b.ID, b)
-	})
+	}, wanted)
 }
 
 func (l *loader) systemAccounts(ctx context.Context, m *memory) error {
-	return l.books(ctx, selectAccounts+"a.kind = $1", ledger.System, func(b *ledger.Books) {
+	// 3 is ledger.System, written out for the partial index accounts_system.
+	return l.books(ctx, selectAccounts+"a.kind = 3", func(b *ledger.Books) {
 		role, channel := systemRole(b.Name)
 		m.system[systemKey{b.Tenant, b.Asset, role, channel}] = b
 	})
 }
 
-func (l *loader) books(ctx context.Context, sql string, arg any, keep func(*ledger.Books)) error {
-	rows, err := l.conn.Query(ctx, sql, arg)
+func (l *loader) books(ctx context.Context, sql string, keep func(*ledger.Books), args ...any) error {
+	rows, err := l.conn.Query(ctx, sql, args...)
 	if err != nil {
 		return fmt.Errorf("load accounts: %w", err)
 	}

@@ -60,6 +60,8 @@ const (
 	takeoverReads = 3
 	// ProgressMax is how old the progress of a leader loop may be.
 	ProgressMax = 2 * time.Second
+	// rebuildMax bounds how long a new leader reads the shard.
+	rebuildMax = time.Minute
 	// HandOverTimeout bounds what a leaving leader still finishes.
 	HandOverTimeout = 10 * time.Second
 )
@@ -195,7 +197,7 @@ func (n *Node) takeAndLead(ctx context.Context, conn *pgx.Conn, w *watch) error 
 			return dial(ctx, n.cfg.DSN, leaderName(id), true)
 		},
 	}
-	if err := d.start(ctx); err != nil {
+	if err := n.rebuild(ctx, conn, d); err != nil {
 		d.close(ctx)
 		n.cfg.Logger.WarnContext(ctx, "cannot rebuild the shard", slog.Any("error", err))
 		return nil
@@ -203,6 +205,24 @@ func (n *Node) takeAndLead(ctx context.Context, conn *pgx.Conn, w *watch) error 
 	n.cfg.Logger.InfoContext(ctx, "leading the shard", slog.Int("shard", int(n.cfg.Shard)), slog.Int64("epoch", epoch),
 		slog.Int("open_payments", len(d.mem.open)), slog.Duration("took", time.Since(started))) //nolint:forbidigo // as above
 	return n.lead(ctx, d)
+}
+
+// rebuild reads the shard's state. It beats meanwhile, on the connection that
+// looks who leads: a large shard must not look like one without a leader.
+func (n *Node) rebuild(ctx context.Context, conn *pgx.Conn, d *decider) error {
+	ctx, cancel := context.WithTimeout(ctx, rebuildMax)
+	defer cancel()
+	beaten := make(chan struct{})
+	go func() {
+		defer close(beaten)
+		for ctx.Err() == nil && raiseBeat(context.WithoutCancel(ctx), conn, d) == nil {
+			pause(ctx, beatEvery)
+		}
+	}()
+	err := d.start(ctx)
+	cancel()
+	<-beaten
+	return err
 }
 
 // lead runs the decider, the heartbeat and the stations of the leader.
@@ -256,9 +276,11 @@ func (n *Node) leave(d *decider, cause error, stop, drain context.CancelFunc, de
 	}
 	stop2()
 	drain()
-	if decided != nil {
+	finished := decided == nil
+	if !finished {
 		select {
 		case err := <-decided:
+			finished = true
 			if err != nil && cause == nil {
 				n.cfg.Logger.Warn("the last batches were not answered", slog.Any("error", err))
 			}
@@ -266,12 +288,21 @@ func (n *Node) leave(d *decider, cause error, stop, drain context.CancelFunc, de
 			n.cfg.Logger.Warn("the decider did not finish in time")
 		}
 	}
-	n.refuseQueued()
-	if cause == nil {
-		n.handOver(d)
+	stop() // what the decider still has in hand it gives up now
+	if !finished {
+		select {
+		case <-decided:
+			finished = true
+		case <-time.After(time.Second): //nolint:forbidigo // a bound
+		}
 	}
-	stop()
-	d.close(context.Background()) //nolint:forbidigo // outlives the caller's context
+	n.refuseQueued()
+	if finished { // else its memory and connections are still its own
+		if cause == nil {
+			n.handOver(d)
+		}
+		d.close(context.Background()) //nolint:forbidigo // outlives the caller's context
+	}
 	n.decider.Store(nil)
 }
 
@@ -338,6 +369,14 @@ func dial(ctx context.Context, dsn, name string, asPay bool) (*pgx.Conn, error) 
 	cfg.RuntimeParams["application_name"] = name
 	cfg.RuntimeParams["lock_timeout"] = "5s"
 	cfg.RuntimeParams["idle_in_transaction_session_timeout"] = "10s"
+	if asPay {
+		// Every statement of the leader probes an index. Its plans are made once,
+		// when the tables may be empty, and must not read them whole when they are
+		// not: statistics come later than the first million rows.
+		for _, way := range []string{"enable_seqscan", "enable_hashjoin", "enable_mergejoin"} {
+			cfg.RuntimeParams[way] = "off"
+		}
+	}
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, err
