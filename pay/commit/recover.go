@@ -26,6 +26,10 @@ const (
 // divisionByZero is what the fence raises when the shard is no longer ours.
 const divisionByZero = "22012"
 
+// negativeRoot is what the statement that writes accounts raises when a foreign
+// session holds one of the rows.
+const negativeRoot = "2201F"
+
 // recover brings memory back to what is committed after failed, then decides
 // b.tickets anew, those of the failed batch first. Facts whose transaction did
 // commit are answered from it: their keys and states are found in the database.
@@ -144,7 +148,11 @@ func (d *decider) redo(ctx context.Context, tickets []*ticket, failed error) err
 		if err == nil || !blamesFact(err) {
 			return err
 		}
-		d.quarantine(tickets[0], err)
+		if rowLocked(err) {
+			tickets[0].answer(Outcome{Err: fault.New(fault.Overloaded, "another session holds the account; send the same request again shortly")})
+		} else {
+			d.quarantine(tickets[0], err)
+		}
 		return d.reload(ctx)
 	}
 	half := len(tickets) / 2
@@ -206,6 +214,12 @@ func blamesFact(err error) bool {
 		return pgErr.Code != divisionByZero
 	}
 	return false
+}
+
+// rowLocked reports that a floor or a freeze met a row that somebody else holds.
+func rowLocked(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.Code == negativeRoot
 }
 
 // quarantine puts a Fact that cannot be committed aside, for a person, and pages.

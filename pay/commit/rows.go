@@ -31,8 +31,13 @@ func newTables() (ts [tableCount]*table) {
 	add(accountRows, "accounts", `insert into accounts (id, tenant, kind, asset, name, floor, created_at)
   select * from unnest($1::bigint[], $2::integer[], $3::smallint[], $4::text[], $5::text[], $6::numeric[], $7::timestamptz[])`,
 		i8(), i4(), i2(), txt(), txt(), num(), tz())
-	add(accountUpdates, "account_updates", `update accounts a set floor = u.floor, frozen = u.frozen
-  from unnest($1::bigint[], $2::numeric[], $3::boolean[]) u(id, floor, frozen) where a.id = u.id`,
+	// The only statement on the road that writes an account's row, and so the only
+	// one that a foreign session can hold up. It does not wait: a row that is
+	// locked makes a negative number, whose root is an error of its own.
+	add(accountUpdates, "account_updates", `with u as (select * from unnest($1::bigint[], $2::numeric[], $3::boolean[]) u(id, floor, frozen)),
+  free as (select a.id from accounts a join u using (id) for no key update of a skip locked),
+  done as (update accounts a set floor = u.floor, frozen = u.frozen from u join free using (id) where a.id = u.id returning 1)
+  select sqrt((select count(*) from done) - (select count(*) from u))`,
 		i8(), num(), pgbatch.Bool())
 	add(keyRows, "keys", `insert into keys (key, fingerprint, kind, subject, refusal, detail, at)
   select * from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::bigint[], $5::text[], $6::text[], $7::timestamptz[])`,
