@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -99,7 +100,7 @@ func (r *Recon) open(ctx context.Context, batch *pgx.Batch, name channel.Name, b
 	for _, b := range breaks {
 		classes, payments, refs = append(classes, b.class), append(payments, int64(b.payment)), append(refs, b.reference)
 		assets, amounts = append(assets, string(b.asset)), append(amounts, b.amount.String())
-		details = append(details, b.detail[:min(len(b.detail), detailMax)])
+		details = append(details, strings.ToValidUTF8(b.detail[:min(len(b.detail), detailMax)], ""))
 		if b.class != duplicateLine {
 			r.log.LogAttrs(ctx, slog.LevelError, "break between the statement and the ledger", slog.String("class", b.class),
 				slog.String("channel", string(name)), slog.String("reference", b.reference), slog.String("amount", b.amount.String()),

@@ -3,6 +3,7 @@ package settle
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -248,7 +249,7 @@ func (a *Asker) breakOf(f *pay.Fact, name, class string, err error) *brk {
 	detail := err.Error()
 	return &brk{
 		class: class, channel: channel.Name(name), payment: f.Payment, reference: pay.Reference(f.Payment, f.Attempt),
-		asset: f.Asset, amount: f.Amount, detail: detail[:min(len(detail), detailMax)],
+		asset: f.Asset, amount: f.Amount, detail: strings.ToValidUTF8(detail[:min(len(detail), detailMax)], ""),
 	}
 }
 

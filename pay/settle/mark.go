@@ -3,6 +3,7 @@ package settle
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -32,7 +33,7 @@ const detailMax = 500 // bytes of a break's detail
 func (it *item) breakOf(class, detail string) *brk {
 	return &brk{
 		class: class, channel: it.channel, payment: it.id, reference: it.word.Reference,
-		asset: it.word.Asset, amount: it.word.Amount, detail: detail[:min(len(detail), detailMax)],
+		asset: it.word.Asset, amount: it.word.Amount, detail: strings.ToValidUTF8(detail[:min(len(detail), detailMax)], ""),
 	}
 }
 

@@ -131,7 +131,7 @@ func TestCallbackOfAnotherBank(t *testing.T) {
 	require.NoError(t, err)
 	_, err = other.Callback(genuine.Header, genuine.Body)
 	require.ErrorIs(t, err, channel.ErrMalformed)
-	require.True(t, strings.Contains(string(genuine.Body), `"bank":"ab"`))
+	require.Contains(t, string(genuine.Body), `"bank":"ab"`)
 }
 
 // BenchmarkSend is adapter and bank in one process over loopback, callbacks

@@ -137,11 +137,11 @@ func (c *Channel) readEvent(eventID string, body []byte) (channel.Word, error) {
 		return channel.Word{}, fmt.Errorf("%w: word of bank %q", channel.ErrMalformed, clip(event.Bank))
 	case event.Direction != direction.String() || event.Reference == "" || len(event.Reference) > maxReference:
 		return channel.Word{}, fmt.Errorf("%w: direction or reference", channel.ErrMalformed)
-	case event.Amount.Sign() <= 0 || event.Asset == "" || event.OccurredAt.IsZero():
+	case event.Amount.Sign() <= 0 || !goodName(string(event.Asset)) || event.OccurredAt.IsZero():
 		return channel.Word{}, fmt.Errorf("%w: amount, asset or time", channel.ErrMalformed)
 	}
 	return channel.Word{
-		Verdict: verdict, Reference: event.Reference, ChannelID: clip(event.BankID), EventID: event.EventID,
+		Verdict: verdict, Reference: clip(event.Reference), ChannelID: clip(event.BankID), EventID: event.EventID,
 		Reason: clip(event.Reason), Remittance: clip(event.Remittance), Direction: direction,
 		Amount: event.Amount, Asset: event.Asset, OccurredAt: event.OccurredAt,
 	}, nil

@@ -41,6 +41,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T, clk clock.Clock) world {
+	t.Helper()
 	w := world{callbacks: make(chan channeltest.Delivery, 1024)}
 	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -69,6 +70,7 @@ func newWorld(t *testing.T, clk clock.Clock) world {
 }
 
 func newAdapter(t *testing.T, cfg adapter.Config) *adapter.Channel {
+	t.Helper()
 	cfg.Bank = "AB"
 	if cfg.Secrets == nil {
 		cfg.Secrets = []string{secret}
@@ -80,16 +82,19 @@ func newAdapter(t *testing.T, cfg adapter.Config) *adapter.Channel {
 }
 
 func adapterAt(t *testing.T, baseURL string, clk clock.Clock) channel.Channel {
+	t.Helper()
 	caps := adapter.DefaultCapabilities()
 	caps.ClientTimeout = 500 * time.Millisecond
 	return newAdapter(t, adapter.Config{BaseURL: baseURL, Clock: clk, Capabilities: caps})
 }
 
 func withSecrets(t *testing.T, clk clock.Clock, secrets ...string) channel.Channel {
+	t.Helper()
 	return newAdapter(t, adapter.Config{BaseURL: "http://127.0.0.1:1", Clock: clk, Secrets: secrets})
 }
 
 func newRig(t *testing.T) channeltest.Rig {
+	t.Helper()
 	clk := clock.NewManual(time.Date(1993, 1, 5, 0, 0, 3, 0, time.UTC))
 	w := newWorld(t, clk)
 	caps := adapter.DefaultCapabilities()
@@ -100,6 +105,7 @@ func newRig(t *testing.T) channeltest.Rig {
 		Script:  w.script,
 		Effects: w.effects,
 		Credit: func(t *testing.T, reference string, amount money.Amount) {
+			t.Helper()
 			w.call(t, http.MethodPost, "/banks/ab/instructions", http.StatusAccepted, map[string]any{
 				"reference": reference, "amount": amount, "asset": "CZK", "from_account": "998877", "remittance": "salary",
 			})
@@ -123,10 +129,12 @@ var behaviours = map[channeltest.Fault]string{
 }
 
 func (w world) script(t *testing.T, fault channeltest.Fault) {
+	t.Helper()
 	w.call(t, http.MethodPut, "/banks/ab/behaviour", http.StatusOK, json.RawMessage(behaviours[fault]))
 }
 
 func (w world) effects(t *testing.T) []channeltest.Effect {
+	t.Helper()
 	var books struct {
 		Effects []struct {
 			Direction string       `json:"direction"`
@@ -147,6 +155,7 @@ func (w world) effects(t *testing.T) []channeltest.Effect {
 }
 
 func (w world) call(t *testing.T, method, path string, status int, body any) []byte {
+	t.Helper()
 	raw, err := json.Marshal(body)
 	require.NoError(t, err)
 	req, err := http.NewRequestWithContext(t.Context(), method, w.url+path, bytes.NewReader(raw))

@@ -92,6 +92,9 @@ func goodReference(reference string) bool {
 	return true
 }
 
+// goodName holds for what we compare and keep exactly as the bank wrote it.
+func goodName(name string) bool { return name != "" && goodText(name) && clip(name) == name }
+
 func goodText(text string) bool {
 	return utf8.ValidString(text) && utf8.RuneCountInString(text) <= maxText
 }
@@ -147,7 +150,7 @@ func readQueryAnswer(word channel.Word, answer once.Answer) channel.Word {
 	}
 	verdict, ok := verdictOf(said.Status)
 	direction, known := directionOf(said.Direction)
-	if !ok || !known || said.Amount.Sign() <= 0 || said.Asset == "" {
+	if !ok || !known || said.Amount.Sign() <= 0 || !goodName(string(said.Asset)) {
 		word.Reason = channel.ReasonBody
 		return word
 	}
@@ -171,13 +174,13 @@ func readStatement(answer once.Answer, after int64) (channel.Statement, error) {
 	page := channel.Statement{Lines: make([]channel.Line, 0, len(said.Lines)), Next: after, HasMore: said.HasMore}
 	for _, line := range said.Lines {
 		direction, ok := directionOf(line.Direction)
-		if !ok || line.Seq <= page.Next || line.LineID == "" || line.Amount.Sign() <= 0 || line.Asset == "" {
+		if !ok || line.Seq <= page.Next || !goodName(line.LineID) || line.Amount.Sign() <= 0 || !goodName(string(line.Asset)) {
 			return channel.Statement{}, fmt.Errorf("line %d after %d is not in the contract", line.Seq, page.Next)
 		}
 		page.Next = line.Seq
 		page.Lines = append(page.Lines, channel.Line{
-			Seq: line.Seq, ID: line.LineID, Direction: direction, Reference: line.Reference,
-			Amount: line.Amount, Fee: line.Fee, Asset: line.Asset, Remittance: line.Remittance, BookedAt: line.BookedAt,
+			Seq: line.Seq, ID: line.LineID, Direction: direction, Reference: clip(line.Reference),
+			Amount: line.Amount, Fee: line.Fee, Asset: line.Asset, Remittance: clip(line.Remittance), BookedAt: line.BookedAt,
 		})
 	}
 	if *said.Next != page.Next || said.HasMore && len(said.Lines) == 0 {
@@ -210,9 +213,10 @@ func directionOf(direction string) (channel.Direction, bool) {
 	}
 }
 
-// clip bounds what the bank wrote freely before it reaches logs and rows.
+// clip bounds what the bank wrote freely before it reaches logs and rows. No
+// database takes a NUL in a text: one of them would block all rows beside it.
 func clip(text string) string {
-	text = strings.ToValidUTF8(text, "\uFFFD")
+	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
 	if utf8.RuneCountInString(text) <= maxText {
 		return text
 	}
