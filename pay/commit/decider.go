@@ -75,7 +75,7 @@ func (d *decider) connect(ctx context.Context) error {
 		_ = read.Close(ctx)
 		return fmt.Errorf("connect: %w", err)
 	}
-	d.load, d.wire, d.writer = &loader{read}, wire, pgbatch.NewConn(wire.PgConn())
+	d.load, d.wire, d.writer = &loader{read, d.alive}, wire, pgbatch.NewConn(wire.PgConn())
 	return nil
 }
 

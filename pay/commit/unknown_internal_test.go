@@ -120,8 +120,13 @@ func TestSlowIsNotStuck(t *testing.T) {
 	}
 	tickets := asked(t.Context(), facts...)
 	d.progress.Store(0)
+	require.NoError(t, d.load.openPayments(t.Context(), newMemory()))
+	require.Zero(t, d.progress.Load(), "nothing to read, no progress")
 	require.NoError(t, d.redo(t.Context(), tickets, errors.New("passing")))
 	require.NotZero(t, d.progress.Load())
+	d.progress.Store(0)
+	require.NoError(t, d.load.openPayments(t.Context(), newMemory()))
+	require.NotZero(t, d.progress.Load(), "reading many payments is progress")
 	for i, tk := range tickets {
 		require.True(t, tk.answered)
 		require.Equal(t, i == 13, errors.Is(tk.out.Err, fault.PaymentQuarantined), i)
