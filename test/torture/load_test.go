@@ -117,13 +117,18 @@ func (l *load) drive(i int, c *client) {
 	}
 }
 
-// next returns the n-th order of client i: six sends, two payouts, two deposits.
+// next returns the n-th order of client i.
 func (l *load) next(i, n int) order {
 	if l.choose != nil {
 		o := l.choose(i, n)
 		o.Asset, o.Remittance = asset, fmt.Sprintf("%s-%d-%d", l.name, i, n)
 		return o
 	}
+	return l.mixture(i, n)
+}
+
+// mixture is six sends, two payouts, two deposits.
+func (l *load) mixture(i, n int) order {
 	o := order{Asset: asset, Amount: strconv.Itoa(100 + (7*i+n)%900), Remittance: fmt.Sprintf("%s-%d-%d", l.name, i, n)}
 	mine, other := l.accounts[(i+n)%len(l.accounts)], l.accounts[(i+3*n+1)%len(l.accounts)]
 	if mine == other {

@@ -63,6 +63,9 @@ func (w *world) lock(names []string) (release func()) {
 	w.t.Helper()
 	conn, err := pgx.Connect(context.Background(), w.dsn())
 	require.NoError(w.t, err)
+	// The server ends a session that idles in a transaction; a hostile one says no.
+	_, err = conn.Exec(context.Background(), `set idle_in_transaction_session_timeout = 0`)
+	require.NoError(w.t, err)
 	tx, err := conn.Begin(context.Background())
 	require.NoError(w.t, err)
 	rows, err := tx.Query(context.Background(), `select id from accounts where name = any($1) for update`, names)

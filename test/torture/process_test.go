@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -25,9 +24,6 @@ type process struct {
 	gone chan struct{} // closed when it ended
 	err  error         // how; valid after gone
 	life *os.File      // its end tells the process that the test died
-
-	mu     sync.Mutex
-	frozen bool
 }
 
 // start runs the binary with args; its output goes to a file in dir.

@@ -3,7 +3,6 @@ package torture
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -161,8 +160,8 @@ func (w *world) connect() {
 	w.t.Cleanup(w.db.Close)
 }
 
-// node starts a further serve on the same database. env and flags may change
-// where it finds its banks.
+// node starts a further serve on the same database, which reaches its banks at
+// the URL given.
 func (w *world) node(name, listen, banks string) *process {
 	w.t.Helper()
 	p := start(w.t, w.dir, name, []string{"MONETA_DSN=" + w.dsn(), "MONETA_SANDBOX_SECRET=" + w.keys.Secret},
@@ -257,5 +256,3 @@ func (w *world) heal() {
 		require.Equal(w.t, http.StatusOK, status, answer)
 	}
 }
-
-func (w *world) String() string { return fmt.Sprintf("world in %s", w.dir) }
