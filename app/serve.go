@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -70,6 +72,7 @@ func Serve(ctx context.Context, cfg config.Config) error {
 	if err := cfg.Validate(); err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
+	tuneGC()
 	tel, err := telemetry.Setup(ctx, telemetry.Config{
 		Service: "moneta-serve", Version: Version, OTLPEndpoint: cfg.OTLPEndpoint, SampleOneIn: cfg.TraceOneIn, LogFormat: telemetry.Format(cfg.LogFormat),
 	})
@@ -83,6 +86,23 @@ func Serve(ctx context.Context, cfg config.Config) error {
 	}
 	defer p.close()
 	return p.run(ctx)
+}
+
+// The live heap of serve is small beside what a second of payments allocates:
+// collecting at a quarter of the default's pace costs some hundred megabytes and
+// saves processor time that Postgres needs. GOGC and GOMEMLIMIT win.
+const (
+	gcPercent   = 400
+	memoryLimit = 2 << 30
+)
+
+func tuneGC() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 }
 
 // prepare checks that the database is fit for money and builds the stations.
