@@ -51,7 +51,7 @@ type bank struct {
 // openBank reads the bank's journal back, or starts an empty one.
 func openBank(code, path string, cfg Config) (*bank, error) {
 	b := &bank{
-		code: code, dice: newDice(cfg.Seed, code), clock: cfg.Clock, log: cfg.Logger.With("bank", code),
+		code: code, dice: newDice(cfg.Seed, code), clock: cfg.Clock, log: cfg.Logger.With(slog.String("bank", code)),
 		behaviour: *cfg.Behaviour, books: newBooks(code, strings.ToUpper(code)),
 		outbox: newOutbox(cfg.CallbackQueue), wake: make(chan struct{}, 1),
 	}
@@ -237,7 +237,7 @@ func (b *bank) settleLoop(ctx context.Context) {
 	for ctx.Err() == nil {
 		wait, err := b.settleDueOrders()
 		if err != nil {
-			b.log.Error("the bank stopped settling", "error", err)
+			b.log.ErrorContext(ctx, "the bank stopped settling", slog.Any("error", err))
 			return
 		}
 		pause(ctx, wait, b.wake)

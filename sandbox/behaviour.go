@@ -178,13 +178,20 @@ type namedChance struct {
 
 func (b Behaviour) chances() []namedChance {
 	list := []namedChance{
-		{"lose_before", b.LoseBefore}, {"lose_reply", b.LoseReply},
-		{"error_500.probability", b.Error500.Probability}, {"error_html.probability", b.ErrorHTML.Probability},
+		{"lose_before", b.LoseBefore},
+		{"lose_reply", b.LoseReply},
+		{"error_500.probability", b.Error500.Probability},
+		{"error_html.probability", b.ErrorHTML.Probability},
 		{"decline.probability", b.Decline.Probability},
-		{"callback_accepted", b.CallbackAccepted}, {"callback_out_of_order", b.CallbackOutOfOrder},
-		{"callback_duplicate", b.CallbackDuplicate}, {"callback_lose", b.CallbackLose}, {"callback_forge", b.CallbackForge},
-		{"query_error", b.QueryError}, {"statement_omit", b.StatementOmit},
-		{"statement_duplicate", b.StatementDuplicate}, {"statement_wrong_amount", b.StatementWrongAmount},
+		{"callback_accepted", b.CallbackAccepted},
+		{"callback_out_of_order", b.CallbackOutOfOrder},
+		{"callback_duplicate", b.CallbackDuplicate},
+		{"callback_lose", b.CallbackLose},
+		{"callback_forge", b.CallbackForge},
+		{"query_error", b.QueryError},
+		{"statement_omit", b.StatementOmit},
+		{"statement_duplicate", b.StatementDuplicate},
+		{"statement_wrong_amount", b.StatementWrongAmount},
 	}
 	for _, d := range b.delays() {
 		list = append(list, namedChance{d.param + ".probability", d.value.Probability})
@@ -199,8 +206,11 @@ type namedDelay struct {
 
 func (b Behaviour) delays() []namedDelay {
 	return []namedDelay{
-		{"latency", b.Latency}, {"reply_delay", b.ReplyDelay}, {"execute_delay", b.ExecuteDelay},
-		{"hold", b.Hold}, {"callback_delay", b.CallbackDelay},
+		{"latency", b.Latency},
+		{"reply_delay", b.ReplyDelay},
+		{"execute_delay", b.ExecuteDelay},
+		{"hold", b.Hold},
+		{"callback_delay", b.CallbackDelay},
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -133,7 +134,7 @@ func (b *bank) putBack(t task) {
 // order's plan asks for.
 func (b *bank) deliver(ctx context.Context, mail *postman, t task) {
 	if err := b.journal.flush(); err != nil {
-		b.log.Error("callback held back: the books may forget it", "error", err)
+		b.log.ErrorContext(ctx, "callback held back: the books may forget it", slog.Any("error", err))
 		return
 	}
 	url, body := mail.target(b.code), b.callback(t)
@@ -145,7 +146,7 @@ func (b *bank) deliver(ctx context.Context, mail *postman, t task) {
 	if err == nil && t.order.Duplicate {
 		b.tally.callbacksRepeated.Add(1)
 		if again := b.post(ctx, mail, url, body); again != nil {
-			b.log.Debug("second copy of a callback not taken", "event", body.EventID, "error", again)
+			b.log.DebugContext(ctx, "second copy of a callback not taken", slog.String("event", body.EventID), slog.Any("error", again))
 		}
 	}
 	b.attempted(ctx, t, body.EventID, err)
@@ -173,7 +174,7 @@ func (b *bank) forge(ctx context.Context, mail *postman, url string, body callba
 	b.tally.callbacksForged.Add(1)
 	guess := sign([]byte("not the secret"), b.clock.Now(), raw)
 	if err := mail.post(ctx, url, body.EventID, guess, raw); err != nil {
-		b.log.Debug("forged callback refused", "event", body.EventID, "error", err)
+		b.log.DebugContext(ctx, "forged callback refused", slog.String("event", body.EventID), slog.Any("error", err))
 	}
 }
 
@@ -200,7 +201,8 @@ func (b *bank) attempted(ctx context.Context, t task, eventID string, failure er
 	}
 	b.mu.Unlock()
 	if failure != nil {
-		b.log.Debug("callback not taken", "event", eventID, "attempts", t.attempts, "error", failure)
+		b.log.DebugContext(ctx, "callback not taken",
+			slog.String("event", eventID), slog.Int("attempts", t.attempts), slog.Any("error", failure))
 	}
 }
 
@@ -210,7 +212,8 @@ func (b *bank) end(t task, state eventState) {
 	b.outbox.set(t.order, t.event, state)
 	b.journal.append(record{Kind: "c", Number: t.order.number, Event: t.event, State: state})
 	if state == givenUp {
-		b.log.Warn("callback given up; flush sends it again", "order", t.order.number, "attempts", t.attempts)
+		b.log.Warn("callback given up; flush sends it again",
+			slog.Uint64("order", t.order.number), slog.Int("attempts", t.attempts))
 	}
 }
 
@@ -253,6 +256,7 @@ func (b *bank) flushCallbacks() int {
 			case queued, parked, lost, givenUp:
 				b.outbox.offer(task{due: now, order: o, event: eventKind(kind)})
 				count++
+			case notDue, inFlight, delivered, eventStates: // nothing to tell yet, or any more, or being told
 			}
 		}
 	}

@@ -63,7 +63,8 @@ func TestCallbackMischief(t *testing.T) {
 		w := start(t, sandbox.Config{CallbackURL: box.url})
 		w.behave(`{"callback_duplicate":1}`)
 		w.pay("p-1", "5")
-		require.Equal(t, box.next(t), box.next(t))
+		first, second := box.next(t), box.next(t)
+		require.Equal(t, first, second)
 		w.until("callbacks_duplicate", 1)
 	})
 	t.Run("forged", func(t *testing.T) {

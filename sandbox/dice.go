@@ -37,7 +37,7 @@ type dice struct{ seed uint64 }
 
 func newDice(seed uint64, bank string) dice {
 	h := fnv.New64a()
-	h.Write([]byte(bank))
+	_, _ = h.Write([]byte(bank)) // a hash takes everything
 	return dice{seed: mix(seed ^ h.Sum64())}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -86,7 +87,7 @@ func (s *Server) refuse(b *bank, w http.ResponseWriter, err error) {
 	case errors.Is(err, errConflict):
 		writeProblem(w, &problem{http.StatusConflict, "reference_conflict", "reference", err.Error()})
 	default:
-		b.log.Error("bank cannot answer", "error", err)
+		b.log.Error("bank cannot answer", slog.Any("error", err))
 		writeProblem(w, &problem{http.StatusServiceUnavailable, "books_unavailable", "", err.Error()})
 	}
 }
@@ -113,7 +114,7 @@ func readJSON(w http.ResponseWriter, r *http.Request, value any) error {
 	in.DisallowUnknownFields()
 	err := in.Decode(value)
 	if err == nil {
-		if _, err = in.Token(); err == io.EOF {
+		if _, err = in.Token(); errors.Is(err, io.EOF) {
 			return nil
 		}
 		err = errors.New("more than one JSON value")
@@ -411,7 +412,7 @@ func changeBehaviour(b *bank, w http.ResponseWriter, r *http.Request, next Behav
 	b.mu.Lock()
 	b.behaviour = next
 	b.mu.Unlock()
-	b.log.Info("behaviour switched")
+	b.log.InfoContext(r.Context(), "behaviour switched")
 	writeJSON(w, http.StatusOK, next)
 	return nil
 }

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"html/template"
+	"log/slog"
 	"net/http"
 
 	"github.com/moneta-pay/moneta/money"
@@ -127,7 +128,7 @@ td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}code{background:#f1
 </body></html>
 `))
 
-func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) index(w http.ResponseWriter, r *http.Request) {
 	states, err := s.states()
 	if err != nil {
 		writeProblem(w, &problem{http.StatusServiceUnavailable, "books_unavailable", "", err.Error()})
@@ -135,6 +136,6 @@ func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	if err := indexPage.Execute(w, map[string]any{"Banks": states, "Magic": magicTable}); err != nil {
-		s.log.Debug("index page not written", "error", err)
+		s.log.DebugContext(r.Context(), "index page not written", slog.Any("error", err))
 	}
 }

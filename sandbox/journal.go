@@ -69,7 +69,7 @@ func readJournal(file io.Reader, replay func(record) error) (good int64, err err
 	in := bufio.NewReaderSize(file, 256<<10)
 	for number := 1; ; number++ {
 		line, err := in.ReadBytes('\n')
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return good, nil // what is left, if anything, lacks its end
 		}
 		if err != nil {
@@ -77,7 +77,7 @@ func readJournal(file io.Reader, replay func(record) error) (good int64, err err
 		}
 		rec, err := decodeRecord(line)
 		if err != nil {
-			if _, more := in.Peek(1); more == io.EOF {
+			if _, more := in.Peek(1); errors.Is(more, io.EOF) {
 				return good, nil
 			}
 			return 0, fmt.Errorf("line %d: %w", number, err)

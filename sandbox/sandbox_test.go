@@ -238,7 +238,7 @@ func TestPutReplacesPatchAdds(t *testing.T) {
 	require.Equal(t, http.StatusOK, status)
 	var how sandbox.Behaviour
 	w.get("/banks/ab/behaviour", &how)
-	require.Equal(t, sandbox.Chance(0.25), how.LoseReply)
+	require.InDelta(t, 0.25, float64(how.LoseReply), 0)
 	require.False(t, how.Dedup)
 	require.EqualValues(t, 7, how.QueryLag)
 	w.behave(`{}`)

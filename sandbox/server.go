@@ -76,7 +76,6 @@ type Server struct {
 	workers int
 	closing chan struct{} // ends held requests
 	once    sync.Once
-	closed  error
 }
 
 // New opens the books. Close the server even if Run is never called.
@@ -249,7 +248,9 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		if err = web.Shutdown(grace); err != nil {
 			err = errors.Join(err, web.Close())
 		}
-		<-failed
+		if served := <-failed; err == nil {
+			err = served
+		}
 	}
 	stop()
 	group.Wait()

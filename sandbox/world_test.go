@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/assert" //nolint:depguard // CollectT, which require.EventuallyWithT hands out, has no other home
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -168,6 +168,7 @@ type receiver struct {
 }
 
 func listen(t *testing.T) *receiver {
+	t.Helper()
 	r := &receiver{got: make(chan callback, 100_000)}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		raw, err := io.ReadAll(req.Body)
