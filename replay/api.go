@@ -72,8 +72,10 @@ func (a *api) createAccount(ctx context.Context, c *client, body newAccount, key
 	var made struct {
 		ID string `json:"id"`
 	}
-	err := c.do(ctx, request{method: http.MethodPost, path: "/v1/accounts", body: body, answer: &made,
-		idempotency: func(int) string { return key }})
+	err := c.do(ctx, request{
+		method: http.MethodPost, path: "/v1/accounts", body: body, answer: &made,
+		idempotency: func(int) string { return key },
+	})
 	if err == nil && made.ID == "" {
 		err = errors.New("the answer has no id")
 	}
@@ -139,8 +141,10 @@ func (a *api) available(ctx context.Context, account string, asOf time.Time) (mo
 		Available *money.Amount `json:"available"`
 	}
 	q := url.Values{"as_of": {asOf.UTC().Format(time.RFC3339)}, "by": {"effective"}}
-	err := a.user.do(ctx, request{method: http.MethodGet,
-		path: "/v1/accounts/" + url.PathEscape(account) + "/balances?" + q.Encode(), answer: &b})
+	err := a.user.do(ctx, request{
+		method: http.MethodGet,
+		path:   "/v1/accounts/" + url.PathEscape(account) + "/balances?" + q.Encode(), answer: &b,
+	})
 	if err == nil && b.Available == nil {
 		err = errors.New("the answer has no available balance")
 	}
@@ -209,8 +213,10 @@ type outside struct{ c *client }
 // instruct plays the customer of a bank who orders money sent to us, quoting
 // our reference. The bank takes one reference once, so it may be repeated.
 func (o *outside) instruct(ctx context.Context, s *Step, asset, reference string) error {
-	body := map[string]string{"reference": reference, "amount": s.Amount.String(), "asset": asset,
-		"remittance": s.ID, "from_account": s.Counterparty}
+	body := map[string]string{
+		"reference": reference, "amount": s.Amount.String(), "asset": asset,
+		"remittance": s.ID, "from_account": s.Counterparty,
+	}
 	return o.c.do(ctx, request{method: http.MethodPost, path: "/banks/" + s.Bank + "/instructions", body: body})
 }
 

@@ -49,8 +49,10 @@ func options(t *testing.T, w *world, data string) Options {
 	require.NoError(t, err)
 	client := pooledClient(8)
 	t.Cleanup(client.CloseIdleConnections)
-	return Options{Mapping: m, Data: []string{data}, API: w.url, APIKey: "user", AdminKey: "admin", SandboxURL: w.url + "/",
-		Workers: 8, RetryFor: 10 * time.Second, FinalWithin: 10 * time.Second, HTTPClient: client}
+	return Options{
+		Mapping: m, Data: []string{data}, API: w.url, APIKey: "user", AdminKey: "admin", SandboxURL: w.url + "/",
+		Workers: 8, RetryFor: 10 * time.Second, FinalWithin: 10 * time.Second, HTTPClient: client,
+	}
 }
 
 func run(t *testing.T, o Options) *Report {
@@ -332,10 +334,12 @@ func TestReportNamesItsFigures(t *testing.T) {
 	require.NoError(t, err)
 	var fields map[string]any
 	require.NoError(t, json.Unmarshal(raw, &fields))
-	for _, name := range []string{"payments", "succeeded", "failed", "open", "doubled", "lost", "ledger_sum_zero",
+	for _, name := range []string{
+		"payments", "succeeded", "failed", "open", "doubled", "lost", "ledger_sum_zero",
 		"outside_books_match", "accounts", "accounts_exact", "accounts_within_1_unit", "breaks", "unknown_resolved",
 		"duplicate_callbacks", "kills", "unexplained_max_s", "per_second", "accept_p50_ms", "accept_p99_ms",
-		"time_to_final_p99_ms", "wall_s"} {
+		"time_to_final_p99_ms", "wall_s",
+	} {
 		require.Contains(t, fields, name)
 		require.NotNil(t, fields[name], name)
 	}

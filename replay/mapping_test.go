@@ -133,7 +133,7 @@ func TestAnotherBanksFileReadsThroughAMappingAlone(t *testing.T) {
 	require.Contains(t, p.Bad[0].String(), ":4: exactly one of columns")
 	a := p.Accounts[0]
 	require.Equal(t, money.Int(-123_450), a.Floor)
-	require.Equal(t, money.Int(6_550), a.Days[1].Expected)
+	require.Equal(t, money.Int(6_550), a.Days[1].Expected) //nolint:testifylint // the field of that name is what we got
 	require.Equal(t, ClosingNone, a.Days[0].Bank.Kind)
 	require.Empty(t, p.Banks)
 
@@ -143,7 +143,7 @@ func TestAnotherBanksFileReadsThroughAMappingAlone(t *testing.T) {
 	require.NoError(t, err)
 	p, err = LoadPlan(m, writeFile(t, "Datum;Ref;IBAN;Betrag\n31.12.2025;a;DE1;-2,5\n31.12.2025;b;DE1;+3,00\n31.12.2025;c;DE1;0\n"))
 	require.NoError(t, err)
-	require.Equal(t, money.Int(50), p.Accounts[0].Days[0].Expected)
+	require.Equal(t, money.Int(50), p.Accounts[0].Days[0].Expected) //nolint:testifylint // the field of that name is what we got
 	require.Contains(t, p.Bad[0].Reason, "not above zero")
 }
 

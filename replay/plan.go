@@ -84,8 +84,10 @@ type planBuilder struct {
 }
 
 func newPlanBuilder(m *Mapping) *planBuilder {
-	return &planBuilder{plan: &Plan{Mapping: m}, accounts: map[string][]*Row{}, ids: map[string]struct{}{},
-		banks: map[Bank]struct{}{}, houses: map[string]struct{}{}}
+	return &planBuilder{
+		plan: &Plan{Mapping: m}, accounts: map[string][]*Row{}, ids: map[string]struct{}{},
+		banks: map[Bank]struct{}{}, houses: map[string]struct{}{},
+	}
 }
 
 func (b *planBuilder) bad(r BadRow) error {
@@ -227,8 +229,10 @@ func (a *AccountPlan) open(rows []*Row, rounding money.Amount) (money.Amount, er
 		a.Floor = balance
 	}
 	first := rows[0]
-	a.Opening = &Step{EffectiveAt: first.Day, Balance: balance, Row: &Row{File: first.File, Line: first.Line,
-		ID: openingPrefix + a.ID, Account: a.ID, Day: first.Day, Amount: size, Credit: balance.Sign() > 0, Kind: kindHouse, House: openingHouse}}
+	a.Opening = &Step{EffectiveAt: first.Day, Balance: balance, Row: &Row{
+		File: first.File, Line: first.Line,
+		ID: openingPrefix + a.ID, Account: a.ID, Day: first.Day, Amount: size, Credit: balance.Sign() > 0, Kind: kindHouse, House: openingHouse,
+	}}
 	a.Steps = append(a.Steps, a.Opening)
 	return balance, nil
 }

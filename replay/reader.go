@@ -217,8 +217,10 @@ func (p *rowParser) parse(record []string, line int) (*Row, error) {
 		return nil, fmt.Errorf("has %d fields, the first line has %d", len(record), p.width)
 	}
 	c := p.m.Columns
-	r := &Row{File: p.file, Line: line, ID: strings.Clone(p.get(c.RowID)), Account: strings.Clone(p.get(c.Account)),
-		Counterparty: strings.Clone(p.get(c.Counterparty))}
+	r := &Row{
+		File: p.file, Line: line, ID: strings.Clone(p.get(c.RowID)), Account: strings.Clone(p.get(c.Account)),
+		Counterparty: strings.Clone(p.get(c.Counterparty)),
+	}
 	for column, v := range map[string]string{c.RowID: r.ID, c.Account: r.Account} {
 		if v == "" {
 			return nil, fmt.Errorf("column %q is empty", column)
@@ -333,7 +335,8 @@ func (p *rowParser) parseBank(r *Row) (err error) {
 // plainName keeps channel and bank names safe as parts of a URL's path.
 func plainName(s string) bool {
 	return s != "" && len(s) <= fieldBytesMax && !strings.ContainsFunc(s, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
+		plain := (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
+		return !plain
 	})
 }
 

@@ -57,8 +57,10 @@ var english = &words{
 	unjudged:      "%d accounts have days without a recorded balance",
 	unanswered:    "the server could not be asked: %s",
 	keyReused:     "idempotency keys were already used for other payments: this server has replayed another version of the file; start with an empty one",
-	stages: map[Stage]string{StagePlan: "reading the file", StageAccounts: "creating accounts", StagePayments: "sending payments",
-		StageFinal: "waiting for final answers", StageBalances: "comparing balances", StageBooks: "comparing the banks' books"},
+	stages: map[Stage]string{
+		StagePlan: "reading the file", StageAccounts: "creating accounts", StagePayments: "sending payments",
+		StageFinal: "waiting for final answers", StageBalances: "comparing balances", StageBooks: "comparing the banks' books",
+	},
 	rate: "%s/s", left: "%s left", repeats: "%s repeated", fail: "%s failed",
 }
 
@@ -88,8 +90,10 @@ var chinese = &words{
 	unjudged:      "%d 个账户有未记录余额的日期",
 	unanswered:    "无法向服务端查询:%s",
 	keyReused:     "幂等键已用于其他支付:该服务端曾回放过此文件的另一版本,请使用全新的服务端",
-	stages: map[Stage]string{StagePlan: "读取文件", StageAccounts: "创建账户", StagePayments: "发送支付",
-		StageFinal: "等待终态", StageBalances: "核对余额", StageBooks: "核对银行账簿"},
+	stages: map[Stage]string{
+		StagePlan: "读取文件", StageAccounts: "创建账户", StagePayments: "发送支付",
+		StageFinal: "等待终态", StageBalances: "核对余额", StageBooks: "核对银行账簿",
+	},
 	rate: "%s/秒", left: "剩余 %s", repeats: "重试 %s", fail: "失败 %s",
 }
 
@@ -194,7 +198,7 @@ func (s *screen) verdict(r *Report) {
 		s.line("\n%s", s.ok)
 		return
 	}
-	s.head(s.words.problems)
+	s.head(s.problems)
 	for _, p := range problems {
 		s.line("  - %s", p)
 	}

@@ -65,8 +65,10 @@ type worldPayment struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{accounts: map[string]*worldAccount{}, accountKeys: map[string]string{}, payments: map[string]*worldPayment{}, keys: map[string]*worldPayment{},
-		refs: map[string]*worldPayment{}, effects: map[string][]effect{}, seen: map[string]int{}, bookPage: 3}
+	w := &world{
+		accounts: map[string]*worldAccount{}, accountKeys: map[string]string{}, payments: map[string]*worldPayment{}, keys: map[string]*worldPayment{},
+		refs: map[string]*worldPayment{}, effects: map[string][]effect{}, seen: map[string]int{}, bookPage: 3,
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/accounts", w.postAccount)
 	mux.HandleFunc("POST /v1/payments", w.postPayment)
@@ -208,8 +210,10 @@ func (w *world) settlePayout(p *worldPayment) {
 
 func (w *world) effect(code, direction, reference, remittance string, amount money.Amount) {
 	amount, _ = amount.Add(w.bankAmount)
-	w.effects[code] = append(w.effects[code], effect{Seq: int64(len(w.effects[code]) + 1), Direction: direction,
-		Reference: reference, Remittance: remittance, Amount: amount, Asset: "CZK"})
+	w.effects[code] = append(w.effects[code], effect{
+		Seq: int64(len(w.effects[code]) + 1), Direction: direction,
+		Reference: reference, Remittance: remittance, Amount: amount, Asset: "CZK",
+	})
 }
 
 func (w *world) getPayment(rw http.ResponseWriter, r *http.Request) {
