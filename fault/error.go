@@ -127,7 +127,7 @@ func (e *Error) Error() string {
 			parts = append(parts, e.Detail)
 		}
 	}
-	if e.Err != nil && e.Err != error(e.code()) {
+	if e.Err != nil && e.Err != error(e.code()) { //nolint:errorlint // the bare code is left out, not a cause that wraps it
 		parts = append(parts, e.Err.Error())
 	}
 	return strings.Join(parts, ": ")

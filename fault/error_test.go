@@ -144,7 +144,7 @@ func TestLogValue(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&out, nil))
-	log.Error("refused", "fault", New(AmountInvalid, "zero").WithOp("intake.Check").WithParam("/amount").WithCause(io.EOF))
+	log.Error("refused", slog.Any("fault", New(AmountInvalid, "zero").WithOp("intake.Check").WithParam("/amount").WithCause(io.EOF)))
 	for _, want := range []string{
 		"fault.code=amount-invalid", "fault.money_state=not_moved", "fault.retry=never", "fault.op=intake.Check",
 		"fault.param=/amount", "fault.detail=zero", "fault.cause=EOF",

@@ -37,7 +37,12 @@ func fits(v *big.Int) bool { return v.Cmp(bigMin) >= 0 && v.Cmp(bigMax) <= 0 }
 func anyAmount() *rapid.Generator[Amount] {
 	return rapid.Custom(func(t *rapid.T) Amount {
 		near := rapid.SampledFrom([]Amount{
-			{}, Max, Min, {hi: 0, lo: 1 << 63}, {hi: 0, lo: 1<<64 - 1}, {hi: -1, lo: 1 << 63}, {hi: -1},
+			{},
+			Max, Min,
+			{hi: 0, lo: 1 << 63},
+			{hi: 0, lo: 1<<64 - 1},
+			{hi: -1, lo: 1 << 63},
+			{hi: -1},
 			MustParseMinor("10000000000000000000"), MustParseMinor("-10000000000000000"),
 			MustParseMinor("100000000000000000000000000000000000000"),
 		})
