@@ -21,6 +21,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/internal/clock"
 )
 
 // Scope is one thing that a key may do.
@@ -107,7 +108,7 @@ type Store struct {
 // NewStore reads and writes through pool, which the caller keeps owning.
 func NewStore(pool *pgxpool.Pool) *Store {
 	s := &Store{pool: pool}
-	s.cache = newCache(s.lookUp, time.Now)
+	s.cache = newCache(s.lookUp, clock.System.Now)
 	return s
 }
 
