@@ -56,7 +56,7 @@ func WithTraceID(ctx context.Context, traceID string) context.Context {
 func (t *Telemetry) Step(ctx context.Context, id [16]byte, name string, from time.Time, attrs ...attribute.KeyValue) (context.Context, func(error)) {
 	ctx = WithTraceID(ctx, trace.TraceID(id).String())
 	sc := trace.SpanContextFromContext(ctx)
-	if !sc.HasTraceID() || !(sc.IsSampled() || t.recorded(sc.TraceID())) {
+	if !sc.HasTraceID() || !sc.IsSampled() && !t.recorded(sc.TraceID()) {
 		return ctx, func(error) {}
 	}
 	ctx = trace.ContextWithSpanContext(ctx, sc.WithTraceFlags(sc.TraceFlags().WithSampled(true)))
