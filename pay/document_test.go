@@ -18,7 +18,7 @@ func TestStatesDocumentIsDrawnFromTheTable(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join("..", "docs", "states.md")
 	if *update {
-		require.NoError(t, os.WriteFile(path, []byte(pay.Document()), 0o644)) //nolint:gosec // a document
+		require.NoError(t, os.WriteFile(path, []byte(pay.Document()), 0o644))
 	}
 	kept, err := os.ReadFile(path)
 	require.NoError(t, err)

@@ -7,9 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"

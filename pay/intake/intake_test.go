@@ -67,7 +67,7 @@ func TestAcceptFormsTheFact(t *testing.T) {
 	require.NoError(t, err)
 	f := p.facts[0].Payment
 	require.Equal(t, pay.Accept, f.Kind)
-	require.Equal(t, `{"a":"1","b":"2"}`, f.New.Metadata)
+	require.Equal(t, `{"a":"1","b":"2"}`, f.New.Metadata) //nolint:testifylint // the text is kept, so the order of its keys counts
 	require.Equal(t, noon.Truncate(time.Microsecond), f.New.EffectiveAt)
 	require.Equal(t, pay.TraceID{1}, f.New.TraceID)
 	require.Equal(t, intake.NewKey(1, 2, "k"), f.New.Key)
