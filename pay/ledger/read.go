@@ -209,7 +209,7 @@ func (r *Reader) Balances(ctx context.Context, tenant int32, id AccountID, asOf 
 		return Balances{}, readFault(op, err)
 	}
 	out.AsOf = out.AsOf.UTC()
-	if err := parseAmounts(available, &out.Available, held, &out.Held, onTheWay, &out.OnTheWay); err != nil {
+	if err := parseAmounts(amountText{available, &out.Available}, amountText{held, &out.Held}, amountText{onTheWay, &out.OnTheWay}); err != nil {
 		return Balances{}, readFault(op, err)
 	}
 	return out, nil
@@ -275,7 +275,7 @@ func scanEntry(row pgx.CollectableRow, book BookID) (e Entry, seq int64, isDebit
 	}
 	e.Book, e.Transition = book, uint8(transition)
 	e.EffectiveAt, e.BookedAt = e.EffectiveAt.UTC(), e.BookedAt.UTC()
-	return e, seq, isDebit, parseAmounts(amount, &e.Amount, balance, &e.Balance)
+	return e, seq, isDebit, parseAmounts(amountText{amount, &e.Amount}, amountText{balance, &e.Balance})
 }
 
 // Explain counts both books of an account again from their postings.
@@ -289,7 +289,7 @@ func (r *Reader) Explain(ctx context.Context, id AccountID) ([2]Explanation, err
 			     (select count(*) as n, coalesce(sum(amount), 0) as total from transfers where debit = $1) d`,
 			int64(book)).Scan(&e.Postings, &sum, &balance)
 		if err == nil {
-			err = parseAmounts(sum, &e.Sum, balance, &e.Balance)
+			err = parseAmounts(amountText{sum, &e.Sum}, amountText{balance, &e.Balance})
 		}
 		if err != nil {
 			return out, readFault("ledger.Reader.Explain", err)
@@ -349,14 +349,19 @@ func parseCursor(s string) (bounds, error) {
 	return b, nil
 }
 
-// parseAmounts takes pairs of a text and the *money.Amount it belongs in.
-func parseAmounts(pairs ...any) error {
-	for i := 0; i < len(pairs); i += 2 {
-		a, err := money.ParseMinor(pairs[i].(string))
+// amountText is an amount as the database writes it, and where it belongs.
+type amountText struct {
+	text string
+	into *money.Amount
+}
+
+func parseAmounts(amounts ...amountText) error {
+	for _, a := range amounts {
+		parsed, err := money.ParseMinor(a.text)
 		if err != nil {
 			return err
 		}
-		*pairs[i+1].(*money.Amount) = a
+		*a.into = parsed
 	}
 	return nil
 }
