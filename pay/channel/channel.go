@@ -48,22 +48,22 @@ type Order struct {
 type Verdict uint8
 
 const (
-	// Unknown: the money may or may not have moved. Timeouts, 5xx, HTML,
-	// broken JSON and an echo that contradicts the order all end here.
+	// Unknown says that the money may or may not have moved. Timeouts, 5xx,
+	// HTML, broken JSON and an echo that contradicts the order all end here.
 	Unknown Verdict = iota
-	// Acked: the channel has the order and has not finished it.
+	// Acked says that the channel has the order and has not finished it.
 	Acked
-	// Confirmed: the channel says that the money moved. Final.
+	// Confirmed is the channel saying that the money moved. Final.
 	Confirmed
-	// Declined: the channel says, for our reference and in a form that its
+	// Declined is the channel saying, for our reference and in a form that its
 	// contract defines, that the money did not and will not move. Final.
 	Declined
-	// NotFound: the channel does not know the reference now. Proof of never
-	// only where Capabilities.NotFoundMeansNever, and only from
+	// NotFound says that the channel does not know the reference now. Proof of
+	// never only where Capabilities.NotFoundMeansNever, and only from
 	// Capabilities.NotFoundCounts on.
 	NotFound
-	// NeverSent: this process knows that no byte of the order left it. Only
-	// Send answers so, and nobody may conclude it afterwards.
+	// NeverSent says that this process knows that no byte of the order left it.
+	// Only Send answers so, and nobody may conclude it afterwards.
 	NeverSent
 )
 
@@ -80,9 +80,9 @@ func (v Verdict) String() string {
 		return "not_found"
 	case NeverSent:
 		return "never_sent"
-	default:
-		return "unknown"
+	case Unknown:
 	}
+	return "unknown" // and whatever nobody defined
 }
 
 // Final reports whether the channel promises never to say otherwise.
@@ -102,9 +102,9 @@ func (w Word) Err() error {
 type Direction uint8
 
 const (
-	// Out: money left us.
+	// Out is money that left us.
 	Out Direction = iota + 1
-	// In: money came to us.
+	// In is money that came to us.
 	In
 )
 
@@ -274,12 +274,12 @@ type Channel interface {
 }
 
 var (
-	// ErrSignature: the callback is not signed with a secret valid now. Forged,
-	// altered, or a rotation that was missed; never act on its body.
+	// ErrSignature says that the callback is not signed with a secret valid now.
+	// Forged, altered, or a rotation that was missed; never act on its body.
 	ErrSignature = errors.New("callback signature does not verify")
-	// ErrStale: rightly signed, but more than SignatureTolerance away from its
-	// arrival: a replay or a clock that is wrong.
+	// ErrStale says: rightly signed, but more than SignatureTolerance away from
+	// its arrival: a replay or a clock that is wrong.
 	ErrStale = errors.New("callback signature is outside its time tolerance")
-	// ErrMalformed: rightly signed, but not a word in the rail's contract.
+	// ErrMalformed says: rightly signed, but not a word in the rail's contract.
 	ErrMalformed = errors.New("callback body is not in the contract")
 )

@@ -90,6 +90,7 @@ type Harness struct {
 
 // Run puts the adapter through the whole suite.
 func Run(t *testing.T, h Harness) {
+	t.Helper()
 	t.Run("Contract", func(t *testing.T) { testContract(t, h) })
 	t.Run("Send", func(t *testing.T) { testSend(t, h) })
 	t.Run("Faults", func(t *testing.T) { testFaults(t, h) })

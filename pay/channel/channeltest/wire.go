@@ -30,7 +30,8 @@ type tap struct {
 }
 
 func newTap(t *testing.T) *tap {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	p := &tap{listener: listener}
 	p.readers.Go(p.accept)

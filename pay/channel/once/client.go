@@ -26,9 +26,10 @@ const (
 )
 
 var (
-	// ErrLate: the time limit for the first byte had passed, so none was written.
+	// ErrLate says that the time limit for the first byte had passed, so none was
+	// written.
 	ErrLate = errors.New("too late to write the first byte")
-	// ErrTooLarge: the answer is longer than the client's bound.
+	// ErrTooLarge says that the answer is longer than the client's bound.
 	ErrTooLarge = errors.New("answer exceeds its size bound")
 )
 

@@ -52,6 +52,7 @@ func opaque(next http.RoundTripper) http.RoundTripper {
 }
 
 func newClient(t *testing.T, cfg once.Config) *once.Client {
+	t.Helper()
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 5 * time.Second
 	}
@@ -75,6 +76,7 @@ func post(url string) once.Request {
 
 // bytesAt accepts one connection and counts its bytes until the client closes it.
 func bytesAt(t *testing.T) (url string, arrived <-chan int64) {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = listener.Close() })

@@ -13,6 +13,7 @@ import (
 )
 
 func pipe(t *testing.T) (near *gate, far net.Conn) {
+	t.Helper()
 	a, b := net.Pipe()
 	t.Cleanup(func() { _, _ = a.Close(), b.Close() })
 	return &gate{Conn: a}, b

@@ -119,9 +119,9 @@ func validate(cfg Config) error {
 	case err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https":
 		return errors.New("BaseURL must be an absolute http or https URL")
 	case !simpleCode(cfg.Bank):
-		return errors.New("bank must be 1 to 12 letters or digits")
+		return errors.New("Config.Bank must be 1 to 12 letters or digits")
 	case len(cfg.Secrets) < 1 || len(cfg.Secrets) > 2 || slices.Contains(cfg.Secrets, ""):
-		return errors.New("secrets must be one secret, or two during rotation")
+		return errors.New("Config.Secrets must be one secret, or two during rotation")
 	case cfg.Capabilities.ClientTimeout < 0 || cfg.Capabilities.MaxInFlight < 1:
 		return errors.New("Capabilities need a ClientTimeout and a MaxInFlight above zero")
 	}
