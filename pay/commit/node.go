@@ -291,8 +291,9 @@ func (n *Node) leave(d *decider, cause error, stop, drain context.CancelFunc, de
 	stop() // what the decider still has in hand it gives up now
 	if !finished {
 		select {
-		case <-decided:
+		case err := <-decided:
 			finished = true
+			n.cfg.Logger.Warn("the last batches were cut off", slog.Any("error", err))
 		case <-time.After(time.Second): //nolint:forbidigo // a bound
 		}
 	}
