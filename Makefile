@@ -17,6 +17,14 @@ BENCHTIME     ?= 2s
 # How long one package may torture itself.
 TORTURE_TIMEOUT ?= 60m
 
+# Where go.dev says to put Go; sudo and a bare root shell do not look there.
+export PATH := $(PATH):/usr/local/go/bin
+# Git refuses a clone of another user's (make as root in one's own clone), and
+# go build then stops, because it cannot stamp the revision.
+ifneq ($(shell git rev-parse --git-dir >/dev/null 2>&1 || echo no),)
+export GOFLAGS := $(shell PATH="$(PATH)" $(GO) env GOFLAGS 2>/dev/null) -buildvcs=false
+endif
+
 .PHONY: help
 help: ## print this help
 	@awk 'BEGIN {FS = ":.*## "; print "make <target>\n"} \
@@ -55,7 +63,8 @@ test: setup ## run every test against a real Postgres; at most 10 minutes on 2 c
 	$(call go-test,-timeout $(TEST_TIMEOUT) -p $(TEST_P) ./...)
 
 .PHONY: race
-race: setup ## run every test with the race detector; slower
+race: setup ## run every test with the race detector; slower; needs a C compiler
+	@command -v $$($(GO) env CC) >/dev/null || { echo "the race detector needs a C compiler: install gcc and libc6-dev"; exit 2; }
 	$(call go-test,-race -timeout 20m -p $(TEST_P) ./...)
 
 .PHONY: check
