@@ -19,6 +19,10 @@ var ErrContradiction = errors.New("the channel contradicts what is final")
 // ErrMismatch reports a word whose amount or asset is not ours.
 var ErrMismatch = errors.New("the channel's amount or asset is not the payment's")
 
+// ReasonLate stands on a payment that succeeded after its attempt had been proven
+// absent: its channel's contract is wrong, and somebody must look.
+const ReasonLate = "executed after it was proven absent"
+
 // term is an amount as the table writes it.
 type term uint8
 
@@ -60,6 +64,8 @@ type rule struct {
 	settles Settlement
 	// word means that amount and asset must equal ours.
 	word bool
+	// late means that an attempt must have been made, and thought absent.
+	late bool
 	who  string
 }
 
@@ -92,6 +98,14 @@ var table = []rule{
 		t: 7, kind: Payout, from: []State{Dispatching, Processing, Unknown}, fact: Confirm, to: Succeeded, who: "channel",
 		move: markAttempt, attempt: Confirmed, settles: SettlementExpected, word: true,
 		legs: []leg{{FromHeld, FeeRevenue, fee}},
+	},
+	// Proven absent, and executed all the same: the channel broke its contract. The
+	// money has left and is still held, so the payment has succeeded; to send it
+	// again would pay twice.
+	{
+		t: 7, kind: Payout, from: []State{Reserved}, fact: Confirm, to: Succeeded, who: "channel, after proof of absence",
+		move: markAttempt, attempt: Confirmed, settles: SettlementExpected, word: true, late: true,
+		legs: []leg{{FromHeld, ClearingOut, principal}, {FromHeld, FeeRevenue, fee}},
 	},
 	{
 		t: 8, kind: Payout, from: []State{Dispatching, Processing, Unknown}, fact: Decline, to: Failed, who: "channel",
@@ -169,7 +183,7 @@ func Next(p Payment, f Fact) (Change, error) {
 		return Change{From: p.State, To: p.State, After: p}, err
 	}
 	row := index[p.Kind][p.State][f.Kind]
-	if row == 0 || (f.Kind == Settle && p.Settlement == SettlementMatched) {
+	if row == 0 || (f.Kind == Settle && p.Settlement == SettlementMatched) || (table[row-1].late && p.Attempt.N == 0) {
 		return replayOrError(p, f)
 	}
 	return apply(p, f, &table[row-1])
@@ -288,6 +302,9 @@ func apply(p Payment, f Fact, r *rule) (Change, error) {
 	a := &c.After
 	a.Seq++
 	a.Reason = f.Reason
+	if r.late {
+		a.Reason = ReasonLate
+	}
 	if r.settles != SettlementNone {
 		a.Settlement = r.settles
 	}

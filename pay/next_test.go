@@ -415,3 +415,24 @@ func TestAWordAboutAPayoutNamesItsAttempt(t *testing.T) {
 		require.Equal(t, p, c.After)
 	}
 }
+
+// What was proven absent and is confirmed all the same has succeeded: nothing is
+// sent again, and the postings are those of T4 and T7.
+func TestConfirmedAfterProofOfAbsence(t *testing.T) {
+	t.Parallel()
+	p := asIs(pay.Payout, pay.Unknown)
+	p.Attempt = pay.Attempt{N: 1, State: pay.AttemptUnknown}
+	absent, err := pay.Next(p, about(p, pay.ProveAbsent))
+	require.NoError(t, err)
+	require.Equal(t, pay.Reserved, absent.To)
+	c, err := pay.Next(absent.After, about(absent.After, pay.Confirm))
+	require.NoError(t, err)
+	require.Equal(t, pay.Succeeded, c.To)
+	require.Equal(t, pay.Confirmed, c.After.Attempt.State)
+	require.Equal(t, pay.ReasonLate, c.After.Reason)
+	require.Equal(t, pay.FromHeld, c.Postings[0].Debit)
+	require.Equal(t, pay.ClearingOut, c.Postings[0].Credit)
+	again := about(c.After, pay.Intend)
+	_, err = pay.Next(c.After, again)
+	require.ErrorIs(t, err, pay.ErrIllegal)
+}

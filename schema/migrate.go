@@ -13,6 +13,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
+
+	"github.com/moneta-pay/moneta/internal/lifecycle"
 )
 
 const (
@@ -129,7 +131,7 @@ func takeTurn(ctx context.Context, cfg *pgx.ConnConfig) (*pgx.Conn, error) {
 			return conn, nil
 		}
 		if err == nil {
-			err = pause(ctx, turnPoll)
+			err = lifecycle.Pause(ctx, turnPoll)
 		}
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("schema: wait for another migrator: %w", err), conn.Close(context.WithoutCancel(ctx)))
@@ -175,7 +177,7 @@ func up(ctx context.Context, db *sql.DB, migrations fs.FS) error {
 				ErrBusy, attempt, LockTimeout, err)
 		}
 		slog.WarnContext(ctx, "migration waits for a lock: stepping back", slog.Int("attempt", attempt), slog.Duration("again_in", wait))
-		if err := pause(ctx, wait); err != nil {
+		if err := lifecycle.Pause(ctx, wait); err != nil {
 			return fmt.Errorf("schema: migrate: %w", err)
 		}
 		wait = min(2*wait, maxBackoff)
@@ -186,15 +188,4 @@ func up(ctx context.Context, db *sql.DB, migrations fs.FS) error {
 func isLockTimeout(err error) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == "55P03"
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -97,6 +97,23 @@ func (w Word) Err() error {
 	return nil
 }
 
+// Trouble tells in one word why a word is no answer, as the alert rules count it:
+// http_5xx, timeout, conn_error, unknown, or the reason itself.
+func (w Word) Trouble() string {
+	switch {
+	case w.HTTPStatus >= 500:
+		return "http_5xx"
+	case w.Reason == ReasonTimeout:
+		return "timeout"
+	case w.Reason == ReasonConnection, w.Reason == ReasonNotConnected:
+		return "conn_error"
+	case w.Reason == "":
+		return "unknown"
+	default:
+		return w.Reason
+	}
+}
+
 // Direction says whose money moved, seen from us. The zero value means that
 // the channel did not say.
 type Direction uint8

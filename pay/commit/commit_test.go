@@ -141,6 +141,7 @@ func TestPayoutFromAcceptToSettled(t *testing.T) {
 	require.NoError(t, err)
 	r, err = n.Submit(t.Context(), accept(pay.Payout, user, 0, 10_001, "k2"))
 	require.ErrorIs(t, err, fault.InsufficientFunds, "a refusal is repeated for its key")
+	require.Equal(t, "/amount", fault.From(err).Param, "word for word")
 	require.True(t, r.Replayed)
 
 	r, err = n.Submit(t.Context(), accept(pay.Payout, user, 0, 4_000, "k4"))

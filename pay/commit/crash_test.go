@@ -29,6 +29,8 @@ type keeper struct {
 	t    *testing.T
 	dsn  string
 	node *running
+	// slowest is the longest that a caller had to ask again and again.
+	slowest time.Duration
 }
 
 func (k *keeper) start() {
@@ -64,15 +66,16 @@ func (k *keeper) restart() {
 // get submits f, always the same, until it is answered: what every caller does
 // that was told to send the same request with the same key.
 func (k *keeper) get(f commit.Fact) (commit.Result, error) {
-	for began := time.Now(); time.Since(began) < patience; {
+	for began := time.Now(); time.Since(began) < 2*patience; {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		r, err := k.live().Submit(ctx, f)
 		cancel()
 		if err == nil || !tolerable[fault.CodeOf(err)] {
+			k.slowest = max(k.slowest, time.Since(began))
 			return r, err
 		}
 	}
-	k.t.Fatalf("no answer within %s", patience)
+	k.t.Fatalf("no answer within %s", 2*patience)
 	return commit.Result{}, nil
 }
 
@@ -242,6 +245,10 @@ func TestCrashAtEveryInteraction(t *testing.T) {
 					c.play(f, fmt.Sprint(how, f.name, n))
 					fired := c.p.disarm()
 					what := fmt.Sprintf("%s, interaction %d: %s", f.name, n, fired)
+					if c.k.slowest > takeoverMax {
+						t.Logf("answered only after %s: %s", c.k.slowest, what)
+					}
+					c.k.slowest = 0
 					c.exactlyOnce(what)
 					if fired == "" {
 						t.Logf("%s: fewer than %d interactions", f.name, n)

@@ -338,7 +338,7 @@ func (j *judge) replay(e keyEntry, fingerprint [16]byte) (Result, error) {
 	}
 	switch e.kind {
 	case keyRefusal:
-		return Result{Replayed: true}, fault.New(e.refusal, e.detail)
+		return Result{Replayed: true}, e.refusal.fault()
 	case keyAccount:
 		if b, ok := j.mem.accounts.get(ledger.AccountID(e.subject)); ok {
 			return Result{Account: b.Account, Replayed: true}, nil
@@ -356,7 +356,7 @@ func (j *judge) replay(e keyEntry, fingerprint [16]byte) (Result, error) {
 // gets the same answer, and returns it.
 func (j *judge) refuse(key, fingerprint [16]byte, err error) error {
 	f := fault.From(err)
-	j.answerKey(key, keyEntry{fingerprint: fingerprint, kind: keyRefusal, refusal: f.Code, detail: f.Detail})
+	j.answerKey(key, keyEntry{fingerprint: fingerprint, kind: keyRefusal, refusal: &refusal{f.Code, f.Detail, f.Param, f.Resource}})
 	return f
 }
 

@@ -8,7 +8,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
-	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/ledger"
@@ -22,7 +21,8 @@ type loader struct {
 	alive func()
 }
 
-const selectKeys = `select key, fingerprint, kind, coalesce(subject, 0), coalesce(refusal, ''), coalesce(detail, '')
+const selectKeys = `select key, fingerprint, kind, coalesce(subject, 0), coalesce(refusal, ''), coalesce(detail, ''),
+       coalesce(param, ''), coalesce(resource, '')
   from keys where key = any($1)`
 
 func (l *loader) keys(ctx context.Context, keys []pgtype.UUID, m *memory) error {
@@ -32,9 +32,13 @@ func (l *loader) keys(ctx context.Context, keys []pgtype.UUID, m *memory) error 
 	}
 	var key, fingerprint pgtype.UUID
 	var e keyEntry
-	var refusal string
-	_, err = pgx.ForEachRow(rows, []any{&key, &fingerprint, &e.kind, &e.subject, &refusal, &e.detail}, func() error {
-		e.fingerprint, e.refusal = fingerprint.Bytes, fault.Code(refusal)
+	var no refusal
+	_, err = pgx.ForEachRow(rows, []any{&key, &fingerprint, &e.kind, &e.subject, &no.code, &no.detail, &no.param, &no.resource}, func() error {
+		e.fingerprint, e.refusal = fingerprint.Bytes, nil
+		if e.kind == keyRefusal {
+			stored := no
+			e.refusal = &stored
+		}
 		m.keys.put(key.Bytes, e)
 		return nil
 	})

@@ -34,8 +34,17 @@ type keyEntry struct {
 	fingerprint [16]byte
 	kind        keyKind
 	subject     int64
-	refusal     fault.Code
-	detail      string
+	refusal     *refusal // with keyRefusal
+}
+
+// refusal is the ledger's no as its caller saw it, to be repeated word for word.
+type refusal struct {
+	code                    fault.Code
+	detail, param, resource string
+}
+
+func (r *refusal) fault() *fault.Error {
+	return fault.New(r.code, r.detail).WithParam(r.param).WithResource(r.resource)
 }
 
 // systemKey finds a system account without building its name.

@@ -39,9 +39,9 @@ func newTables() (ts [tableCount]*table) {
   done as (update accounts a set floor = u.floor, frozen = u.frozen from u join free using (id) where a.id = u.id returning 1)
   select sqrt((select count(*) from done) - (select count(*) from u))`,
 		i8(), num(), pgbatch.Bool())
-	add(keyRows, "keys", `insert into keys (key, fingerprint, kind, subject, refusal, detail, at)
-  select * from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::bigint[], $5::text[], $6::text[], $7::timestamptz[])`,
-		id(), id(), i2(), i8(), txt(), txt(), tz())
+	add(keyRows, "keys", `insert into keys (key, fingerprint, kind, subject, refusal, detail, param, resource, at)
+  select * from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::timestamptz[])`,
+		id(), id(), i2(), i8(), txt(), txt(), txt(), txt(), tz())
 	add(paymentRows, "payments", `insert into payments (id, tenant, kind, asset, amount, fee, from_account, to_account, channel,
     payee_account, payee_name, remittance, metadata, key, trace_id, effective_at, created_at)
   select * from unnest($1::bigint[], $2::integer[], $3::smallint[], $4::text[], $5::numeric[], $6::numeric[], $7::bigint[], $8::bigint[],
@@ -139,9 +139,15 @@ func (b *batch) writeKey(key [16]byte, e keyEntry) {
 	c[1].AddUUID(e.fingerprint)
 	c[2].AddInt(int64(e.kind))
 	c[3].AddIntOrNull(e.subject)
-	c[4].AddTextOrNull(string(e.refusal))
-	c[5].AddTextOrNull(e.detail)
-	c[6].AddTime(b.at)
+	var no refusal
+	if e.refusal != nil {
+		no = *e.refusal
+	}
+	c[4].AddTextOrNull(string(no.code))
+	c[5].AddTextOrNull(no.detail)
+	c[6].AddTextOrNull(no.param)
+	c[7].AddTextOrNull(no.resource)
+	c[8].AddTime(b.at)
 }
 
 func (b *batch) writePayment(p *pay.Payment) {

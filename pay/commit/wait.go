@@ -83,11 +83,13 @@ func (n *Node) Wait(ctx context.Context, id pay.ID, read func(context.Context) (
 	defer n.waiters.remove(id, c)
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
-	for first := true; ; first = false {
-		if first || !n.Leading() {
-			if p, err := read(ctx); err == nil && p.State.Final() {
+	for look := true; ; {
+		if look || !n.Leading() {
+			p, err := read(ctx)
+			if err == nil && p.State.Final() {
 				return p, true
 			}
+			look = err != nil // a final state that came before must not be missed
 		}
 		select {
 		case p := <-c:

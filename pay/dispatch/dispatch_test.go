@@ -16,7 +16,6 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/pgtest"
@@ -34,11 +33,7 @@ import (
 
 const patience = 30 * time.Second
 
-func TestMain(m *testing.M) {
-	// The pool and the keeper with which pgtest makes databases live as long as the binary.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/jackc/pgx/v5/pgxpool.(*Pool).backgroundHealthCheck"),
-		goleak.IgnoreAnyFunction("github.com/moneta-pay/moneta/internal/pgtest.spawnKeeper.func2"))
-}
+func TestMain(m *testing.M) { pgtest.VerifyTestMain(m) }
 
 // world is a leading node with a wheel and a dispatcher, two banks behind one
 // proxy that can be cut, and nothing that asks: what dispatch does, it does alone.

@@ -49,20 +49,12 @@ func (m *metrics) word(name string, w channel.Word) {
 
 // outcomeOf is the word as the alert rules count it.
 func outcomeOf(w channel.Word) string {
-	switch {
-	case w.Verdict == channel.Declined:
+	switch w.Verdict {
+	case channel.Declined:
 		return "declined"
-	case w.Verdict == channel.Acked, w.Verdict == channel.Confirmed:
+	case channel.Acked, channel.Confirmed:
 		return "ok"
-	case w.HTTPStatus >= 500:
-		return "http_5xx"
-	case w.Reason == channel.ReasonTimeout:
-		return "timeout"
-	case w.Reason == channel.ReasonConnection, w.Reason == channel.ReasonNotConnected:
-		return "conn_error"
-	case w.Reason == "":
-		return "unknown"
-	default:
-		return w.Reason
+	case channel.Unknown, channel.NotFound, channel.NeverSent:
 	}
+	return w.Trouble()
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/internal/lifecycle"
 	"github.com/moneta-pay/moneta/pay/commit"
 )
 
@@ -99,14 +100,7 @@ func (d *Dispatcher) submitOnce(facts []commit.Fact) []commit.Outcome {
 
 // pause waits, or reports false when everything ends.
 func (d *Dispatcher) pause(wait time.Duration) bool {
-	t := time.NewTimer(wait)
-	defer t.Stop()
-	select {
-	case <-d.ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
+	return lifecycle.Pause(d.ctx, wait) == nil
 }
 
 // undecided are the faults after which the same fact may still be taken.

@@ -14,7 +14,6 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/pgtest"
@@ -31,11 +30,7 @@ import (
 
 const patience = 30 * time.Second
 
-func TestMain(m *testing.M) {
-	// The pool and the keeper with which pgtest makes databases live as long as the binary.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/jackc/pgx/v5/pgxpool.(*Pool).backgroundHealthCheck"),
-		goleak.IgnoreAnyFunction("github.com/moneta-pay/moneta/internal/pgtest.spawnKeeper.func2"))
-}
+func TestMain(m *testing.M) { pgtest.VerifyTestMain(m) }
 
 // world is a leading node and a bank; the test plays dispatch by hand.
 type world struct {

@@ -44,18 +44,8 @@ func (m *metrics) word(name string, w channel.Word) {
 
 // outcomeOf is the word as the alert rules count it.
 func outcomeOf(w channel.Word) string {
-	switch {
-	case w.Verdict != channel.Unknown:
+	if w.Verdict != channel.Unknown {
 		return "ok"
-	case w.HTTPStatus >= 500:
-		return "http_5xx"
-	case w.Reason == channel.ReasonTimeout:
-		return "timeout"
-	case w.Reason == channel.ReasonConnection, w.Reason == channel.ReasonNotConnected:
-		return "conn_error"
-	case w.Reason == "":
-		return "unknown"
-	default:
-		return w.Reason
 	}
+	return w.Trouble()
 }

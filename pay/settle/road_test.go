@@ -18,7 +18,6 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/pgtest"
@@ -41,11 +40,7 @@ const (
 	secret   = "road-secret"
 )
 
-func TestMain(m *testing.M) {
-	// The pool and the keeper with which pgtest makes databases live as long as the binary.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/jackc/pgx/v5/pgxpool.(*Pool).backgroundHealthCheck"),
-		goleak.IgnoreAnyFunction("github.com/moneta-pay/moneta/internal/pgtest.spawnKeeper.func2"))
-}
+func TestMain(m *testing.M) { pgtest.VerifyTestMain(m) }
 
 // road is the whole pay plane around a sandbox of real banks over real sockets:
 // database, decider, wheel, dispatch, settle, recon.

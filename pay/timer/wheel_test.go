@@ -9,7 +9,6 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
 	"github.com/moneta-pay/moneta/internal/clock"
@@ -22,11 +21,7 @@ import (
 
 const patience = 20 * time.Second
 
-func TestMain(m *testing.M) {
-	// The pool and the keeper with which pgtest makes databases live as long as the binary.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/jackc/pgx/v5/pgxpool.(*Pool).backgroundHealthCheck"),
-		goleak.IgnoreAnyFunction("github.com/moneta-pay/moneta/internal/pgtest.spawnKeeper.func2"))
-}
+func TestMain(m *testing.M) { pgtest.VerifyTestMain(m) }
 
 var epoch = time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)
 

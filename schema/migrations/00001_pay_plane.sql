@@ -110,6 +110,8 @@ create table keys (
   subject     bigint,
   refusal     text,
   detail      text,
+  param       text,
+  resource    text,
   at          timestamptz not null
 );
 
