@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -97,7 +98,7 @@ func (c *client) until(ctx context.Context, method, path, idempotencyKey, body s
 			return status, answer, tries, nil
 		}
 		if ctx.Err() != nil {
-			return status, answer, tries, fmt.Errorf("%s %s: no answer after %d tries, last %d %s %v", method, path, tries, status, answer, err)
+			return status, answer, tries, fmt.Errorf("%s %s: no answer after %d tries, last %d %s: %w", method, path, tries, status, answer, errors.Join(ctx.Err(), err))
 		}
 		c.at++
 		during(ctx, wait)

@@ -3,7 +3,6 @@ package torture
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -80,6 +79,7 @@ func (p *process) waitGone(t *testing.T, within time.Duration) time.Duration {
 
 // end stops the process, kindly first.
 func (p *process) end(t *testing.T) {
+	t.Helper()
 	if t.Failed() {
 		t.Logf("the end of %s:\n%s", p.log, tail(p.log))
 	}
@@ -170,6 +170,6 @@ func childOf(parent int, command string) int {
 func killPid(t *testing.T, pid int) {
 	t.Helper()
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-		require.NoError(t, err, fmt.Sprintf("kill -9 %d", pid))
+		require.NoError(t, err, "kill -9 %d", pid)
 	}
 }

@@ -37,6 +37,7 @@ func choose[T any](quick, torture T) T {
 // together lets the small versions, which mostly wait, run side by side. The whole
 // torture measures, and runs one story after the other.
 func together(t *testing.T) {
+	t.Helper()
 	if !full {
 		t.Parallel()
 	}

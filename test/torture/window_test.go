@@ -17,7 +17,7 @@ import (
 )
 
 // sendWindow is how long after its intent an attempt may begin to be written.
-const sendWindow = 5 * time.Second
+const sendWindow time.Duration = 5 * time.Second
 
 // A leader is frozen while it dials the bank: the intent is committed, not a byte
 // is written. Another node takes over and pays. Thawed after send_by, with its
@@ -176,7 +176,7 @@ func (p *pair) noLateEffects() {
 		sendBy[reference] = at
 	}
 	require.NoError(p.t, rows.Err())
-	var closest time.Duration = -sendWindow
+	closest := -sendWindow
 	for _, e := range p.books() {
 		by, known := sendBy[e.Reference]
 		require.True(p.t, known, "the bank executed %s, which no attempt intended", e.Reference)

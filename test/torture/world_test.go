@@ -73,9 +73,9 @@ func folder(t *testing.T) string {
 	if st, err := os.Stat("/var/tmp"); err == nil && st.IsDir() {
 		base = "/var/tmp"
 	}
-	dir, err := os.MkdirTemp(base, "moneta-torture-")
+	dir, err := os.MkdirTemp(base, "moneta-torture-") //nolint:usetesting // its place is the point
 	require.NoError(t, err)
-	require.NoError(t, os.Chmod(dir, 0o755)) //nolint:gosec // the database's user must get through
+	require.NoError(t, os.Chmod(dir, 0o755)) // the database's user must get through
 	t.Cleanup(func() {
 		if t.Failed() {
 			for _, name := range []string{"serve.log", "sandbox.log"} {
