@@ -157,18 +157,18 @@ func stopWithin(ctx context.Context, e entry) error {
 // stopSlack lets a stop that honours its context return after it ended.
 const stopSlack = 100 * time.Millisecond
 
-// pause waits for d; false means that ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
+// Pause waits for d; an error means that ctx ended first, and is ctx's.
+func Pause(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
-		return ctx.Err() == nil
+		return ctx.Err()
 	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
-		return true
+		return nil
 	case <-ctx.Done():
-		return false
+		return ctx.Err()
 	}
 }
 

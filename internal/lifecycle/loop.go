@@ -90,7 +90,7 @@ func Every(interval time.Duration, step func(context.Context) error) func(contex
 				return err
 			}
 			beat()
-			if !pause(ctx, interval) {
+			if Pause(ctx, interval) != nil {
 				return ctx.Err()
 			}
 		}
@@ -207,7 +207,7 @@ func (l *Loop) attempts(ctx context.Context) error {
 		if l.cfg.Backoff.Limit > 0 && inRow > l.cfg.Backoff.Limit {
 			return fmt.Errorf("%w: %w", ErrGaveUp, err)
 		}
-		if !pause(ctx, l.cfg.Backoff.wait(inRow)) {
+		if Pause(ctx, l.cfg.Backoff.wait(inRow)) != nil {
 			return nil
 		}
 	}

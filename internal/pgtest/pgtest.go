@@ -19,6 +19,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.uber.org/goleak"
 
 	"github.com/moneta-pay/moneta/internal/pgserver"
 	"github.com/moneta-pay/moneta/schema"
@@ -68,6 +69,14 @@ func closePool(tb testing.TB, pool *pgxpool.Pool) {
 	case <-time.After(closeTimeout):
 		tb.Errorf("pgtest: %d connections were not given back to the pool", pool.Stat().AcquiredConns())
 	}
+}
+
+// VerifyTestMain runs a package's tests and fails them if they left a goroutine
+// behind. What makes databases here, a pool and a watcher of the keeper, lives as
+// long as the binary and is no leak of theirs.
+func VerifyTestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/jackc/pgx/v5/pgxpool.(*Pool).backgroundHealthCheck"),
+		goleak.IgnoreAnyFunction("github.com/moneta-pay/moneta/internal/pgtest.spawnKeeper.func2"))
 }
 
 // DSN returns the connection string of a fresh database at the newest schema,
