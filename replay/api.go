@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/moneta-pay/moneta/internal/lifecycle"
 	"github.com/moneta-pay/moneta/money"
 )
 
@@ -127,7 +128,7 @@ func (a *api) until(ctx context.Context, p payment, within time.Duration, done f
 			return p, err
 		}
 		// A server that does not honour Prefer must not be asked in a tight loop.
-		if !done(&p) && sleep(limited, backoff(try)) != nil {
+		if !done(&p) && lifecycle.Pause(limited, backoff(try)) != nil {
 			return p, errors.Join(ctx.Err(), errStillOpen)
 		}
 	}

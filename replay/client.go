@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"github.com/moneta-pay/moneta/internal/lifecycle"
 )
 
 // Bounds of one call.
@@ -110,7 +112,7 @@ func (c *client) do(ctx context.Context, r request) error {
 		if errors.As(err, &no) {
 			return fmt.Errorf("%s %s: %w", r.method, r.path, err)
 		}
-		if waitErr := sleep(ctx, max(after, backoff(try))); waitErr != nil {
+		if waitErr := lifecycle.Pause(ctx, max(after, backoff(try))); waitErr != nil {
 			return fmt.Errorf("%s %s: gave up after %d attempts: %w", r.method, c.base+r.path, try+1, err)
 		}
 		c.retries.Add(1)
@@ -205,16 +207,4 @@ func backoff(try int) time.Duration {
 		d = min(backoffFirst<<try, backoffMax)
 	}
 	return d/2 + rand.N(d/2)
-}
-
-// sleep waits for d or until the context ends.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }

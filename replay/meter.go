@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/moneta-pay/moneta/internal/clock"
+	"github.com/moneta-pay/moneta/internal/lifecycle"
 )
 
 // meter counts the progress of the current stage and tells the caller about it.
@@ -203,5 +204,5 @@ func (p *pacer) turn(ctx context.Context) error {
 	if wait <= 0 {
 		return ctx.Err()
 	}
-	return sleep(ctx, wait)
+	return lifecycle.Pause(ctx, wait)
 }
