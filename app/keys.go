@@ -107,18 +107,28 @@ func (d Database) pool(ctx context.Context) (*pgxpool.Pool, error) {
 	return pgxpool.New(ctx, dsn)
 }
 
-// KeyCreate makes an API key and shows it, this once.
-func KeyCreate(ctx context.Context, d Database, tenant, name string, scopes []string, asJSON bool, w io.Writer) error {
+// keys opens the store of keys and finds the tenant, or makes it. Call done when
+// finished with the store.
+func (d Database) keys(ctx context.Context, tenant string) (store *access.Store, id int32, done func(), err error) {
 	pool, err := d.pool(ctx)
 	if err != nil {
-		return err
+		return nil, 0, nil, err
 	}
-	defer pool.Close()
-	store := access.NewStore(pool)
-	id, err := store.CreateTenant(ctx, tenant)
+	store = access.NewStore(pool)
+	if id, err = store.CreateTenant(ctx, tenant); err != nil {
+		pool.Close()
+		return nil, 0, nil, err
+	}
+	return store, id, pool.Close, nil
+}
+
+// KeyCreate makes an API key and shows it, this once.
+func KeyCreate(ctx context.Context, d Database, tenant, name string, scopes []string, asJSON bool, w io.Writer) error {
+	store, id, done, err := d.keys(ctx, tenant)
 	if err != nil {
 		return err
 	}
+	defer done()
 	wanted := make([]access.Scope, len(scopes))
 	for i, s := range scopes {
 		wanted[i] = access.Scope(s)
@@ -136,16 +146,11 @@ func KeyCreate(ctx context.Context, d Database, tenant, name string, scopes []st
 
 // KeyList shows a tenant's keys without their secrets.
 func KeyList(ctx context.Context, d Database, tenant string, asJSON bool, w io.Writer) error {
-	pool, err := d.pool(ctx)
+	store, id, done, err := d.keys(ctx, tenant)
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
-	store := access.NewStore(pool)
-	id, err := store.CreateTenant(ctx, tenant)
-	if err != nil {
-		return err
-	}
+	defer done()
 	keys, err := store.List(ctx, id)
 	if err != nil {
 		return err
@@ -167,16 +172,11 @@ func KeyList(ctx context.Context, d Database, tenant string, asJSON bool, w io.W
 
 // KeyRevoke ends a key; every node notices within a second.
 func KeyRevoke(ctx context.Context, d Database, tenant, prefix string, w io.Writer) error {
-	pool, err := d.pool(ctx)
+	store, id, done, err := d.keys(ctx, tenant)
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
-	store := access.NewStore(pool)
-	id, err := store.CreateTenant(ctx, tenant)
-	if err != nil {
-		return err
-	}
+	defer done()
 	if _, err := store.Revoke(ctx, id, prefix); err != nil {
 		return err
 	}
