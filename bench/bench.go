@@ -195,8 +195,10 @@ func (r *run) describe(ctx context.Context) (*Report, error) {
 // withCluster runs the phases on a private cluster and stops it.
 func (r *run) withCluster(ctx context.Context) (err error) {
 	r.say("starting a private Postgres")
-	r.server, err = pgserver.Start(ctx, pgserver.Config{DataDir: filepath.Join(r.dir, "pg"), Logger: r.cfg.Logger,
-		Databases: []string{baselineDB, sameRowsDB, ledgerDB, planeDB}})
+	r.server, err = pgserver.Start(ctx, pgserver.Config{
+		DataDir: filepath.Join(r.dir, "pg"), Logger: r.cfg.Logger,
+		Databases: []string{baselineDB, sameRowsDB, ledgerDB, planeDB},
+	})
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func refuseMemory(folder string) error {
 func fsyncRate(ctx context.Context, folder string, during time.Duration) (rate float64, err error) {
 	const pages = 128
 	path := filepath.Join(folder, "fsync")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // in the folder that we made
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return 0, err
 	}

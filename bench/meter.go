@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/moneta-pay/moneta/internal/lifecycle"
 )
 
 // reading is the state of the machine and of one database at one moment.
@@ -76,7 +78,7 @@ func (r *run) quiet(ctx context.Context) error {
 	for until := time.Now().Add(r.profile.patience); time.Now().Before(until); {
 		var before, after reading
 		m.readProcesses(&before)
-		if err := pause(ctx, glance); err != nil {
+		if err := lifecycle.Pause(ctx, glance); err != nil {
 			return err
 		}
 		m.readProcesses(&after)

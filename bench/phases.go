@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/moneta-pay/moneta/internal/lifecycle"
 )
 
 // drainMax bounds the wait for the last payouts, and for the banks' callbacks.
@@ -200,7 +202,7 @@ func (p *plane) drain(ctx context.Context) error {
 		if err := conn.QueryRow(ctx, `select count(*) from facts.open_items`).Scan(&open); err != nil {
 			return fmt.Errorf("count open payments: %w", err)
 		}
-		if open == 0 || pause(ctx, poll) != nil {
+		if open == 0 || lifecycle.Pause(ctx, poll) != nil {
 			return nil
 		}
 	}

@@ -145,7 +145,7 @@ func stderrOf(err error) string {
 
 // child starts one of the binary's commands; one that ends unasked is a fault.
 func (p *plane) child(ctx context.Context, name string, args ...string) (*lifecycle.Child, error) {
-	log, err := os.Create(p.logPath(name)) //nolint:gosec // in the folder that we made
+	log, err := os.Create(p.logPath(name))
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +171,7 @@ func (p *plane) logPath(name string) string { return filepath.Join(p.dir, name+"
 
 // lastLine is the end of a child's log, for the fault that names it.
 func lastLine(path string) string {
-	raw, err := os.ReadFile(path) //nolint:gosec // in the folder that we made
+	raw, err := os.ReadFile(path)
 	if err != nil {
 		return err.Error()
 	}
@@ -200,20 +200,9 @@ func (p *plane) ready(ctx context.Context, address, path string) error {
 		if err == nil && status == 200 {
 			return nil
 		}
-		if pause(ctx, poll) != nil {
+		if lifecycle.Pause(ctx, poll) != nil {
 			return fmt.Errorf("http://%s%s does not become ready: %d %s %w; its log ends: %s", address, path, status, answer, err, lastLine(p.logPath("serve")))
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

@@ -114,8 +114,11 @@ func TestRecountFindsWhatIsWrong(t *testing.T) {
 		"key missing":        {`delete from keys`, expected{payments: 1}, "without a key"},
 		"failed":             {`update transitions set to_state = 7`, expected{payments: 1}, "other than succeeded"},
 		"put aside":          {`insert into quarantine (shard, fact, error) values (0, '', '')`, expected{payments: 1}, "put aside"},
-		"open": {`insert into open_payments values (1, 1, 1, 'CZK', 5, 2, '', 3, 'dispatch', now(), now(), now(), 1, 0)`,
-			expected{payments: 1}, "still open"},
+		"open": {
+			`insert into open_payments values (1, 1, 1, 'CZK', 5, 2, '', 3, 'dispatch', now(), now(), now(), 1, 0)`,
+			expected{payments: 1},
+			"still open",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -159,8 +162,10 @@ func TestBanksBooksAreComparedWithWhatWasTold(t *testing.T) {
 // cluster, plain SQL, its recount, and a folder that is gone afterwards.
 func TestRunWithoutTheWallet(t *testing.T) {
 	work := t.TempDir()
-	profiles["test"] = profile{rounds: 3, probe: 40 * time.Millisecond, baseline: 200 * time.Millisecond,
-		patience: time.Second, accounts: 1_000}
+	profiles["test"] = profile{
+		rounds: 3, probe: 40 * time.Millisecond, baseline: 200 * time.Millisecond,
+		patience: time.Second, accounts: 1_000,
+	}
 	defer delete(profiles, "test")
 	require.NoError(t, os.Chmod(work, 0o755))
 	require.NoError(t, os.Chmod(filepath.Dir(work), 0o755))

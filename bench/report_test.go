@@ -95,10 +95,12 @@ func TestJSONHasTheNamesThatAreAgreed(t *testing.T) {
 	require.NoError(t, reportOf([]float64{1_000}, []float64{50_000}, 0).WriteJSON(&out))
 	var doc map[string]any
 	require.NoError(t, json.Unmarshal(out.Bytes(), &doc))
-	for _, name := range []string{"ledger_per_s", "ledger_hot_per_s", "api_single_per_s", "api_batch_per_s", "lifecycle_per_s",
+	for _, name := range []string{
+		"ledger_per_s", "ledger_hot_per_s", "api_single_per_s", "api_batch_per_s", "lifecycle_per_s",
 		"accept_p99_ms", "baseline_sql_per_s", "ledger_ratio", "fsync_per_s", "pg_cpu_us_per_payment", "wal_bytes_per_payment",
 		"ledger_cpu_ratio", "baseline_same_rows_per_s", "ledger_ratio_same_rows",
-		"table_index_bytes_per_payment", "others_cpu_share", "machine", "commit", "settings"} {
+		"table_index_bytes_per_payment", "others_cpu_share", "machine", "commit", "settings",
+	} {
 		require.Contains(t, doc, name)
 	}
 }

@@ -10,11 +10,11 @@ import (
 
 // words is the text of the screen in one language.
 type words struct {
-	title, onto, quiet, noisy                              string
-	floor, atLeast, atMost, ok, missed, aside, absent      string
-	beside, same, cpu, cost, each, others, fsync, settings string
-	recounted, problems, none                              string
-	names                                                  map[string]string
+	title, onto, quiet, noisy                  string
+	atLeast, atMost, ok, missed, aside, absent string
+	beside, same, cpu, cost, others, fsync     string
+	recounted, problems, none                  string
+	names                                      map[string]string
 }
 
 var english = &words{
