@@ -96,7 +96,7 @@ func newWorld(t *testing.T, change func(*api.Config)) *world {
 	w.node = commit.New(commit.Config{DSN: pool.Config().ConnString(), Logger: slog.New(slog.DiscardHandler)})
 	done := make(chan error, 1)
 	go func() { done <- w.node.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-done })
+	t.Cleanup(func() { cancel(); require.NoError(t, <-done) })
 	require.Eventually(t, w.node.Leading, patience, 2*time.Millisecond)
 
 	var err error
