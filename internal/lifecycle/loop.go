@@ -208,7 +208,7 @@ func (l *Loop) attempts(ctx context.Context) error {
 			return fmt.Errorf("%w: %w", ErrGaveUp, err)
 		}
 		if Pause(ctx, l.cfg.Backoff.wait(inRow)) != nil {
-			return nil
+			return nil //nolint:nilerr // asked to stop while it waited: that is no failure
 		}
 	}
 }
