@@ -50,12 +50,6 @@ type decider struct {
 	last   time.Time
 }
 
-// written is the outcome of one batch.
-type written struct {
-	batch *batch
-	err   error
-}
-
 // start connects and reads the shard's state. The epoch must already be ours.
 func (d *decider) start(ctx context.Context) error {
 	if err := d.connect(ctx); err != nil {
@@ -124,80 +118,28 @@ func (d *decider) open() []pay.Payment {
 // run decides until ctx ends or leadership is lost. When ctx ends, what is
 // queued is still decided and answered; when life ends, nothing more is.
 func (d *decider) run(life, ctx context.Context) error {
-	work, done := make(chan *batch), make(chan written, 1)
-	writerGone := make(chan struct{})
-	go func() {
-		defer close(writerGone)
-		for b := range work {
-			done <- written{b, d.write(life, b)}
-		}
-	}()
-	defer func() { close(work); <-writerGone }()
-
-	spare := []*batch{newBatch(), newBatch()}
-	next := func() *batch {
-		b := spare[len(spare)-1]
-		spare = spare[:len(spare)-1]
-		b.reset(d.now())
-		return b
-	}
-	b, inflight := next(), false
+	r := newRound(d, life)
+	defer r.close()
 	draining := ctx.Done()
 	alive := time.NewTicker(time.Second / 2)
 	defer alive.Stop()
 	for {
 		d.alive()
-		incoming := d.queue.tickets
-		if len(b.tickets) >= BatchMax {
-			incoming = nil
-		}
+		var err error
 		select {
-		case t := <-incoming:
-			if err := d.extend(life, b, d.drain(t, b)); err != nil {
-				if inflight {
-					w := <-done
-					inflight = false
-					spare = append(spare, w.batch)
-					if w.err != nil {
-						b.tickets = append(append([]*ticket(nil), w.batch.tickets...), b.tickets...)
-						err = w.err
-					} else {
-						d.answer(w.batch)
-					}
-				}
-				if err := d.recover(life, err, b); err != nil {
-					return err
-				}
-				b.reset(d.now())
-			}
-		case w := <-done:
-			inflight = false
-			spare = append(spare, w.batch)
-			if w.err == nil {
-				d.answer(w.batch)
-				break
-			}
-			b.tickets = append(append([]*ticket(nil), w.batch.tickets...), b.tickets...)
-			if err := d.recover(life, w.err, b); err != nil {
-				return err
-			}
-			b.reset(d.now())
+		case t := <-r.incoming():
+			err = r.take(t)
+		case w := <-r.done:
+			err = r.landed(w)
 		case <-alive.C: // keeps the progress mark fresh
 		case <-draining:
 			draining = nil
 		}
-		if !inflight && len(b.tickets) > 0 {
-			if !b.writes {
-				d.answer(b)
-				b.reset(d.now())
-			} else {
-				b.seal()
-				b.writeFence(d.shard, d.epoch, d.leader, d.mem.last)
-				work <- b
-				inflight, b = true, next()
-			}
+		if err != nil {
+			return err
 		}
-		if draining == nil && !inflight && len(d.queue.tickets) == 0 {
+		r.send()
+		if draining == nil && r.idle() {
 			return nil
 		}
 	}

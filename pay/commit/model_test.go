@@ -136,6 +136,11 @@ func (p *refPayment) stepPayout(f pay.FactKind) verdict {
 		p.from.av += p.amount + p.fee
 	case p.state == "reserved" && (f == pay.ProveAbsent || f == pay.GiveUp):
 		return verdict{state: p.state, noop: true}
+	case p.state == "reserved" && f == pay.Confirm && p.attempt > 0: // executed after it was proven absent
+		p.state, p.live = "succeeded", true
+		p.from.held -= p.amount + p.fee
+		p.clearing += p.amount
+		p.feeRevenue += p.fee
 	case p.state == "reserved" && f == pay.Confirm:
 		return verdict{code: fault.AlreadyFinal, state: p.state}
 	case onTheWay && f == pay.Ack:

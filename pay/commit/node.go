@@ -79,8 +79,7 @@ type Node struct {
 	leader  atomic.Pointer[leaderSeen]
 	terms   terms
 	decider atomic.Pointer[decider]
-	// draining closes the local queue to new Facts; submitting counts those that
-	// are inside.
+	// gate keeps leading from ending while somebody puts Facts into the queue.
 	gate sync.RWMutex
 	// waits ends when this node stops telling of final states, submits when it
 	// can neither decide nor forward any more.
@@ -261,20 +260,13 @@ func (n *Node) lead(ctx context.Context, d *decider) error {
 
 // leave stops the stations, answers what is queued, and gives the shard back.
 func (n *Node) leave(d *decider, cause error, stop, drain context.CancelFunc, decided <-chan error) {
-	stop2 := func() {
-		n.gate.Lock() // waits for those who are putting Facts into the queue
-		n.leading.Store(false)
-		n.gate.Unlock()
-		n.metrics.lead(false)
-	}
 	if cause != nil {
-		stop2()
+		n.closeQueue()
 		stop()
-	}
-	if n.cfg.Left != nil && cause == nil {
+	} else if n.cfg.Left != nil {
 		n.cfg.Left() // the stations finish what is on the wire, still led by us
 	}
-	stop2()
+	n.closeQueue()
 	drain()
 	finished := decided == nil
 	if !finished {
@@ -305,6 +297,14 @@ func (n *Node) leave(d *decider, cause error, stop, drain context.CancelFunc, de
 		d.close(context.Background()) //nolint:forbidigo // outlives the caller's context
 	}
 	n.decider.Store(nil)
+}
+
+// closeQueue lets no new Fact in; those who are putting some in are waited for.
+func (n *Node) closeQueue() {
+	n.gate.Lock()
+	n.leading.Store(false)
+	n.gate.Unlock()
+	n.metrics.lead(false)
 }
 
 // handOver tells the standbys that nobody leads: they need not wait for the
