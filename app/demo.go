@@ -55,15 +55,25 @@ func Demo(ctx context.Context, cfg DemoConfig) error {
 		return err
 	}
 	started := time.Now()
-	w, err := startWorld(ctx, UpConfig{DataDir: dir, Listen: listen[0], Sandbox: true, SandboxListen: listen[1], Out: io.Discard, Quiet: true})
+	w, err := startWorld(ctx, UpConfig{
+		DataDir: dir, Listen: listen[0], Sandbox: true, SandboxListen: listen[1], Out: io.Discard, Quiet: true, LogFile: filepath.Join(dir, "up.log"),
+	})
 	if err != nil {
 		return err
 	}
-	defer w.stop()
+	tidy := false
+	defer func() {
+		w.stop()
+		if !tidy {
+			fmt.Fprint(cfg.Progress, say(cfg.Lang, "kept", dir))
+		} else if err := os.RemoveAll(dir); err != nil {
+			fmt.Fprint(cfg.Progress, say(cfg.Lang, "kept", dir))
+		}
+	}()
 	if err := w.ready(ctx); err != nil {
 		return err
 	}
-	line.say("up after %.1f s: Postgres, the pay plane on %s, 13 banks on %s", time.Since(started).Seconds(), w.api(), w.outside())
+	line.say(say(cfg.Lang, "up-after", time.Since(started).Seconds(), w.api(), w.outside()))
 	d := &demo{cfg: cfg, world: w, line: line}
 	report, err := d.run(ctx, dir)
 	line.end()
@@ -77,16 +87,13 @@ func Demo(ctx context.Context, cfg DemoConfig) error {
 		return err
 	}
 	if !cfg.JSON {
-		d.whereToLook(dir, time.Since(started))
-	}
-	if cfg.Keep {
-		fmt.Fprintln(cfg.Out, "Everything keeps running; Ctrl-C stops it.")
-		<-ctx.Done()
+		d.conclude(ctx, dir, time.Since(started))
 	}
 	if kills := d.kills.Load(); kills < killsWanted {
-		return &ExitError{1, fmt.Sprintf("the server was killed %d times, not %d: nothing was in flight when it should have been", kills, killsWanted)}
+		return &ExitError{1, say(cfg.Lang, "too-few-kills", kills, killsWanted)}
 	}
-	return verdict(report)
+	tidy = cfg.DataDir == "" && report.OK()
+	return verdict(report, cfg.Lang)
 }
 
 type demo struct {
@@ -142,7 +149,7 @@ func (d *demo) misbehave(ctx context.Context) error {
 	if err := d.behaviour(ctx, bankThatRepeats, repeatsLate); err != nil {
 		return err
 	}
-	d.line.say("bank %s executes payments and loses its replies; bank %s sends every callback twice, 2 to 3 s late", bankThatLosesReplies, bankThatRepeats)
+	d.line.say(say(d.cfg.Lang, "misbehave", bankThatLosesReplies, bankThatRepeats))
 	return nil
 }
 
@@ -156,7 +163,7 @@ func (d *demo) heal(ctx context.Context) error {
 			return err
 		}
 	}
-	d.line.say("healed; waiting until nothing is open")
+	d.line.say(say(d.cfg.Lang, "healed"))
 	return nil
 }
 
@@ -218,17 +225,26 @@ func (d *demo) killInFlight(ctx context.Context) error {
 			continue
 		}
 		d.kills.Add(1)
-		d.line.say("killed serve (pid %d) with -9 while %d attempts were on the wire", pid, flying)
+		d.line.say(say(d.cfg.Lang, "killed", pid, flying))
 	}
 	return nil
 }
 
-func (d *demo) whereToLook(dir string, took time.Duration) {
-	fmt.Fprintf(d.cfg.Out, "\nWhere to look (moneta demo --keep leaves it running)\n")
-	fmt.Fprintf(d.cfg.Out, "  API       %s/v1/payments   document %s/openapi.json\n", d.world.api(), d.world.api())
-	fmt.Fprintf(d.cfg.Out, "  banks     %s              their own books and behaviours\n", d.world.outside())
-	fmt.Fprintf(d.cfg.Out, "  metrics   %s/metrics\n  logs      %s\n", d.world.api(), filepath.Join(dir, "serve.log"))
-	fmt.Fprintf(d.cfg.Out, "Everything, from nothing to this proof, took %.0f s.\n", took.Seconds())
+// conclude says where to look while everything runs, or tidies up.
+func (d *demo) conclude(ctx context.Context, dir string, took time.Duration) {
+	out, lang := d.cfg.Out, d.cfg.Lang
+	if d.cfg.Keep {
+		fmt.Fprintln(out, say(lang, "look"))
+		fmt.Fprint(out, say(lang, "look-api", d.world.api(), d.world.api()), say(lang, "look-banks", d.world.outside()),
+			say(lang, "look-metrics", d.world.api()), say(lang, "look-logs", filepath.Join(dir, "serve.log")))
+	} else {
+		fmt.Fprintln(out, "\n"+say(lang, "keep-hint"))
+	}
+	fmt.Fprint(out, say(lang, "took", took.Seconds()))
+	if d.cfg.Keep {
+		fmt.Fprintln(out, say(lang, "keep"))
+		<-ctx.Done()
+	}
 }
 
 // demoFolder is a fresh folder on a real disk: /tmp is memory on some systems.

@@ -63,7 +63,7 @@ func Replay(ctx context.Context, cfg ReplayConfig) error {
 	if err != nil {
 		return err
 	}
-	return verdict(report)
+	return verdict(report, cfg.Lang)
 }
 
 // hand writes the report where it was asked for.
@@ -84,11 +84,11 @@ func hand(r *replay.Report, path string, asJSON bool, lang string, out io.Writer
 	return r.WriteScreen(out, lang)
 }
 
-func verdict(r *replay.Report) error {
+func verdict(r *replay.Report, lang string) error {
 	if r.OK() {
 		return nil
 	}
-	return &ExitError{ExitMoney, "a money figure is off: " + fmt.Sprint(r.Problems())}
+	return &ExitError{ExitMoney, say(lang, "money-off", r.Problems())}
 }
 
 // reconcile asks the pay plane to read every channel's statement now.
@@ -146,14 +146,14 @@ func (p *progressLine) show(text string) {
 }
 
 // say prints a line that stays.
-func (p *progressLine) say(format string, args ...any) {
+func (p *progressLine) say(text string) {
 	if p.w == nil {
 		return
 	}
 	if p.terminal {
 		fmt.Fprint(p.w, "\r\033[K")
 	}
-	fmt.Fprintf(p.w, format+"\n", args...)
+	fmt.Fprintln(p.w, text)
 }
 
 func (p *progressLine) end() {

@@ -27,7 +27,11 @@ type UpConfig struct {
 	// DSN of a Postgres to use instead of a private one.
 	DSN   string
 	Quiet bool
-	Out   io.Writer
+	// Lang is en or zh.
+	Lang string
+	// LogFile takes what the supervisor says; empty is standard error.
+	LogFile string
+	Out     io.Writer
 }
 
 // readyWithin bounds the start; stopWithin what a clean stop may take.
@@ -68,7 +72,7 @@ func Up(ctx context.Context, cfg UpConfig) error {
 	w.announce(time.Since(started))
 	select {
 	case <-ctx.Done():
-		fmt.Fprintln(cfg.Out, "\nstopping: what is queued is answered first")
+		fmt.Fprint(cfg.Out, say(cfg.Lang, "stopping"))
 		return nil
 	case <-w.ended():
 		return errors.New("a part of Moneta ended for good; see the lines above")
@@ -82,6 +86,14 @@ func startWorld(ctx context.Context, cfg UpConfig) (w *world, err error) {
 			w.stop()
 		}
 	}()
+	if cfg.LogFile != "" {
+		log, err := os.OpenFile(cfg.LogFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+		if err != nil {
+			return w, err
+		}
+		w.logger = slog.New(slog.NewTextHandler(log, nil))
+		w.stops = append(w.stops, func(context.Context) error { return log.Close() })
+	}
 	if err := os.MkdirAll(cfg.DataDir, 0o755); err != nil {
 		return w, fmt.Errorf("make the data folder: %w", err)
 	}
@@ -124,7 +136,7 @@ func (w *world) startPostgres(ctx context.Context) error {
 		return err
 	}
 	if moved {
-		fmt.Fprintf(w.cfg.Out, "Postgres runs as an unprivileged user that cannot reach %s: its data is in %s\n", w.cfg.DataDir, place)
+		fmt.Fprint(w.cfg.Out, say(w.cfg.Lang, "postgres-moved", w.cfg.DataDir, place))
 	}
 	w.pg, err = pgserver.Start(ctx, pgserver.Config{
 		DataDir: place, Listen: w.cfg.PGListen, Databases: []string{DatabaseName}, Logger: w.logger,
@@ -199,24 +211,22 @@ func untilOK(ctx context.Context, url string) error {
 }
 
 func (w *world) announce(took time.Duration) {
-	out := w.cfg.Out
+	out, lang := w.cfg.Out, w.cfg.Lang
 	if !w.cfg.Quiet && w.pg != nil {
-		fmt.Fprintf(out, "PostgreSQL %s, settings fit for this machine:\n", w.pg.Version())
+		fmt.Fprint(out, say(lang, "settings", w.pg.Version()))
 		if err := pgserver.WriteSettings(out, w.pg.Settings()); err != nil {
 			w.logger.Warn("cannot print the settings", slog.Any("error", err))
 		}
 	}
 	adopted := ""
 	if w.pg != nil && w.pg.Adopted() {
-		adopted = " (adopted the running Postgres)"
+		adopted = say(lang, "adopted")
 	}
-	fmt.Fprintf(out, "\nMoneta is up after %.1f s%s\n", took.Seconds(), adopted)
-	fmt.Fprintf(out, "  API      %s       document %s/openapi.json\n", w.api(), w.api())
+	fmt.Fprint(out, say(lang, "is-up", took.Seconds(), adopted), say(lang, "up-api", w.api(), w.api()))
 	if w.cfg.Sandbox {
-		fmt.Fprintf(out, "  sandbox  %s       13 banks with books of their own\n", w.outside())
+		fmt.Fprint(out, say(lang, "up-sandbox", w.outside()))
 	}
-	fmt.Fprintf(out, "  keys     %s\n  logs     %s\n", keysPath(w.cfg.DataDir), filepath.Join(w.cfg.DataDir, "serve.log"))
-	fmt.Fprintln(out, "Ctrl-C stops everything cleanly.")
+	fmt.Fprint(out, say(lang, "up-files", keysPath(w.cfg.DataDir), filepath.Join(w.cfg.DataDir, "serve.log")), say(lang, "up-stop"))
 }
 
 func (w *world) ended() <-chan struct{} {

@@ -17,12 +17,13 @@ type upCmd struct {
 	PGListen string `name:"pg-listen" help:"Let Postgres listen on host:port too (password in the data folder)."`
 	DSN      string `help:"Use this Postgres 15+ instead of a private one." env:"MONETA_DSN"`
 	Quiet    bool   `help:"Do not print the settings."`
+	Lang     string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
 }
 
 func (c *upCmd) Run(ctx context.Context) error {
 	return app.Up(ctx, app.UpConfig{
 		DataDir: c.Data, Listen: c.Listen, Sandbox: c.Sandbox, SandboxListen: c.Banks, PGListen: c.PGListen, DSN: c.DSN,
-		Quiet: c.Quiet, Out: os.Stdout,
+		Quiet: c.Quiet, Lang: c.Lang, Out: os.Stdout,
 	})
 }
 
@@ -78,7 +79,7 @@ type demoCmd struct {
 	Data   string `help:"Folder to work in; a new one by default." type:"path"`
 	Keep   bool   `help:"Leave everything running afterwards, to look around."`
 	JSON   bool   `help:"Print the report as JSON instead of the screen."`
-	Lang   string `help:"en or zh." default:"en" enum:"en,zh"`
+	Lang   string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
 }
 
 func (c *demoCmd) Run(ctx context.Context) error {
@@ -95,7 +96,7 @@ type replayCmd struct {
 	Outside   string   `name:"sandbox-url" help:"Base URL of the outside world." default:"http://127.0.0.1:7071"`
 	Workers   int      `help:"Accounts in parallel." default:"64"`
 	JSON      bool     `help:"Print the report as JSON instead of the screen."`
-	Lang      string   `help:"en or zh." default:"en" enum:"en,zh"`
+	Lang      string   `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
 	Within    int      `name:"final-within" help:"Seconds that one payment may take to become final." default:"120"`
 	Strangers bool     `name:"allow-foreign" help:"Other traffic uses the same banks."`
 }
@@ -168,7 +169,7 @@ type benchCmd struct {
 	Report  string `help:"Write the report as JSON here." type:"path"`
 	Data    string `help:"Folder to work in, on a real disk." type:"path"`
 	JSON    bool   `help:"Print the report as JSON instead of the screen."`
-	Lang    string `help:"en or zh." default:"en" enum:"en,zh"`
+	Lang    string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
 }
 
 func (c *benchCmd) Run(ctx context.Context) error {

@@ -1,0 +1,44 @@
+package app
+
+import "fmt"
+
+// words is the catalogue of what this package says to people: English, Chinese.
+var words = map[string][2]string{
+	"up-after":       {"up after %.1f s: Postgres, the pay plane on %s, 13 banks on %s", "%.1f 秒后就绪:Postgres、支付平面 %s、13 家银行 %s"},
+	"misbehave":      {"bank %s executes payouts and loses its replies; bank %s sends every callback twice, 2 to 3 s late", "银行 %s 执行付款但丢失应答;银行 %s 的回调全部重复发送并延迟 2 至 3 秒"},
+	"killed":         {"killed serve (pid %d) with -9 while %d attempts were on the wire", "以 -9 终止 serve(进程 %d),当时有 %d 笔发送正在途中"},
+	"healed":         {"healed; waiting until nothing is open", "故障已排除;等待所有支付到达终态"},
+	"look":           {"\nWhere to look", "\n查看入口"},
+	"look-api":       {"  API       %s/docs   document %s/openapi.json\n", "  接口      %s/docs   文档 %s/openapi.json\n"},
+	"look-banks":     {"  banks     %s        their own books and behaviours\n", "  银行      %s        各自的账簿与行为设置\n"},
+	"look-metrics":   {"  metrics   %s/metrics\n", "  指标      %s/metrics\n"},
+	"look-logs":      {"  logs      %s\n", "  日志      %s\n"},
+	"took":           {"Everything, from nothing to this proof, took %.0f s.\n", "从零到此证明共用时 %.0f 秒。\n"},
+	"keep":           {"Everything keeps running; Ctrl-C stops it.", "全部保持运行;按 Ctrl-C 停止。"},
+	"keep-hint":      {"moneta demo --keep leaves everything running, to look around: the API, the banks' own books, metrics.", "moneta demo --keep 会保持全部运行,便于查看接口、银行账簿与指标。"},
+	"kept":           {"The data is kept in %s.\n", "数据保留在 %s。\n"},
+	"too-few-kills":  {"the server was killed %d times, not %d: nothing was in flight when it should have been", "服务器被终止 %d 次,而非 %d 次:应有在途发送时却没有"},
+	"money-off":      {"a money figure is off: %v", "资金数据不符:%v"},
+	"is-up":          {"\nMoneta is up after %.1f s%s\n", "\nMoneta 已就绪,用时 %.1f 秒%s\n"},
+	"adopted":        {" (adopted the running Postgres)", "(接管了正在运行的 Postgres)"},
+	"settings":       {"PostgreSQL %s, settings fit for this machine:\n", "PostgreSQL %s,适合本机的设置:\n"},
+	"up-api":         {"  API      %s/docs   document %s/openapi.json\n", "  接口     %s/docs   文档 %s/openapi.json\n"},
+	"up-sandbox":     {"  sandbox  %s        13 banks with books of their own\n", "  沙箱     %s        13 家银行,各有账簿\n"},
+	"up-files":       {"  keys     %s\n  logs     %s\n", "  密钥     %s\n  日志     %s\n"},
+	"up-stop":        {"Ctrl-C stops everything cleanly.\n", "按 Ctrl-C 可干净地停止全部。\n"},
+	"stopping":       {"\nstopping: what is queued is answered first\n", "\n正在停止:先答复已排队的请求\n"},
+	"postgres-moved": {"Postgres runs as an unprivileged user that cannot reach %s: its data is in %s\n", "Postgres 以非特权用户运行,无法访问 %s:数据位于 %s\n"},
+}
+
+// say fills in the text of a key in lang, en or zh.
+func say(lang, key string, args ...any) string {
+	w, ok := words[key]
+	if !ok {
+		panic("app: no words for " + key)
+	}
+	text := w[0]
+	if lang == "zh" {
+		text = w[1]
+	}
+	return fmt.Sprintf(text, args...)
+}
