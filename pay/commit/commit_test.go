@@ -34,13 +34,18 @@ func start(t testing.TB, dsn string, change func(*commit.Config)) *running {
 	if change != nil {
 		change(&cfg)
 	}
+	return run(t, commit.New(cfg))
+}
+
+func run(t testing.TB, n *commit.Node) *running {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{commit.New(cfg), cancel, make(chan error, 1)}
+	r := &running{n, cancel, make(chan error, 1)}
 	go func() { r.done <- r.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
 		select {
-		case <-r.done:
+		case <-r.done: //nolint:errcheck // that it ends is asked here; how it may end is the test's
 		case <-time.After(patience):
 			t.Error("the node does not stop")
 		}

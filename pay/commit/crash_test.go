@@ -162,6 +162,7 @@ type crash struct {
 }
 
 func newCrash(t *testing.T) *crash {
+	t.Helper()
 	dsn := pgtest.DSN(t)
 	p, through := throughProxy(t, dsn)
 	c := &crash{k: &keeper{t: t, dsn: through}, p: p, db: pool(t, dsn)}

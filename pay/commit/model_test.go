@@ -376,6 +376,7 @@ func (w *walker) round() {
 }
 
 func seed(t *testing.T) uint64 {
+	t.Helper()
 	n, err := strconv.ParseUint(os.Getenv("MONETA_SEED"), 10, 64)
 	if err != nil {
 		n = rand.Uint64()

@@ -99,7 +99,7 @@ func serveNode(dsn string, at marked) (*commit.Node, string, error) {
 	n := commit.New(commit.Config{DSN: dsn, URL: url, Clock: at, Logger: slog.New(slog.DiscardHandler)})
 	mux := http.NewServeMux()
 	mux.Handle(commit.Path, n.Handler())
-	go func() { _ = http.Serve(ln, mux) }() //nolint:gosec // a test; ends with the process
+	go func() { _ = http.Serve(ln, mux) }() // ends with the process
 	return n, url, nil
 }
 
@@ -108,18 +108,7 @@ func peer(t *testing.T, dsn string) *running {
 	t.Helper()
 	n, _, err := serveNode(dsn, ourMark)
 	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{n, cancel, make(chan error, 1)}
-	go func() { r.done <- n.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		select {
-		case <-r.done:
-		case <-time.After(patience):
-			t.Error("the node does not stop")
-		}
-	})
-	return r
+	return run(t, n)
 }
 
 // child is a node in a process of its own.
@@ -130,7 +119,7 @@ type child struct {
 
 func spawn(t *testing.T, dsn string) *child {
 	t.Helper()
-	c := &child{exec.Command(os.Args[0]), make(chan struct{})} //nolint:gosec // ourselves
+	c := &child{exec.Command(os.Args[0]), make(chan struct{})} // ourselves
 	c.Env = append(os.Environ(), envChild+"="+dsn)
 	stdin, err := c.StdinPipe()
 	require.NoError(t, err)
@@ -182,6 +171,7 @@ var tolerable = map[fault.Code]bool{
 }
 
 func hammer(t *testing.T, s commit.Submitter, from, to pay.AccountID, callers int) *load {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	l := &load{acked: map[[16]byte]pay.ID{}, refusals: map[fault.Code]int{}, stop: stop}
 	for c := range callers {
@@ -198,6 +188,7 @@ func hammer(t *testing.T, s commit.Submitter, from, to pay.AccountID, callers in
 
 // until submits f until it is acknowledged; bounded by patience.
 func (l *load) until(t *testing.T, s commit.Submitter, f commit.Fact) {
+	t.Helper()
 	began := time.Now()
 	for time.Since(began) < patience {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -270,6 +261,7 @@ type follower struct {
 }
 
 func follow(t *testing.T, db *pgxpool.Pool) *follower {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	f := &follower{done: make(chan struct{}), stop: stop}
 	go func() {
