@@ -118,7 +118,7 @@ func (d *decider) open() []pay.Payment {
 // run decides until ctx ends or leadership is lost. When ctx ends, what is
 // queued is still decided and answered; when life ends, nothing more is.
 func (d *decider) run(life, ctx context.Context) error {
-	r := newRound(d, life)
+	r := newRound(life, d)
 	defer r.close()
 	draining := ctx.Done()
 	alive := time.NewTicker(time.Second / 2)

@@ -25,7 +25,7 @@ type written struct {
 	err   error
 }
 
-func newRound(d *decider, life context.Context) *round {
+func newRound(life context.Context, d *decider) *round {
 	r := &round{
 		decider: d, life: life, next: newBatch(), spare: newBatch(),
 		work: make(chan *batch), done: make(chan written, 1), ended: make(chan struct{}),
