@@ -42,6 +42,7 @@ type decider struct {
 	dial     func(ctx context.Context) (*pgx.Conn, error)
 	changed  func([]pay.Payment)
 	progress atomic.Int64
+	onWire   atomic.Pointer[flight]
 
 	mem    *memory
 	load   *loader
@@ -311,9 +312,18 @@ func (d *decider) write(ctx context.Context, b *batch) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	start := time.Now() //nolint:forbidigo // a duration for the metric
+	d.onWire.Store(&flight{start, d.wire.PgConn().PID(), cancel})
+	defer d.onWire.Store(nil)
 	err := d.writer.Run(ctx, b.calls)
 	d.metrics.batch(len(b.tickets), time.Since(start), err) //nolint:forbidigo // as above
 	return err
+}
+
+// flight is a batch on the wire.
+type flight struct {
+	since  time.Time
+	pid    uint32
+	cancel context.CancelFunc
 }
 
 // answer tells every caller of a committed batch, then the stations.

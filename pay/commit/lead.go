@@ -111,7 +111,8 @@ func (n *Node) beat(ctx context.Context, d *decider) error {
 		var err error
 		if conn == nil || conn.IsClosed() {
 			dialCtx, cancel := context.WithTimeout(ctx, time.Second)
-			conn, err = d.dial(dialCtx)
+			// Not in the role of the pay plane, which may not see what sessions do.
+			conn, err = dial(dialCtx, n.cfg.DSN, leaderName(d.leader), false)
 			cancel()
 		}
 		if err == nil {
@@ -149,7 +150,27 @@ func (n *Node) beatOnce(ctx context.Context, conn *pgx.Conn, d *decider) error {
 			return fmt.Errorf("%w: loop %d", errNoProgress, i)
 		}
 	}
+	d.watchWire(ctx, conn, now)
 	return raiseBeat(ctx, conn, d)
+}
+
+// watchWire tells a slow database from a dead connection. A batch whose session
+// works, or waits for the disk or a standby, is waited for; one whose session
+// waits for us, or is gone, will never be answered: its connection is given up,
+// and what became of it is asked on a new one.
+func (d *decider) watchWire(ctx context.Context, conn *pgx.Conn, now time.Time) {
+	f := d.onWire.Load()
+	if f == nil || now.Sub(f.since) < ProgressMax {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	var works bool
+	err := conn.QueryRow(ctx, `select state = 'active' and wait_event is distinct from 'ClientRead' from pg_stat_activity where pid = $1`,
+		int64(f.pid)).Scan(&works)
+	if (err == nil && !works) || errors.Is(err, pgx.ErrNoRows) {
+		f.cancel()
+	}
 }
 
 func raiseBeat(ctx context.Context, conn *pgx.Conn, d *decider) error {
