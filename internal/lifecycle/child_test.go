@@ -28,11 +28,11 @@ func TestMain(m *testing.M) {
 		goleak.VerifyTestMain(m)
 	case "obedient":
 		fmt.Println("up")
-		select {}
+		idle()
 	case "stubborn":
 		signal.Ignore(syscall.SIGTERM)
 		fmt.Println("up")
-		select {}
+		idle()
 	case "crashing":
 		os.Exit(7)
 	case "watching": // ignores the kernel's word and relies on the pipe
@@ -51,9 +51,13 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		fmt.Println("pid", c.Pid())
-		select {}
+		idle()
 	}
 }
+
+// idle outlasts every test. A bare select{} would not: without cgo, as on a
+// machine that has no C compiler, the runtime sees a deadlock and exits with 2.
+func idle() { <-time.NewTimer(time.Hour).C }
 
 func silent() *slog.Logger { return slog.New(slog.DiscardHandler) }
 

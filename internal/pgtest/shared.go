@@ -94,7 +94,7 @@ func joinCluster(ctx context.Context) (*shared, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := ensureKeeper(ctx, base); err != nil {
+	if err := ensureKeeper(ctx, base, bin.Dir); err != nil {
 		return nil, err
 	}
 	dsn := func(database string) string {
@@ -166,7 +166,7 @@ func tryLock(path string) (*os.File, bool) {
 }
 
 // ensureKeeper returns when a keeper lives and its server answers.
-func ensureKeeper(ctx context.Context, base string) error {
+func ensureKeeper(ctx context.Context, base, binDir string) error {
 	start, err := lockFile(ctx, filepath.Join(base, "start.lock"), syscall.LOCK_EX)
 	if err != nil {
 		return err
@@ -177,7 +177,7 @@ func ensureKeeper(ctx context.Context, base string) error {
 	for {
 		// Asked each time: the keeper that we met may be on its way out.
 		if !spawned && !keeperHeld(base) {
-			if err := spawnKeeper(base, ended); err != nil {
+			if err := spawnKeeper(base, binDir, ended); err != nil {
 				return err
 			}
 			spawned = true
@@ -212,7 +212,7 @@ func keeperHeld(base string) bool {
 
 // spawnKeeper starts ourselves as keeper: detached, so that it outlives us,
 // and with no pipe of ours, because go test waits for those to close.
-func spawnKeeper(base string, ended chan<- error) error {
+func spawnKeeper(base, binDir string, ended chan<- error) error {
 	exe, err := os.Executable()
 	if err != nil {
 		return err
@@ -223,7 +223,8 @@ func spawnKeeper(base string, ended chan<- error) error {
 	}
 	defer func() { _ = log.Close() }()
 	cmd := exec.Command(exe) //nolint:noctx // it outlives us on purpose
-	cmd.Env = append(os.Environ(), envKeeper+"="+base)
+	// From its folder it would not find a server that setup put into the project's.
+	cmd.Env = append(os.Environ(), envKeeper+"="+base, pgserver.EnvBinDir+"="+binDir)
 	cmd.Dir = base
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
