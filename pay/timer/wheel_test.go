@@ -139,23 +139,31 @@ func TestTakeoverCountsTheTimeThatNobodyLed(t *testing.T) {
 
 func TestAStalledHandOverIsOverdue(t *testing.T) {
 	t.Parallel()
-	block := make(chan struct{})
+	block, stalled := make(chan struct{}), make(chan struct{}, 100)
 	s := spin(t, t.Cleanup, func(c *timer.Config) {
 		due := c.Due
 		c.Due = func(p pay.Payment) bool {
 			if p.ID == 1 {
+				stalled <- struct{}{}
 				<-block
 			}
 			return due(p)
 		}
 	})
+	release := sync.OnceFunc(func() { close(block) })
+	t.Cleanup(release) // else a failure would wait for the stalled wheel
 	s.Note([]pay.Payment{open(1, pay.Unknown, 0)})
+	select {
+	case <-stalled:
+	case <-time.After(patience):
+		t.Fatal("the payment that is due is not handed over")
+	}
 	s.Note([]pay.Payment{open(2, pay.Unknown, time.Second)})
 	began := s.Progress()
 	s.advance(90 * time.Second)
 	eventually(t, "overdue", func() bool { return s.Snapshot().Overdue >= 85*time.Second })
 	require.Less(t, s.Progress().Sub(began), 10*time.Second, "and the heartbeat can see it")
-	close(block)
+	release()
 	eventually(t, "caught up", func() bool { return s.Snapshot().Overdue == 0 && s.times(2) >= 1 })
 	require.GreaterOrEqual(t, s.Snapshot().UnexplainedMax, 85*time.Second)
 }
