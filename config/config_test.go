@@ -1,0 +1,55 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func file(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "moneta.json")
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	return path
+}
+
+func TestAMissingFieldMeansTheDefault(t *testing.T) {
+	t.Parallel()
+	c, err := Load(file(t, `{"dsn": "host=/x"}`))
+	require.NoError(t, err)
+	require.NoError(t, c.Validate())
+	require.Equal(t, DefaultListen, c.Listen)
+	require.Equal(t, "http://"+DefaultListen, c.NodeURL)
+}
+
+func TestEveryWrongSettingIsNamed(t *testing.T) {
+	t.Parallel()
+	c := Default()
+	c.Listen, c.LogFormat, c.TraceOneIn = "7070", "xml", -1
+	c.Channels = []Channel{{Name: "a", Adapter: "carrier-pigeon", BaseURL: "nowhere"}, {Name: "a", Adapter: "sandbox", BaseURL: "http://x", Secrets: []string{"1", "2", "3"}}}
+	err := c.Validate()
+	for _, name := range []string{
+		"dsn", "listen", "log_format", "trace_one_in",
+		"channels[0].adapter", "channels[0].base_url", "channels[0].secrets", "channels[1].name", "channels[1].secrets",
+	} {
+		require.ErrorContains(t, err, name)
+	}
+}
+
+func TestUnknownFieldsAndMissingFilesAreRefused(t *testing.T) {
+	t.Parallel()
+	_, err := Load(file(t, `{"dns": "host=/x"}`))
+	require.ErrorContains(t, err, "dns")
+	_, err = Load(filepath.Join(t.TempDir(), "none.json"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestSandboxChannels(t *testing.T) {
+	t.Parallel()
+	c := Default()
+	c.DSN, c.Channels = "host=/x", SandboxChannels("http://127.0.0.1:7071", "secret", []string{"AB", "CD"})
+	require.NoError(t, c.Validate())
+	require.Equal(t, "bank-ab", c.Channels[0].Name)
+}
