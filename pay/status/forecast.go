@@ -18,8 +18,8 @@ const (
 // history needs.
 const ThinBelow = 50
 
-// perSecond bounds the durations taken in a second for one kind and channel, so
-// that the window spans minutes even at thousands of payments a second.
+// perSecond bounds the durations that a full window takes in a second, so that it
+// spans minutes even at thousands of payments a second.
 const perSecond = 16
 
 // Duration is how long one payment took from its acceptance to its final state.
@@ -37,7 +37,8 @@ type Forecast struct {
 	Basis string
 	// P50 and P90 are zero unless the basis is ByHistory.
 	P50, P90 time.Time
-	// P95 of all durations of the kind and channel; zero when there are too few.
+	// P95 of all durations of the kind and channel; zero when there are too few, or
+	// they have not been watched for long enough.
 	P95 time.Duration
 	// FinalRecordAt is zero when nothing was sent or the rail promises nothing.
 	FinalRecordAt time.Time
@@ -99,8 +100,9 @@ func (o *Outlook) note(d Duration) {
 		o.mu.Unlock()
 		return
 	}
-	stated, ok := w.quantile(0, 900)
-	w.add(d.Took)
+	stated, _ := w.quantile(0, 900)
+	_, ok := w.p95(d.At)
+	w.add(d.Took, d.At)
 	o.mu.Unlock()
 	if ok && o.judged != nil {
 		o.judged(d.Kind.String(), d.Channel, d.Took <= stated)
@@ -114,7 +116,7 @@ func (o *Outlook) Replace(past []Duration) {
 	clear(o.windows)
 	for i := len(past) - 1; i >= 0; i-- {
 		if w := o.window(past[i].Kind, past[i].Channel); w != nil && w.admits(past[i].At.Unix()) {
-			w.add(past[i].Took)
+			w.add(past[i].Took, past[i].At)
 		}
 	}
 }
@@ -150,7 +152,11 @@ func (o *Outlook) Forecast(p *pay.Payment, now time.Time) Forecast {
 	if w == nil {
 		return f
 	}
-	f.P95, _ = w.quantile(0, 950)
+	p95, trusted := w.p95(now)
+	if !trusted {
+		return f
+	}
+	f.P95 = p95
 	age := max(now.Sub(p.CreatedAt), 0)
 	p50, enough := w.quantile(age, 500)
 	if !enough {

@@ -125,7 +125,9 @@ func scenes() []scene {
 		return facts
 	}
 	sent := []pay.FactKind{pay.Clear, pay.Intend}
-	after := func(more ...pay.FactKind) []pay.Fact { return first(append(append([]pay.FactKind{}, sent...), more...)...) }
+	after := func(more ...pay.FactKind) []pay.Fact {
+		return first(append(append([]pay.FactKind{}, sent...), more...)...)
+	}
 	return []scene{
 		{name: "send succeeded", kind: pay.Send},
 		{name: "payout created", kind: pay.Payout},
@@ -165,7 +167,7 @@ func (s scene) play(t *testing.T) (*life, *status.Outlook) {
 	if s.taught {
 		past := make([]status.Duration, 200)
 		for i := range past {
-			past[i] = status.Duration{Kind: s.kind, Channel: rail, Took: time.Duration(i+1) * time.Second, At: noon.Add(-time.Duration(i) * time.Second)}
+			past[i] = status.Duration{Kind: s.kind, Channel: rail, Took: time.Duration(i+1) * time.Second, At: noon.Add(-time.Duration(i) * time.Minute)}
 		}
 		o.Replace(past)
 	}

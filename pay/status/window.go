@@ -12,7 +12,9 @@ const (
 	perDoubling = 16
 	msMax       = 1 << 40
 	bucketCount = (41-5)*perDoubling + 2*perDoubling
-	windowMax   = 4096
+	windowMax   = 1024
+	// watchedTimes the 95th percentile is how long a window must have been watched.
+	watchedTimes = 3
 	// part is the unit in which a bucket is cut: 1/1024 of a sample.
 	part = 1024
 )
@@ -23,21 +25,27 @@ type window struct {
 	next   int
 	n      int
 	counts [bucketCount]uint32
+	// since is when the first duration came in.
+	since time.Time
 	// second and taken bound what one second may bring.
 	second int64
 	taken  int
 }
 
-// admits reports whether one more duration of that second belongs in, and counts it.
+// admits reports whether one more duration of that second belongs in, and counts
+// it: everything while there is room, then so much that the window spans minutes.
 func (w *window) admits(second int64) bool {
 	if second != w.second {
 		w.second, w.taken = second, 0
 	}
 	w.taken++
-	return w.taken <= perSecond
+	return w.n < windowMax || w.taken <= perSecond
 }
 
-func (w *window) add(d time.Duration) {
+func (w *window) add(d time.Duration, at time.Time) {
+	if w.since.IsZero() {
+		w.since = at
+	}
 	if w.n == windowMax {
 		w.counts[w.ring[w.next]]--
 	} else {
@@ -47,6 +55,14 @@ func (w *window) add(d time.Duration) {
 	w.ring[w.next] = uint16(b)
 	w.counts[b]++
 	w.next = (w.next + 1) % windowMax
+}
+
+// p95 returns the 95th percentile of all durations, and whether the window may be
+// trusted at now. One that has been watched for less than three times as long has
+// mostly seen the quick ones end.
+func (w *window) p95(now time.Time) (time.Duration, bool) {
+	d, enough := w.quantile(0, 950)
+	return d, enough && now.Sub(w.since) >= watchedTimes*d
 }
 
 // quantile returns the duration within which q thousandths of the payments ended

@@ -105,7 +105,7 @@ func texts(p *pay.Payment, s *Status, f Facts, lang string) Texts {
 		gap = ""
 	}
 	fill := strings.NewReplacer(
-		"{amount}", money.Format(p.Amount, p.Asset)+" "+string(p.Asset), "{p90}", instant(f.Forecast.P90),
+		"{amount}", money.Format(p.Amount, p.Asset)+" "+string(p.Asset), "{p90}", instant(f.Forecast.P90.Add(time.Second-1)),
 		"{final}", instant(f.Forecast.FinalRecordAt), "{checked}", instant(p.LastCheckedAt), "{step}", instant(later(p.NextAt, f.Now)),
 		"{quote}", pay.Reference(p.ID, 0),
 	).Replace
