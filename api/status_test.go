@@ -55,6 +55,12 @@ func TestStatusFollowsAPayout(t *testing.T) {
 	require.Equal(t, []any{true, "succeeded", "succeeded", status.WithRecipient}, []any{s.Safe, s.Status, s.Phase, s.MoneyAt})
 	require.Nil(t, s.ETA)
 	require.Nil(t, s.NextUpdateAt)
+
+	past, err := w.payments.Durations(t.Context())
+	require.NoError(t, err)
+	require.Len(t, past, 1, "neither the sends that funded it nor its settlement")
+	require.Equal(t, []any{pay.Payout, "bank-ab"}, []any{past[0].Kind, past[0].Channel})
+	require.Positive(t, past[0].Took)
 }
 
 // TestABreakIsNotSafe: an open break about a reference of the payment takes the

@@ -36,7 +36,7 @@ var inverse = func() uint64 {
 }()
 
 // Reference is the payment's name for people: short, the same everywhere, groups
-// of four such as 4TKZ-8H0M.
+// of four such as ACJN-ZJTW.
 func Reference(id pay.ID) string {
 	n, width, mask := uint64(id), shortDigits, shortMask
 	if n > shortMask {

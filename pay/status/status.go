@@ -51,7 +51,7 @@ const (
 // Status is the object. Every time is absolute, in UTC.
 type Status struct {
 	Object  string `json:"object" enum:"payment_status"`
-	Payment string `json:"payment" example:"pay_0000000000001"`
+	Payment string `json:"payment" example:"pay_0000000000002"`
 	Status  string `json:"status" enum:"processing,succeeded,failed" doc:"failed only with proof that the money did not move"`
 	Phase   string `json:"phase" doc:"The payment's state, or delayed; more may come"`
 	// MoneyAt is empty for money that never was, or may not have been, on its way to us.
@@ -64,7 +64,7 @@ type Status struct {
 	DoNotRetry    bool       `json:"do_not_retry" doc:"True while paying again could pay twice"`
 	CanCancel     bool       `json:"can_cancel" doc:"True until the first attempt is sent"`
 	AsOf          time.Time  `json:"as_of" doc:"The instant that this describes"`
-	Reference     string     `json:"reference" example:"4TKZ-8H0M" doc:"Short name for people, with a check digit; GET /v1/payments?reference= finds the payment"`
+	Reference     string     `json:"reference" example:"ACJN-ZJTW" doc:"Short name for people, with a check digit; GET /v1/payments?reference= finds the payment"`
 	Texts         Texts      `json:"texts" doc:"The same in words"`
 }
 
