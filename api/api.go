@@ -63,6 +63,13 @@ type Recon interface {
 	Report(ctx context.Context) (recon.Report, error)
 }
 
+// Dispatch tells whether payouts are sent, and lets them go again. *recon.Gate is
+// one.
+type Dispatch interface {
+	State(ctx context.Context) (recon.DispatchState, error)
+	Resume(ctx context.Context, by, reason string) (recon.DispatchState, error)
+}
+
 // Readiness reports whether this process makes progress: nil, or why not.
 type Readiness interface {
 	Ready(ctx context.Context) error
@@ -79,6 +86,7 @@ type Config struct {
 	Waiter   Waiter
 	Receiver Receiver
 	Recon    Recon
+	Dispatch Dispatch
 	Ready    Readiness
 	// Registry takes the edge's metrics and is served under /metrics.
 	Registry *prometheus.Registry
