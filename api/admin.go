@@ -1,12 +1,14 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -215,6 +217,53 @@ func (c *call) reconReport() error {
 	return c.reply(http.StatusOK, &r)
 }
 
+func (c *call) dispatch() error {
+	if c.s.Dispatch == nil {
+		return fault.New(fault.NotFound, "this node does not dispatch")
+	}
+	out, err := c.s.Dispatch.State(c.ctx)
+	if err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, &out)
+}
+
+// reasonMax bounds the reason that an admin gives, in bytes.
+const reasonMax = 500
+
+// Resumption is the body of POST /v1/dispatch/resume.
+type Resumption struct {
+	Reason string `json:"reason" doc:"Why the gaps that are left are acceptable; kept" minLength:"1" maxLength:"500"`
+}
+
+func (c *call) resumeDispatch() error {
+	if c.s.Dispatch == nil {
+		return fault.New(fault.NotFound, "this node does not dispatch")
+	}
+	body, err := c.body(bodyMax)
+	if err != nil {
+		return err
+	}
+	var reason string
+	err = decodeObject(body, func(d *decoder, member []byte) error {
+		if string(member) != "reason" {
+			return unknownField(member)
+		}
+		return d.text("/reason", &reason)
+	})
+	if err != nil {
+		return err
+	}
+	if strings.TrimSpace(reason) == "" || len(reason) > reasonMax {
+		return malformed("give a reason of 1 to 500 bytes").WithParam("/reason")
+	}
+	out, err := c.s.Dispatch.Resume(c.ctx, "key "+c.who.KeyPrefix, reason)
+	if err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, &out)
+}
+
 // callback hands a channel's word, as it came, to the station that stores it. The
 // channel's signature is checked there; 200 promises that the callback is durable.
 func (c *call) callback() error {
@@ -261,7 +310,15 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 		writeProbe(w, http.StatusServiceUnavailable, map[string]string{"status": "not_ready", "reason": err.Error()})
 		return
 	}
-	writeProbe(w, http.StatusOK, map[string]string{"status": "ready"})
+	out := map[string]string{"status": "ready"}
+	if s.Dispatch != nil {
+		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+		defer cancel()
+		if d, err := s.Dispatch.State(ctx); err == nil && d.Paused {
+			out["dispatch"] = "paused: " + d.Reason
+		}
+	}
+	writeProbe(w, http.StatusOK, out)
 }
 
 func writeProbe(w http.ResponseWriter, status int, body map[string]string) {

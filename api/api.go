@@ -66,6 +66,13 @@ type Recon interface {
 	Run(ctx context.Context) error
 }
 
+// Dispatch tells whether payouts are sent, and lets them go again. *recon.Gate is
+// one.
+type Dispatch interface {
+	State(ctx context.Context) (recon.DispatchState, error)
+	Resume(ctx context.Context, by, reason string) (recon.DispatchState, error)
+}
+
 // Readiness reports whether this process makes progress: nil, or why not.
 type Readiness interface {
 	Ready(ctx context.Context) error
@@ -82,6 +89,7 @@ type Config struct {
 	Waiter   Waiter
 	Receiver Receiver
 	Recon    Recon
+	Dispatch Dispatch
 	Ready    Readiness
 	// Outlook forecasts when open payments end; without one no time is given.
 	Outlook *status.Outlook

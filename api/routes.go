@@ -265,5 +265,18 @@ func operatorRoutes() []*route {
 			about: "Reads every channel's statement to its end, then answers where each stands. Only the leading node reconciles.", scope: access.Admin,
 			answers: map[int]reflect.Type{200: of[recon.Report]()}, faults: []fault.Code{fault.NotFound, fault.NotLeader, fault.ChannelUnavailable}, do: (*call).reconRun,
 		},
+		{
+			method: http.MethodGet, path: "/v1/dispatch", id: "get-dispatch", tag: "operator", summary: "Are payouts sent?",
+			about: "After a restore they wait until the gap finder has asked every channel what the restored books do not know; " +
+				"what it found is listed under breaks as restore_gap.",
+			scope: access.Admin, answers: map[int]reflect.Type{200: of[recon.DispatchState]()}, faults: []fault.Code{fault.NotFound}, do: (*call).dispatch,
+		},
+		{
+			method: http.MethodPost, path: "/v1/dispatch/resume", id: "resume-dispatch", tag: "operator", summary: "Let payouts go again",
+			about: "Acknowledges the gaps that are left. A restored payout still waits until its channel was asked for it. " +
+				"Without a pause it changes nothing.",
+			scope: access.Admin, body: of[Resumption](), answers: map[int]reflect.Type{200: of[recon.DispatchState]()},
+			faults: []fault.Code{fault.NotFound, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType}, do: (*call).resumeDispatch,
+		},
 	}
 }

@@ -61,6 +61,7 @@ type plane struct {
 	asker    *settle.Asker
 	recon    *recon.Recon
 	outlook  *status.Outlook
+	gate     *recon.Gate
 
 	leaderWork sync.WaitGroup
 	leaving    atomic.Bool
@@ -129,6 +130,10 @@ func (p *plane) prepare(ctx context.Context) error {
 	if err := p.connectChannels(); err != nil {
 		return err
 	}
+	p.gate = recon.NewGate(p.stations, p.tel)
+	if err := p.gate.Load(ctx); err != nil {
+		return err
+	}
 	p.build()
 	return nil
 }
@@ -178,12 +183,12 @@ func (p *plane) build() {
 			func() time.Time { return p.dispatch.Progress() },
 		},
 	})
-	p.dispatch = dispatch.New(dispatch.Config{Submitter: p.node, Channels: p.channels, Telemetry: p.tel})
+	p.dispatch = dispatch.New(dispatch.Config{Submitter: p.node, Channels: p.channels, Hold: p.gate.Hold, Telemetry: p.tel})
 	p.asker = settle.NewAsker(settle.AskerConfig{
 		Submitter: p.node, Channels: p.channels, Pool: p.stations, Live: p.dispatch.Live, Telemetry: p.tel,
 	})
 	p.inbox = settle.NewInbox(settle.InboxConfig{Pool: p.stations, Submitter: p.node, Channels: p.channels, Telemetry: p.tel})
-	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Telemetry: p.tel})
+	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Gate: p.gate, Telemetry: p.tel})
 	p.wheel = timer.New(timer.Config{
 		Due:  timer.Route{Dispatch: p.dispatch.Offer, Settle: p.asker.Check}.Due,
 		Pool: p.stations, Reload: p.payments.ByID, Telemetry: p.tel,
@@ -257,6 +262,7 @@ func (p *plane) run(ctx context.Context) error {
 		p.lookBack(running)
 		return nil
 	})
+	g.Go(func() error { return p.gate.Watch(storing) })
 	left := make(chan struct{})
 	g.Go(func() error {
 		defer stop()
@@ -295,7 +301,7 @@ func (p *plane) edge() (http.Handler, error) {
 	store := access.NewStore(p.reads)
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Waiter: p.node,
-		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Ready: p, Outlook: p.outlook, Registry: p.tel.Registry(), Logger: p.log, Version: Version,
+		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Ready: p, Outlook: p.outlook, Registry: p.tel.Registry(), Logger: p.log, Version: Version,
 	})
 	if err != nil {
 		return nil, err

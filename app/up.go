@@ -24,6 +24,10 @@ type UpConfig struct {
 	Sandbox       bool
 	SandboxListen string
 	PGListen      string
+	// Archive is the folder that takes the log of the private Postgres; empty
+	// archives nothing. ArchiveMaxGB bounds it.
+	Archive      string
+	ArchiveMaxGB int
 	// DSN of a Postgres to use instead of a private one.
 	DSN   string
 	Quiet bool
@@ -49,6 +53,7 @@ type world struct {
 	pg      *pgserver.Server
 	serve   *lifecycle.Child
 	sandbox *lifecycle.Child
+	archive archiver
 	logger  *slog.Logger
 	stops   []func(context.Context) error
 }
@@ -96,6 +101,9 @@ func startWorld(ctx context.Context, cfg UpConfig) (w *world, err error) {
 	}
 	if err := os.MkdirAll(cfg.DataDir, 0o755); err != nil {
 		return w, fmt.Errorf("make the data folder: %w", err)
+	}
+	if err := refuseHalfRestored(cfg.DataDir); err != nil {
+		return w, err
 	}
 	if err := w.startPostgres(ctx); err != nil {
 		return w, err
@@ -147,9 +155,11 @@ func (w *world) startPostgres(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.stops = append(w.stops, w.pg.Stop)
 	w.dsn = w.pg.DSN(DatabaseName)
-	return nil
+	// Postgres stops before its archive does: it waits until the archive has all.
+	stop, err := startArchive(ctx, w, place)
+	w.stops = append(w.stops, stop, w.pg.Stop)
+	return err
 }
 
 // child starts one of our own commands and keeps it running. Its output goes to
@@ -225,6 +235,9 @@ func (w *world) announce(took time.Duration) {
 	fmt.Fprint(out, say(lang, "is-up", took.Seconds(), adopted), say(lang, "up-api", w.api(), w.api()))
 	if w.cfg.Sandbox {
 		fmt.Fprint(out, say(lang, "up-sandbox", w.outside()))
+	}
+	if w.cfg.Archive != "" {
+		fmt.Fprint(out, w.archive.show(lang))
 	}
 	fmt.Fprint(out, say(lang, "up-files", keysPath(w.cfg.DataDir), filepath.Join(w.cfg.DataDir, "serve.log")), say(lang, "up-stop"))
 }

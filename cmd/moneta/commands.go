@@ -15,6 +15,8 @@ type upCmd struct {
 	Sandbox  bool   `help:"Also play 13 outside banks."`
 	Banks    string `name:"sandbox-listen" help:"host:port of the sandbox." default:"127.0.0.1:7071"`
 	PGListen string `name:"pg-listen" help:"Let Postgres listen on host:port too (password in the data folder)."`
+	Archive  string `help:"Copy the private Postgres' log into this folder, commit by commit: backups then restore to any second." type:"path"`
+	Most     int    `name:"archive-max-gb" help:"Largest size of the archive, in GB; the oldest log goes first." default:"16"`
 	DSN      string `help:"Use this Postgres 15+ instead of a private one." env:"MONETA_DSN"`
 	Quiet    bool   `help:"Do not print the settings."`
 	Lang     string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
@@ -23,7 +25,7 @@ type upCmd struct {
 func (c *upCmd) Run(ctx context.Context) error {
 	return app.Up(ctx, app.UpConfig{
 		DataDir: c.Data, Listen: c.Listen, Sandbox: c.Sandbox, SandboxListen: c.Banks, PGListen: c.PGListen, DSN: c.DSN,
-		Quiet: c.Quiet, Lang: c.Lang, Out: os.Stdout,
+		Archive: c.Archive, ArchiveMaxGB: c.Most, Quiet: c.Quiet, Lang: c.Lang, Out: os.Stdout,
 	})
 }
 
@@ -150,6 +152,32 @@ type keyRevokeCmd struct {
 
 func (c *keyRevokeCmd) Run(ctx context.Context) error {
 	return app.KeyRevoke(ctx, app.Database{DSN: c.DSN, DataDir: c.Data}, c.Tenant, c.Prefix, os.Stdout)
+}
+
+type backupCmd struct {
+	Data string `help:"Data folder of a running up." default:".moneta/data" type:"path"`
+	To   string `help:"New folder for the backup." required:"" type:"path"`
+	JSON bool   `help:"Print the manifest as JSON."`
+	Lang string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
+}
+
+func (c *backupCmd) Run(ctx context.Context) error {
+	return app.Backup(ctx, app.BackupConfig{DataDir: c.Data, To: c.To, JSON: c.JSON, Lang: c.Lang, Out: os.Stdout})
+}
+
+type restoreCmd struct {
+	From    string    `help:"Folder of the backup." required:"" type:"existingdir"`
+	Data    string    `help:"New data folder." required:"" type:"path"`
+	To      time.Time `name:"to-time" help:"Second to restore to (RFC 3339); the end when left out." format:"2006-01-02T15:04:05.999999999Z07:00"`
+	Archive string    `help:"Folder of the archived log; the one that the backup names when left out." type:"path"`
+	JSON    bool      `help:"Print what was restored as JSON."`
+	Lang    string    `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
+}
+
+func (c *restoreCmd) Run(ctx context.Context) error {
+	return app.Restore(ctx, app.RestoreConfig{
+		From: c.From, DataDir: c.Data, To: c.To, Archive: c.Archive, JSON: c.JSON, Lang: c.Lang, Out: os.Stdout,
+	})
 }
 
 type migrateCmd struct {

@@ -141,6 +141,7 @@ func fixed() []Setting {
 		{"password_encryption", "scram-sha-256", ""},
 		{"wal_level", "replica", "a standby may be added without a restart"},
 		{"max_wal_senders", "10", ""},
+		{"max_slot_wal_keep_size", "4GB", "an archive or standby that is gone does not fill the disk"},
 		{"track_io_timing", "on", "the doctor tells a slow disk from a slow query"},
 		{"log_checkpoints", "on", ""},
 		{"log_lock_waits", "on", "the doctor reads these"},

@@ -206,12 +206,13 @@ func (r *Reader) List(ctx context.Context, tenant pay.TenantID, f Filter) (List,
 	}
 	l := cut(found, limit)
 	if l.Next == 0 && floor > 0 {
-		var more bool
-		if err := r.pool.QueryRow(ctx, `select exists (select from payments where id <= $1)`, floor).Scan(&more); err != nil {
+		// A restore leaves ids out: the next page begins at the next payment there is.
+		var next *int64
+		if err := r.pool.QueryRow(ctx, `select max(id) from payments where id <= $1`, floor).Scan(&next); err != nil {
 			return List{}, readFault(op, err)
 		}
-		if more {
-			l.Next = pay.ID(floor + 1)
+		if next != nil {
+			l.Next = pay.ID(*next + 1)
 		}
 	}
 	return l, nil

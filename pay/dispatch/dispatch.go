@@ -37,6 +37,9 @@ const (
 type Config struct {
 	Submitter commit.Submitter
 	Channels  []channel.Channel
+	// Hold reports whether a payout may not be attempted now, for a reason that
+	// somebody else watches; nil holds nothing.
+	Hold func(*pay.Payment) bool
 	// Clock tells the time; nil means the system's.
 	Clock clock.Clock
 	// Telemetry takes logs and metrics; required.
@@ -132,13 +135,16 @@ func (d *Dispatcher) Stop(ctx context.Context) error {
 }
 
 // Offer hands over a reserved payout. It does not block, and reports whether the
-// payment is in hand: its attempt is live, or it waits in a queue that moves or
-// behind a breaker that is open. False means: offer it again later.
+// payment is in hand: its attempt is live, or it waits in a queue that moves,
+// behind a breaker that is open, or because it is held. False means: offer it again later.
 func (d *Dispatcher) Offer(p pay.Payment) bool {
 	l := d.lanes[channel.Name(p.Channel)]
 	if l == nil {
 		d.metrics.refused.WithLabelValues(p.Channel, "no_channel").Inc()
 		return false
+	}
+	if d.cfg.Hold != nil && d.cfg.Hold(&p) {
+		return true
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -69,7 +69,7 @@ func (r *Recon) keep(ctx context.Context, name channel.Name, items []item) error
 		it := &items[i]
 		r.metrics.lines.WithLabelValues(string(name), it.outcome).Inc()
 		if it.class != "" {
-			breaks = append(breaks, brk{it.class, it.id, it.Reference, it.Asset, it.Amount, it.detail})
+			breaks = append(breaks, brk{r.gapOr(it), it.id, it.Reference, it.Asset, it.Amount, it.detail})
 		}
 	}
 	r.open(ctx, &batch, name, breaks)

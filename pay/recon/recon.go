@@ -43,6 +43,8 @@ type Config struct {
 	Pool      *pgxpool.Pool
 	Submitter commit.Submitter
 	Channels  []channel.Channel
+	// Gate tells what a restore lost; nil means that nothing ever was restored.
+	Gate *Gate
 	// Clock tells the time; nil means the system's.
 	Clock clock.Clock
 	// Telemetry takes logs and metrics; required.
@@ -82,6 +84,9 @@ func New(cfg Config) *Recon {
 		cfg.PageMax = DefaultPageMax
 	}
 	t := cfg.Telemetry
+	if cfg.Gate == nil {
+		cfg.Gate = &Gate{loaded: true}
+	}
 	return &Recon{cfg: cfg, log: t.Logger().With(slog.String("station", "recon")), metrics: metrics{
 		lines:    t.CounterVec("moneta_recon_lines_total", "Statement lines by what became of them.", "channel", "outcome"),
 		success:  t.GaugeVec("moneta_recon_last_success_timestamp_seconds", "When a channel was last reconciled to the end.", "source"),
@@ -122,11 +127,17 @@ func (r *Recon) Run(ctx context.Context) error {
 		})
 	}
 	wait.Wait()
-	return errors.Join(append(errs, r.showAges(ctx))...)
+	if err := errors.Join(append(errs, r.showAges(ctx))...); err != nil {
+		return err
+	}
+	return r.resumeWhenClean(ctx)
 }
 
 func (r *Recon) channel(ctx context.Context, ch channel.Channel) error {
 	started := r.cfg.Clock.Now()
+	if err := r.reclaim(ctx, ch); err != nil {
+		return err
+	}
 	for range pagesMax {
 		more, err := r.page(ctx, ch)
 		if err != nil {

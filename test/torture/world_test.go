@@ -28,6 +28,7 @@ type world struct {
 	api    string // base URL of the node that up runs
 	banks  string // base URL of the sandbox
 	listen []string
+	extra  []string // further flags of up
 	keys   keys
 	up     *process
 	ready  time.Duration // from the start of up to its first ready answer
@@ -46,9 +47,9 @@ var bankCodes = []string{"ab", "cd", "ef", "gh"}
 const readyWithin = 2 * time.Minute
 
 // newWorld starts everything in a fresh folder and waits until it serves.
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, extra ...string) *world {
 	t.Helper()
-	w := &world{t: t, dir: folder(t), listen: freePorts(t, 2)}
+	w := &world{t: t, dir: folder(t), listen: freePorts(t, 2), extra: extra}
 	w.api, w.banks = "http://"+w.listen[0], "http://"+w.listen[1]
 	place, moved, err := pgserver.Place(t.Context(), filepath.Join(w.dir, "pg"))
 	require.NoError(t, err)
@@ -56,14 +57,19 @@ func newWorld(t *testing.T) *world {
 	w.place = place
 	t.Cleanup(w.endPostgres)
 	w.start()
-	raw, err := os.ReadFile(filepath.Join(w.dir, "keys.json"))
-	require.NoError(t, err)
-	require.NoError(t, json.Unmarshal(raw, &w.keys))
+	w.readKeys()
 	w.connect()
 	for _, bank := range bankCodes {
 		w.behave(bank, `{"magic_amounts": false}`)
 	}
 	return w
+}
+
+func (w *world) readKeys() {
+	w.t.Helper()
+	raw, err := os.ReadFile(filepath.Join(w.dir, "keys.json"))
+	require.NoError(w.t, err)
+	require.NoError(w.t, json.Unmarshal(raw, &w.keys))
 }
 
 // folder is on a real disk: /tmp is memory on some systems.
@@ -105,7 +111,9 @@ func freePorts(t *testing.T, n int) []string {
 func (w *world) start() {
 	w.t.Helper()
 	began := time.Now()
-	w.up = start(w.t, w.dir, "up", nil, "up", "--quiet", "--sandbox", "--data", w.dir, "--listen", w.listen[0], "--sandbox-listen", w.listen[1])
+	w.up = start(w.t, w.dir, "up", nil, append([]string{
+		"up", "--quiet", "--sandbox", "--data", w.dir, "--listen", w.listen[0], "--sandbox-listen", w.listen[1],
+	}, w.extra...)...)
 	w.awaitReady(w.api)
 	eventually(w.t, readyWithin, "the sandbox serves", func() (bool, string) { return answersOK(w.banks + "/healthz") })
 	w.ready = time.Since(began)
