@@ -27,6 +27,7 @@ type cli struct {
 	Replay    replayCmd    `cmd:"" help:"Drive any bank's CSV through the HTTP API and compare with the balances it recorded."`
 	Bench     benchCmd     `cmd:"" help:"Measure honestly: durable, balance-checked, beside plain SQL in the same run."`
 	Key       keyCmd       `cmd:"" help:"Create, list and revoke API keys."`
+	Export    exportCmd    `cmd:"" help:"Write the books for accountants: hledger journal, trial balance."`
 	Migrate   migrateCmd   `cmd:"" help:"Bring a database to this binary's schema."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 	BenchLoad benchLoadCmd `cmd:"" hidden:"" help:"Load generator of bench."`
