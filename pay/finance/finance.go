@@ -1,7 +1,8 @@
 // Package finance writes the ledger for people who close books: a journal that
 // hledger can judge, and a trial balance. It only reads, and it takes the rows as
-// they stand: it corrects nothing, leaves nothing out, refuses an asset whose
-// scale it does not know, and refuses a transfer whose account is missing.
+// they stand: it corrects nothing, leaves nothing out, and refuses rows that it
+// cannot tell whole: a gap in the ids, a transfer whose account is missing, an asset
+// whose scale it does not know.
 //
 // Signs. The ledger writes a transfer "x → y": it lowers x and raises y. A book
 // that is raised is owed more to its holder, so raising is a credit and lowering a
@@ -27,8 +28,8 @@ import (
 // sequence in commit order, and the running order of the journal rests on that.
 var ErrShards = errors.New("the ledger has several shards; a journal covers one")
 
-// ErrBroken reports rows that no journal can be made of: a transfer without its
-// account, an asset without a scale, an amount beyond 128 bits.
+// ErrBroken reports rows that no report can be made of: a transfer that is missing
+// or has no account, an asset without a scale, an amount beyond 128 bits.
 var ErrBroken = errors.New("the rows cannot be exported")
 
 // Reader reads the ledger's rows. It holds nothing and is safe for concurrent use.
@@ -70,7 +71,7 @@ var (
 func (r *Reader) window(ctx context.Context, s Scope) (window, error) {
 	w := window{first: 1, from: earliest, until: latest, asset: string(s.Asset)}
 	var shards int
-	err := r.pool.QueryRow(ctx, `select (select count(*) from shards), coalesce((select max(id) from transfers), 0)`).Scan(&shards, &w.last)
+	err := r.pool.QueryRow(ctx, `select count(*), greatest(coalesce((select max(id) from transfers), 0), max(last_transfer)) from shards`).Scan(&shards, &w.last)
 	if err != nil {
 		return w, fmt.Errorf("read the ledger's extent: %w", err)
 	}
@@ -84,7 +85,7 @@ func (r *Reader) window(ctx context.Context, s Scope) (window, error) {
 		if !s.Until.IsZero() {
 			w.until = s.Until
 		}
-		return w, nil
+		return w, r.whole(ctx, w)
 	}
 	// The clock may have stepped back between two commits; the ids did not. A
 	// stretch of ids keeps the running balances whole.
@@ -103,7 +104,20 @@ func (r *Reader) window(ctx context.Context, s Scope) (window, error) {
 			w.first = w.last + 1
 		}
 	}
-	return w, nil
+	return w, r.whole(ctx, w)
+}
+
+// whole makes sure that no transfer of the window is missing: a row that was the
+// last of both its books would be missed by no balance, only by its id.
+func (r *Reader) whole(ctx context.Context, w window) error {
+	var n int64
+	if err := r.pool.QueryRow(ctx, `select count(*) from transfers where id between $1 and $2`, w.first, w.last).Scan(&n); err != nil {
+		return fmt.Errorf("count the transfers: %w", err)
+	}
+	if want := w.last - w.first + 1; n != want {
+		return broken("%d of the %d transfers from id %d to %d are missing; ids have no gaps, so rows were deleted", want-n, want, w.first, w.last)
+	}
+	return nil
 }
 
 // edge finds one id; 0 when there is none.
