@@ -140,6 +140,9 @@ func ExportTrialBalance(ctx context.Context, c ExportConfig) error {
 		return err
 	}
 	defer pool.Close()
+	if c.AsOf == "" {
+		c.AsOf = time.Now().UTC().Format(time.RFC3339)
+	}
 	stop := ticking(c.Progress, "trial balance: adding up the ledger")
 	tb, err := finance.NewReader(pool).TrialBalance(ctx, scope)
 	stop()
@@ -151,21 +154,14 @@ func ExportTrialBalance(ctx context.Context, c ExportConfig) error {
 			AsOf string `json:"as_of"`
 			By   string `json:"by"`
 			finance.TrialBalance
-		}{c.asOf(), tb.By.String(), tb})
+		}{c.AsOf, tb.By.String(), tb})
 	} else {
-		err = printTrialBalance(c.Out, c.asOf(), tb)
+		err = printTrialBalance(c.Out, c.AsOf, tb)
 	}
 	if err == nil && !tb.Sound() {
 		return &ExitError{Code: ExitMoney, Message: "the trial balance is off: see its totals"}
 	}
 	return err
-}
-
-func (c *ExportConfig) asOf() string {
-	if c.AsOf == "" {
-		return "now"
-	}
-	return c.AsOf
 }
 
 func printTrialBalance(w io.Writer, asOf string, tb finance.TrialBalance) error {

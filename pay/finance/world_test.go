@@ -69,7 +69,8 @@ func newWorld(t *testing.T, payments int) *world {
 	defer func() {
 		stop()
 		select {
-		case <-done:
+		case err := <-done:
+			require.NoError(t, err)
 		case <-time.After(patience):
 			t.Error("the decider does not stop")
 		}
