@@ -33,13 +33,15 @@ var runningBooks = fmt.Sprintf(booksOf, `d.id is not null or c.id is not null,
   left join lateral (select id, credit_balance from transfers where credit = a.id + b.n and id <= $4 order by credit_seq desc limit 1) c on true
  order by 1`
 
-// countedBooks adds up what is effective before $5, among rows at or below id $4.
+// countedBooks adds up what is effective before $5, among rows at or below id $4;
+// "+ 0" keeps the planner from walking the ids instead of the book.
 var countedBooks = fmt.Sprintf(booksOf, `d.n + c.n > 0, (c.total - d.total)::text`) + `
- cross join lateral (select count(*) as n, coalesce(sum(amount), 0) as total from transfers where debit = a.id + b.n and id <= $4 and effective_at < $5) d
- cross join lateral (select count(*) as n, coalesce(sum(amount), 0) as total from transfers where credit = a.id + b.n and id <= $4 and effective_at < $5) c
+ cross join lateral (select count(*) as n, coalesce(sum(amount), 0) as total from transfers where debit = a.id + b.n and id + 0 <= $4 and effective_at < $5) d
+ cross join lateral (select count(*) as n, coalesce(sum(amount), 0) as total from transfers where credit = a.id + b.n and id + 0 <= $4 and effective_at < $5) c
  order by 1`
 
-// books calls page with every account's books, some at a time, in order.
+// books calls page with every account's two books, some accounts at a time, in
+// order.
 func (j *journal) books(ctx context.Context, page func([]book) error, sql string, args ...any) error {
 	for after := int64(-1); ; {
 		rows, err := j.pool.Query(ctx, sql, append([]any{after, j.window.asset, accountsPage}, args...)...)
@@ -113,17 +115,24 @@ func (j *journal) closing(ctx context.Context) error {
 	}
 	var nothing money.Amount
 	err := j.books(ctx, func(books []book) error {
-		var b []byte
-		for _, k := range books {
-			if !k.touched {
-				continue
+		for i := 0; i < len(books); i += 2 {
+			// One transaction an account, because hledger shows all of the one
+			// that it refuses.
+			var b []byte
+			for _, k := range books[i : i+2] {
+				if !k.touched {
+					continue
+				}
+				var err error
+				if b, err = appendPosting(b, k.title, money.Asset(k.owner.asset), nothing, &k.balance); err != nil {
+					return err
+				}
 			}
-			var err error
-			if b, err = appendPosting(b, k.title, money.Asset(k.owner.asset), nothing, &k.balance); err != nil {
+			if err := j.summary("closing balances", b); err != nil {
 				return err
 			}
 		}
-		return j.summary("closing balances", b)
+		return nil
 	}, sql, args...)
 	if err != nil || len(j.opened) == 0 {
 		return err
