@@ -61,6 +61,7 @@ endef
 .PHONY: test
 test: setup ## run every test against a real Postgres; at most 10 minutes on 2 cores
 	$(call go-test,-timeout $(TEST_TIMEOUT) -p $(TEST_P) ./...)
+	@command -v hledger >/dev/null || echo "NO OUTSIDE JUDGE: hledger is not installed, so the exported journal was judged by nobody but its authors"
 
 .PHONY: race
 race: setup ## run every test with the race detector; slower; needs a C compiler

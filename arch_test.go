@@ -64,6 +64,7 @@ var rules = map[string]rule{
 	"pay/dispatch":            {imports: station, outside: withDriver},
 	"pay/settle":              {imports: station, outside: withDriver},
 	"pay/recon":               {imports: station, outside: withDriver},
+	"pay/finance":             {imports: with("pay", "pay/ledger"), outside: withDriver},
 	"pay/timer":               {imports: station, outside: withDriver},
 	"pay/channel":             {imports: with(), outside: withoutDriver},
 	"pay/channel/once":        {imports: with("pay/channel"), outside: withoutDriver},

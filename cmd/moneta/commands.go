@@ -211,3 +211,45 @@ type benchLoadCmd struct {
 func (c *benchLoadCmd) Run(ctx context.Context) error {
 	return app.BenchLoad(ctx, c.Args, os.Stdout)
 }
+
+type exportCmd struct {
+	Journal      exportJournalCmd `cmd:"" help:"Write the ledger as an hledger journal with balance assertions; hledger check --strict judges it."`
+	TrialBalance exportTrialCmd   `cmd:"" name:"trial-balance" help:"Print every account's balance by asset; exits with 3 when an asset is off."`
+}
+
+type exportScope struct {
+	database
+	Asset string `help:"Only this asset, such as CZK."`
+	By    string `help:"booking or effective: which of a transfer's times counts." default:"booking" enum:"booking,effective"`
+}
+
+func (c *exportScope) config() app.ExportConfig {
+	return app.ExportConfig{
+		Database: app.Database{DSN: c.DSN, DataDir: c.Data}, Asset: c.Asset, By: c.By, Out: os.Stdout, Progress: os.Stderr,
+	}
+}
+
+type exportJournalCmd struct {
+	exportScope
+	From string `help:"First day, UTC; what was before becomes opening balances."`
+	To   string `help:"Last day, UTC, included."`
+	Out  string `help:"Write this file, whole or not at all, instead of the standard output." type:"path"`
+}
+
+func (c *exportJournalCmd) Run(ctx context.Context) error {
+	cfg := c.config()
+	cfg.From, cfg.To, cfg.Path = c.From, c.To, c.Out
+	return app.ExportJournal(ctx, cfg)
+}
+
+type exportTrialCmd struct {
+	exportScope
+	AsOf string `name:"as-of" help:"A day, included, or an instant (RFC 3339); now by default."`
+	JSON bool   `help:"Print JSON, amounts in the asset's smallest unit."`
+}
+
+func (c *exportTrialCmd) Run(ctx context.Context) error {
+	cfg := c.config()
+	cfg.AsOf, cfg.JSON = c.AsOf, c.JSON
+	return app.ExportTrialBalance(ctx, cfg)
+}

@@ -34,6 +34,7 @@ type cli struct {
 	Key       keyCmd       `cmd:"" help:"Create, list and revoke API keys."`
 	Backup    backupCmd    `cmd:"" help:"Copy and verify the private Postgres of a running up."`
 	Restore   restoreCmd   `cmd:"" help:"Put a backup into a new data folder, to a second; payouts then wait for the gap finder."`
+	Export    exportCmd    `cmd:"" help:"Write the books for accountants: hledger journal, trial balance."`
 	Migrate   migrateCmd   `cmd:"" help:"Bring a database to this binary's schema."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 	BenchLoad benchLoadCmd `cmd:"" hidden:"" help:"Load generator of bench."`
