@@ -224,12 +224,11 @@ func typical(k Kind, s State) Payment {
 func answer(p Payment, k FactKind) string {
 	at := time.Unix(1, 0)
 	f := Fact{Kind: k, Payment: p.ID, At: at, Attempt: p.Attempt.N, Amount: p.Amount, Asset: p.Asset}
-	switch {
-	case k == Intend:
+	if k == Intend {
 		f.Attempt, f.SendBy = p.Attempt.N+1, at.Add(time.Second)
-	case k == Take:
-		f.At = at.Add(-time.Second)
-		f.Amount = money.Int(1) // a part
+	}
+	if k == Take { // of a part, in time
+		f.At, f.Amount = at.Add(-time.Second), money.Int(1)
 	}
 	c, err := Next(p, f)
 	switch {

@@ -37,7 +37,9 @@ func TestHoldsExpireByThemselves(t *testing.T) {
 	t.Cleanup(func() {
 		cancel()
 		for range 3 {
-			<-done
+			if err := <-done; err != nil {
+				t.Errorf("it ends with %v", err)
+			}
 		}
 	})
 	require.Eventually(t, n.Leading, patience, 5*time.Millisecond)
