@@ -305,6 +305,32 @@ func TestLivesKeepTheInvariants(t *testing.T) {
 	})
 }
 
+// TestHoldsReachEveryFinalState keeps the property honest for holds.
+func TestHoldsReachEveryFinalState(t *testing.T) {
+	t.Parallel()
+	seen := map[string]int{}
+	for seed := range 300 {
+		rapid.Custom(func(t *rapid.T) int {
+			l := &life{t: t, now: noon, books: map[pay.Role]*big.Int{}, attempts: map[int16]pay.AttemptState{}}
+			born := pay.Payment{ID: 9, Kind: pay.Hold, Asset: "CZK", Amount: money.Int(9), ExpiresAt: noon.Add(time.Second)}
+			l.p = pay.Payment{Kind: pay.Hold}
+			l.hand(pay.Fact{Kind: pay.Accept, Payment: 9, At: l.now, New: &born})
+			for range 30 {
+				l.hand(l.draw())
+				l.invariants()
+			}
+			seen[l.p.State.String()]++
+			if l.p.State == pay.Succeeded && l.p.Taken != l.p.Amount {
+				seen["a rest went back"]++
+			}
+			return 0
+		}).Example(seed)
+	}
+	for _, want := range []string{"succeeded", "cancelled", "expired", "a rest went back"} {
+		require.Positive(t, seen[want], "%s of %v", want, seen)
+	}
+}
+
 // TestLivesReachEveryFinalState keeps the property honest: the walk above must
 // not die in the first states.
 func TestLivesReachEveryFinalState(t *testing.T) {
