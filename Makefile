@@ -37,7 +37,7 @@ setup: ## install what building and testing need (Postgres 15+, Go modules); saf
 .PHONY: build
 build: ## build bin/moneta
 	@mkdir -p bin
-	$(GO) build -trimpath -o bin/moneta ./cmd/moneta
+	$(GO) build -trimpath -ldflags "-X main.version=$$(git describe --always --dirty 2>/dev/null || echo dev)" -o bin/moneta ./cmd/moneta
 
 .PHONY: demo
 demo: setup build ## see payments move, a bank misbehave, and the books agree afterwards

@@ -189,6 +189,21 @@ func (c *call) breaks() error {
 	return c.reply(http.StatusOK, &out)
 }
 
+// reconRun reconciles and then reports; what one channel's statement refuses to
+// tell is named, and the others are read all the same.
+func (c *call) reconRun() error {
+	if c.s.Recon == nil {
+		return fault.New(fault.NotFound, "this node does not reconcile")
+	}
+	if err := c.s.Recon.Run(c.ctx); err != nil {
+		if errors.Is(err, fault.NotLeader) {
+			return err
+		}
+		return fault.New(fault.ChannelUnavailable, "not every statement could be read to its end; run it again").WithCause(err)
+	}
+	return c.reconReport()
+}
+
 func (c *call) reconReport() error {
 	if c.s.Recon == nil {
 		return fault.New(fault.NotFound, "this node does not reconcile")

@@ -61,6 +61,8 @@ type Recon interface {
 	// Breaks returns open breaks first, the newest of each first.
 	Breaks(ctx context.Context, limit int) ([]recon.Break, error)
 	Report(ctx context.Context) (recon.Report, error)
+	// Run reads every statement to its end, now.
+	Run(ctx context.Context) error
 }
 
 // Readiness reports whether this process makes progress: nil, or why not.

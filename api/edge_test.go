@@ -185,6 +185,7 @@ func TestOperator(t *testing.T) {
 	requireProblem(t, w.do(http.MethodGet, "/v1/totals", w.user, ""), fault.Forbidden)
 	requireProblem(t, w.do(http.MethodGet, "/v1/recon/breaks", w.admin, ""), fault.NotFound)
 	requireProblem(t, w.do(http.MethodGet, "/v1/recon/report", w.admin, ""), fault.NotFound)
+	requireProblem(t, w.do(http.MethodPost, "/v1/recon/run", w.admin, ""), fault.NotFound)
 }
 
 func payFact(id pay.ID) pay.Fact {

@@ -41,6 +41,7 @@ func TestOpenBreaksArePaged(t *testing.T) {
 	}
 	require.Equal(t, strings.Fields("r1 r2 r3 r4 r6 r7 r8 r9 r11 r12 r13 r14 r16 r17 r18 r19 r21 r22 r23 r24"), references,
 		"open ones only, the newest first, each once")
+	require.Equal(t, http.StatusOK, w.do(http.MethodPost, "/v1/recon/run", w.admin, "").StatusCode)
 	report := w.do(http.MethodGet, "/v1/recon/report", w.admin, "")
 	require.Equal(t, http.StatusOK, report.StatusCode, string(report.body))
 	require.Contains(t, string(report.body), `"missing":20`)

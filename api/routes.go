@@ -261,5 +261,10 @@ func operatorRoutes() []*route {
 			about: "Lines read and matched, open breaks, clearing and nostro against the statements.", scope: access.Admin,
 			answers: map[int]reflect.Type{200: of[recon.Report]()}, faults: []fault.Code{fault.NotFound}, do: (*call).reconReport,
 		},
+		{
+			method: http.MethodPost, path: "/v1/recon/run", id: "run-recon", tag: "operator", summary: "Reconcile now",
+			about: "Reads every channel's statement to its end, then answers where each stands. Only the leading node reconciles.", scope: access.Admin,
+			answers: map[int]reflect.Type{200: of[recon.Report]()}, faults: []fault.Code{fault.NotFound, fault.NotLeader, fault.ChannelUnavailable}, do: (*call).reconRun,
+		},
 	}
 }

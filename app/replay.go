@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/moneta-pay/moneta/internal/lifecycle"
 	"github.com/moneta-pay/moneta/replay"
 )
 
@@ -91,25 +92,41 @@ func verdict(r *replay.Report, lang string) error {
 	return &ExitError{ExitMoney, say(lang, "money-off", r.Problems())}
 }
 
-// reconcile asks the pay plane to read every channel's statement now.
+// reconcile asks the pay plane to read every channel's statement now. A run that
+// was cut short by the API's own deadline has kept what it read, so it is asked
+// again until it reaches the end.
 func reconcile(ctx context.Context, api, adminKey string) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
+	for {
+		status, answer, err := reconcileOnce(ctx, api, adminKey)
+		switch {
+		case err != nil:
+			return fmt.Errorf("reconcile: %w", err)
+		case status == http.StatusOK:
+			return nil
+		case status != http.StatusServiceUnavailable && status != http.StatusGatewayTimeout:
+			return fmt.Errorf("reconcile: HTTP %d: %s", status, answer)
+		}
+		if err := lifecycle.Pause(ctx, time.Second); err != nil {
+			return fmt.Errorf("reconcile: %w; the last answer was HTTP %d: %s", err, status, answer)
+		}
+	}
+}
+
+func reconcileOnce(ctx context.Context, api, adminKey string) (status int, answer []byte, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, api+"/v1/recon/run", nil)
 	if err != nil {
-		return err
+		return 0, nil, err
 	}
 	req.Header.Set("Authorization", "Bearer "+adminKey)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("reconcile: %w", err)
+		return 0, nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		body, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
-		return fmt.Errorf("reconcile: %s: %s", resp.Status, body)
-	}
-	return nil
+	answer, err = io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	return resp.StatusCode, answer, err
 }
 
 // progressLine rewrites one line on a terminal, and prints now and then elsewhere.

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -289,14 +288,13 @@ func (p *plane) edge() (http.Handler, error) {
 	store := access.NewStore(p.reads)
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Waiter: p.node,
-		Receiver: p.inbox, Recon: p.recon, Ready: p, Registry: p.tel.Registry(), Logger: p.log, Version: Version,
+		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Ready: p, Registry: p.tel.Registry(), Logger: p.log, Version: Version,
 	})
 	if err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()
 	mux.Handle("POST "+commit.Path, p.node.Handler())
-	mux.Handle("POST /v1/recon/run", p.reconcile(store))
 	mux.Handle("/", p.tel.Middleware(h))
 	return mux, nil
 }
@@ -328,25 +326,15 @@ func (p *plane) close() {
 	p.stations.Close()
 }
 
-// reconcile reads every channel's statement now, on the leader, for an admin.
-func (p *plane) reconcile(store *access.Store) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		who, err := store.Authenticate(r.Context(), strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
-		switch {
-		case err != nil:
-			http.Error(w, "an admin key is needed", http.StatusUnauthorized)
-			return
-		case !who.May(access.Admin):
-			http.Error(w, "an admin key is needed", http.StatusForbidden)
-			return
-		case !p.node.Leading():
-			http.Error(w, "this node does not lead; ask the one that does", http.StatusServiceUnavailable)
-			return
-		}
-		if err := p.recon.Run(r.Context()); err != nil {
-			http.Error(w, err.Error(), http.StatusBadGateway)
-			return
-		}
-		w.WriteHeader(http.StatusOK)
-	})
+// leaderRecon reconciles where the decider is, and says so elsewhere.
+type leaderRecon struct {
+	*recon.Recon
+	node *commit.Node
+}
+
+func (r leaderRecon) Run(ctx context.Context) error {
+	if !r.node.Leading() {
+		return fault.New(fault.NotLeader, "this node does not lead; ask the one that does")
+	}
+	return r.Recon.Run(ctx)
 }

@@ -9,12 +9,17 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/moneta-pay/moneta/app"
 	"github.com/moneta-pay/moneta/internal/lifecycle"
 )
+
+// orphanedMax bounds how long a child goes on stopping after up has died: nothing
+// of it may hold a port or a shard for ever.
+const orphanedMax = 30 * time.Second
 
 // version is set by the linker.
 var version = "dev"
@@ -38,6 +43,7 @@ func main() {
 	go func() {
 		select {
 		case <-lifecycle.ParentDone():
+			time.AfterFunc(orphanedMax, func() { os.Exit(1) })
 			stop()
 		case <-ctx.Done():
 		}

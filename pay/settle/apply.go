@@ -28,7 +28,8 @@ const (
 	unknownRef  = "unknown_reference"
 	contradicts = "late_outcome"
 	mismatches  = "amount_mismatch"
-	refused     = "refused" // the table knows no such move
+	refused     = "refused"    // the table knows no such move
+	unstorable  = "unstorable" // Postgres refuses what it says; only counted
 )
 
 // item is a letter under judgement.

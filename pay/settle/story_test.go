@@ -3,6 +3,7 @@ package settle_test
 import (
 	"context"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,7 +11,10 @@ import (
 
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/channel"
+	rail "github.com/moneta-pay/moneta/pay/channel/sandbox"
 	"github.com/moneta-pay/moneta/pay/commit"
+	"github.com/moneta-pay/moneta/pay/settle"
 	"github.com/moneta-pay/moneta/sandbox"
 )
 
@@ -251,4 +255,46 @@ func TestABadDayAtTheBankEndsInTheTruth(t *testing.T) {
 	require.True(t, a.ClearingOut.IsZero() && a.Difference.IsZero(), "%+v", a)
 	require.Empty(t, r.wheel.Snapshot().Orphans)
 	require.Less(t, r.wheel.Snapshot().UnexplainedMax, 5*time.Second)
+}
+
+// careless is an adapter that lets a text through which Postgres refuses.
+type careless struct{ channel.Channel }
+
+func (c careless) CallbackAt(at time.Time, header http.Header, body []byte) (channel.Word, error) {
+	w, err := c.Channel.CallbackAt(at, header, body)
+	if w.Amount == money.Int(666) {
+		w.EventID += "\x00"
+	}
+	return w, err
+}
+
+// One letter that cannot be stored is left for a person; nobody waits behind it.
+func TestABadLetterHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.lead()
+	ch, err := rail.New(rail.Config{BaseURL: r.bank.URL, Bank: "ab", Secrets: []string{secret}, Capabilities: quick()})
+	require.NoError(t, err)
+	t.Cleanup(ch.Close)
+	r.stations.cancel() // only the careless one sweeps
+	r.stations.group.Wait()
+	deposits := r.submit(r.deposit(1, 666), r.deposit(2, 700), r.deposit(3, 800))
+	inbox := settle.NewInbox(settle.InboxConfig{
+		Pool: r.pool, Submitter: r.node, Channels: []channel.Channel{careless{ch}}, Telemetry: r.telemetry,
+		SweepEvery: 10 * time.Millisecond, SweepAfter: time.Millisecond,
+	})
+	for i, amount := range []int64{666, 700, 800} {
+		header, body := r.capture(pay.Reference(deposits[i].ID, 0), amount)
+		_, err := r.pool.Exec(t.Context(), `insert into inbox (channel, headers, body, received_at) values ('bank-ab', $1, $2, now())`, header, body)
+		require.NoError(t, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var run sync.WaitGroup
+	run.Go(func() { _ = inbox.Sweep(ctx) })
+	require.Eventually(t, func() bool {
+		return r.number(`select count(*) from inbox where verdict = 'applied'`) == 2
+	}, patience, 5*time.Millisecond)
+	require.Equal(t, int64(1), r.number(`select count(*) from inbox where applied_at is null`), "and the bad one is kept")
+	cancel()
+	run.Wait()
 }

@@ -3,11 +3,13 @@ package settle
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/moneta-pay/moneta/pay/channel"
 )
@@ -60,11 +62,43 @@ func (b *Inbox) sweepOnce(ctx context.Context, before time.Time, withParked bool
 			return nil
 		}
 		cursor = letters[len(letters)-1].id
-		if err := b.apply(ctx, letters); err != nil {
+		if err := b.applyApart(ctx, letters); err != nil {
 			return err
 		}
 		b.metrics.swept.Inc()
 	}
+}
+
+// applyApart applies letters together, and one by one when Postgres refuses what
+// one of them says: that one is left for a person, and nobody waits behind it.
+func (b *Inbox) applyApart(ctx context.Context, letters []letter) error {
+	err := b.apply(ctx, letters)
+	if err == nil || !refusedData(err) {
+		return err
+	}
+	for _, l := range letters {
+		switch err := b.apply(ctx, []letter{l}); {
+		case err == nil:
+		case refusedData(err):
+			b.metrics.callbacks.WithLabelValues(string(l.channel), unstorable).Inc()
+			b.log.LogAttrs(ctx, slog.LevelError, "a callback cannot be applied; a person must look",
+				slog.String("channel", string(l.channel)), slog.Int64("inbox", l.id), slog.Any("error", err))
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// refusedData reports that the database will always refuse these values: class 22
+// data exception, 23 integrity, 54 program limit.
+func refusedData(err error) bool {
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) || len(pgErr.Code) != 5 {
+		return false
+	}
+	class := pgErr.Code[:2]
+	return class == "22" || class == "23" || class == "54"
 }
 
 func readLetter(row pgx.CollectableRow) (letter, error) {
