@@ -57,8 +57,9 @@ var rules = map[string]rule{
 
 	"pay":                     {imports: with(), outside: stdlibOnly},
 	"pay/guard":               {imports: with("pay"), outside: withDriver},
+	"pay/status":              {imports: slices.Concat(leaves, []string{"pay"}), outside: stdlibOnly},
 	"pay/ledger":              {imports: with(), outside: withDriver},
-	"pay/commit":              {imports: with("pay", "pay/ledger"), outside: withDriver},
+	"pay/commit":              {imports: with("pay", "pay/ledger", "pay/status"), outside: withDriver},
 	"pay/intake":              {imports: with("pay", "pay/ledger", "pay/commit", "pay/guard"), outside: withDriver},
 	"pay/dispatch":            {imports: station, outside: withDriver},
 	"pay/settle":              {imports: station, outside: withDriver},
@@ -73,7 +74,7 @@ var rules = map[string]rule{
 	"schema": {imports: []string{"internal/..."}, outside: withDriver},
 	"config": {imports: with(), outside: withoutDriver},
 	"api": {
-		imports: with("pay", "pay/intake", "pay/ledger", "pay/commit", "pay/recon", "pay/settle", "pay/channel", "access"),
+		imports: with("pay", "pay/intake", "pay/ledger", "pay/commit", "pay/recon", "pay/settle", "pay/status", "pay/channel", "access"),
 		outside: withoutDriver,
 	},
 	"app":        {imports: []string{"..."}, outside: withDriver},

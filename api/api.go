@@ -30,6 +30,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/intake"
 	"github.com/moneta-pay/moneta/pay/ledger"
 	"github.com/moneta-pay/moneta/pay/recon"
+	"github.com/moneta-pay/moneta/pay/status"
 )
 
 // Defaults of Config.
@@ -82,6 +83,8 @@ type Config struct {
 	Receiver Receiver
 	Recon    Recon
 	Ready    Readiness
+	// Outlook forecasts when open payments end; without one no time is given.
+	Outlook *status.Outlook
 	// Registry takes the edge's metrics and is served under /metrics.
 	Registry *prometheus.Registry
 	Logger   *slog.Logger

@@ -402,6 +402,9 @@ type ListOf[T any] struct {
 
 func (c *call) listPayments() error {
 	q := c.r.URL.Query()
+	if q.Has("reference") {
+		return c.findByReference(q)
+	}
 	f, err := c.filter(q)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/pay/recon"
+	"github.com/moneta-pay/moneta/pay/status"
 )
 
 // route is one operation: what the mux, the checks and the document need of it.
@@ -126,6 +127,8 @@ func paymentRoutes() []*route {
 			scope: access.PaymentsRead,
 			params: append(paging("100"),
 				query("idempotency_key", "Payments that were made with this key.", text()),
+				query("reference", "The payment with this reference: the short one of its status, as people type it, or the one at the channel. "+
+					"Not together with other parameters.", text()),
 				query("kind", "Only this kind.", words("send", "payout", "deposit", "hold", "capture")),
 				query("channel", "Only this channel.", text()),
 				query("account", "Only payments from or to this account.", text())),
@@ -136,6 +139,17 @@ func paymentRoutes() []*route {
 			method: http.MethodGet, path: "/v1/payments/{id}", id: "get-payment", tag: "payments", summary: "Look at a payment",
 			scope: access.PaymentsRead, params: []*huma.Param{id, prefer()}, answers: map[int]reflect.Type{200: of[Payment]()},
 			faults: []fault.Code{fault.NotFound}, do: (*call).getPayment,
+		},
+		{
+			method: http.MethodGet, path: "/v1/payments/{id}/status", id: "get-status", tag: "payments", summary: "Tell the holder how a payment stands",
+			about: "What to show the person whose payment it is: where the money is, whether that is proven, when to expect what, and the words for it. " +
+				"Computed from one snapshot of the primary, on any node. The forecast comes from the last payments of the kind on the channel; eta.basis " +
+				"says when there are too few of them and only the rail's own bound is known.",
+			scope: access.PaymentsRead, params: []*huma.Param{
+				id, query("lang", "Language of the texts; wins over Accept-Language.", words("en", "zh")),
+				param("header", "Accept-Language", "en or zh; en when neither is asked for.", false, text()),
+			},
+			answers: map[int]reflect.Type{200: of[status.Status]()}, faults: []fault.Code{fault.NotFound, fault.UnknownField}, do: (*call).paymentStatus,
 		},
 		{
 			method: http.MethodGet, path: "/v1/payments/{id}/timeline", id: "get-timeline", tag: "payments", summary: "Explain a payment",

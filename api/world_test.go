@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
@@ -33,6 +34,7 @@ const patience = 30 * time.Second
 // world is the edge before a real decider on a real database.
 type world struct {
 	t        *testing.T
+	pool     *pgxpool.Pool
 	node     *commit.Node
 	payments *commit.Reader
 	access   *access.Store
@@ -89,7 +91,7 @@ func newWorld(t *testing.T, change func(*api.Config)) *world {
 	t.Helper()
 	pool := pgtest.Database(t)
 	w := &world{
-		t: t, payments: commit.NewReader(pool), access: access.NewStore(pool), registry: prometheus.NewRegistry(),
+		t: t, pool: pool, payments: commit.NewReader(pool), access: access.NewStore(pool), registry: prometheus.NewRegistry(),
 		logs: new(syncBuffer), receiver: new(receiver),
 	}
 	ctx, cancel := context.WithCancel(context.Background())

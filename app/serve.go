@@ -32,6 +32,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/ledger"
 	"github.com/moneta-pay/moneta/pay/recon"
 	"github.com/moneta-pay/moneta/pay/settle"
+	"github.com/moneta-pay/moneta/pay/status"
 	"github.com/moneta-pay/moneta/pay/timer"
 	"github.com/moneta-pay/moneta/schema"
 )
@@ -60,6 +61,7 @@ type plane struct {
 	inbox    *settle.Inbox
 	asker    *settle.Asker
 	recon    *recon.Recon
+	outlook  *status.Outlook
 
 	leaderWork sync.WaitGroup
 	leaving    atomic.Bool
@@ -165,9 +167,13 @@ func (p *plane) connectChannels() error {
 
 func (p *plane) build() {
 	p.payments = commit.NewReader(p.reads)
+	p.outlook = p.newOutlook()
 	p.node = commit.New(commit.Config{
 		DSN: p.cfg.DSN, URL: p.cfg.NodeURL, Logger: p.log, Registerer: p.tel.Registry(),
-		Lead: p.lead, Left: p.left, Changed: func(changed []pay.Payment) { p.wheel.Note(changed) },
+		Lead: p.lead, Left: p.left, Changed: func(changed []pay.Payment) {
+			p.wheel.Note(changed)
+			p.outlook.Note(changed)
+		},
 		Progress: []func() time.Time{
 			func() time.Time { return p.wheel.Progress() },
 			func() time.Time { return p.dispatch.Progress() },
@@ -250,6 +256,10 @@ func (p *plane) run(ctx context.Context) error {
 		}
 		return nil
 	})
+	g.Go(func() error {
+		p.lookBack(running)
+		return nil
+	})
 	left := make(chan struct{})
 	g.Go(func() error {
 		defer stop()
@@ -288,7 +298,7 @@ func (p *plane) edge() (http.Handler, error) {
 	store := access.NewStore(p.reads)
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Waiter: p.node,
-		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Ready: p, Registry: p.tel.Registry(), Logger: p.log, Version: Version,
+		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Ready: p, Outlook: p.outlook, Registry: p.tel.Registry(), Logger: p.log, Version: Version,
 	})
 	if err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/ledger"
+	"github.com/moneta-pay/moneta/pay/status"
 )
 
 const (
@@ -64,6 +65,8 @@ type Timeline struct {
 	Attempts []AttemptRecord
 	// Callbacks counts the moves that a callback of the channel caused.
 	Callbacks int
+	// Breaks counts the open breaks about one of its references.
+	Breaks int64
 }
 
 // Move is one transition and the postings in the same transaction.
@@ -273,10 +276,61 @@ func (r *Reader) Timeline(ctx context.Context, tenant pay.TenantID, id pay.ID) (
 	if out.Attempts, err = readAttempts(ctx, tx, id); err != nil {
 		return out, readFault(op, err)
 	}
+	if out.Breaks, err = readBreaks(ctx, tx, &out.Payment); err != nil {
+		return out, readFault(op, err)
+	}
 	for i := range out.Moves {
 		if out.Moves[i].Source == "callback" {
 			out.Callbacks++
 		}
+	}
+	return out, nil
+}
+
+// Breaks are found by class, channel and reference, as their index wants it. The
+// classes are few and read from the index too, one probe each.
+const breaksSQL = `with recursive classes as (
+  (select class from breaks order by class limit 1)
+  union all
+  select (select b.class from breaks b where b.class > c.class order by b.class limit 1) from classes c where c.class is not null
+) select count(*) from classes c join breaks b on b.class = c.class and b.channel = $1 and b.reference = any($2)
+   where b.closed_at is null`
+
+// readBreaks counts the open breaks about any of the payment's references.
+func readBreaks(ctx context.Context, tx pgx.Tx, p *pay.Payment) (n int64, err error) {
+	if p.Channel == "" {
+		return 0, nil
+	}
+	refs := make([]string, 0, p.Attempt.N+1)
+	for attempt := range p.Attempt.N + 1 {
+		refs = append(refs, pay.Reference(p.ID, attempt))
+	}
+	err = tx.QueryRow(ctx, breaksSQL, p.Channel, refs).Scan(&n)
+	return n, err
+}
+
+// durationsWindow bounds how far back in the log Durations looks.
+const durationsWindow = 100_000
+
+// Durations returns how long the last payouts and deposits took, newest first.
+func (r *Reader) Durations(ctx context.Context) ([]status.Duration, error) {
+	const op = "commit.Reader.Durations"
+	rows, err := r.pool.Query(ctx, `select p.kind, p.channel, p.created_at, t.at
+		  from transitions t join payments p on p.id = t.payment
+		 where t.id > (select coalesce(max(id), 0) - $1 from transitions)
+		   and t.from_state <> t.to_state and t.to_state in ($2, $3) and p.kind <> $4
+		 order by t.id desc`, durationsWindow, int16(pay.Succeeded), int16(pay.Failed), int16(pay.Send))
+	if err != nil {
+		return nil, readFault(op, err)
+	}
+	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (d status.Duration, err error) {
+		var accepted time.Time
+		err = row.Scan(&d.Kind, &d.Channel, &accepted, &d.At)
+		d.Took = d.At.Sub(accepted)
+		return d, err
+	})
+	if err != nil {
+		return nil, readFault(op, err)
 	}
 	return out, nil
 }

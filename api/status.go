@@ -1,0 +1,134 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/money"
+	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/commit"
+	"github.com/moneta-pay/moneta/pay/ledger"
+	"github.com/moneta-pay/moneta/pay/status"
+)
+
+// paymentStatus tells the holder how a payment stands, from one snapshot.
+func (c *call) paymentStatus() error {
+	id, err := c.paymentID()
+	if err != nil {
+		return err
+	}
+	lang := language(c.r.Header)
+	if asked := c.r.URL.Query().Get("lang"); asked != "" {
+		if !slices.Contains(status.Languages, asked) {
+			return malformed("lang is en or zh").WithParam("lang")
+		}
+		lang = asked
+	}
+	now := c.s.Clock.Now()
+	t, err := c.s.Payments.Timeline(c.ctx, pay.TenantID(c.who.Tenant), id)
+	if err != nil {
+		return err
+	}
+	books, err := booksOf(&t)
+	if err != nil {
+		return fault.New(fault.Internal, "").WithOp("api.paymentStatus").WithMoneyState(fault.NotMoved).WithCause(err)
+	}
+	out := status.Of(&t.Payment, status.Facts{
+		Now: now, Books: books, Breaks: t.Breaks, Forecast: c.s.Outlook.Forecast(&t.Payment, now),
+	}, lang)
+	c.w.Header().Set("Content-Language", lang)
+	c.w.Header().Set("Vary", "Accept-Language")
+	return c.reply(http.StatusOK, &out)
+}
+
+// booksOf adds up what the payment's postings did to the books of its accounts.
+func booksOf(t *commit.Timeline) (b status.Books, err error) {
+	holder := ledger.AccountID(t.Payment.Holder())
+	var recipient ledger.AccountID
+	if t.Payment.Kind == pay.Send {
+		recipient = ledger.AccountID(t.Payment.To)
+	}
+	move := func(book ledger.BookID, by money.Amount) {
+		sum := &b.Recipient
+		switch {
+		case book == holder.Available():
+			sum = &b.Available
+		case book == holder.Held():
+			sum = &b.Held
+		case recipient == 0 || book != recipient.Available():
+			return
+		}
+		var overflow error
+		*sum, overflow = sum.Add(by)
+		err = errors.Join(err, overflow)
+	}
+	for i := range t.Moves {
+		for _, p := range t.Moves[i].Postings {
+			less, overflow := p.Amount.Neg()
+			err = errors.Join(err, overflow)
+			move(p.Debit, less)
+			move(p.Credit, p.Amount)
+		}
+	}
+	return b, err
+}
+
+// language chooses by Accept-Language; what it cannot read it passes over.
+func language(h http.Header) string {
+	best, weight := status.Languages[0], 0
+	for part := range strings.SplitSeq(strings.Join(h["Accept-Language"], ","), ",") {
+		tag, params, _ := strings.Cut(part, ";")
+		base, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(tag)), "-")
+		if q := quality(params); q > weight && slices.Contains(status.Languages, base) {
+			best, weight = base, q
+		}
+	}
+	return best
+}
+
+// quality reads q=0.875 as 875; without one it is 1000.
+func quality(params string) int {
+	value, ok := strings.CutPrefix(strings.TrimSpace(params), "q=")
+	if !ok {
+		return 1000
+	}
+	whole, fraction, _ := strings.Cut(value, ".")
+	if len(whole) != 1 || len(fraction) > 3 {
+		return 0
+	}
+	n, err := strconv.ParseUint(whole+fraction+"000"[len(fraction):], 10, 16)
+	if err != nil {
+		return 0
+	}
+	return min(int(n), 1000)
+}
+
+// findByReference answers with the one payment that the reference names, or an
+// empty list. A slip in a short reference is told as such.
+func (c *call) findByReference(q url.Values) error {
+	if len(q) > 1 {
+		return malformed("a reference stands alone").WithParam("reference")
+	}
+	text := q.Get("reference")
+	id, _, err := pay.ParseReference(text)
+	if err != nil {
+		id, err = status.ParseReference(text)
+	}
+	if err != nil {
+		return malformed("this is not a reference; check it for a slip").WithParam("reference")
+	}
+	out := ListOf[Payment]{Object: "list", Data: []Payment{}}
+	p, err := c.s.Payments.Payment(c.ctx, pay.TenantID(c.who.Tenant), id)
+	switch {
+	case err == nil:
+		out.Data = append(out.Data, showPayment(&p))
+	case !errors.Is(err, fault.NotFound):
+		return err
+	}
+	return c.reply(http.StatusOK, &out)
+}

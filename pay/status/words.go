@@ -1,0 +1,205 @@
+package status
+
+import (
+	"strings"
+	"time"
+
+	"github.com/moneta-pay/moneta/money"
+	"github.com/moneta-pay/moneta/pay"
+)
+
+// Texts are the words of one language. They name no channel, blame nobody, and
+// carry every time in full with its zone.
+type Texts struct {
+	Lang     string `json:"lang" enum:"en,zh"`
+	Headline string `json:"headline" doc:"What is happening now"`
+	Money    string `json:"money" doc:"Where the money is"`
+	Next     string `json:"next" doc:"When it will be done, or when there is news"`
+	Advice   string `json:"advice" doc:"What to do; on every screen of an open payment, not to pay again"`
+}
+
+// Languages that Texts exist in; the first is the default.
+var Languages = []string{"en", "zh"}
+
+// catalogue is everything that people read: English, Chinese. In braces stand the
+// values that fill fills in.
+var catalogue = map[string][2]string{
+	"head-created":      {"Received", "已受理"},
+	"head-reserved":     {"Money reserved, about to be sent", "资金已锁定,排队发送"},
+	"head-dispatching":  {"Sending", "正在发送"},
+	"head-processing":   {"Being processed by the bank", "银行处理中"},
+	"head-unknown":      {"Confirming with the bank", "正在向银行核实"},
+	"head-delayed":      {"Taking longer than usual", "处理时间比平时长"},
+	"head-succeeded":    {"Succeeded", "成功"},
+	"head-failed":       {"Not completed, money returned", "未成功,款项已退回"},
+	"head-cancelled":    {"Cancelled", "已取消"},
+	"head-expired":      {"Expired, not charged", "已超时,未扣款"},
+	"head-review":       {"We are checking this payment", "正在核查这笔付款"},
+	"head-deposit":      {"Waiting for your transfer", "等待您的转账"},
+	"head-not-credited": {"Not completed, nothing was credited", "未成功,没有入账"},
+
+	"money-available":     {"Your {amount} is safe: in your available balance, nothing has been taken.", "您的 {amount} 安全:仍在可用余额中,尚未扣款。"},
+	"money-reserved":      {"Your {amount} is safe: reserved, not yet sent.", "您的 {amount} 安全:已从可用余额锁定,尚未离开。"},
+	"money-dispatching":   {"Your {amount} is safe: set aside for this payment and being sent to the bank.", "您的 {amount} 安全:已为此笔付款锁定,正在发往银行。"},
+	"money-processing":    {"Your {amount} is safe: sent to the bank, awaiting confirmation.", "您的 {amount} 安全:已发往银行,等待确认。"},
+	"money-unknown":       {"Your {amount} is safe: set aside for this payment while we ask the bank whether it was carried out.", "您的 {amount} 安全:已为此笔付款锁定,我们正在向银行核实是否已执行。"},
+	"money-paid":          {"The bank has confirmed that {amount} was paid out.", "银行已确认付出 {amount}。"},
+	"money-sent":          {"{amount} is in the recipient's account.", "{amount} 已到对方账户。"},
+	"money-returned":      {"It was not carried out. {amount} is back in your available balance.", "此笔付款未执行。{amount} 已退回您的可用余额。"},
+	"money-cancelled":     {"It was not sent. {amount} is in your available balance.", "此笔付款未发送。{amount} 在您的可用余额中。"},
+	"money-expired":       {"It was not charged. {amount} is in your available balance.", "未扣款。{amount} 在您的可用余额中。"},
+	"money-awaited":       {"Nothing has been credited yet. We credit {amount} when the bank confirms that it has arrived.", "尚未入账。银行确认到账后,我们将为您入账 {amount}。"},
+	"money-announced":     {"The bank has announced {amount}. It is not credited yet.", "银行已通知有 {amount} 汇入,尚未入账。"},
+	"money-credited":      {"{amount} is in your available balance.", "{amount} 已入您的可用余额。"},
+	"money-not-credited":  {"Nothing was credited here.", "没有入账。"},
+	"money-review":        {"The records about this {amount} do not agree yet. We show where it is once that is proven.", "关于这 {amount} 的记录尚不一致。查明后,我们会显示资金所在位置。"},
+	"next-history":        {"Expected by {p90} (90 % of such payments).", "预计 {p90} 前完成(90% 的同类付款)。"},
+	"next-final":          {"The bank's final answer is due by {final}.", "最晚 {final} 银行应给出最终结果。"},
+	"next-final-passed":   {"The bank's final answer was due by {final} and has not come; we keep asking.", "银行应在 {final} 前给出最终结果,目前仍未收到;我们会继续核实。"},
+	"next-if-not-done":    {"If it proves that the payment was not carried out, the money goes back to your balance at once.", "若证实未执行,款项立即退回您的余额。"},
+	"next-before-sending": {"You will see an expected time here once it has been sent.", "发送后,此处会显示预计时间。"},
+	"next-credit":         {"It is credited as soon as the bank confirms it.", "银行确认后立即入账。"},
+	"next-checked":        {"We check with the bank; last check {checked}.", "我们会向银行核实;上次 {checked}。"},
+	"next-step":           {"Next step by {step}.", "下一步不晚于 {step}。"},
+	"next-over":           {"This is final.", "这是最终结果。"},
+	"next-review":         {"This page changes when the records agree.", "记录一致后,本页面会更新。"},
+
+	"do-wait":         {"Please do not pay again. Nothing to do; you may close this page.", "请勿重复支付。无需操作,可关闭页面。"},
+	"do-or-cancel":    {"Please do not pay again. Nothing to do; you may close this page. You can still cancel.", "请勿重复支付。无需操作,可关闭页面。现在仍可取消。"},
+	"do-transfer":     {"Send the money once and quote {quote}. If you have sent it already, please do not pay again.", "请只转账一次,并注明 {quote}。如已转账,请勿重复支付。"},
+	"do-nothing":      {"Nothing to do.", "无需操作。"},
+	"do-new":          {"Nothing to do. You may pay again if you still want to; that is a new payment.", "无需操作。如仍需付款,可以重新支付,这将是一笔新的付款。"},
+	"do-ask-own-bank": {"If money has left your account elsewhere, ask the bank that you sent it from.", "如果您的款项已从其他账户转出,请咨询您的转出银行。"},
+	"do-not-again":    {"Please do not pay again before this is cleared up.", "查明之前,请勿重复支付。"},
+}
+
+// words returns a text of the catalogue. A key that is missing is a bug, which
+// the test of every state finds.
+func words(lang, key string) string {
+	w, ok := catalogue[key]
+	if !ok {
+		panic("status: no words for " + key)
+	}
+	if lang == "zh" {
+		return w[1]
+	}
+	return w[0]
+}
+
+// texts puts the words together, from what s already says.
+func texts(p *pay.Payment, s *Status, f Facts, lang string) Texts {
+	if lang != "zh" {
+		lang = "en"
+	}
+	head, where, advice := keysOf(p, s)
+	keys := []string{"next-review"}
+	if s.Safe {
+		keys = nextKeys(p, f)
+	}
+	next := make([]string, len(keys))
+	for i, k := range keys {
+		next[i] = words(lang, k)
+	}
+	gap := " "
+	if lang == "zh" {
+		gap = ""
+	}
+	fill := strings.NewReplacer(
+		"{amount}", money.Format(p.Amount, p.Asset)+" "+string(p.Asset), "{p90}", instant(f.Forecast.P90.Add(time.Second-1)),
+		"{final}", instant(f.Forecast.FinalRecordAt), "{checked}", instant(p.LastCheckedAt), "{step}", instant(later(p.NextAt, f.Now)),
+		"{quote}", pay.Reference(p.ID, 0),
+	).Replace
+	return Texts{
+		Lang: lang, Headline: fill(words(lang, head)), Money: fill(words(lang, where)),
+		Next: fill(strings.Join(next, gap)), Advice: fill(words(lang, advice)),
+	}
+}
+
+// keysOf chooses headline, place and advice.
+func keysOf(p *pay.Payment, s *Status) (head, where, advice string) {
+	if !s.Safe {
+		return "head-review", "money-review", "do-not-again"
+	}
+	head, where, advice = "head-"+p.State.String(), "money-"+p.State.String(), "do-wait"
+	switch p.State {
+	case pay.Succeeded:
+		where, advice = "money-paid", "do-nothing"
+		if p.Kind == pay.Send {
+			where = "money-sent"
+		}
+	case pay.Failed:
+		where, advice = "money-returned", "do-new"
+	case pay.Cancelled, pay.Expired:
+		advice = "do-new"
+	case pay.Created:
+		where = "money-available"
+	case pay.None, pay.Reserved, pay.Dispatching, pay.Processing, pay.Unknown:
+	}
+	if s.CanCancel {
+		advice = "do-or-cancel"
+	}
+	if p.Kind == pay.Deposit {
+		head, where, advice = depositKeys(p, head, where, advice)
+	}
+	if s.Phase == Delayed {
+		head = "head-delayed"
+	}
+	return head, where, advice
+}
+
+// depositKeys: money that comes from outside is not ours to call safe.
+func depositKeys(p *pay.Payment, head, where, advice string) (string, string, string) {
+	switch p.State {
+	case pay.Created:
+		return "head-deposit", "money-awaited", "do-transfer"
+	case pay.Processing:
+		return head, "money-announced", advice
+	case pay.Succeeded:
+		return head, "money-credited", advice
+	case pay.Failed, pay.Cancelled, pay.Expired:
+		if p.State == pay.Failed {
+			head = "head-not-credited"
+		}
+		return head, "money-not-credited", "do-ask-own-bank"
+	case pay.None, pay.Reserved, pay.Dispatching, pay.Unknown:
+	}
+	return head, where, advice
+}
+
+// nextKeys says what happens next. A time that has passed is not promised, and
+// money back only for the case that its proof comes.
+func nextKeys(p *pay.Payment, f Facts) (keys []string) {
+	if !p.Open() {
+		return []string{"next-over"}
+	}
+	fc := f.Forecast
+	if fc.Basis == ByHistory {
+		keys = append(keys, "next-history")
+	}
+	switch {
+	case p.Kind == pay.Deposit:
+		keys = append(keys, "next-credit")
+	case !p.Attempt.State.Live():
+		if fc.Basis != ByHistory {
+			keys = append(keys, "next-before-sending")
+		}
+	case !fc.FinalRecordAt.IsZero() && !f.Now.Before(fc.FinalRecordAt):
+		keys = append(keys, "next-final-passed", "next-if-not-done")
+	case !fc.FinalRecordAt.IsZero() && fc.FinalRecordAt.After(fc.P90):
+		keys = append(keys, "next-final", "next-if-not-done")
+	default:
+		keys = append(keys, "next-if-not-done")
+	}
+	if !p.LastCheckedAt.IsZero() {
+		keys = append(keys, "next-checked")
+	}
+	if p.Kind != pay.Deposit || p.State != pay.Created { // until then the payer has the next step
+		keys = append(keys, "next-step")
+	}
+	return keys
+}
+
+// instant writes a time in full; people far away read the same page.
+func instant(t time.Time) string {
+	return t.UTC().Format("2006-01-02 15:04:05 UTC")
+}
