@@ -43,6 +43,10 @@ func appendPayment(b []byte, p *Payment) []byte {
 	b = appendOptional(b, `,"hop":`, p.Hop)
 	b = appendInstant(b, `,"next_at":`, p.NextAt)
 	b = appendInstant(b, `,"deadline":`, p.Deadline)
+	b = appendOptional(b, `,"original":`, p.Original)
+	b = appendInstant(b, `,"expires_at":`, p.ExpiresAt)
+	b = appendOptional(b, `,"captured":`, p.Captured)
+	b = appendOptional(b, `,"remaining":`, p.Remaining)
 	b = appendOptional(b, `,"reason":`, p.Reason)
 	return append(appendMember(b, `,"trace_id":`, p.TraceID), '}')
 }

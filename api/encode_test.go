@@ -30,7 +30,8 @@ func TestPaymentIsWrittenAsTheDocumentSays(t *testing.T) {
 			Asset: text("asset"), Fee: text("fee"), From: text("from"), To: text("to"), Channel: text("channel"), Reference: text("reference"),
 			Remittance: text("remittance"), EffectiveAt: instant("effective"), CreatedAt: instant("created"), FinalAt: maybe("final"),
 			Settlement: text("settlement"), Attempt: rapid.Int16().Draw(t, "attempt"), Hop: text("hop"), NextAt: maybe("next"),
-			Deadline: maybe("deadline"), Reason: text("reason"), TraceID: text("trace"),
+			Deadline: maybe("deadline"), Reason: text("reason"), Original: text("original"),
+			ExpiresAt: maybe("expires"), Captured: text("captured"), Remaining: text("remaining"), TraceID: text("trace"),
 		}
 		if rapid.Bool().Draw(t, "payee set") {
 			p.Payee = &Payee{Account: text("account"), Name: text("name")}

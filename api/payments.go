@@ -33,16 +33,22 @@ type Payee struct {
 
 // NewPayment is the body of POST /v1/payments.
 type NewPayment struct {
-	Kind        string            `json:"kind" enum:"send,payout,deposit" doc:"send moves money between two accounts here at once; payout moves it outside through a channel; deposit announces money from outside, which only the channel's word credits"`
-	From        string            `json:"from,omitempty" doc:"Paying account (send, payout)" example:"acct_0000000000002"`
-	To          string            `json:"to,omitempty" doc:"Receiving account (send, deposit)" example:"acct_0000000000004"`
+	Kind        string            `json:"kind" enum:"send,payout,deposit,hold" doc:"send moves money between two accounts here at once; payout moves it outside through a channel; deposit announces money from outside, which only the channel's word credits; hold sets money aside for another account here, to be captured, released, or given back when it expires"`
+	From        string            `json:"from,omitempty" doc:"Paying account (send, payout, hold)" example:"acct_0000000000002"`
+	To          string            `json:"to,omitempty" doc:"Receiving account (send, deposit, hold)" example:"acct_0000000000004"`
 	Channel     string            `json:"channel,omitempty" doc:"Rail (payout, deposit)" example:"bank-ab"`
 	Payee       *Payee            `json:"payee,omitempty" doc:"Who gets a payout"`
 	Amount      string            `json:"amount" doc:"Whole number of the asset's smallest unit, above zero" pattern:"^[1-9][0-9]*$" example:"70000"`
 	Asset       string            `json:"asset" doc:"Code of the asset, upper case" example:"CZK"`
 	EffectiveAt *time.Time        `json:"effective_at,omitempty" doc:"Value date, RFC 3339; the moment of acceptance when left out"`
+	ExpiresAt   *time.Time        `json:"expires_at,omitempty" doc:"When a hold gives back what was not captured, RFC 3339; at most 31 days from now, 7 days when left out"`
 	Remittance  string            `json:"remittance,omitempty" doc:"Text for the receiver's statement" maxLength:"140"`
 	Metadata    map[string]string `json:"metadata,omitempty" doc:"Yours to use: at most 50 keys, 4 kB"`
+}
+
+// NewCapture is the body of POST /v1/payments/{id}/capture.
+type NewCapture struct {
+	Amount string `json:"amount" doc:"Smallest units, above zero, at most what remains of the hold" pattern:"^[1-9][0-9]*$" example:"70000"`
 }
 
 // BatchItem is one payment of a batch: a NewPayment and its key.
@@ -60,7 +66,7 @@ type Batch struct {
 type Payment struct {
 	ID          string          `json:"id" example:"pay_0000000000001"`
 	Object      string          `json:"object" enum:"payment"`
-	Kind        string          `json:"kind" enum:"send,payout,deposit"`
+	Kind        string          `json:"kind" enum:"send,payout,deposit,hold,capture"`
 	State       string          `json:"state" doc:"created, reserved, dispatching, processing, unknown, succeeded, failed, cancelled, expired; more may come"`
 	Status      string          `json:"status" enum:"processing,succeeded,failed" doc:"The state in one of three words"`
 	Amount      string          `json:"amount" doc:"Smallest units"`
@@ -81,6 +87,10 @@ type Payment struct {
 	Hop         string          `json:"hop,omitempty" doc:"Who has the payment now, while it is open"`
 	NextAt      *time.Time      `json:"next_at,omitempty" doc:"When its next automatic step is due"`
 	Deadline    *time.Time      `json:"deadline,omitempty" doc:"When it should have left this state"`
+	Original    string          `json:"original,omitempty" doc:"The hold that a capture takes from"`
+	ExpiresAt   *time.Time      `json:"expires_at,omitempty" doc:"When a hold gives back what was not captured"`
+	Captured    string          `json:"captured,omitempty" doc:"How much of a hold was captured"`
+	Remaining   string          `json:"remaining,omitempty" doc:"How much of a hold can still be captured"`
 	Reason      string          `json:"reason,omitempty" doc:"Why it is in this state, if somebody said"`
 	TraceID     string          `json:"trace_id"`
 }
@@ -103,6 +113,12 @@ func showPayment(p *pay.Payment) Payment {
 	}
 	if p.Metadata != "" {
 		out.Metadata = json.RawMessage(p.Metadata)
+	}
+	if p.Original != 0 {
+		out.Original = p.Original.String()
+	}
+	if p.Kind == pay.Hold {
+		out.ExpiresAt, out.Captured, out.Remaining = moment(p.ExpiresAt), p.Taken.String(), p.Remaining().String()
 	}
 	if p.State.Final() {
 		out.FinalAt = moment(p.EnteredAt)
@@ -155,6 +171,8 @@ func member(d *decoder, name []byte, r *intake.Request) error {
 		return d.text("/asset", &r.Asset)
 	case "effective_at":
 		return d.instant("/effective_at", &r.EffectiveAt)
+	case "expires_at":
+		return d.instant("/expires_at", &r.ExpiresAt)
 	case "remittance":
 		return d.text("/remittance", &r.Remittance)
 	case "metadata":
@@ -303,9 +321,13 @@ func (c *call) cancelPayment() error {
 	if err != nil {
 		return err
 	}
-	res, err := c.s.Intake.Cancel(c.ctx, p.ID, "cancelled by the holder")
+	return c.cancel(&p, "cancelled by the holder")
+}
+
+func (c *call) cancel(p *pay.Payment, reason string) error {
+	res, err := c.s.Intake.Cancel(c.ctx, p.ID, reason)
 	if errors.Is(err, fault.IllegalTransition) {
-		return c.notCancellable(&p)
+		return c.notCancellable(p)
 	}
 	if err != nil {
 		return err
@@ -315,6 +337,49 @@ func (c *call) cancelPayment() error {
 	}
 	out := showPayment(&res.Payment)
 	return c.reply(http.StatusOK, &out)
+}
+
+// capturePayment takes a part of a hold: a payment of its own, under its own key.
+func (c *call) capturePayment() error {
+	var r intake.CaptureRequest
+	var err error
+	if r.Key, err = c.idempotencyKey(); err != nil {
+		return err
+	}
+	body, err := c.body(bodyMax)
+	if err != nil {
+		return err
+	}
+	err = decodeObject(body, func(d *decoder, name []byte) error {
+		if string(name) != "amount" {
+			return unknownField(name)
+		}
+		return d.text("/amount", &r.Amount)
+	})
+	if err != nil {
+		return err
+	}
+	if r.Hold, err = c.payment(); err != nil { // it is the tenant's, and never changes its parties
+		return err
+	}
+	r.TraceID, r.House = c.trace, c.who.May(access.Admin)
+	res, err := c.s.Intake.Capture(c.ctx, &r)
+	if err != nil {
+		return err
+	}
+	return c.replyPayment(&res.Payment, res.Replayed)
+}
+
+// releasePayment lets go of what a hold still holds.
+func (c *call) releasePayment() error {
+	p, err := c.payment()
+	if err != nil {
+		return err
+	}
+	if p.Kind != pay.Hold {
+		return fault.New(fault.IllegalTransition, "a "+p.Kind.String()+" holds nothing that could be released").WithResource(p.ID.String())
+	}
+	return c.cancel(&p, "released by the holder")
 }
 
 // notCancellable says why, by the state of now.
@@ -381,7 +446,7 @@ func (c *call) filter(q url.Values) (f commit.Filter, err error) {
 	if s := q.Get("kind"); s != "" {
 		var ok bool
 		if f.Kind, ok = pay.ParseKind(s); !ok {
-			return f, malformed("kind is send, payout or deposit").WithParam("kind")
+			return f, malformed("kind is send, payout, deposit, hold or capture").WithParam("kind")
 		}
 	}
 	if s := q.Get("account"); s != "" {

@@ -109,7 +109,7 @@ func paymentRoutes() []*route {
 	return []*route{
 		{
 			method: http.MethodPost, path: "/v1/payments", id: "create-payment", tag: "payments", summary: "Pay",
-			about: "Answers when the payment is durable: a send is then final, a payout is on its way, a deposit waits for the channel's word. " +
+			about: "Answers when the payment is durable: a send is then final, a payout is on its way, a deposit waits for the channel's word, and a hold for its holder. " +
 				"After a lost answer send the same request with the same key.",
 			scope: access.PaymentsWrite, params: []*huma.Param{keyHeader(), prefer()}, body: of[NewPayment](),
 			answers: map[int]reflect.Type{201: of[Payment](), 200: of[Payment]()}, faults: payFaults, do: (*call).pay,
@@ -129,7 +129,7 @@ func paymentRoutes() []*route {
 				query("idempotency_key", "Payments that were made with this key.", text()),
 				query("reference", "The payment with this reference: the short one of its status, as people type it, or the one at the channel. "+
 					"Not together with other parameters.", text()),
-				query("kind", "Only this kind.", words("send", "payout", "deposit")),
+				query("kind", "Only this kind.", words("send", "payout", "deposit", "hold", "capture")),
 				query("channel", "Only this channel.", text()),
 				query("account", "Only payments from or to this account.", text())),
 			answers: map[int]reflect.Type{200: of[ListOf[Payment]]()}, faults: []fault.Code{fault.UnknownField, fault.IdempotencyKeyInvalid},
@@ -158,9 +158,24 @@ func paymentRoutes() []*route {
 		},
 		{
 			method: http.MethodPost, path: "/v1/payments/{id}/cancel", id: "cancel-payment", tag: "payments", summary: "Cancel a payment",
-			about: "Possible until the first attempt is sent. It needs no key: a second cancel changes nothing and is answered like the first.",
+			about: "Possible until the first attempt is sent; a hold is released. It needs no key: a second cancel changes nothing and is answered like the first.",
 			scope: access.PaymentsWrite, params: []*huma.Param{id}, answers: map[int]reflect.Type{200: of[Payment]()},
 			faults: with(ledgerFaults, fault.NotFound, fault.NotCancellable, fault.AlreadyFinal), do: (*call).cancelPayment,
+		},
+		{
+			method: http.MethodPost, path: "/v1/payments/{id}/capture", id: "capture-payment", tag: "payments", summary: "Take a part of a hold",
+			about: "As often as something remains, until the hold expires. Each capture is a payment of its own, final at once, that names the hold as " +
+				"its original; the hold shows what was captured and what remains, and has succeeded when nothing remains.",
+			scope: access.PaymentsWrite, params: []*huma.Param{id, keyHeader()}, body: of[NewCapture](),
+			answers: map[int]reflect.Type{201: of[Payment](), 200: of[Payment]()},
+			faults:  with(payFaults, fault.NotFound, fault.AmountExceedsRemaining, fault.AlreadyFinal, fault.IllegalTransition), do: (*call).capturePayment,
+		},
+		{
+			method: http.MethodPost, path: "/v1/payments/{id}/release", id: "release-payment", tag: "payments", summary: "Let go of a hold",
+			about: "What was not captured goes back to the payer at once. The hold is cancelled, or has succeeded if a part was captured. It needs no " +
+				"key: releasing what holds nothing any more changes nothing and is answered with the hold as it is.",
+			scope: access.PaymentsWrite, params: []*huma.Param{id}, answers: map[int]reflect.Type{200: of[Payment]()},
+			faults: with(ledgerFaults, fault.NotFound, fault.IllegalTransition), do: (*call).releasePayment,
 		},
 		{
 			method: http.MethodPost, path: "/v1/channels/{name}/callbacks", id: "receive-callback", tag: "channels", summary: "Take a channel's word",

@@ -56,6 +56,7 @@ type plane struct {
 	node     *commit.Node
 	payments *commit.Reader
 	wheel    *timer.Wheel
+	expirer  *timer.Expirer
 	dispatch *dispatch.Dispatcher
 	inbox    *settle.Inbox
 	asker    *settle.Asker
@@ -189,8 +190,9 @@ func (p *plane) build() {
 	})
 	p.inbox = settle.NewInbox(settle.InboxConfig{Pool: p.stations, Submitter: p.node, Channels: p.channels, Telemetry: p.tel})
 	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Gate: p.gate, Telemetry: p.tel})
+	p.expirer = timer.NewExpirer(p.node, nil, p.tel)
 	p.wheel = timer.New(timer.Config{
-		Due:  timer.Route{Dispatch: p.dispatch.Offer, Settle: p.asker.Check}.Due,
+		Due:  timer.Route{Dispatch: p.dispatch.Offer, Settle: p.asker.Check, Expire: p.expirer.Offer}.Due,
 		Pool: p.stations, Reload: p.payments.ByID, Telemetry: p.tel,
 	})
 }
@@ -201,6 +203,7 @@ func (p *plane) lead(ctx context.Context, open []pay.Payment) {
 	p.wheel.Load(open)
 	p.dispatch.Start(ctx)
 	p.leaderLoop(ctx, "timer", p.wheel.Run)
+	p.leaderLoop(ctx, "expiry", p.expirer.Run)
 	p.leaderLoop(ctx, "settle", p.asker.Run)
 	p.leaderLoop(ctx, "recon", p.recon.Loop)
 	p.leaderLoop(ctx, "sweep", p.inbox.Sweep)

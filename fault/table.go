@@ -308,6 +308,18 @@ var table = []Entry{
 		},
 	},
 	{
+		Code: AmountExceedsRemaining, Status: http.StatusUnprocessableEntity, Retry: Never, MoneyState: NotMoved,
+		Title: Text{"The amount is more than what remains", "金额超过剩余额度"},
+		Cause: Text{
+			"Earlier captures have taken a part of the hold, and this one asks for more than the rest. Nothing was taken.",
+			"先前的请款已取走预授权的一部分，本次请款超过剩余额度。未取走任何资金。",
+		},
+		Fix: Text{
+			"Read the hold in `resource`: its `remaining` is the most that can be captured. Capture less with a new idempotency key.",
+			"查询 `resource` 所示预授权，其 `remaining` 为可请款上限。请使用新的幂等键请款较小金额。",
+		},
+	},
+	{
 		Code: AlreadyFinal, Status: http.StatusConflict, Retry: Never, MoneyState: NotMoved,
 		Title: Text{"The payment is already final", "付款已是最终状态"},
 		Cause: Text{

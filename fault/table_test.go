@@ -41,6 +41,7 @@ floor-invalid 422
 house-account-forbidden 403
 illegal-transition 409
 not-cancellable 409
+amount-exceeds-remaining 422
 already-final 409
 payment-quarantined 409
 rate-limited 429

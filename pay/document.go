@@ -31,10 +31,16 @@ const documentHead = `# Payment states
 
 A payment moves only along these tables. A posting is written ` + "`x → y`" + `: it lowers
 x and raises y, so all postings always sum to zero. P is the amount, F our fee,
-c what the channel keeps. A posting of zero is left out.
+c what the channel keeps, and the rest what was not taken. A posting of zero is
+left out.
 
 An attempt is one dispatch to one channel. Settlement, whether the money has
 moved between the banks, is an axis of its own: it never changes the state.
+
+A hold stays reserved until its expires_at, whatever the table of states says:
+that instant is its next step, and it should be left a minute later. A capture is
+a payment of its own that names its hold; both move in one transaction, so that
+what was held is always what was captured, what went back, and what is still open.
 
 ## States
 
@@ -74,9 +80,11 @@ func documentDiagram(b *strings.Builder, k Kind) {
 			if from == None {
 				name = "[*]"
 			}
-			fmt.Fprintf(b, "    %s --> %s: %s (T%d)\n", name, r.to, r.fact, r.t)
+			for _, to := range r.leadsTo() {
+				fmt.Fprintf(b, "    %s --> %s: %s (T%d)\n", name, to, r.fact, r.t)
+				ends[to] = to.Final()
+			}
 		}
-		ends[r.to] = r.to.Final()
 	}
 	for s, end := range ends {
 		if end {
@@ -97,8 +105,22 @@ func documentMoves(b *strings.Builder, k Kind) {
 			}
 		}
 		fmt.Fprintf(b, "| %d | %s | %s | %s | %s | %s | %s | %s |\n",
-			r.t, strings.Join(from, ", "), r.fact, r.to, r.who, legsText(r.legs), attemptText(&r), settlesText(&r))
+			r.t, strings.Join(from, ", "), r.fact, toText(&r), r.who, legsText(r.legs), attemptText(&r), settlesText(&r))
 	}
+}
+
+func (r *rule) leadsTo() []State {
+	if r.when == never {
+		return []State{r.to}
+	}
+	return []State{r.to, r.instead}
+}
+
+func toText(r *rule) string {
+	if r.when == never {
+		return r.to.String()
+	}
+	return fmt.Sprintf("%s; %s %s", r.to, conditionNames[r.when], r.instead)
 }
 
 func rulesOf(k Kind) (rules []rule) {
@@ -165,7 +187,9 @@ func documentAnswers(b *strings.Builder, k Kind) {
 func reachable(k Kind) (states []State) {
 	var to [stateEnd]bool
 	for _, r := range rulesOf(k) {
-		to[r.to] = true
+		for _, s := range r.leadsTo() {
+			to[s] = true
+		}
 	}
 	for s, yes := range to {
 		if yes {
@@ -178,7 +202,10 @@ func reachable(k Kind) (states []State) {
 // typical is a payment as it usually stands in a state.
 func typical(k Kind, s State) Payment {
 	p := Payment{ID: 1, Kind: k, State: s, Asset: "CZK", Amount: money.Int(100), Fee: money.Int(1)}
-	if s == Succeeded && k != Send {
+	if k == Hold {
+		p.Fee, p.ExpiresAt = money.Amount{}, time.Unix(1, 0)
+	}
+	if s == Succeeded && (k == Payout || k == Deposit) {
 		p.Settlement = SettlementExpected
 	}
 	if k != Payout {
@@ -199,6 +226,9 @@ func answer(p Payment, k FactKind) string {
 	f := Fact{Kind: k, Payment: p.ID, At: at, Attempt: p.Attempt.N, Amount: p.Amount, Asset: p.Asset}
 	if k == Intend {
 		f.Attempt, f.SendBy = p.Attempt.N+1, at.Add(time.Second)
+	}
+	if k == Take { // of a part, in time
+		f.At, f.Amount = at.Add(-time.Second), money.Int(1)
 	}
 	c, err := Next(p, f)
 	switch {

@@ -31,10 +31,10 @@ func TestStatesDocumentNamesEverything(t *testing.T) {
 	for _, word := range []string{
 		"T22", "T1)", "T3)", "T4)", "T5)", "T6)", "T7)", "T8)", "T10)", "T11)", "| 12 |", "| 14 |", "| 15 |",
 		"`from:held → clr:out` P", "`clr:out → nostro` P", "`fee:cost → nostro` c", "`nostro → clr:in` P−c",
-		"never_sent", "## Send", "## Payout", "## Deposit", "[*] --> created: accept",
+		"never_sent", "## Send", "## Payout", "## Deposit", "## Hold", "## Capture", "`from:held → from:av` rest", "reserved; if nothing is left succeeded", "[*] --> created: accept",
 	} {
 		require.Contains(t, text, word)
 	}
-	require.Equal(t, 3, strings.Count(text, "```mermaid"))
+	require.Equal(t, 5, strings.Count(text, "```mermaid"))
 	require.NotContains(t, text, "%!", "a broken format")
 }

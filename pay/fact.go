@@ -35,6 +35,10 @@ const (
 	Settle
 	// Checked: we asked the channel, and it brought no news.
 	Checked
+	// Take: a linked object takes Amount of what remains, in the same transaction.
+	Take
+	// Expire: the time to act is over.
+	Expire
 	factEnd
 )
 
@@ -45,6 +49,7 @@ var factNames = [factEnd]string{
 	Accept: "accept", Clear: "clear", Intend: "intend", Ack: "ack", Doubt: "doubt",
 	Confirm: "confirm", Decline: "decline", ProveAbsent: "prove_absent", GiveUp: "give_up",
 	Cancel: "cancel", Settle: "settle", Checked: "checked",
+	Take: "take", Expire: "expire",
 }
 
 // String returns the fact's name.
@@ -71,7 +76,8 @@ type Fact struct {
 	Reason       string
 	// Source tells where the word came from: reply, callback, query, statement.
 	Source string
-	// Amount and Asset as the channel stated them; compared with ours.
+	// Amount and Asset as the channel stated them, compared with ours; with Take,
+	// how much is taken.
 	Amount money.Amount
 	Asset  money.Asset
 	// Cost is what the channel kept; only with Settle.

@@ -19,6 +19,13 @@ var ErrContradiction = errors.New("the channel contradicts what is final")
 // ErrMismatch reports a word whose amount or asset is not ours.
 var ErrMismatch = errors.New("the channel's amount or asset is not the payment's")
 
+// ErrExceeds reports that more is to be taken than remains.
+var ErrExceeds = errors.New("more than remains")
+
+// ErrOver reports that nothing can be taken any more: it is final, or its time is
+// over.
+var ErrOver = errors.New("it is over")
+
 // ReasonLate stands on a payment that succeeded after its attempt had been proven
 // absent: its channel's contract is wrong, and somebody must look.
 const ReasonLate = "executed after it was proven absent"
@@ -32,9 +39,10 @@ const (
 	principalAndFee                 // P+F
 	cost                            // c, the channel's
 	net                             // D−c
+	rest                            // P less what was taken
 )
 
-var termNames = map[term]string{principal: "P", fee: "F", principalAndFee: "P+F", cost: "c", net: "P−c"}
+var termNames = map[term]string{principal: "P", fee: "F", principalAndFee: "P+F", cost: "c", net: "P−c", rest: "rest"}
 
 type leg struct {
 	debit, credit Role
@@ -49,6 +57,28 @@ const (
 	newAttempt
 	markAttempt // to rule.attempt, or to the fact's AttemptState
 )
+
+// condition says when a rule leads to another state than usually.
+type condition uint8
+
+const (
+	never         condition = iota
+	nothingLeft             // after this fact, all is taken
+	somethingTook           // something was taken before
+)
+
+var conditionNames = map[condition]string{nothingLeft: "if nothing is left", somethingTook: "if a part was taken"}
+
+func (c condition) holds(p *Payment) bool {
+	switch c {
+	case nothingLeft:
+		return p.Taken == p.Amount
+	case somethingTook:
+		return !p.Taken.IsZero()
+	case never:
+	}
+	return false
+}
 
 // rule is one row of the table.
 type rule struct {
@@ -66,7 +96,12 @@ type rule struct {
 	word bool
 	// late means that an attempt must have been made, and thought absent.
 	late bool
-	who  string
+	// takes means that the fact's amount is taken from what remains.
+	takes bool
+	// instead is where it leads under a condition.
+	instead State
+	when    condition
+	who     string
 }
 
 // table is the specification's §6.3 for the kinds that exist. Everything else,
@@ -146,6 +181,29 @@ var table = []rule{
 		settles: SettlementMatched, word: true,
 		legs: []leg{{Nostro, ClearingIn, net}, {FeeCost, ClearingIn, cost}},
 	},
+
+	{
+		t: 24, kind: Hold, from: []State{None}, fact: Accept, to: Reserved, who: "API",
+		legs: []leg{{FromAvailable, FromHeld, principal}},
+	},
+	// The money of a capture moves in the capture's own postings.
+	{
+		t: 25, kind: Hold, from: []State{Reserved}, fact: Take, to: Reserved, who: "a capture",
+		takes: true, instead: Succeeded, when: nothingLeft,
+	},
+	{
+		t: 26, kind: Hold, from: []State{Reserved}, fact: Cancel, to: Cancelled, who: "holder, operator",
+		instead: Succeeded, when: somethingTook, legs: []leg{{FromHeld, FromAvailable, rest}},
+	},
+	{
+		t: 26, kind: Hold, from: []State{Reserved}, fact: Expire, to: Expired, who: "timer",
+		instead: Succeeded, when: somethingTook, legs: []leg{{FromHeld, FromAvailable, rest}},
+	},
+
+	{
+		t: 25, kind: Capture, from: []State{None}, fact: Accept, to: Succeeded, who: "API",
+		legs: []leg{{FromHeld, ToAvailable, principal}},
+	},
 }
 
 // index finds the rule of (kind, state, fact): 0 is none, else the row plus 1.
@@ -165,7 +223,7 @@ func buildIndex() (ix [kindEnd][stateEnd][factEnd]uint8) {
 
 // Next says what fact changes about payment p; for Accept, p is the zero Payment
 // with its Kind. It is pure and total: a known move, a replay (a Change with
-// NoOp), or an error: ErrIllegal, ErrContradiction, ErrMismatch.
+// NoOp), or an error: ErrIllegal, ErrContradiction, ErrMismatch, ErrExceeds, ErrOver.
 func Next(p Payment, f Fact) (Change, error) {
 	if p.Kind == 0 || p.Kind >= kindEnd || p.State >= stateEnd || f.Kind == 0 || f.Kind >= factEnd {
 		return Change{}, fmt.Errorf("%w: kind %d state %d fact %d", ErrIllegal, p.Kind, p.State, f.Kind)
@@ -196,14 +254,35 @@ func accept(p Payment, f Fact) (Change, error) {
 	if f.New.Amount.Sign() <= 0 || f.New.Fee.Sign() < 0 {
 		return Change{}, fmt.Errorf("%w: amount must be above zero and fee not below", ErrIllegal)
 	}
+	if err := acceptLinked(f.New, f.At); err != nil {
+		return Change{}, err
+	}
 	return apply(*f.New, f, &table[index[p.Kind][None][Accept]-1])
+}
+
+// acceptLinked checks what a hold and its captures have beyond other kinds.
+func acceptLinked(p *Payment, at time.Time) error {
+	holds := p.Kind == Hold || p.Kind == Capture
+	switch {
+	case holds && !p.Fee.IsZero():
+		return fmt.Errorf("%w: a %s carries no fee", ErrIllegal, p.Kind)
+	case (p.Kind == Hold) != !p.ExpiresAt.IsZero():
+		return fmt.Errorf("%w: a hold, and only a hold, has an expiry", ErrIllegal)
+	case p.Kind == Hold && !p.ExpiresAt.After(at):
+		return fmt.Errorf("%w: the expiry lies in the past", ErrIllegal)
+	case (p.Kind == Capture) != (p.Original != 0):
+		return fmt.Errorf("%w: a capture, and only a capture, names what it takes from", ErrIllegal)
+	case !p.Taken.IsZero():
+		return fmt.Errorf("%w: something was taken before it began", ErrIllegal)
+	}
+	return nil
 }
 
 // checked notes that the channel was asked and brought no news: only the timer
 // moves. On a final payment it is a no-op.
 func checked(p Payment, f Fact) Change {
 	c := Change{From: p.State, To: p.State, After: p}
-	if p.State.Final() {
+	if p.State.Final() || p.Kind == Hold { // a hold's timer is its expiry; there is no channel to ask
 		return c
 	}
 	c.TimerChanged = true
@@ -269,9 +348,14 @@ func replayOrError(p Payment, f Fact) (Change, error) {
 		if p.State != Created {
 			return same, nil
 		}
-	case Cancel:
-		if p.State == Cancelled {
+	case Cancel, Expire:
+		// Who lets go of a hold that holds nothing any more has what he wanted.
+		if p.State == Cancelled && f.Kind == Cancel || p.Kind == Hold && p.State.Final() {
 			return same, nil
+		}
+	case Take:
+		if p.Kind == Hold {
+			return same, fmt.Errorf("%w: the hold is %s", ErrOver, p.State)
 		}
 	case Settle:
 		if p.Settlement == SettlementMatched {
@@ -293,6 +377,12 @@ func apply(p Payment, f Fact, r *rule) (Change, error) {
 	}
 	c := Change{T: r.t, From: p.State, To: r.to, After: p, TimerChanged: true}
 	var err error
+	if err = take(&c.After, f, r); err != nil {
+		return Change{From: p.State, To: p.State, After: p}, err
+	}
+	if r.when.holds(&c.After) {
+		c.To = r.instead
+	}
 	if c.Postings, err = postings(p, f, r.legs); err != nil {
 		return Change{From: p.State, To: p.State, After: p}, err
 	}
@@ -308,15 +398,41 @@ func apply(p Payment, f Fact, r *rule) (Change, error) {
 	if r.settles != SettlementNone {
 		a.Settlement = r.settles
 	}
-	if r.to == p.State && r.settles != SettlementNone {
+	if c.To == p.State { // settled, or taken from: it stays where it is, and its timer too
 		return c, nil
 	}
-	a.State, a.EnteredAt, a.Checks = r.to, f.At, 0
+	a.State, a.EnteredAt, a.Checks = c.To, f.At, 0
 	a.NextAt, a.Deadline = time.Time{}, time.Time{}
-	if !r.to.Final() {
-		a.NextAt, a.Deadline = nextAt(r.to, f), f.At.Add(timers[r.to].bound)
+	switch {
+	case c.To.Final():
+	case p.Kind == Hold:
+		a.NextAt, a.Deadline = p.ExpiresAt, p.ExpiresAt.Add(timers[c.To].bound)
+	default:
+		a.NextAt, a.Deadline = nextAt(c.To, f), f.At.Add(timers[c.To].bound)
 	}
 	return c, nil
+}
+
+// take counts what a linked object takes, and keeps a hold's expiry: from that
+// instant on nothing is taken, and before it nothing expires, so that it makes no
+// difference how late the timer is.
+func take(after *Payment, f Fact, r *rule) error {
+	over := r.kind == Hold && r.fact != Accept && !f.At.Before(after.ExpiresAt)
+	switch {
+	case f.Kind == Expire && !over:
+		return fmt.Errorf("%w: it expires at %s", ErrIllegal, after.ExpiresAt)
+	case !r.takes:
+		return nil
+	case over:
+		return fmt.Errorf("%w: the hold has expired", ErrOver)
+	case f.Asset != after.Asset || f.Amount.Sign() <= 0:
+		return fmt.Errorf("%w: %s %s of %s", ErrIllegal, f.Amount, f.Asset, after.Asset)
+	case f.Amount.Cmp(after.Remaining()) > 0:
+		return fmt.Errorf("%w: %s of %s", ErrExceeds, f.Amount, after.Remaining())
+	}
+	var err error
+	after.Taken, err = after.Taken.Add(f.Amount)
+	return err
 }
 
 func moveAttempt(c *Change, f Fact, r *rule) error {
@@ -376,6 +492,8 @@ func termAmount(p Payment, f Fact, t term) (money.Amount, error) {
 		return f.Cost, nil
 	case net:
 		return p.Amount.Sub(f.Cost)
+	case rest:
+		return p.Amount.Sub(p.Taken)
 	}
 	return money.Amount{}, fmt.Errorf("term %d", t)
 }

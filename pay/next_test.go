@@ -24,8 +24,15 @@ func asIs(kind pay.Kind, state pay.State) pay.Payment {
 	if !state.Final() {
 		p.NextAt, p.Deadline = noon.Add(time.Second), noon.Add(time.Minute)
 	}
-	if state == pay.Succeeded && kind != pay.Send {
-		p.Settlement = pay.SettlementExpected
+	switch kind {
+	case pay.Hold:
+		p.Fee, p.ExpiresAt = money.Amount{}, noon.Add(time.Hour)
+	case pay.Capture:
+		p.Fee, p.Original = money.Amount{}, 76
+	case pay.Payout, pay.Deposit:
+		if state == pay.Succeeded {
+			p.Settlement = pay.SettlementExpected
+		}
 	}
 	if kind != pay.Payout {
 		return p
@@ -55,6 +62,8 @@ func about(p pay.Payment, kind pay.FactKind) pay.Fact {
 	switch kind {
 	case pay.Intend:
 		f.Attempt, f.SendBy = p.Attempt.N+1, noon.Add(5*time.Second)
+	case pay.Expire:
+		f.At = p.ExpiresAt
 	case pay.Accept:
 		p.State, p.Seq, p.Attempt, p.Settlement = pay.None, 0, pay.Attempt{}, pay.SettlementNone
 		f.New = &p
@@ -65,28 +74,37 @@ func about(p pay.Payment, kind pay.FactKind) pay.Fact {
 // matrix is written by hand from the life cycle, not drawn from the code: what
 // each fact does in each state that a kind can reach. A number is the transition
 // to the state after the slash, = is nothing new, ! a contradiction, t only the
-// timer, x a refusal.
+// timer, x a refusal, o a refusal because it is over.
 const matrix = `
-         accept  clear       intend         ack           doubt      confirm       decline    prove_absent  give_up    cancel        settle        checked
+         accept  clear       intend         ack           doubt      confirm       decline    prove_absent  give_up    cancel        settle        checked       take         expire
 send
-none     22/succeeded x      x              x             x          x             x          x             x          x             x             x
-succeeded x      =           x              =             =          =             !          !             !          x             x             =
+none     22/succeeded x      x              x             x          x             x          x             x          x             x             x       x            x
+succeeded x      =           x              =             =          =             !          !             !          x             x             =       x            x
 payout
-none     1/created x         x              x             x          x             x          x             x          x             x             x
-created  x       3/reserved  x              x             x          x             x          x             x          11/cancelled  x             t
-reserved x       =           4/dispatching  x             x          !             x          =             =          11/cancelled  x             t
-dispatching x    =           x              5/processing  6/unknown  7/succeeded   8/failed   10/reserved   8/failed   x             x             t
-processing x     =           x              =             6/unknown  7/succeeded   8/failed   x             x          x             x             t
-unknown  x       =           x              5/processing  =          7/succeeded   8/failed   10/reserved   8/failed   x             x             t
-succeeded x      =           x              =             =          =             !          !             !          x             12/succeeded  =
-failed   x       =           x              =             =          !             =          =             =          x             x             =
-cancelled x      =           x              =             =          !             x          x             x          =             x             =
+none     1/created x         x              x             x          x             x          x             x          x             x             x       x            x
+created  x       3/reserved  x              x             x          x             x          x             x          11/cancelled  x             t       x            x
+reserved x       =           4/dispatching  x             x          !             x          =             =          11/cancelled  x             t       x            x
+dispatching x    =           x              5/processing  6/unknown  7/succeeded   8/failed   10/reserved   8/failed   x             x             t       x            x
+processing x     =           x              =             6/unknown  7/succeeded   8/failed   x             x          x             x             t       x            x
+unknown  x       =           x              5/processing  =          7/succeeded   8/failed   10/reserved   8/failed   x             x             t       x            x
+succeeded x      =           x              =             =          =             !          !             !          x             12/succeeded  =       x            x
+failed   x       =           x              =             =          !             =          =             =          x             x             =       x            x
+cancelled x      =           x              =             =          !             x          x             x          =             x             =       x            x
 deposit
-none     1/created x         x              x             x          x             x          x             x          x             x             x
-created  x       x           x              5/processing  x          14/succeeded  8/failed   x             x          x             x             t
-processing x     =           x              =             x          14/succeeded  8/failed   x             x          x             x             t
-succeeded x      =           x              =             =          =             !          !             !          x             15/succeeded  =
-failed   x       =           x              =             =          !             =          =             =          x             x             =
+none     1/created x         x              x             x          x             x          x             x          x             x             x       x            x
+created  x       x           x              5/processing  x          14/succeeded  8/failed   x             x          x             x             t       x            x
+processing x     =           x              =             x          14/succeeded  8/failed   x             x          x             x             t       x            x
+succeeded x      =           x              =             =          =             !          !             !          x             15/succeeded  =       x            x
+failed   x       =           x              =             =          !             =          =             =          x             x             =       x            x
+hold
+none     24/reserved x       x              x             x          x             x          x             x          x             x             x       x            x
+reserved x       =           x              x             x          !             x          =             =          26/cancelled  x             =       25/succeeded 26/expired
+succeeded x      =           x              =             =          =             !          !             !          =             x             =       o            =
+cancelled x      =           x              =             =          !             x          x             x          =             x             =       o            =
+expired  x       =           x              =             =          !             x          x             x          =             x             =       o            =
+capture
+none     25/succeeded x      x              x             x          x             x          x             x          x             x             x       x            x
+succeeded x      =           x              =             =          =             !          !             !          x             x             =       x            x
 `
 
 func TestEveryFactInEveryState(t *testing.T) {
@@ -120,7 +138,7 @@ func TestEveryFactInEveryState(t *testing.T) {
 			}
 		}
 	}
-	require.Equal(t, 16*len(facts), cells)
+	require.Equal(t, 23*len(facts), cells)
 }
 
 func stateNamed(t *testing.T, name string) pay.State {
@@ -140,6 +158,8 @@ func said(c pay.Change, err error) string {
 		return "!"
 	case errors.Is(err, pay.ErrIllegal):
 		return "x"
+	case errors.Is(err, pay.ErrOver):
+		return "o"
 	case err != nil:
 		return err.Error()
 	case c.T != 0:
@@ -179,6 +199,11 @@ func TestPostingsOfEveryMove(t *testing.T) {
 		{pay.Deposit, pay.Created, pay.Confirm, "clr:in>to:av 1000"},
 		{pay.Deposit, pay.Processing, pay.Decline, ""},
 		{pay.Deposit, pay.Succeeded, pay.Settle, "nostro>clr:in 997, fee:cost>clr:in 3"},
+		{pay.Hold, pay.None, pay.Accept, "from:av>from:held 1000"},
+		{pay.Hold, pay.Reserved, pay.Take, ""},
+		{pay.Hold, pay.Reserved, pay.Cancel, "from:held>from:av 1000"},
+		{pay.Hold, pay.Reserved, pay.Expire, "from:held>from:av 1000"},
+		{pay.Capture, pay.None, pay.Accept, "from:held>to:av 1000"},
 	} {
 		p := asIs(c.kind, c.state)
 		f := about(p, c.fact)
@@ -339,7 +364,7 @@ func TestNextIsTotal(t *testing.T) {
 				p := pay.Payment{Kind: pay.Kind(k), State: pay.State(s), Amount: money.Int(1), Asset: "CZK"}
 				c, err := pay.Next(p, pay.Fact{Kind: pay.FactKind(f), At: noon, Amount: p.Amount, Asset: p.Asset, New: &p})
 				if err == nil {
-					require.True(t, k >= 1 && k <= 3 && s <= int(pay.Expired) && f >= 1 && f <= int(pay.Checked))
+					require.True(t, k >= 1 && k <= int(pay.Capture) && s <= int(pay.Expired) && f >= 1 && f <= int(pay.Expire))
 					require.LessOrEqual(t, c.To, pay.Expired)
 				}
 			}
@@ -368,6 +393,8 @@ func TestNamesAndPublicWords(t *testing.T) {
 		require.Equal(t, p.Open(), p.Hop() != "", "what is open is at a hop")
 		require.Equal(t, pay.AccountID(2), p.Holder())
 	}
+	h := pay.Payment{Kind: pay.Hold, State: pay.Reserved, From: 2, To: 4}
+	require.Equal(t, "holder", h.Hop(), "a hold waits for who made it")
 	d := pay.Payment{Kind: pay.Deposit, State: pay.Created, To: 4}
 	require.Equal(t, "channel", d.Hop(), "a deposit waits for the outside")
 	require.Equal(t, pay.AccountID(4), d.Holder())

@@ -34,6 +34,12 @@ const (
 	// Deposit announces money that the outside will send to an account. It is
 	// an intent: only the channel's word credits it.
 	Deposit
+	// Hold sets money of an account aside for another account of this ledger,
+	// until it is captured, released, or expires (T24–T26).
+	Hold
+	// Capture moves a part of a hold, or all of it, to the hold's receiver. It is
+	// a linked object: Original is the hold.
+	Capture
 	kindEnd
 )
 
@@ -125,7 +131,8 @@ type Payment struct {
 	Asset  money.Asset
 	Amount money.Amount
 	Fee    money.Amount
-	// From pays (send, payout); To receives (send, deposit).
+	// From pays (send, payout, hold, capture); To receives (send, deposit, hold,
+	// capture).
 	From, To AccountID
 	// Channel is the rail of a payout or deposit.
 	Channel      string
@@ -138,7 +145,14 @@ type Payment struct {
 	TraceID     TraceID
 	EffectiveAt time.Time
 	CreatedAt   time.Time
+	// Original is the payment that this one takes from: a capture's hold. Zero
+	// for what stands alone.
+	Original ID
+	// ExpiresAt is when the rest of a hold goes back; zero for other kinds.
+	ExpiresAt time.Time
 
+	// Taken is the sum of what linked objects took: a hold's captures.
+	Taken      money.Amount
 	State      State
 	Settlement Settlement
 	// Seq counts the payment's transitions.
@@ -165,7 +179,17 @@ func (p *Payment) Holder() AccountID {
 // Open reports whether the payment still has a next step.
 func (p *Payment) Open() bool { return p.State != None && !p.State.Final() }
 
-// Hop names the station or channel that has the payment now.
+// Remaining is what linked objects may still take.
+func (p *Payment) Remaining() money.Amount {
+	rest, err := p.Amount.Sub(p.Taken)
+	if err != nil || p.State.Final() {
+		return money.Amount{}
+	}
+	return rest
+}
+
+// Hop names the station or channel that has the payment now. A hold waits for
+// its holder.
 func (p *Payment) Hop() string {
 	switch p.State {
 	case Created:
@@ -174,6 +198,9 @@ func (p *Payment) Hop() string {
 		}
 		return "intake"
 	case Reserved:
+		if p.Kind == Hold {
+			return "holder"
+		}
 		return "dispatch"
 	case Dispatching, Processing:
 		return "channel"
@@ -195,7 +222,7 @@ type Fingerprint [16]byte
 // TraceID is the W3C trace id of the request that made the payment.
 type TraceID [16]byte
 
-var kindNames = [kindEnd]string{Send: "send", Payout: "payout", Deposit: "deposit"}
+var kindNames = [kindEnd]string{Send: "send", Payout: "payout", Deposit: "deposit", Hold: "hold", Capture: "capture"}
 
 // String returns the kind's name in the API.
 func (k Kind) String() string { return kindNames[k] }

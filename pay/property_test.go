@@ -24,6 +24,8 @@ type life struct {
 	attempts map[int16]pay.AttemptState
 	// cost is what the channel kept, once settled.
 	cost money.Amount
+	// captured counts what captures of a hold moved.
+	captured big.Int
 }
 
 func whole(a money.Amount) *big.Int {
@@ -46,8 +48,8 @@ func (l *life) hand(f pay.Fact) {
 	before := l.p
 	c, err := pay.Next(l.p, f)
 	if err != nil {
-		known := errors.Is(err, pay.ErrIllegal) || errors.Is(err, pay.ErrContradiction) || errors.Is(err, pay.ErrMismatch)
-		require.True(l.t, known, "an error of the three kinds: %v", err)
+		known := errors.Is(err, pay.ErrExceeds) || errors.Is(err, pay.ErrOver) || errors.Is(err, pay.ErrIllegal) || errors.Is(err, pay.ErrContradiction) || errors.Is(err, pay.ErrMismatch)
+		require.True(l.t, known, "an error of the known kinds: %v", err)
 		require.Empty(l.t, c.Postings)
 		require.Zero(l.t, c.T)
 		return
@@ -67,11 +69,9 @@ func (l *life) hand(f pay.Fact) {
 	if c.T != 0 {
 		require.Equal(l.t, before.Seq+1, c.After.Seq)
 	}
-	for _, x := range c.Postings { // P1: both sides at once, the sum stays zero
-		require.Equal(l.t, 1, x.Amount.Sign())
-		require.NotEqual(l.t, x.Debit, x.Credit)
-		l.book(x.Debit).Sub(l.book(x.Debit), whole(x.Amount))
-		l.book(x.Credit).Add(l.book(x.Credit), whole(x.Amount))
+	l.post(c.Postings)
+	if f.Kind == pay.Take {
+		l.capture(f.Amount)
 	}
 	if c.AttemptChanged {
 		l.attempts[c.After.Attempt.N] = c.After.Attempt.State
@@ -83,6 +83,26 @@ func (l *life) hand(f pay.Fact) {
 	l.twice(f)
 }
 
+// post: P1, both sides at once, the sum stays zero.
+func (l *life) post(postings []pay.Posting) {
+	for _, x := range postings {
+		require.Equal(l.t, 1, x.Amount.Sign())
+		require.NotEqual(l.t, x.Debit, x.Credit)
+		l.book(x.Debit).Sub(l.book(x.Debit), whole(x.Amount))
+		l.book(x.Credit).Add(l.book(x.Credit), whole(x.Amount))
+	}
+}
+
+// capture is the other half of a Take: the linked payment that moves the money.
+func (l *life) capture(amount money.Amount) {
+	n := pay.Payment{ID: 10, Kind: pay.Capture, Asset: l.p.Asset, Amount: amount, Original: l.p.ID}
+	c, err := pay.Next(pay.Payment{Kind: pay.Capture}, pay.Fact{Kind: pay.Accept, Payment: 10, At: l.now, New: &n})
+	require.NoError(l.t, err)
+	require.Equal(l.t, pay.Succeeded, c.To)
+	l.post(c.Postings)
+	l.captured.Add(&l.captured, whole(amount))
+}
+
 // twice: applying a fact again is a replay (P7). Accept is told apart by its
 // key, and being asked once more is news for the timer only.
 func (l *life) twice(f pay.Fact) {
@@ -90,6 +110,8 @@ func (l *life) twice(f pay.Fact) {
 	switch f.Kind {
 	case pay.Accept:
 		require.ErrorIs(l.t, err, pay.ErrIllegal)
+	case pay.Take: // a second capture is told apart by its key, like a second payment
+		require.True(l.t, err == nil && again.T == 25 || errors.Is(err, pay.ErrExceeds) || errors.Is(err, pay.ErrOver), "%v", err)
 	case pay.Checked:
 		require.NoError(l.t, err)
 		require.Zero(l.t, again.T)
@@ -131,13 +153,14 @@ func (l *life) invariants() {
 	if p.State == pay.None {
 		return
 	}
+	l.holdBooks()
 	if p.State.Final() {
 		require.Zero(t, held.Sign(), "P3: nothing is held for what is final")
 		require.True(t, p.NextAt.IsZero() && p.Deadline.IsZero())
 		l.finalBooks()
 		return
 	}
-	require.True(t, p.NextAt.After(l.now), "P8: %s has no future step", p.State)
+	require.True(t, p.NextAt.After(l.now) || p.Kind == pay.Hold && p.NextAt.Equal(p.ExpiresAt), "P8: %s has no future step", p.State)
 	require.True(t, p.Deadline.After(p.EnteredAt), "P8: %s has no bound", p.State)
 	if p.Kind == pay.Payout {
 		out, amount := l.book(pay.ClearingOut), whole(p.Amount)
@@ -150,6 +173,21 @@ func (l *life) invariants() {
 	}
 }
 
+// holdBooks: M6, a hold is what was captured, what went back, and what is open.
+func (l *life) holdBooks() {
+	t, p := l.t, l.p
+	if p.Kind != pay.Hold {
+		return
+	}
+	released := new(big.Int).Add(l.book(pay.FromAvailable), whole(p.Amount))
+	sum := new(big.Int).Add(new(big.Int).Add(&l.captured, released), whole(p.Remaining()))
+	require.Zero(t, sum.Cmp(whole(p.Amount)), "M6: %s captured, %s released, %s open of %s", &l.captured, released, p.Remaining(), p.Amount)
+	require.Zero(t, l.captured.Cmp(whole(p.Taken)))
+	require.Zero(t, l.captured.Cmp(l.book(pay.ToAvailable)), "what was captured has arrived")
+	require.Zero(t, l.book(pay.FromHeld).Cmp(whole(p.Remaining())), "what is open is held")
+	require.Equal(t, p.State == pay.Succeeded, p.State.Final() && l.captured.Sign() > 0, "it has succeeded if it gave anything")
+}
+
 // finalBooks compares what a final payment did with what its state promises.
 func (l *life) finalBooks() {
 	t, p := l.t, l.p
@@ -158,6 +196,8 @@ func (l *life) finalBooks() {
 	zero := new(big.Int)
 	want := map[pay.Role]*big.Int{}
 	switch {
+	case p.Kind == pay.Hold:
+		return // holdBooks has said all
 	case p.State != pay.Succeeded:
 	case p.Kind == pay.Send:
 		want = map[pay.Role]*big.Int{pay.FromAvailable: paid, pay.ToAvailable: amount, pay.FeeRevenue: fee}
@@ -193,6 +233,7 @@ func (l *life) draw() pay.Fact {
 		Kind: rapid.SampledFrom([]pay.FactKind{
 			pay.Clear, pay.Clear, pay.Intend, pay.Intend, pay.Intend, pay.Ack, pay.Doubt, pay.Confirm, pay.Decline,
 			pay.ProveAbsent, pay.ProveAbsent, pay.GiveUp, pay.Cancel, pay.Settle, pay.Settle, pay.Checked, pay.Accept,
+			pay.Take, pay.Take, pay.Take, pay.Expire,
 		}).Draw(t, "fact"),
 		Payment: p.ID, At: l.now, Amount: p.Amount, Asset: p.Asset,
 		Reason: rapid.SampledFrom([]string{"", "slow"}).Draw(t, "reason"),
@@ -203,6 +244,16 @@ func (l *life) draw() pay.Fact {
 	}
 	if rapid.IntRange(0, 9).Draw(t, "odd") == 0 {
 		f.Amount = money.Int(rapid.Int64Range(1, 9).Draw(t, "stated"))
+	}
+	if f.Kind == pay.Take {
+		f.Amount = money.Int(rapid.Int64Range(-1, 4).Draw(t, "taken"))
+		if rapid.IntRange(0, 3).Draw(t, "all") == 0 {
+			f.Amount = p.Remaining()
+		}
+	}
+	if f.Kind == pay.Expire && rapid.Bool().Draw(t, "in time") {
+		l.now = p.ExpiresAt
+		f.At = l.now
 	}
 	f.Cost = money.Int(rapid.Int64Range(0, 3).Draw(t, "cost"))
 	f.AttemptState = rapid.SampledFrom([]pay.AttemptState{pay.NoAttempt, pay.Absent, pay.NeverSent, pay.Confirmed}).Draw(t, "as")
@@ -228,11 +279,14 @@ func TestLivesKeepTheInvariants(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := &life{t: t, now: noon, books: map[pay.Role]*big.Int{}, attempts: map[int16]pay.AttemptState{}}
 		born := pay.Payment{
-			ID: 9, Kind: rapid.SampledFrom([]pay.Kind{pay.Payout, pay.Payout, pay.Payout, pay.Deposit, pay.Send}).Draw(t, "kind"),
+			ID: 9, Kind: rapid.SampledFrom([]pay.Kind{pay.Payout, pay.Payout, pay.Payout, pay.Deposit, pay.Send, pay.Hold, pay.Hold}).Draw(t, "kind"),
 			Asset: "CZK", Amount: drawAmount(t), Fee: money.Int(rapid.Int64Range(0, 2).Draw(t, "fee")),
 		}
 		if born.Amount.IsZero() {
 			born.Amount = money.Int(1)
+		}
+		if born.Kind == pay.Hold {
+			born.Fee, born.ExpiresAt = money.Amount{}, noon.Add(time.Duration(rapid.Int64Range(1, 2000).Draw(t, "expires"))*time.Millisecond)
 		}
 		l.p = pay.Payment{Kind: born.Kind}
 		l.hand(pay.Fact{Kind: pay.Accept, Payment: 9, At: l.now, New: &born})
@@ -249,6 +303,32 @@ func TestLivesKeepTheInvariants(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestHoldsReachEveryFinalState keeps the property honest for holds.
+func TestHoldsReachEveryFinalState(t *testing.T) {
+	t.Parallel()
+	seen := map[string]int{}
+	for seed := range 300 {
+		rapid.Custom(func(t *rapid.T) int {
+			l := &life{t: t, now: noon, books: map[pay.Role]*big.Int{}, attempts: map[int16]pay.AttemptState{}}
+			born := pay.Payment{ID: 9, Kind: pay.Hold, Asset: "CZK", Amount: money.Int(9), ExpiresAt: noon.Add(time.Second)}
+			l.p = pay.Payment{Kind: pay.Hold}
+			l.hand(pay.Fact{Kind: pay.Accept, Payment: 9, At: l.now, New: &born})
+			for range 30 {
+				l.hand(l.draw())
+				l.invariants()
+			}
+			seen[l.p.State.String()]++
+			if l.p.State == pay.Succeeded && l.p.Taken != l.p.Amount {
+				seen["a rest went back"]++
+			}
+			return 0
+		}).Example(seed)
+	}
+	for _, want := range []string{"succeeded", "cancelled", "expired", "a rest went back"} {
+		require.Positive(t, seen[want], "%s of %v", want, seen)
+	}
 }
 
 // TestLivesReachEveryFinalState keeps the property honest: the walk above must

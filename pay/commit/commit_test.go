@@ -85,8 +85,11 @@ func open(t *testing.T, s commit.Submitter, name string, kind ledger.Kind) pay.A
 
 func accept(kind pay.Kind, from, to pay.AccountID, amount int64, k string) commit.Fact {
 	p := pay.Payment{Tenant: 1, Kind: kind, Asset: "CZK", Amount: money.Int(amount), From: from, To: to, Key: key("%s", k)}
-	if kind != pay.Send {
+	switch kind {
+	case pay.Payout, pay.Deposit:
 		p.Channel = "bank-ab"
+	case pay.Hold:
+		p.ExpiresAt = time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond)
 	}
 	return commit.Fact{Payment: &pay.Fact{Kind: pay.Accept, New: &p, Fingerprint: key("%d %d %d %d", kind, from, to, amount)}}
 }

@@ -51,12 +51,21 @@ func (j *judge) accept(f *pay.Fact) (Result, error) {
 	if err != nil {
 		return Result{}, j.refuse(f.New.Key, f.Fingerprint, fault.New(fault.MalformedRequest, "the payment cannot be accepted").WithCause(err))
 	}
+	taken, err := j.taken(&p)
+	if err != nil {
+		return Result{}, j.refuse(f.New.Key, f.Fingerprint, err)
+	}
 	after, err := j.carryOut(changes, f.Source)
 	if err != nil {
 		return Result{}, j.refuse(f.New.Key, f.Fingerprint, err)
 	}
 	j.mem.last.payment++
 	j.b.writePayment(after)
+	if taken != nil { // it posts nothing, so it cannot fail any more
+		if _, err := j.carryOut([]pay.Change{*taken}, f.Source); err != nil {
+			panic(fmt.Sprintf("commit: %s was taken from without a posting, and fails: %v", p.Original, err))
+		}
+	}
 	j.answerKey(f.New.Key, keyEntry{fingerprint: f.Fingerprint, kind: keyPayment, subject: int64(after.ID)})
 	return Result{Payment: *after}, nil
 }
@@ -77,6 +86,25 @@ func acceptChanges(p pay.Payment, f pay.Fact) ([]pay.Change, error) {
 		changes = append(changes, cleared)
 	}
 	return changes, nil
+}
+
+// taken is what a linked payment does to its original: nil for what has none.
+func (j *judge) taken(p *pay.Payment) (*pay.Change, error) {
+	if p.Original == 0 {
+		return nil, nil
+	}
+	o, ok := j.mem.payment(p.Original)
+	if !ok || o.Tenant != p.Tenant || o.Kind != pay.Hold {
+		return nil, fault.New(fault.NotFound, "no such hold").WithResource(p.Original.String())
+	}
+	if o.From != p.From || o.To != p.To {
+		return nil, fault.New(fault.MalformedRequest, "a capture goes from the hold's payer to its receiver").WithResource(o.ID.String())
+	}
+	c, err := pay.Next(*o, pay.Fact{Kind: pay.Take, Payment: o.ID, At: j.b.at, Amount: p.Amount, Asset: p.Asset})
+	if err != nil {
+		return nil, illegal(err, o)
+	}
+	return &c, nil
 }
 
 func (j *judge) advance(f *pay.Fact) (Result, error) {
@@ -104,6 +132,13 @@ func (j *judge) advance(f *pay.Fact) (Result, error) {
 func illegal(err error, p *pay.Payment) error {
 	code := fault.IllegalTransition
 	switch {
+	case errors.Is(err, pay.ErrExceeds):
+		return fault.New(fault.AmountExceedsRemaining, p.Remaining().String()+" remains of "+p.Amount.String()).
+			WithParam("/amount").WithResource(p.ID.String()).WithCause(err)
+	case errors.Is(err, pay.ErrOver) && !p.State.Final():
+		return fault.New(fault.AlreadyFinal, "the hold has expired").WithResource(p.ID.String()).WithCause(err)
+	case errors.Is(err, pay.ErrOver):
+		code = fault.AlreadyFinal
 	case errors.Is(err, pay.ErrContradiction):
 		code = fault.AlreadyFinal
 	case errors.Is(err, pay.ErrMismatch):

@@ -300,6 +300,9 @@ func (d *decider) wanted(tickets []*ticket) (payments, accounts []int64) {
 		case f.Payment.New != nil:
 			account(int64(f.Payment.New.From))
 			account(int64(f.Payment.New.To))
+			if f.Payment.New.Original != 0 {
+				payment(f.Payment.New.Original)
+			}
 		default:
 			payment(f.Payment.Payment)
 		}

@@ -33,6 +33,10 @@ func TestInvariantsSeeDamage(t *testing.T) {
 			require.NoError(t, err)
 		}
 	}
+	h, err := n.Submit(t.Context(), accept(pay.Hold, user, house, 100, "h"))
+	require.NoError(t, err)
+	_, err = n.Submit(t.Context(), capture(h.Payment, 40, "c"))
+	require.NoError(t, err)
 	require.Empty(t, broken(t, db))
 	for _, sql := range []string{
 		`update transfers set amount = amount + 1 where id = 3`,
@@ -53,6 +57,11 @@ func TestInvariantsSeeDamage(t *testing.T) {
 		`update attempts set state = 5`,
 		`delete from accounts where name = 'alice'`,
 		`update accounts set name = 'clr:x:out' where name = 'nostro:bank-ab'`,
+		`update payments set amount = amount + 1 where kind = 5`,
+		`update payments set original = original - 1 where kind = 5`,
+		`update payments set to_account = from_account where kind = 5`,
+		`delete from transitions where transition = 25 and from_state <> 0`,
+		`update open_payments set next_at = next_at + interval '1 second' where kind = 4`,
 		`update shards set last_payment = last_payment + 1`,
 	} {
 		tx, err := db.Begin(t.Context())

@@ -86,17 +86,40 @@ var invariants = []struct{ name, sql string }{
 	   where p.kind = 2 and (l.to_state = 6) <> exists (select from attempts a where a.payment = p.id and a.state = 4)`},
 	{"nothing is held for what is final; all is held for what waits (P3)", `
 	  with last as (select distinct on (payment) payment, to_state from transitions order by payment, seq desc),
-	  held as (select payment, sum(amount) total from facts.postings where account & 1 = 1 group by payment)
+	  held as (select coalesce(o.original, x.payment) payment, sum(x.amount) total from facts.postings x join payments o on o.id = x.payment
+	    where x.account & 1 = 1 group by 1)
 	  select format('payment %s in state %s holds %s', p.id, l.to_state, h.total) from payments p join last l on l.payment = p.id
 	    left join held h on h.payment = p.id
-	   where coalesce(h.total, 0) <> case when p.kind <> 2 or l.to_state >= 6 or l.to_state = 1 then 0
+	   where coalesce(h.total, 0) <> case when p.kind = 4 and l.to_state < 6
+	                                        then p.amount - coalesce((select sum(c.amount) from payments c where c.original = p.id), 0)
+	                                      when p.kind <> 2 or l.to_state >= 6 or l.to_state = 1 then 0
 	                                      when l.to_state = 2 then p.amount + p.fee else p.fee end`},
+	{"a hold is what was captured, what went back, and what is open (M6)", `
+	  with last as (select distinct on (payment) payment, to_state from transitions order by payment, seq desc),
+	  sums as (select p.id, p.amount, l.to_state,
+	      coalesce((select sum(c.amount) from payments c where c.original = p.id), 0) captured,
+	      coalesce((select sum(x.amount) from transfers x join payments c on c.id = x.payment
+	        where c.original = p.id and x.debit = p.from_account + 1 and x.credit = p.to_account and x.transition = 25), 0) moved,
+	      coalesce((select sum(x.amount) from transfers x where x.payment = p.id and x.debit = p.from_account + 1 and x.credit = p.from_account), 0) released
+	    from payments p join last l on l.payment = p.id where p.kind = 4)
+	  select format('hold %s of %s in state %s: %s captured, %s moved, %s released', id, amount, to_state, captured, moved, released) from sums
+	   where captured <> moved or captured > amount or (to_state >= 6 and captured + released <> amount) or (to_state < 6 and released <> 0)
+	      or (to_state = 6) <> (to_state >= 6 and captured > 0)`},
+	{"a capture stands with a move of its hold, at the same instant", `
+	  with took as (select t.payment, t.at, count(*) n from transitions t join payments p on p.id = t.payment and p.kind = 4 where t.transition = 25 group by 1, 2),
+	  made as (select c.original payment, c.created_at at, count(*) n from payments c where c.kind = 5 group by 1, 2)
+	  select format('hold %s at %s', payment, at) from took full join made using (payment, at) where took.n is distinct from made.n
+	  union all select format('capture %s of another kind', c.id) from payments c left join payments p on p.id = c.original
+	   where (c.kind = 5) <> (c.original is not null) or (c.original is not null and (p.kind, p.from_account, p.to_account, p.asset, p.tenant)
+	     is distinct from (4::smallint, c.from_account, c.to_account, c.asset, c.tenant))`},
+	{"a hold waits until it expires", `select o.payment::text from open_payments o join payments p on p.id = o.payment
+	   where p.kind = 4 and o.next_at <> p.expires_at`},
 	{"clearing carries what is on the way, and nothing once settled (P4)", `
 	  with last as (select distinct on (payment) payment, to_state, settlement from transitions order by payment, seq desc),
 	  clr as (select x.payment, sum(x.amount) total from facts.postings x join accounts a on a.id = x.account and a.name like 'clr:%' group by 1)
 	  select format('payment %s leaves %s', p.id, c.total) from payments p join last l on l.payment = p.id left join clr c on c.payment = p.id
 	   where coalesce(c.total, 0) <> case
-	     when l.settlement = 2 or p.kind = 1 then 0
+	     when l.settlement = 2 or p.kind in (1, 4, 5) then 0
 	     when p.kind = 2 and l.to_state in (3, 4, 5, 6) then p.amount
 	     when p.kind = 3 and l.to_state = 6 then -p.amount else 0 end`},
 }

@@ -117,12 +117,17 @@ func (l *loader) books(ctx context.Context, sql string, keep func(*ledger.Books)
 	return nil
 }
 
+// takenSQL is what captures (5) have taken of a hold (4): each has succeeded, or
+// would not be there. No other kind is asked.
+const takenSQL = `(case when p.kind = 4
+    then coalesce((select sum(c.amount) from payments c where c.original = p.id and c.kind = 5), 0) else 0 end)::text`
+
 // A payment is its immutable row, its last transition, its last attempt and,
 // while it is open, its open item. Its state was entered by the last transition
 // that moved the state: settling does not.
 const selectPayments = `select p.id, p.tenant, p.kind, p.asset, p.amount::text, p.fee::text, coalesce(p.from_account, 0), coalesce(p.to_account, 0),
        coalesce(p.channel, ''), coalesce(p.payee_account, ''), coalesce(p.payee_name, ''), coalesce(p.remittance, ''), coalesce(p.metadata, ''),
-       p.key, p.trace_id, p.effective_at, p.created_at,
+       p.key, p.trace_id, p.effective_at, p.created_at, coalesce(p.original, 0), coalesce(p.expires_at, 'epoch'), ` + takenSQL + `,
        t.to_state, t.settlement, t.seq, coalesce(t.reason, ''),
        coalesce(a.n, 0), coalesce(a.state, 0), coalesce(a.reference, ''), coalesce(a.send_by, 'epoch'), coalesce(a.channel_id, ''), coalesce(a.reason, ''),
        coalesce(o.next_at, 'epoch'), coalesce(o.deadline, 'epoch'), coalesce(o.entered_at, e.at), coalesce(o.checks, 0), coalesce(o.last_checked_at, 'epoch')
@@ -163,11 +168,11 @@ func (l *loader) scanPayments(ctx context.Context, m *memory, sql string, args .
 
 func scanPayment(rows pgx.Rows) (*pay.Payment, error) {
 	var p pay.Payment
-	var amount, fee string
+	var amount, fee, taken string
 	var key, trace pgtype.UUID
 	err := rows.Scan(&p.ID, &p.Tenant, &p.Kind, &p.Asset, &amount, &fee, &p.From, &p.To,
 		&p.Channel, &p.PayeeAccount, &p.PayeeName, &p.Remittance, &p.Metadata,
-		&key, &trace, &p.EffectiveAt, &p.CreatedAt,
+		&key, &trace, &p.EffectiveAt, &p.CreatedAt, &p.Original, &p.ExpiresAt, &taken,
 		&p.State, &p.Settlement, &p.Seq, &p.Reason,
 		&p.Attempt.N, &p.Attempt.State, &p.Attempt.Reference, &p.Attempt.SendBy, &p.Attempt.ChannelID, &p.Attempt.Reason,
 		&p.NextAt, &p.Deadline, &p.EnteredAt, &p.Checks, &p.LastCheckedAt)
@@ -180,8 +185,11 @@ func scanPayment(rows pgx.Rows) (*pay.Payment, error) {
 	if p.Fee, err = money.ParseMinor(fee); err != nil {
 		return nil, err
 	}
+	if p.Taken, err = money.ParseMinor(taken); err != nil {
+		return nil, err
+	}
 	p.Key, p.TraceID = key.Bytes, trace.Bytes
-	for _, t := range []*time.Time{&p.NextAt, &p.Deadline, &p.LastCheckedAt, &p.Attempt.SendBy} {
+	for _, t := range []*time.Time{&p.NextAt, &p.Deadline, &p.LastCheckedAt, &p.Attempt.SendBy, &p.ExpiresAt} {
 		if t.Unix() == 0 {
 			*t = time.Time{}
 		}

@@ -40,6 +40,8 @@ type refPayment struct {
 	accept               commit.Fact
 	refusal              fault.Code
 	clearing, nostro     int64
+	captured             int64
+	hold                 *refPayment // of a capture
 	feeRevenue, feeCosts int64
 }
 
@@ -58,7 +60,8 @@ func (p *refPayment) born() verdict {
 	case p.from != nil && p.from == p.to:
 		p.refusal = fault.SameAccount
 	case p.kind == pay.Send && !p.from.house && (p.from.av-p.amount < p.from.floor || p.fee > 0 && p.from.av-need < p.from.floor),
-		p.kind == pay.Payout && !p.from.house && p.from.av-need < p.from.floor:
+		p.kind == pay.Payout && !p.from.house && p.from.av-need < p.from.floor,
+		p.kind == pay.Hold && !p.from.house && p.from.av-p.amount < p.from.floor:
 		p.refusal = fault.InsufficientFunds
 	case p.kind == pay.Send:
 		p.from.av -= need
@@ -69,10 +72,50 @@ func (p *refPayment) born() verdict {
 		p.from.av -= need
 		p.from.held += need
 		p.state = "reserved"
+	case p.kind == pay.Hold:
+		p.from.av -= p.amount
+		p.from.held += p.amount
+		p.state = "reserved"
+	case p.kind == pay.Capture && p.hold.state != "reserved":
+		p.refusal = fault.AlreadyFinal
+	case p.kind == pay.Capture && p.amount > p.hold.amount-p.hold.captured:
+		p.refusal = fault.AmountExceedsRemaining
+	case p.kind == pay.Capture:
+		p.from.held -= p.amount
+		p.to.av += p.amount
+		p.state = "succeeded"
+		if p.hold.captured += p.amount; p.hold.captured == p.hold.amount {
+			p.hold.state = "succeeded"
+		}
 	default:
 		p.state = "created"
 	}
 	return verdict{code: p.refusal, state: p.state}
+}
+
+// stepHold is what a fact does to a hold; its time is never over here.
+func (p *refPayment) stepHold(f pay.FactKind) verdict {
+	same := verdict{state: p.state, noop: true}
+	switch {
+	case f == pay.Checked, f == pay.Cancel && p.state != "reserved":
+		return same
+	case p.state != "reserved":
+		return p.afterwards(f)
+	case f == pay.Cancel:
+		open := p.amount - p.captured
+		p.from.held -= open
+		p.from.av += open
+		p.state = "cancelled"
+		if p.captured > 0 {
+			p.state = "succeeded"
+		}
+		return verdict{state: p.state}
+	case f == pay.ProveAbsent || f == pay.GiveUp:
+		return same
+	case f == pay.Confirm:
+		return verdict{code: fault.AlreadyFinal, state: p.state}
+	}
+	return p.illegal()
 }
 
 func (p *refPayment) again(samePayload bool) verdict {
@@ -86,6 +129,9 @@ func (p *refPayment) again(samePayload bool) verdict {
 func (p *refPayment) step(f pay.FactKind) verdict {
 	if p.kind == pay.Payout {
 		return p.stepPayout(f)
+	}
+	if p.kind == pay.Hold {
+		return p.stepHold(f)
 	}
 	switch {
 	case f == pay.Checked:
@@ -253,7 +299,7 @@ func (w *walker) next() operation {
 }
 
 func (w *walker) accept() operation {
-	p := &refPayment{kind: pay.Kind(1 + w.rnd.IntN(3)), amount: 1 + w.rnd.Int64N(400), fee: w.rnd.Int64N(3)}
+	p := &refPayment{kind: pay.Kind(1 + w.rnd.IntN(5)), amount: 1 + w.rnd.Int64N(400), fee: w.rnd.Int64N(3)}
 	if p.kind != pay.Deposit {
 		p.from = w.pick()
 	}
@@ -263,8 +309,17 @@ func (w *walker) accept() operation {
 	if p.kind == pay.Send && w.rnd.IntN(4) == 0 {
 		p.from, p.fee = w.house, 0
 	}
-	if p.kind == pay.Deposit {
+	if p.kind == pay.Deposit || p.kind == pay.Hold || p.kind == pay.Capture {
 		p.fee = 0
+	}
+	if p.kind == pay.Capture && len(w.payments) == 0 {
+		return w.accept()
+	}
+	if p.kind == pay.Capture {
+		if p.hold = w.held(); p.hold == nil {
+			return w.accept()
+		}
+		p.from, p.to, p.amount = p.hold.from, p.hold.to, 1+w.rnd.Int64N(200)
 	}
 	var from, to pay.AccountID
 	if p.from != nil {
@@ -275,9 +330,23 @@ func (w *walker) accept() operation {
 	}
 	p.accept = accept(p.kind, from, to, p.amount, w.key())
 	p.accept.Payment.New.Fee = money.Int(p.fee)
+	if p.hold != nil {
+		p.accept.Payment.New.Original = p.hold.id
+	}
 	want := p.born()
 	w.payments = append(w.payments, p)
 	return operation{p.accept, want, func(r commit.Result) { p.id = r.Payment.ID }, "accept " + p.kind.String()}
+}
+
+// held picks a hold that has an id by now; mostly one that still holds.
+func (w *walker) held() *refPayment {
+	for range 30 {
+		p := w.payments[max(0, len(w.payments)-1-w.rnd.IntN(60))]
+		if p.kind == pay.Hold && p.id != 0 && (p.state == "reserved" || w.rnd.IntN(10) == 0) {
+			return p
+		}
+	}
+	return nil
 }
 
 // known picks a payment that has an id by now; mostly a late one.
@@ -438,6 +507,7 @@ func TestRandomOperationsAgainstTheReference(t *testing.T) {
 	t.Logf("answers by code: %v", total)
 	for _, code := range []fault.Code{
 		"", fault.InsufficientFunds, fault.AccountFrozen, fault.SameAccount, fault.IllegalTransition, fault.AlreadyFinal, fault.IdempotencyKeyReused, fault.FloorInvalid,
+		fault.AmountExceedsRemaining,
 	} {
 		require.Positive(t, total[string(code)], "the walk never met %q", code)
 	}

@@ -31,6 +31,12 @@ const (
 // back: a date further ahead is a mistake, not an order for later.
 const futureMax = 24 * time.Hour
 
+// How long a hold may stand, and does when nobody says.
+const (
+	HoldDefault = 7 * 24 * time.Hour
+	HoldMax     = 31 * 24 * time.Hour
+)
+
 // oldest is the earliest value date: old books are replayed, prehistory is a typing error.
 var oldest = time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC)
 
@@ -77,8 +83,8 @@ func (in *Intake) payment(r *Request, now time.Time) (*pay.Payment, error) {
 		return nil, err
 	}
 	kind, ok := pay.ParseKind(r.Kind)
-	if !ok {
-		return nil, fault.New(fault.MalformedRequest, `kind is "send", "payout" or "deposit"`).WithParam("/kind")
+	if !ok || kind == pay.Capture {
+		return nil, fault.New(fault.MalformedRequest, `kind is "send", "payout", "deposit" or "hold"`).WithParam("/kind")
 	}
 	p := &pay.Payment{
 		Tenant: r.Tenant, Kind: kind, Channel: r.Channel, PayeeAccount: r.PayeeAccount, PayeeName: r.PayeeName,
@@ -89,6 +95,7 @@ func (in *Intake) payment(r *Request, now time.Time) (*pay.Payment, error) {
 	checkParties(p, r, &bad)
 	in.checkRoad(p, &bad)
 	checkTexts(p, r, &bad)
+	checkExpiry(p, r, now, &bad)
 	switch {
 	case r.EffectiveAt.IsZero():
 		p.EffectiveAt = now
@@ -108,7 +115,11 @@ func checkMoney(p *pay.Payment, r *Request, bad *Problems) {
 		bad.add(fault.AssetUnknown, "/asset", "")
 	}
 	p.Asset = info.Code
-	amount, err := money.ParseMinor(r.Amount)
+	p.Amount = parseAmount(r.Amount, bad)
+}
+
+func parseAmount(text string, bad *Problems) money.Amount {
+	amount, err := money.ParseMinor(text)
 	switch {
 	case errors.Is(err, money.ErrOverflow):
 		bad.add(fault.AmountInvalid, "/amount", "the amount does not fit in 128 bits")
@@ -117,7 +128,24 @@ func checkMoney(p *pay.Payment, r *Request, bad *Problems) {
 	case amount.Sign() <= 0:
 		bad.add(fault.AmountInvalid, "/amount", "an amount is above zero")
 	}
-	p.Amount = amount
+	return amount
+}
+
+// checkExpiry reads when a hold lets go; nothing else has such an instant.
+func checkExpiry(p *pay.Payment, r *Request, now time.Time, bad *Problems) {
+	at := r.ExpiresAt.UTC().Truncate(time.Microsecond)
+	switch {
+	case p.Kind != pay.Hold:
+		if !r.ExpiresAt.IsZero() {
+			bad.add(fault.MalformedRequest, "/expires_at", "only a hold expires")
+		}
+		return
+	case r.ExpiresAt.IsZero():
+		at = now.Add(HoldDefault)
+	case !at.After(now) || at.After(now.Add(HoldMax)):
+		bad.add(fault.MalformedRequest, "/expires_at", "a hold expires in the future, at most 31 days from now")
+	}
+	p.ExpiresAt = at
 }
 
 // checkParties reads the accounts that the kind has, and refuses those it has not.
@@ -165,9 +193,9 @@ func ParseAccount(text string) (ledger.AccountID, error) {
 // checkRoad checks channel and payee: both belong to payments that leave us.
 func (in *Intake) checkRoad(p *pay.Payment, bad *Problems) {
 	switch {
-	case p.Kind == pay.Send:
+	case p.Kind == pay.Send, p.Kind == pay.Hold:
 		if p.Channel != "" {
-			bad.add(fault.MalformedRequest, "/channel", "a send stays in this ledger and has no channel")
+			bad.add(fault.MalformedRequest, "/channel", "a "+p.Kind.String()+" stays in this ledger and has no channel")
 		}
 	case p.Channel == "":
 		bad.add(fault.ChannelUnknown, "/channel", "a "+p.Kind.String()+" needs a channel")

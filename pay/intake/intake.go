@@ -36,7 +36,9 @@ type Request struct {
 	Metadata     map[string]string
 	// EffectiveAt is the value date; zero is the moment of acceptance.
 	EffectiveAt time.Time
-	TraceID     pay.TraceID
+	// ExpiresAt is when a hold lets go of the rest; zero is HoldDefault from now.
+	ExpiresAt time.Time
+	TraceID   pay.TraceID
 	// House allows paying from a house account, which has no floor.
 	House bool
 }
@@ -135,24 +137,71 @@ func (in *Intake) fact(ctx context.Context, r *Request) (commit.Fact, error) {
 	if err != nil {
 		return commit.Fact{}, err
 	}
-	if p.From != 0 && !r.House {
-		house, err := in.houses.is(ctx, p.Tenant, p.From)
-		if err != nil {
-			return commit.Fact{}, err
-		}
-		if house {
-			return commit.Fact{}, fault.New(fault.HouseAccountForbidden, "this key may not pay from a house account").
-				WithParam("/from").WithResource(p.From.String())
-		}
+	if err := in.mayPay(ctx, p, r.House); err != nil {
+		return commit.Fact{}, err
 	}
-	fingerprint := paymentFingerprint(p, r.EffectiveAt)
+	fingerprint := paymentFingerprint(p, r.EffectiveAt, r.ExpiresAt)
 	return commit.Fact{Payment: &pay.Fact{Kind: pay.Accept, At: now, New: p, Fingerprint: fingerprint, Source: source}}, nil
+}
+
+// CaptureRequest is a part of a hold that somebody takes, or all of it.
+type CaptureRequest struct {
+	// Hold as the caller may see it: his tenant's.
+	Hold pay.Payment
+	// Key is the raw idempotency key; it is scoped to the hold's payer.
+	Key string
+	// Amount in the asset's smallest unit.
+	Amount  string
+	TraceID pay.TraceID
+	// House allows capturing from a house account.
+	House bool
+}
+
+// Capture takes a part of a hold. Like Accept, once per key.
+func (in *Intake) Capture(ctx context.Context, r *CaptureRequest) (commit.Result, error) {
+	key, err := scopedKey(r.Hold.Tenant, r.Hold.From, r.Key)
+	if err != nil {
+		return commit.Result{}, err
+	}
+	if r.Hold.Kind != pay.Hold {
+		return commit.Result{}, fault.New(fault.IllegalTransition, "a "+r.Hold.Kind.String()+" holds nothing that could be captured").
+			WithResource(r.Hold.ID.String())
+	}
+	var bad Problems
+	now := in.clock.Now().UTC().Truncate(time.Microsecond)
+	p := &pay.Payment{
+		Tenant: r.Hold.Tenant, Kind: pay.Capture, Original: r.Hold.ID, From: r.Hold.From, To: r.Hold.To, Asset: r.Hold.Asset,
+		Amount: parseAmount(r.Amount, &bad), Remittance: r.Hold.Remittance, Key: key, TraceID: r.TraceID, EffectiveAt: now, CreatedAt: now,
+	}
+	if err := bad.as(); err != nil {
+		return commit.Result{}, err
+	}
+	if err := in.mayPay(ctx, p, r.House); err != nil {
+		return commit.Result{}, err
+	}
+	return in.submit.Submit(ctx, commit.Fact{Payment: &pay.Fact{
+		Kind: pay.Accept, At: now, New: p, Fingerprint: captureFingerprint(p), Source: source,
+	}})
+}
+
+// mayPay refuses a house account to a key that may not pay from it.
+func (in *Intake) mayPay(ctx context.Context, p *pay.Payment, allowed bool) error {
+	if p.From == 0 || allowed {
+		return nil
+	}
+	house, err := in.houses.is(ctx, p.Tenant, p.From)
+	if err == nil && house {
+		err = fault.New(fault.HouseAccountForbidden, "this key may not pay from a house account").
+			WithParam("/from").WithResource(p.From.String())
+	}
+	return err
 }
 
 // source is what the event log says about facts from here.
 const source = "api"
 
-// Cancel withdraws a payment that was not sent yet. The caller has made sure that
+// Cancel withdraws a payment that was not sent yet, or lets go of what a hold
+// still holds. The caller has made sure that
 // the payment is the tenant's. A second cancel is answered like the first.
 func (in *Intake) Cancel(ctx context.Context, id pay.ID, reason string) (commit.Result, error) {
 	return in.submit.Submit(ctx, commit.Fact{Payment: &pay.Fact{

@@ -207,3 +207,41 @@ func BenchmarkAccept(b *testing.B) {
 		}
 	}
 }
+
+func TestAHoldExpiresInSevenDaysOrWhenItsCallerSays(t *testing.T) {
+	t.Parallel()
+	in, p := newIntake(t)
+	r := send()
+	r.Kind = "hold"
+	say := noon.Add(time.Hour)
+	for _, at := range []time.Time{{}, say, say.Add(time.Microsecond)} {
+		r.ExpiresAt = at
+		_, err := in.Accept(t.Context(), &r)
+		require.NoError(t, err)
+	}
+	facts := p.facts
+	require.Equal(t, noon.Truncate(time.Microsecond).Add(intake.HoldDefault), facts[0].Payment.New.ExpiresAt)
+	require.Equal(t, say.Truncate(time.Microsecond), facts[1].Payment.New.ExpiresAt)
+	require.NotEqual(t, facts[0].Payment.Fingerprint, facts[1].Payment.Fingerprint)
+	require.NotEqual(t, facts[1].Payment.Fingerprint, facts[2].Payment.Fingerprint)
+	for _, at := range []time.Time{noon, noon.Add(intake.HoldMax + time.Second)} {
+		r.ExpiresAt = at
+		_, err := in.Accept(t.Context(), &r)
+		require.ErrorIs(t, err, fault.MalformedRequest)
+	}
+
+	hold := *facts[1].Payment.New
+	hold.ID = 9
+	for _, amount := range []string{"5", "6"} {
+		_, err := in.Capture(t.Context(), &intake.CaptureRequest{Hold: hold, Key: "c", Amount: amount})
+		require.NoError(t, err)
+	}
+	c, d := p.facts[3].Payment, p.facts[4].Payment
+	require.Equal(t, pay.Capture, c.New.Kind)
+	require.Equal(t, []any{hold.ID, hold.From, hold.To, hold.Asset}, []any{c.New.Original, c.New.From, c.New.To, c.New.Asset})
+	require.Equal(t, intake.NewKey(1, hold.From, "c"), c.New.Key)
+	require.NotEqual(t, c.Fingerprint, d.Fingerprint)
+	hold.From = 6
+	_, err := in.Capture(t.Context(), &intake.CaptureRequest{Hold: hold, Key: "c", Amount: "5"})
+	require.ErrorIs(t, err, fault.HouseAccountForbidden)
+}

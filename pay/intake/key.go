@@ -110,9 +110,10 @@ func (c *canonical) sum() (f pay.Fingerprint) {
 	return f
 }
 
-// paymentFingerprint covers everything that the caller chose. The value date counts
-// as it was given: a default of "now" differs from try to try.
-func paymentFingerprint(p *pay.Payment, effectiveAt time.Time) pay.Fingerprint {
+// paymentFingerprint covers everything that the caller chose. The value date and
+// a hold's expiry count as they were given: a default of "now" differs from try to
+// try.
+func paymentFingerprint(p *pay.Payment, effectiveAt, expiresAt time.Time) pay.Fingerprint {
 	c := canonical{make([]byte, 0, 512)}
 	c.text("payment/1")
 	c.text(p.Kind.String())
@@ -130,6 +131,20 @@ func paymentFingerprint(p *pay.Payment, effectiveAt time.Time) pay.Fingerprint {
 	if !effectiveAt.IsZero() {
 		c.number(effectiveAt.UnixMicro())
 	}
+	if !expiresAt.IsZero() {
+		c.text("expires")
+		c.number(expiresAt.UnixMicro())
+	}
+	return c.sum()
+}
+
+func captureFingerprint(p *pay.Payment) pay.Fingerprint {
+	c := canonical{make([]byte, 0, 128)}
+	c.text("capture/1")
+	c.number(int64(p.Original))
+	hi, lo := p.Amount.Parts()
+	c.number(hi)
+	c.number(int64(lo))
 	return c.sum()
 }
 

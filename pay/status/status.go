@@ -141,7 +141,7 @@ func delayed(p *pay.Payment, f Facts) bool {
 	case pay.Created:
 		return p.Kind != pay.Deposit && inState > waitMax // a deposit waits for its payer
 	case pay.Reserved:
-		return inState > waitMax
+		return p.Kind != pay.Hold && inState > waitMax // a hold waits for its holder
 	case pay.Unknown:
 		return inState > unknownMax
 	case pay.Dispatching, pay.Processing:
@@ -212,6 +212,13 @@ func Explained(p *pay.Payment, b Books) bool {
 		if p.State == pay.Succeeded {
 			want.Available = p.Amount
 		}
+	case pay.Hold: // what was captured left in the captures' own postings
+		want.Available, want.Held = neg(p.Taken), p.Taken
+		if p.State == pay.Reserved {
+			want.Available, want.Held = neg(whole), whole
+		}
+	case pay.Capture:
+		want.Held, want.Recipient = neg(whole), p.Amount
 	case pay.Payout:
 		switch p.State {
 		case pay.Reserved:

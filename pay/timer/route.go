@@ -10,6 +10,8 @@ type Route struct {
 	Clear func(pay.Payment) bool
 	// Dispatch takes a payout whose funds are reserved.
 	Dispatch func(pay.Payment) bool
+	// Expire takes a hold whose time is over.
+	Expire func(pay.Payment) bool
 	// Settle takes what the channel must be asked about: attempts on the wire,
 	// acknowledged or unknown, and deposits under way.
 	Settle func(pay.Payment) bool
@@ -25,6 +27,9 @@ func (r Route) Due(p pay.Payment) bool {
 		}
 	case pay.Reserved:
 		station = r.Dispatch
+		if p.Kind == pay.Hold {
+			station = r.Expire
+		}
 	case pay.Dispatching, pay.Processing, pay.Unknown:
 	case pay.None, pay.Succeeded, pay.Failed, pay.Cancelled, pay.Expired:
 		return true // final payments are not on the wheel

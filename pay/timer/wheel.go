@@ -160,10 +160,10 @@ func (w *Wheel) put(p *pay.Payment) {
 	}
 }
 
-// firstDue is when to hand p over: at its timer, but a payment that was never
+// firstDue is when to hand p over: at its timer, but a payout that was never
 // attempted waits for nothing.
 func firstDue(p *pay.Payment) time.Time {
-	if p.State == pay.Reserved && p.Attempt.N == 0 {
+	if p.State == pay.Reserved && p.Attempt.N == 0 && p.Kind != pay.Hold {
 		return p.EnteredAt
 	}
 	return p.NextAt

@@ -282,7 +282,7 @@ func TestRoute(t *testing.T) {
 	to := func(name string) func(pay.Payment) bool {
 		return func(pay.Payment) bool { got = name; return true }
 	}
-	r := timer.Route{Clear: to("clear"), Dispatch: to("dispatch"), Settle: to("settle")}
+	r := timer.Route{Clear: to("clear"), Dispatch: to("dispatch"), Settle: to("settle"), Expire: to("expire")}
 	for _, c := range []struct {
 		kind  pay.Kind
 		state pay.State
@@ -295,6 +295,7 @@ func TestRoute(t *testing.T) {
 		{pay.Payout, pay.Processing, "settle"},
 		{pay.Payout, pay.Unknown, "settle"},
 		{pay.Payout, pay.Failed, ""},
+		{pay.Hold, pay.Reserved, "expire"},
 	} {
 		got = ""
 		require.True(t, r.Due(pay.Payment{Kind: c.kind, State: c.state}))
