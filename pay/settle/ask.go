@@ -49,6 +49,17 @@ type AskerConfig struct {
 	Telemetry *telemetry.Telemetry
 	// Concurrency bounds the queries of one channel under way; 0 is the default.
 	Concurrency int
+	// Redirects reports whether a payout that was declined for this reason is to be
+	// tried at another channel; nil never.
+	Redirects func(p *pay.Payment, reason string) bool
+	// Resend asks for an attempt to be sent once more under its reference, and
+	// reports whether that is in hand; nil never. It must refuse where the channel's
+	// de-duplication is not proven.
+	Resend func(pay.Payment) bool
+	// ResendCount not-founds over at least ResendAfter make us ask for that; 0 means
+	// 3 over 2 minutes (life cycle T9).
+	ResendCount int
+	ResendAfter time.Duration
 }
 
 // Asker asks channels what became of payments. It runs on the leader.
@@ -59,8 +70,9 @@ type Asker struct {
 	lanes   map[channel.Name]*askLane
 	answers chan pay.Fact
 
-	mu   sync.Mutex
-	held map[pay.ID]bool
+	mu     sync.Mutex
+	held   map[pay.ID]bool
+	absent map[pay.ID]absences
 }
 
 type askLane struct {
@@ -79,8 +91,14 @@ func NewAsker(cfg AskerConfig) *Asker {
 	if cfg.Concurrency <= 0 {
 		cfg.Concurrency = DefaultConcurrency
 	}
+	if cfg.ResendCount <= 0 {
+		cfg.ResendCount = resendCount
+	}
+	if cfg.ResendAfter <= 0 {
+		cfg.ResendAfter = resendAfter
+	}
 	a := &Asker{
-		cfg: cfg, log: cfg.Telemetry.Logger().With(slog.String("station", "settle")), metrics: newMetrics(cfg.Telemetry),
+		absent: make(map[pay.ID]absences), cfg: cfg, log: cfg.Telemetry.Logger().With(slog.String("station", "settle")), metrics: newMetrics(cfg.Telemetry),
 		lanes: make(map[channel.Name]*askLane), answers: make(chan pay.Fact, answersQueue), held: make(map[pay.ID]bool),
 	}
 	for _, ch := range cfg.Channels {
@@ -198,7 +216,10 @@ func (a *Asker) askOne(ctx context.Context, l *askLane, p *pay.Payment) pay.Fact
 	word := l.ch.Query(ctx, pay.Reference(p.ID, p.Attempt.N))
 	end(word.Err())
 	a.metrics.word(string(l.name), word)
-	return answerOf(l.caps, p, word, asked, a.cfg.Clock.Now())
+	fact := answerOf(l.caps, p, word, asked, a.cfg.Clock.Now())
+	redirect(&fact, p, a.cfg.Redirects)
+	a.again(p, &word, &fact, asked)
+	return fact
 }
 
 // submit commits answers in batches of whatever is queued.
