@@ -90,7 +90,9 @@ type Config struct {
 	Receiver Receiver
 	Recon    Recon
 	Dispatch Dispatch
-	Ready    Readiness
+	// Desk keeps the cases for people.
+	Desk  Desk
+	Ready Readiness
 	// Outlook forecasts when open payments end; without one no time is given.
 	Outlook *status.Outlook
 	// Registry takes the edge's metrics and is served under /metrics.

@@ -101,6 +101,7 @@ func with(some []fault.Code, more ...fault.Code) []fault.Code { return append(mo
 func routes() []*route {
 	all := paymentRoutes()
 	all = append(all, accountRoutes()...)
+	all = append(all, caseRoutes()...)
 	return append(all, operatorRoutes()...)
 }
 

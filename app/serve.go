@@ -27,6 +27,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/channel"
 	sandboxchannel "github.com/moneta-pay/moneta/pay/channel/sandbox"
 	"github.com/moneta-pay/moneta/pay/commit"
+	"github.com/moneta-pay/moneta/pay/desk"
 	"github.com/moneta-pay/moneta/pay/dispatch"
 	"github.com/moneta-pay/moneta/pay/intake"
 	"github.com/moneta-pay/moneta/pay/ledger"
@@ -63,6 +64,7 @@ type plane struct {
 	recon    *recon.Recon
 	outlook  *status.Outlook
 	gate     *recon.Gate
+	desk     *desk.Desk
 
 	leaderWork sync.WaitGroup
 	leaving    atomic.Bool
@@ -131,6 +133,9 @@ func (p *plane) prepare(ctx context.Context) error {
 	if err := p.connectChannels(); err != nil {
 		return err
 	}
+	if p.desk, err = p.newDesk(); err != nil {
+		return err
+	}
 	p.gate = recon.NewGate(p.stations, p.tel)
 	if err := p.gate.Load(ctx); err != nil {
 		return err
@@ -193,7 +198,7 @@ func (p *plane) build() {
 	p.expirer = timer.NewExpirer(p.node, nil, p.tel)
 	p.wheel = timer.New(timer.Config{
 		Due:  timer.Route{Dispatch: p.dispatch.Offer, Settle: p.asker.Check, Expire: p.expirer.Offer}.Due,
-		Pool: p.stations, Reload: p.payments.ByID, Telemetry: p.tel,
+		Pool: p.stations, Reload: p.payments.ByID, Desk: p.desk, Telemetry: p.tel,
 	})
 }
 
@@ -207,6 +212,7 @@ func (p *plane) lead(ctx context.Context, open []pay.Payment) {
 	p.leaderLoop(ctx, "settle", p.asker.Run)
 	p.leaderLoop(ctx, "recon", p.recon.Loop)
 	p.leaderLoop(ctx, "sweep", p.inbox.Sweep)
+	p.leaderLoop(ctx, "desk", p.desk.Run)
 }
 
 func (p *plane) leaderLoop(ctx context.Context, name string, run func(context.Context) error) {
@@ -304,7 +310,7 @@ func (p *plane) edge() (http.Handler, error) {
 	store := access.NewStore(p.reads)
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Waiter: p.node,
-		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Ready: p, Outlook: p.outlook, Registry: p.tel.Registry(), Logger: p.log, Version: Version,
+		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Desk: p.desk, Ready: p, Outlook: p.outlook, Registry: p.tel.Registry(), Logger: p.log, Version: Version,
 	})
 	if err != nil {
 		return nil, err
