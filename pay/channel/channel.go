@@ -65,6 +65,10 @@ const (
 	// NeverSent says that this process knows that no byte of the order left it.
 	// Only Send answers so, and nobody may conclude it afterwards.
 	NeverSent
+	// Returned is the channel saying that money which it had moved for our
+	// reference came back. Only a callback says so; it takes nothing back of what
+	// the channel confirmed.
+	Returned
 )
 
 // String returns the verdict as written in logs and rows.
@@ -80,6 +84,8 @@ func (v Verdict) String() string {
 		return "not_found"
 	case NeverSent:
 		return "never_sent"
+	case Returned:
+		return "returned"
 	case Unknown:
 	}
 	return "unknown" // and whatever nobody defined
@@ -203,6 +209,10 @@ type Line struct {
 	Remittance  string
 	// BookedAt is the channel's booking time.
 	BookedAt time.Time
+	// Return marks money in that had gone out under Reference and came back; Reason
+	// is then the rail's code for why.
+	Return bool
+	Reason string
 }
 
 // Statement is one page of a channel's statement, oldest line first.

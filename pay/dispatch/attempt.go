@@ -123,7 +123,7 @@ func factOf(caps channel.Capabilities, p *pay.Payment, w channel.Word, now time.
 		if w.Reason == channel.ReasonBadOrder || p.Attempt.N >= neverSentMax {
 			f.Kind = pay.GiveUp
 		}
-	case channel.Unknown, channel.NotFound:
+	case channel.Unknown, channel.NotFound, channel.Returned:
 		f.Kind = pay.Doubt
 	default:
 		f.Kind = pay.Doubt

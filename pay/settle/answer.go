@@ -29,7 +29,7 @@ func answerOf(caps channel.Capabilities, p *pay.Payment, w channel.Word, known, 
 		if absent(caps, p, known, asked) {
 			return absence(p, now)
 		}
-	case channel.Unknown, channel.NeverSent:
+	case channel.Unknown, channel.NeverSent, channel.Returned:
 	}
 	return pay.Fact{Kind: pay.Checked, Payment: p.ID, At: now, Source: "query", Reason: w.Reason, NextAt: next}
 }
