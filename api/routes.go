@@ -105,6 +105,7 @@ func routes() []*route {
 	all := paymentRoutes()
 	all = append(all, eventRoutes()...)
 	all = append(all, accountRoutes()...)
+	all = append(all, caseRoutes()...)
 	return append(all, operatorRoutes()...)
 }
 

@@ -270,6 +270,20 @@ func (c Capabilities) NotFoundCounts(sendBy time.Time) time.Time {
 	return sendBy.Add(c.ClientTimeout + c.VisibilityDelay)
 }
 
+// SendWindowMax bounds SendWindow.
+const SendWindowMax = 5 * time.Second
+
+// NotFoundAfter returns how long ago an attempt must have been committed for a
+// NotFound to count, whatever its send_by says: its sender stops SendWindow after
+// it formed the intent, by its own monotonic clock.
+func (c Capabilities) NotFoundAfter() time.Duration {
+	window := SendWindowMax
+	if c.SendWindow > 0 {
+		window = min(c.SendWindow, window)
+	}
+	return window + c.ClientTimeout + c.VisibilityDelay
+}
+
 // QueryAfter returns the wait before query n of one reference, counted from 0.
 // Without a schedule it is VisibilityDelay, and never below a second.
 func (c Capabilities) QueryAfter(n int) time.Duration {

@@ -29,7 +29,9 @@ func (d *Dispatcher) intend(l *lane, batch []pay.Payment) {
 	}
 	now := d.cfg.Clock.Now()
 	// Microseconds are what the database keeps: ours is recognised by equality.
-	sendBy := now.Add(min(sendWindowMax, l.window())).Truncate(time.Microsecond)
+	limit := now.Add(min(sendWindowMax, l.window()))
+	limit = limit.Add(-time.Duration(limit.Nanosecond() % 1000))
+	sendBy := limit.Round(0)
 	facts := make([]commit.Fact, len(batch))
 	for i := range batch {
 		f := &pay.Fact{
@@ -51,7 +53,7 @@ func (d *Dispatcher) intend(l *lane, batch []pay.Payment) {
 		p := answers[i].Payment
 		if answers[i].Err == nil && ours(&p, facts[i].Payment) {
 			resend := facts[i].Payment.Kind == pay.Resend
-			d.work.Go(func() { d.send(l, p, resend) })
+			d.work.Go(func() { d.send(l, p, limit, resend) })
 			continue
 		}
 		d.notIntended(l, batch[i].ID, answers[i].Err)
@@ -89,8 +91,10 @@ type outcome struct {
 	fact pay.Fact
 }
 
-// send talks to the channel, outside any transaction.
-func (d *Dispatcher) send(l *lane, p pay.Payment, resend bool) {
+// send talks to the channel, outside any transaction. Its limit is the attempt's
+// send_by, with the monotonic reading of the moment when the intent was formed: a
+// wall clock that is set back in between gives no byte more time.
+func (d *Dispatcher) send(l *lane, p pay.Payment, limit time.Time, resend bool) {
 	l.inflight.Inc()
 	defer l.inflight.Dec()
 	d.metrics.attempt(string(l.name), p.Attempt.N, resend)
@@ -104,7 +108,7 @@ func (d *Dispatcher) send(l *lane, p pay.Payment, resend bool) {
 	ctx, cancel := context.WithTimeout(ctx, l.caps.ClientTimeout+time.Second)
 	word := l.ch.Send(ctx, channel.Order{
 		Reference: p.Attempt.Reference, Amount: p.Amount, Asset: p.Asset,
-		Payee: channel.Party{Account: p.PayeeAccount, Name: p.PayeeName}, Remittance: p.Remittance, SendBy: p.Attempt.SendBy,
+		Payee: channel.Party{Account: p.PayeeAccount, Name: p.PayeeName}, Remittance: p.Remittance, SendBy: limit,
 	})
 	cancel()
 	end(word.Err())
