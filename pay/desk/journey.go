@@ -324,10 +324,13 @@ func (t *traced) answered() Answer {
 	heard := len(t.words) > 0
 	for _, a := range t.attempts {
 		if a.answered != nil && a.state != pay.AttemptUnknown && a.state != pay.Intended && a.state != pay.NeverSent {
-			heard = true
+			if heard {
+				continue // the log has said it
+			}
 			evidence = append(evidence, Evidence{moment(*a.answered), "word", fmt.Sprintf("attempt %d: %s", a.n, a.state)})
 		}
 	}
+	heard = len(evidence) > 0
 	evidence = append(append(evidence, t.letters...), t.lines...)
 	switch {
 	case heard || len(t.lines) > 0:
