@@ -193,7 +193,7 @@ type versionCmd struct {
 func (c *versionCmd) Run() error { return app.PrintVersion(os.Stdout, c.JSON) }
 
 type benchCmd struct {
-	Profile string `help:"quick or full." default:"quick" enum:"quick,full"`
+	Profile string `help:"quick, full, or smoke to see that it runs." default:"quick" enum:"quick,full,smoke"`
 	Report  string `help:"Write the report as JSON here." type:"path"`
 	Data    string `help:"Folder to work in, on a real disk." type:"path"`
 	JSON    bool   `help:"Print the report as JSON instead of the screen."`
@@ -211,6 +211,12 @@ type benchLoadCmd struct {
 func (c *benchLoadCmd) Run(ctx context.Context) error {
 	return app.BenchLoad(ctx, c.Args, os.Stdout)
 }
+
+type benchLedgerCmd struct {
+	Args []string `arg:"" optional:"" passthrough:""`
+}
+
+func (c *benchLedgerCmd) Run(ctx context.Context) error { return app.BenchLedger(ctx, c.Args) }
 
 type exportCmd struct {
 	Journal      exportJournalCmd `cmd:"" help:"Write the ledger as an hledger journal with balance assertions; hledger check --strict judges it."`
