@@ -101,7 +101,7 @@ func (a *Action) Hash() [sha256.Size]byte { return sha256.Sum256(a.Canonical()) 
 // sort as RFC 8785 wants.
 func (p Parameters) append(b []byte) []byte {
 	b = append(b, '{')
-	for i, name := range slices.Sorted(maps.Keys(p)) {
+	for i, name := range p.Names() {
 		if i > 0 {
 			b = append(b, ',')
 		}
@@ -110,6 +110,9 @@ func (p Parameters) append(b []byte) []byte {
 	}
 	return append(b, '}')
 }
+
+// Names returns the names, sorted.
+func (p Parameters) Names() []string { return slices.Sorted(maps.Keys(p)) }
 
 // Canonical returns the one way to write the parameters.
 func (p Parameters) Canonical() string { return string(p.append(nil)) }

@@ -39,7 +39,6 @@ func States() []State { return []State{Proposed, Approved, Used, Rejected, Expir
 const (
 	ApprovalDefault = 30 * time.Minute
 	ApprovalMax     = 24 * time.Hour
-	approvalMin     = time.Minute
 )
 
 // Outcomes of a used approval.
@@ -117,8 +116,8 @@ type Proposal struct {
 	Kind       string
 	Parameters Parameters
 	Reason     string
-	// For is how long it stands; ApprovalDefault when zero.
-	For time.Duration
+	// ExpiresAt is until when it stands; in ApprovalDefault when zero.
+	ExpiresAt time.Time
 }
 
 // Propose keeps a proposal. Nothing happens until somebody else approves it.
@@ -131,12 +130,6 @@ func (a *Approvals) Propose(ctx context.Context, who *Principal, p Proposal) (Ap
 	if err := person(who, kind.Least); err != nil {
 		return Approval{}, err
 	}
-	if p.For == 0 {
-		p.For = ApprovalDefault
-	}
-	if p.For < approvalMin || p.For > ApprovalMax {
-		return Approval{}, fault.New(fault.MalformedRequest, "a proposal stands for 1 minute to 24 hours").WithParam("/expires_in_s")
-	}
 	if p.Reason == "" || len(p.Reason) > reasonMax || !readable(p.Reason) {
 		return Approval{}, fault.New(fault.MalformedRequest, "give a reason of 1 to 500 bytes that people can read").WithParam("/reason")
 	}
@@ -147,9 +140,15 @@ func (a *Approvals) Propose(ctx context.Context, who *Principal, p Proposal) (Ap
 	if err != nil {
 		return Approval{}, faultOf(op, err)
 	}
+	if p.ExpiresAt.IsZero() {
+		p.ExpiresAt = now.Add(ApprovalDefault)
+	}
 	act := Action{
 		ID: newApprovalID(), Tenant: who.Tenant, Kind: p.Kind, Parameters: p.Parameters, Reason: p.Reason, Maker: who.Operator,
-		ExpiresAt: now.Add(p.For).Truncate(time.Second),
+		ExpiresAt: p.ExpiresAt.UTC().Truncate(time.Second),
+	}
+	if act.ExpiresAt.Before(now) || act.ExpiresAt.After(now.Add(ApprovalMax)) {
+		return Approval{}, fault.New(fault.MalformedRequest, "a proposal stands for 24 hours at most").WithParam("/expires_at")
 	}
 	if kind.Check != nil {
 		if err := kind.Check(ctx, &act); err != nil {

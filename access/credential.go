@@ -186,3 +186,12 @@ func unseal(text, name string, sealed []byte) (string, error) {
 
 // totpOpts are those that every authenticator knows.
 var totpOpts = totp.ValidateOpts{Period: uint(stepSeconds), Digits: otp.DigitsSix, Algorithm: otp.AlgorithmSHA1}
+
+// Approve signs the approval of exactly this action.
+func (k *KeyFile) Approve(a *Action) ([]byte, error) {
+	private, err := k.private()
+	if err != nil {
+		return nil, err
+	}
+	return ed25519.Sign(private, CheckStatement(a.ID, a.Hash())), nil
+}

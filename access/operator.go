@@ -38,15 +38,15 @@ func (r Role) Covers(least Role) bool {
 
 // Operator is what is known of a person; their secrets are not.
 type Operator struct {
-	Name      string
-	Tenant    int32
-	Role      Role
-	Method    Method
-	CreatedBy string
-	CreatedAt time.Time
+	Name      string    `json:"name"`
+	Tenant    int32     `json:"tenant"`
+	Role      Role      `json:"role"`
+	Method    Method    `json:"method"`
+	CreatedBy string    `json:"created_by"`
+	CreatedAt time.Time `json:"created_at"`
 	// DisabledAt is the zero time while the operator may act.
-	DisabledAt time.Time
-	DisabledBy string
+	DisabledAt time.Time `json:"disabled_at,omitzero"`
+	DisabledBy string    `json:"disabled_by,omitempty"`
 }
 
 // Local is who acts at the database itself, without a credential of a person.
@@ -182,6 +182,15 @@ func rotateOperator(ctx context.Context, tx pgx.Tx, tenant int32, name, credenti
 	return o, err
 }
 
+// Active reports whether the person may still act: not disabled, and signed in if
+// they had to.
+func (s *Store) Active(ctx context.Context, who *Principal) (bool, error) {
+	var yes bool
+	err := s.pool.QueryRow(ctx, `select exists (select from operators where name = $1 and disabled_at is null) and ($2 = '' or exists (
+		select from operator_sessions where prefix = $2 and ended_at is null and expires_at > now()))`, who.Operator, who.session).Scan(&yes)
+	return yes, faultOf("access.Active", err)
+}
+
 // FourEyes reports whether the tenant has two active people who may approve. From
 // then on what gives power or credit away needs an approval, whoever asks. Tenant
 // 0 asks for any tenant.
@@ -262,13 +271,13 @@ func (s *Store) Ended(ctx context.Context, began int64, status int, code string)
 // Deed is what a person did. Status is 0 when the end was not recorded: the node
 // died in between, and what was asked for may or may not have happened.
 type Deed struct {
-	ID       int64
-	Operator string
-	Action   string
-	Subject  string
-	Status   int
-	Code     string
-	At       time.Time
+	ID       int64     `json:"id"`
+	Operator string    `json:"operator"`
+	Action   string    `json:"action"`
+	Subject  string    `json:"subject"`
+	Status   int       `json:"status"`
+	Code     string    `json:"code,omitempty"`
+	At       time.Time `json:"at"`
 }
 
 // Deeds returns what the tenant's people did, newest first, before the id given

@@ -309,8 +309,8 @@ func TestApprovalsExpire(t *testing.T) {
 	require.Equal(t, Expired, state)
 	require.Zero(t, d.calls.Load())
 
-	for _, bad := range []time.Duration{-1, time.Second, ApprovalMax + 1} {
-		_, err := a.Propose(ctx, o.who("mara"), Proposal{Kind: "deed", Parameters: Parameters{"what": "it"}, Reason: "r", For: bad})
+	for _, bad := range []time.Duration{-time.Second, ApprovalMax + time.Minute} {
+		_, err := a.Propose(ctx, o.who("mara"), Proposal{Kind: "deed", Parameters: Parameters{"what": "it"}, Reason: "r", ExpiresAt: time.Now().Add(bad)})
 		require.ErrorIs(t, err, fault.MalformedRequest)
 	}
 }

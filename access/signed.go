@@ -112,3 +112,6 @@ func (s *Store) lookUpSigner(ctx context.Context, key string) (p Principal, hash
 	sum := sha256.Sum256(public)
 	return p, sum[:], err == nil, err
 }
+
+// IsSession reports whether a bearer's token is that of a session.
+func IsSession(token string) bool { return strings.HasPrefix(token, sessionHead) }

@@ -94,6 +94,8 @@ type Config struct {
 	Recon    Recon
 	Dispatch Dispatch
 	Ready    Readiness
+	// Approvals are what two people agree on.
+	Approvals *access.Approvals
 	// Events is the log that GET /v1/events reads, and Feed tells of its new end.
 	Events *outbox.Log
 	Feed   *outbox.Feed

@@ -64,8 +64,10 @@ type plane struct {
 	recon    *recon.Recon
 	outlook  *status.Outlook
 	gate     *recon.Gate
-	events   *outbox.Log
-	feed     *outbox.Feed
+
+	approvals *access.Approvals
+	events    *outbox.Log
+	feed      *outbox.Feed
 
 	leaderWork sync.WaitGroup
 	leaving    atomic.Bool
@@ -272,6 +274,7 @@ func (p *plane) run(ctx context.Context) error {
 		return nil
 	})
 	g.Go(func() error { return p.gate.Watch(storing) })
+	g.Go(func() error { return p.approvals.Run(storing) })
 	g.Go(func() error { return p.feed.Run(running) }) // streams end first: their clients go on elsewhere
 	left := make(chan struct{})
 	g.Go(func() error {
@@ -309,8 +312,10 @@ func (p *plane) edge() (http.Handler, error) {
 		return nil, err
 	}
 	store := access.NewStore(p.reads)
+	p.approvals = access.NewApprovals(store, p.log)
+	registerActions(p.approvals, in, accounts, p.gate)
 	h, err := api.New(api.Config{
-		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Waiter: p.node,
+		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Approvals: p.approvals, Waiter: p.node,
 		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
 		Registry: p.tel.Registry(), Logger: p.log, Version: Version,
 	})
