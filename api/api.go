@@ -81,6 +81,12 @@ type Readiness interface {
 	Ready(ctx context.Context) error
 }
 
+// Warner is a Readier that also tells what stands still although it is ready, by
+// name.
+type Warner interface {
+	Warnings() map[string]string
+}
+
 // Config says what the edge stands before. Intake, Ledger, Payments and Access
 // are needed; each nil one of the others switches its part off.
 type Config struct {
@@ -93,7 +99,9 @@ type Config struct {
 	Receiver Receiver
 	Recon    Recon
 	Dispatch Dispatch
-	Ready    Readiness
+	// Desk keeps the cases for people.
+	Desk  Desk
+	Ready Readiness
 	// Approvals are what two people agree on.
 	Approvals *access.Approvals
 	// Events is the log that GET /v1/events reads, and Feed tells of its new end.

@@ -109,6 +109,7 @@ func routes() []*route {
 	all := paymentRoutes()
 	all = append(all, eventRoutes()...)
 	all = append(all, accountRoutes()...)
+	all = append(all, caseRoutes()...)
 	all = append(all, operatorRoutes()...)
 	all = append(all, peopleRoutes()...)
 	for _, rt := range all {

@@ -30,7 +30,8 @@ type Person struct {
 	JSON bool
 	Lang string
 	In   io.Reader
-	Out  io.Writer
+	// Out takes what scripts read, Err what people do.
+	Out, Err io.Writer
 }
 
 const (
@@ -196,7 +197,7 @@ func OperatorLogin(ctx context.Context, p *Person) error {
 }
 
 func (p *Person) tell(key string, args ...any) error {
-	_, err := io.WriteString(p.Out, say(p.Lang, key, args...))
+	_, err := io.WriteString(p.Err, say(p.Lang, key, args...))
 	return err
 }
 
@@ -217,7 +218,10 @@ func OperatorEnrol(p *Person, name string, codes bool) error {
 	if p.JSON {
 		return writeJSON(p.Out, map[string]string{"operator": name, "key_file": p.KeyFile, "credential": credential, "authenticator": address})
 	}
-	if err := p.tell("enrolled", p.KeyFile, name, credential); err != nil || address == "" {
+	if _, err := fmt.Fprintln(p.Out, credential); err != nil {
+		return err
+	}
+	if err := p.tell("enrolled", name, p.KeyFile); err != nil || address == "" {
 		return err
 	}
 	return p.tell("enrolled-codes", address)
@@ -388,7 +392,20 @@ func Propose(ctx context.Context, p *Person, kind string, parameters map[string]
 	if err != nil {
 		return err
 	}
-	return p.showRaw(raw, "proposed-now")
+	if p.JSON {
+		return p.showRaw(raw, "")
+	}
+	shown := *p
+	shown.Out = p.Err
+	if err := shown.showRaw(raw, "proposed-now"); err != nil {
+		return err
+	}
+	var v shownApproval
+	if err := json.Unmarshal(raw, &v); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(p.Out, v.ID)
+	return err
 }
 
 func (p *Person) showRaw(raw []byte, after string) error {

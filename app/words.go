@@ -33,7 +33,7 @@ var words = map[string][2]string{
 	"recounted":         {"Recounted: every asset sums to zero, every book's newest row is the sum of its postings, no id is missing, and all that the backup had is here.\n", "已重新核算:每种资产合计为零,每本账簿的最新一行等于其分录之和,编号无缺,备份中的全部内容均在。\n"},
 	"stays-paused":      {"Payouts wait: start `moneta up --data %s`. They go again when the gap finder is clean, or after POST /v1/dispatch/resume.\n", "付款暂停:请运行 `moneta up --data %s`。缺口检查无误后,或调用 POST /v1/dispatch/resume 后恢复。\n"},
 	"restore-off":       {"the restored ledger does not add up: %s", "恢复的账本不符:%s"},
-	"enrolled":          {"The secret half is in %s, for you alone. Give this to whoever adds %s:\n\n%s\n", "私密部分已存入 %s,仅供您本人。请将以下内容交给添加 %s 的人:\n\n%s\n"},
+	"enrolled":          {"That line is for whoever adds %s. The secret half is in %s, for you alone.\n", "以上一行请交给添加 %s 的人。私密部分已存入 %s,仅供您本人。\n"},
 	"enrolled-codes":    {"\nGive this to your authenticator, now; it is not shown again:\n\n%s\n", "\n请立即录入验证器;以下内容不再显示:\n\n%s\n"},
 	"operator-added":    {"%s is an operator with the role %s\n", "%s 已成为运营人员,角色 %s\n"},
 	"operator-disabled": {"%s is disabled, on every node within a second\n", "%s 已停用,一秒内在所有节点生效\n"},

@@ -44,6 +44,8 @@ not-cancellable 409
 amount-exceeds-remaining 422
 already-final 409
 payment-quarantined 409
+case-closed 409
+case-full 409
 rate-limited 429
 overloaded 503
 not-leader 503
@@ -54,6 +56,10 @@ read-only 423
 channel-unavailable 503
 signature-invalid 401
 reference-unknown 404
+approval-required 403
+approval-own 403
+approval-changed 409
+approval-closed 409
 timeout 504
 internal 500
 `

@@ -70,10 +70,11 @@ type sandboxCmd struct {
 	Secret      string `help:"Signs callbacks." env:"MONETA_SANDBOX_SECRET" required:""`
 	Dir         string `help:"Folder of the banks' books; empty keeps them in memory." type:"path"`
 	Seed        uint64 `help:"How the dice fall." default:"1"`
+	Scenario    string `help:"YAML or JSON file that switches the banks by time or by payments; see examples/scenarios." type:"path"`
 }
 
 func (c *sandboxCmd) Run(ctx context.Context) error {
-	return app.Sandbox(ctx, app.SandboxConfig{Listen: c.Listen, CallbackURL: c.CallbackURL, Secret: c.Secret, Dir: c.Dir, Seed: c.Seed})
+	return app.Sandbox(ctx, app.SandboxConfig{Listen: c.Listen, CallbackURL: c.CallbackURL, Secret: c.Secret, Dir: c.Dir, Seed: c.Seed, Scenario: c.Scenario})
 }
 
 type demoCmd struct {
@@ -164,7 +165,7 @@ type asPerson struct {
 }
 
 func (c *asPerson) person() *app.Person {
-	return &app.Person{URL: c.URL, KeyFile: c.As, Code: c.Code, JSON: c.JSON, Lang: c.Lang, In: os.Stdin, Out: os.Stdout}
+	return &app.Person{URL: c.URL, KeyFile: c.As, Code: c.Code, JSON: c.JSON, Lang: c.Lang, In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
 }
 
 type operatorCmd struct {
@@ -186,7 +187,7 @@ type operatorEnrolCmd struct {
 }
 
 func (c *operatorEnrolCmd) Run() error {
-	return app.OperatorEnrol(&app.Person{KeyFile: c.Key, JSON: c.JSON, Lang: c.Lang, Out: os.Stdout}, c.Name, c.TOTP)
+	return app.OperatorEnrol(&app.Person{KeyFile: c.Key, JSON: c.JSON, Lang: c.Lang, Out: os.Stdout, Err: os.Stderr}, c.Name, c.TOTP)
 }
 
 type operatorAddCmd struct {
