@@ -120,7 +120,11 @@ func (s *Store) AuthenticateSession(ctx context.Context, token string) (Principa
 	if !ok {
 		return Principal{}, fault.New(fault.Unauthenticated, "")
 	}
-	return s.sessions.authenticate(ctx, prefix, digest(token))
+	who, err := s.sessions.authenticate(ctx, prefix, digest(token))
+	if errors.Is(err, fault.Unauthenticated) {
+		return Principal{}, fault.New(fault.Unauthenticated, "the session is over; sign in again")
+	}
+	return who, err
 }
 
 // SignOut ends the person's session: at once on this node, within a second on the

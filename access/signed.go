@@ -80,6 +80,9 @@ func (s *Store) AuthenticateSigned(ctx context.Context, r *http.Request, body []
 		return refuse("the signature does not fit the request")
 	}
 	who, err := s.signers.authenticate(ctx, key, sha256.Sum256(public))
+	if errors.Is(err, fault.Unauthenticated) {
+		return refuse("no active operator has this key")
+	}
 	if err != nil {
 		return Principal{}, err
 	}

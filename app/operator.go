@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/moneta-pay/moneta/access"
+	"github.com/moneta-pay/moneta/fault"
 )
 
 // Person is how a command reaches the API as an operator.
@@ -110,10 +111,12 @@ func (p *Person) raw(ctx context.Context, method, path string, body any) ([]byte
 	if err := p.sign(req, sent); err != nil {
 		return nil, err
 	}
-	return answerOf(http.DefaultClient.Do(req))
+	return answerTo(req)
 }
 
-func answerOf(resp *http.Response, err error) ([]byte, error) {
+// answerTo returns the body of the answer, or the problem as an error.
+func answerTo(req *http.Request) ([]byte, error) {
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +184,7 @@ func OperatorLogin(ctx context.Context, p *Person) error {
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Authorization", "Bearer "+k.Pass)
-	raw, err := answerOf(http.DefaultClient.Do(req))
+	raw, err := answerTo(req)
 	if err != nil {
 		return err
 	}
@@ -239,6 +242,9 @@ func OperatorAdd(ctx context.Context, d Database, p *Person, tenant, name, role,
 	}
 	defer done()
 	o, err := store.AddLocally(ctx, id, name, access.Role(role), credential)
+	if errors.Is(err, fault.ApprovalRequired) {
+		return errors.New("two people may approve already: propose it with --as FILE, and have another one approve it")
+	}
 	if err != nil {
 		return err
 	}

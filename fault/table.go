@@ -83,20 +83,20 @@ var table = []Entry{
 		Code: Unauthenticated, Status: http.StatusUnauthorized, Retry: Never, MoneyState: NotMoved,
 		Title: Text{"The API key is missing or not valid", "API 密钥缺失或无效"},
 		Cause: Text{
-			"There is no `Authorization: Bearer mk_…` header, or the key is unknown, revoked or expired.",
-			"没有 `Authorization: Bearer mk_…` 请求头，或密钥不存在、已吊销或已过期。",
+			"There is no `Authorization: Bearer mk_…` header, or the key is unknown, revoked or expired. For an operator: the signature, the code or the session does not hold; `detail` says why.",
+			"没有 `Authorization: Bearer mk_…` 请求头，或密钥不存在、已吊销或已过期。对运营人员：签名、验证码或会话无效，原因见 `detail`。",
 		},
 		Fix: Text{
-			"Send a valid API key. An operator lists and creates keys with `moneta key`.",
-			"请使用有效的 API 密钥。运营人员可用 `moneta key` 查看和创建密钥。",
+			"Send a valid API key. An operator lists and creates keys with `moneta key`, and signs as docs/operators.md says.",
+			"请使用有效的 API 密钥。运营人员可用 `moneta key` 查看和创建密钥，其签名方式见 docs/operators.md。",
 		},
 	},
 	{
 		Code: Forbidden, Status: http.StatusForbidden, Retry: Never, MoneyState: NotMoved,
 		Title: Text{"This key may not do that", "该密钥无权执行此操作"},
 		Cause: Text{
-			"The API key is valid but does not have the scope that this operation needs.",
-			"API 密钥有效，但不具备此操作所需的权限范围。",
+			"The API key is valid but does not have the scope that this operation needs, or the operator does not have the role.",
+			"API 密钥有效，但不具备此操作所需的权限范围，或运营人员不具备所需角色。",
 		},
 		Fix: Text{
 			"Use a key with the scope named in `detail`, or ask the operator to grant it.",
