@@ -23,6 +23,7 @@ import (
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/pgserver"
 	"github.com/moneta-pay/moneta/internal/telemetry"
+	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
 	sandboxchannel "github.com/moneta-pay/moneta/pay/channel/sandbox"
@@ -179,6 +180,19 @@ func (p *plane) connectChannels() error {
 	return nil
 }
 
+// routes are the configured ones, as dispatch and settle read them.
+func (p *plane) routes() dispatch.Routes {
+	var out dispatch.Routes
+	for _, r := range p.cfg.Routes {
+		route := dispatch.Route{Asset: money.Asset(r.Asset), Payee: r.Payee, RetryOn: r.RetryOn}
+		for _, name := range r.Channels {
+			route.Channels = append(route.Channels, channel.Name(name))
+		}
+		out = append(out, route)
+	}
+	return out
+}
+
 func (p *plane) build() {
 	p.payments = commit.NewReader(p.reads)
 	p.outlook = p.newOutlook()
@@ -197,11 +211,17 @@ func (p *plane) build() {
 			func() time.Time { return p.dispatch.Progress() },
 		},
 	})
-	p.dispatch = dispatch.New(dispatch.Config{Submitter: p.node, Channels: p.channels, Hold: p.hold, Telemetry: p.tel})
+	routes := p.routes()
+	p.dispatch = dispatch.New(dispatch.Config{
+		Submitter: p.node, Channels: p.channels, Hold: p.hold, Routes: routes, Telemetry: p.tel,
+	})
 	p.asker = settle.NewAsker(settle.AskerConfig{
 		Submitter: p.node, Channels: p.channels, Pool: p.stations, Live: p.dispatch.Live, Telemetry: p.tel,
+		Redirects: routes.Redirects,
 	})
-	p.inbox = settle.NewInbox(settle.InboxConfig{Pool: p.stations, Submitter: p.node, Channels: p.channels, Telemetry: p.tel})
+	p.inbox = settle.NewInbox(settle.InboxConfig{
+		Pool: p.stations, Submitter: p.node, Channels: p.channels, Redirects: routes.Redirects, Telemetry: p.tel,
+	})
 	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Gate: p.gate, Telemetry: p.tel})
 	p.expirer = timer.NewExpirer(p.node, nil, p.node.TimeUnsound, p.tel)
 	p.wheel = timer.New(timer.Config{
