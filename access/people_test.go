@@ -698,3 +698,50 @@ func TestWeakKeysAreRefused(t *testing.T) {
 		require.ErrorIs(t, err, fault.MalformedRequest, bad)
 	}
 }
+
+// TestACrashWithinATransaction: what changes our own tables happens with the use
+// of the approval, or not at all.
+func TestACrashWithinATransaction(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	a := NewApprovals(o.store, slog.New(slog.DiscardHandler))
+	crash := true
+	a.Register(Kind{
+		Name: "rename", Describe: func(*Action) fault.Text { return fault.Text{En: "Rename", Zh: "改名"} },
+		Apply: func(ctx context.Context, tx pgx.Tx, _ *Action) (string, error) {
+			_, err := tx.Exec(ctx, `insert into tenants (id, name) values (77, 'renamed')`)
+			if crash {
+				panic("crash")
+			}
+			return "", err
+		},
+	})
+	ctx := t.Context()
+	v, err := a.Propose(ctx, o.who("mara"), Proposal{Kind: "rename", Reason: "r"})
+	require.NoError(t, err)
+	v, err = a.Approve(ctx, o.who("cleo"), v.ID, v.Hash, o.signature("cleo", &v), "")
+	require.NoError(t, err)
+	require.Panics(t, func() { _, _ = a.Execute(ctx, o.who("mara"), v.ID, v.Hash) })
+	now, err := a.One(ctx, o.tenant, v.ID)
+	require.NoError(t, err)
+	require.Equal(t, Approved, now.State)
+	crash = false
+	var done, refused atomic.Int64
+	var wg sync.WaitGroup
+	who := o.who("mara")
+	for range 50 {
+		wg.Go(func() {
+			now, err := a.Execute(ctx, who, v.ID, v.Hash)
+			switch {
+			case err == nil && now.Outcome == Done:
+				done.Add(1)
+			case errors.Is(err, fault.ApprovalClosed):
+				refused.Add(1)
+			default:
+				t.Error(now.Outcome, now.Result, err)
+			}
+		})
+	}
+	wg.Wait()
+	require.Equal(t, []int64{1, 49}, []int64{done.Load(), refused.Load()})
+}
