@@ -21,8 +21,9 @@ func TestCanonicalVector(t *testing.T) {
 		ID: ApprovalID{1, 2, 3}, Tenant: 7, Kind: "set_floor", Reason: "line\nbreak \"quoted\" 理由", Maker: "ann",
 		Parameters: Parameters{"floor": "-5", "account": "acct_1"}, ExpiresAt: time.Date(2026, 11, 22, 5, 0, 0, 0, time.UTC),
 	}
-	require.Equal(t, `{"approval":"apr_aebagaaaaaaaaaaaaaaaaaaaaa","expires_at":"2026-11-22T05:00:00Z","kind":"set_floor","maker":"ann",`+
-		`"parameters":{"account":"acct_1","floor":"-5"},"reason":"line\nbreak \"quoted\" 理由","tenant":7,"v":1}`, string(a.Canonical()))
+	want := `{"approval":"apr_aebagaaaaaaaaaaaaaaaaaaaaa","expires_at":"2026-11-22T05:00:00Z","kind":"set_floor","maker":"ann",` +
+		`"parameters":{"account":"acct_1","floor":"-5"},"reason":"line\nbreak \"quoted\" 理由","tenant":7,"v":1}`
+	require.Equal(t, []byte(want), a.Canonical())
 	require.Equal(t, "7d374b56b6691182b1fe45195a32fd9703d1177d88a8f0606224b3ef2f508ded", HashText(a.Hash()))
 }
 

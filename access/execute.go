@@ -218,13 +218,28 @@ func (a *Approvals) Tidy(ctx context.Context) error {
 	var wrong []error
 	for _, sql := range []string{
 		`update approvals set state = 'expired' where state in ('proposed', 'approved') and expires_at <= clock_timestamp()`,
-		`delete from operator_nonces where at < now() - interval '10 minutes'`,
+		`delete from operator_nonces where at < now() - interval '10 minutes'`, // longer than any node accepts a signature's time
 	} {
 		if _, err := a.pool.Exec(bounded, sql); err != nil {
 			wrong = append(wrong, err)
 		}
 	}
-	return errors.Join(append(wrong, a.resume(ctx))...)
+	return errors.Join(append(wrong, a.resume(ctx), a.count(ctx))...)
+}
+
+// count keeps for Measure what is left after the round.
+func (a *Approvals) count(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, performLimit)
+	defer cancel()
+	var waiting, unfinished int64
+	err := a.pool.QueryRow(ctx, `select (select count(*) from approvals where state = 'proposed'), (select count(*) from approvals
+		where used_at is not null and finished_at is null and used_at < clock_timestamp() - $1::interval)`, 2*heldFor).Scan(&waiting, &unfinished)
+	if err != nil {
+		return err
+	}
+	a.waiting.Store(waiting)
+	a.unfinished.Store(unfinished)
+	return nil
 }
 
 // resume takes over what was used, not finished, and is held by nobody.
