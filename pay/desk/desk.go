@@ -111,6 +111,9 @@ func New(cfg Config) *Desk {
 // Team is who cases of the kind go to at first; what a holder is told.
 func (d *Desk) Team(kind Kind) string { return d.places[kind].Owner }
 
+// timed reports whether anything may depend on what time it is.
+func (d *Desk) timed() bool { return d.cfg.Unsound() == nil }
+
 func (d *Desk) now() time.Time { return d.cfg.Clock.Now().UTC().Truncate(time.Microsecond) }
 
 // opening is a case to be opened, or to be told of again.

@@ -419,6 +419,7 @@ func TestAppeal(t *testing.T) {
 	_, err = w.Close(t.Context(), now.Number, "key test", "returned", "")
 	require.NoError(t, err)
 	require.True(t, w.appealed(p, "k1", "where is my money?").Replayed, "the key still names its case")
+	p.State = pay.Failed
 	fresh := w.appealed(p, "k4", "")
 	require.NotEqual(t, first.Number, fresh.Number)
 	w.sweep()

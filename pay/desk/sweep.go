@@ -92,9 +92,9 @@ func (d *Desk) openAll(ctx context.Context, origins []origin, now time.Time) err
 // breakKind sorts a break by its class.
 func breakKind(class string) Kind {
 	switch class {
-	case "late_outcome", "wrong_state":
+	case "late_outcome", "wrong_state", "contradiction":
 		return Contradiction
-	case "amount_mismatch", "asset_mismatch":
+	case "amount_mismatch", "wrong_asset":
 		return Mismatch
 	}
 	return Break
@@ -255,14 +255,21 @@ func (d *Desk) openTasks(ctx context.Context, openings []opening) error {
 	return nil
 }
 
-// What has come to its end by itself: tasks and appeals whose payment has become
-// final since. Poison stays: a person decides what becomes of the Fact.
+// What has come to its end by itself: tasks whose payment is final, and appeals
+// whose payment has become final since. The outcome answers an appeal once: a
+// holder who appeals against it wants a person. Poison stays: a person decides
+// what becomes of the Fact.
 const endedSQL = `select c.id, c.kind, t.to_state, t.at
   from cases c
   join lateral (select to_state, at from transitions where payment = c.payment and from_state <> to_state order by seq desc limit 1) t on true
  where c.state = 'open' and c.kind = any($1) and c.payment is not null
-   and not exists (select from open_payments o where o.payment = c.payment) and t.at > c.opened_at
+   and not exists (select from open_payments o where o.payment = c.payment)
+   and (c.kind <> 'appeal' or (c.finding::jsonb ->> 'state' <> all($3) and not exists (
+     select from case_notes n where n.case_id = c.id and (n.action = 'answered' and n."by" = $4 or n.action = 'again' and n.at > t.at))))
  order by c.id limit $2`
+
+// finals are the names of the states that never change again.
+var finals = []string{pay.Succeeded.String(), pay.Failed.String(), pay.Cancelled.String(), pay.Expired.String()}
 
 // A payment that no timer drove and that has moved, or was looked at, since.
 const movedSQL = `select c.id from cases c join open_payments o on o.payment = c.payment
@@ -277,7 +284,7 @@ func (d *Desk) ended(ctx context.Context, now time.Time) error {
 		state pay.State
 		at    time.Time
 	}
-	rows, err := d.cfg.Pool.Query(ctx, endedSQL, []string{string(Overdue), string(UnknownTooLong), string(Orphan), string(Appeal)}, sweepMax)
+	rows, err := d.cfg.Pool.Query(ctx, endedSQL, []string{string(Overdue), string(UnknownTooLong), string(Orphan), string(Appeal)}, sweepMax, finals, Machine)
 	if err != nil {
 		return fmt.Errorf("read cases that have ended: %w", err)
 	}
@@ -380,7 +387,7 @@ select id, opened_at, kind, payment, deadline, had from moved`
 
 // escalate gives what is past its deadline to somebody above.
 func (d *Desk) escalate(ctx context.Context, now time.Time) error {
-	if d.cfg.Unsound() != nil {
+	if !d.timed() {
 		return nil
 	}
 	rows, err := d.cfg.Pool.Query(ctx, escalateSQL, now, sweepMax, d.cfg.EscalateTo, Machine)
