@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -75,6 +76,9 @@ type Desk struct {
 	cfg    Config
 	places map[Kind]Place
 	log    *slog.Logger
+
+	mu     sync.Mutex
+	looked Cursor // how far the sweep has looked for cases that are over
 
 	appeals prometheus.Counter
 	born    *prometheus.CounterVec
