@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -217,6 +218,10 @@ func (d *decider) decideOne(j *judge, t *ticket) (err error) {
 	return nil
 }
 
+// linksMax is how many payments one leads to at most: a refund that failed, its
+// deposit, and the late outcome of either.
+const linksMax = 3
+
 // need reads the keys, payments and accounts that tickets refer to and memory
 // does not hold: none, usually, but the keys.
 func (d *decider) need(ctx context.Context, tickets []*ticket) error {
@@ -236,11 +241,17 @@ func (d *decider) need(ctx context.Context, tickets []*ticket) error {
 		}
 	}
 	payments, accounts := d.wanted(tickets)
-	if len(payments) > 0 {
+	for range linksMax {
+		if len(payments) == 0 {
+			break
+		}
 		if err := d.load.payments(ctx, payments, d.mem); err != nil {
 			return err
 		}
-		_, accounts = d.wanted(tickets)
+		asked := payments
+		if payments, accounts = d.wanted(tickets); slices.Equal(asked, payments) { // there are none of these
+			break
+		}
 	}
 	if len(accounts) > 0 {
 		return d.load.accounts(ctx, accounts, d.mem)
@@ -254,6 +265,8 @@ func keyOf(f Fact) ([16]byte, bool) {
 		return f.Payment.New.Key, true
 	case f.Account != nil && f.Account.Kind == ledger.Open:
 		return f.Account.Key, true
+	case f.Payment != nil && f.Payment.Key != pay.Key{}:
+		return f.Payment.Key, true
 	}
 	return [16]byte{}, false
 }
@@ -269,11 +282,15 @@ func (d *decider) wanted(tickets []*ticket) (payments, accounts []int64) {
 			return
 		}
 		seen[id] = struct{}{}
+		if _, system := d.mem.systemByID[ledger.AccountID(id)]; system {
+			return
+		}
 		if _, ok := d.mem.accounts.get(ledger.AccountID(id)); !ok {
 			accounts = append(accounts, id)
 		}
 	}
-	payment := func(id pay.ID) {
+	var payment func(id pay.ID)
+	payment = func(id pay.ID) {
 		p, ok := d.mem.payment(id)
 		if !ok {
 			payments = append(payments, int64(id))
@@ -281,6 +298,12 @@ func (d *decider) wanted(tickets []*ticket) (payments, accounts []int64) {
 		}
 		account(int64(p.From))
 		account(int64(p.To))
+		if p.Original != 0 && p.Open() { // it may give back what it took
+			payment(p.Original)
+		}
+		if p.Late != 0 {
+			payment(p.Late)
+		}
 	}
 	for _, t := range tickets {
 		f := t.fact
@@ -333,6 +356,13 @@ type flight struct {
 func (d *decider) answer(b *batch) {
 	for _, t := range b.tickets {
 		t.answer(t.out)
+	}
+	for i := range b.late {
+		p := &b.late[i]
+		d.metrics.lateOutcome(p.Kind.String())
+		d.logger.Error("a payment that was called failed has executed; nothing flipped, a linked payment stands for it",
+			slog.String("payment", p.Original.String()), slog.String("late", p.ID.String()), slog.String("kind", p.Kind.String()),
+			slog.String("amount", p.Amount.String()), slog.String("asset", string(p.Asset)), slog.String("state", p.State.String()))
 	}
 	if len(b.changed) > 0 && d.changed != nil {
 		d.changed(b.changed)

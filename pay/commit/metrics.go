@@ -14,6 +14,7 @@ type metrics struct {
 	recoveries prometheus.Counter
 	poisoned   prometheus.Counter
 	leading    prometheus.Gauge
+	late       *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -33,7 +34,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		poisoned:   prometheus.NewCounter(prometheus.CounterOpts{Name: "moneta_commit_quarantined_total", Help: "Facts put aside for a person."}),
 		leading:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "moneta_shard_leading", Help: "1 while this node leads its shard."}),
 	}
-	r.MustRegister(m.facts, m.batches, m.duration, m.recoveries, m.poisoned, m.leading)
+	m.late = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "moneta_late_outcome_total", Help: "Successes that came after the failure, by the kind of linked payment that stands for them.",
+	}, []string{"kind"})
+	r.MustRegister(m.facts, m.batches, m.duration, m.recoveries, m.poisoned, m.leading, m.late)
 	return m
 }
 
@@ -59,6 +63,12 @@ func (m *metrics) recovered() {
 func (m *metrics) quarantined() {
 	if m != nil {
 		m.poisoned.Inc()
+	}
+}
+
+func (m *metrics) lateOutcome(kind string) {
+	if m != nil {
+		m.late.WithLabelValues(kind).Inc()
 	}
 }
 

@@ -134,7 +134,7 @@ type AssetSum struct {
 // the final state and must not look like it.
 const readPayment = `select p.id, p.tenant, p.kind, p.asset, p.amount::text, p.fee::text, coalesce(p.from_account, 0), coalesce(p.to_account, 0),
        coalesce(p.channel, ''), coalesce(p.payee_account, ''), coalesce(p.payee_name, ''), coalesce(p.remittance, ''), coalesce(p.metadata, ''),
-       p.key, p.trace_id, p.effective_at, p.created_at, coalesce(p.original, 0), p.expires_at, ` + takenSQL + `,
+       p.key, p.trace_id, p.effective_at, p.created_at, coalesce(p.original, 0), p.expires_at, coalesce(p.link, ''), ` + linkedSQL + `,
        t.to_state, t.settlement, t.seq, coalesce(t.reason, ''), coalesce(o.entered_at, e.at, p.created_at),
        coalesce(a.n, 0), coalesce(a.state, 0), coalesce(a.reference, ''), a.send_by, coalesce(a.channel_id, ''), coalesce(a.reason, ''),
        o.next_at, o.deadline, coalesce(o.checks, 0), o.last_checked_at
@@ -233,7 +233,7 @@ func readPaymentRow(row pgx.CollectableRow) (pay.Payment, error) {
 	var expiresAt, sendBy, nextAt, deadline, checkedAt *time.Time
 	err := row.Scan(&p.ID, &p.Tenant, &p.Kind, &p.Asset, &amount, &fee, &p.From, &p.To,
 		&p.Channel, &p.PayeeAccount, &p.PayeeName, &p.Remittance, &p.Metadata,
-		&key, &trace, &p.EffectiveAt, &p.CreatedAt, &p.Original, &expiresAt, &taken,
+		&key, &trace, &p.EffectiveAt, &p.CreatedAt, &p.Original, &expiresAt, &p.Link, &taken, &p.Late, &p.Noted,
 		&p.State, &p.Settlement, &p.Seq, &p.Reason, &p.EnteredAt,
 		&p.Attempt.N, &p.Attempt.State, &p.Attempt.Reference, &sendBy, &p.Attempt.ChannelID, &p.Attempt.Reason,
 		&nextAt, &deadline, &p.Checks, &checkedAt)
