@@ -194,6 +194,8 @@ type Payment struct {
 	// refunds and chargebacks, a payout's returns. Of a LatePayout and a Chargeback
 	// it is what the holder has paid of it.
 	Taken money.Amount
+	// Back is what linked objects brought back; only readers fill it in.
+	Back Back
 	// Late is the linked object of a success that came after the failure; zero
 	// without one.
 	Late ID

@@ -298,7 +298,7 @@ func (d *decider) wanted(tickets []*ticket) (payments, accounts []int64) {
 		}
 		account(int64(p.From))
 		account(int64(p.To))
-		if p.Original != 0 && p.Open() { // it may give back what it took
+		if p.Open() && (p.Kind == pay.Capture || p.Kind == pay.Refund) { // it may give back what it took
 			payment(p.Original)
 		}
 		if p.Late != 0 {

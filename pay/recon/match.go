@@ -132,7 +132,7 @@ func fits(kind pay.Kind, attempt int16, d channel.Direction) bool {
 	if kind == pay.Deposit {
 		return attempt == 0 && d == channel.In
 	}
-	return kind == pay.Payout && attempt > 0 && d == channel.Out
+	return kind.Leaves() && attempt > 0 && d == channel.Out
 }
 
 const selectPayments = `select p.id, p.kind, coalesce(p.channel, ''), o.payment is not null

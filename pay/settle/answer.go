@@ -11,7 +11,7 @@ import (
 // and while the payment stays open it names the time of the next query.
 func answerOf(caps channel.Capabilities, p *pay.Payment, w channel.Word, asked, now time.Time) pay.Fact {
 	next := now.Add(queryWait(caps, int(p.Checks)+1))
-	if p.Kind == pay.Payout && w.Direction == channel.In || p.Kind == pay.Deposit && w.Direction == channel.Out {
+	if p.Kind.Leaves() && w.Direction == channel.In || p.Kind == pay.Deposit && w.Direction == channel.Out {
 		w = channel.Word{Verdict: channel.Unknown, Reason: channel.ReasonEcho}
 	}
 	switch w.Verdict {
@@ -38,7 +38,7 @@ func answerOf(caps channel.Capabilities, p *pay.Payment, w channel.Word, asked, 
 // never will: the rail's contract says so, everything that could still be under
 // way when we asked was over, and the channel never said that it had the order.
 func absent(caps channel.Capabilities, p *pay.Payment, asked time.Time) bool {
-	return p.Kind == pay.Payout && p.State == pay.Unknown && p.Attempt.ChannelID == "" &&
+	return p.Kind.Leaves() && p.State == pay.Unknown && p.Attempt.ChannelID == "" &&
 		caps.NotFoundMeansNever && !p.Attempt.SendBy.IsZero() && !asked.Before(caps.NotFoundCounts(p.Attempt.SendBy))
 }
 

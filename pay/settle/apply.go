@@ -133,7 +133,7 @@ func fits(kind pay.Kind, attempt int16, d channel.Direction) bool {
 	if kind == pay.Deposit {
 		return attempt == 0 && d != channel.Out
 	}
-	return kind == pay.Payout && attempt > 0 && d != channel.In
+	return kind.Leaves() && attempt > 0 && d != channel.In
 }
 
 // park keeps a letter for a payment that may still appear; after a while it is
