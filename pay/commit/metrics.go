@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/moneta-pay/moneta/internal/clock"
 )
 
 // metrics counts what the decider does; nil is allowed and counts nothing.
@@ -15,6 +17,10 @@ type metrics struct {
 	poisoned   prometheus.Counter
 	leading    prometheus.Gauge
 	late       *prometheus.CounterVec
+	drift      prometheus.Gauge
+	skew       prometheus.Gauge
+	unsound    prometheus.Gauge
+	stops      prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -33,11 +39,19 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		recoveries: prometheus.NewCounter(prometheus.CounterOpts{Name: "moneta_commit_recoveries_total", Help: "Times memory was dropped and reloaded."}),
 		poisoned:   prometheus.NewCounter(prometheus.CounterOpts{Name: "moneta_commit_quarantined_total", Help: "Facts put aside for a person."}),
 		leading:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "moneta_shard_leading", Help: "1 while this node leads its shard."}),
+		drift: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "moneta_clock_drift_seconds", Help: "By how much more time passed at the database than in this process, beyond the round trips; ten minutes at most.",
+		}),
+		skew: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "moneta_clock_skew_seconds", Help: "How far the database's clock is ahead of this machine's, beyond the round trip.",
+		}),
+		unsound: prometheus.NewGauge(prometheus.GaugeOpts{Name: "moneta_clock_unsound", Help: "1 while clocks disagree and nothing is decided that depends on the time."}),
+		stops:   prometheus.NewCounter(prometheus.CounterOpts{Name: "moneta_clock_stops_total", Help: "Times that clocks began to disagree."}),
 	}
 	m.late = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "moneta_late_outcome_total", Help: "Successes that came after the failure, by the kind of linked payment that stands for them.",
 	}, []string{"kind"})
-	r.MustRegister(m.facts, m.batches, m.duration, m.recoveries, m.poisoned, m.leading, m.late)
+	r.MustRegister(m.facts, m.batches, m.duration, m.recoveries, m.poisoned, m.leading, m.late, m.drift, m.skew, m.unsound, m.stops)
 	return m
 }
 
@@ -79,5 +93,20 @@ func (m *metrics) lead(yes bool) {
 	m.leading.Set(0)
 	if yes {
 		m.leading.Set(1)
+	}
+}
+
+func (m *metrics) clocks(f *clock.Finding) {
+	if m == nil {
+		return
+	}
+	m.drift.Set(f.Drift.Seconds())
+	m.skew.Set(f.Skew.Seconds())
+	m.unsound.Set(0)
+	if f.Trouble != "" {
+		m.unsound.Set(1)
+		if f.Changed {
+			m.stops.Inc()
+		}
 	}
 }

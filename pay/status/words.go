@@ -95,6 +95,8 @@ var catalogue = map[string][2]string{
 	"next-checked":        {"We check with the bank; last check {checked}.", "我们会向银行核实;上次 {checked}。"},
 	"next-step":           {"Next step by {step}.", "下一步不晚于 {step}。"},
 	"next-over":           {"This is final.", "这是最终结果。"},
+	"next-case":           {"A person is looking into it: case {case}, due by {due}.", "已转人工核实:工单 {case},处理期限 {due}。"},
+	"next-case-late":      {"A person is looking into it: case {case} was due by {due}, is late, and has gone to somebody above.", "已转人工核实:工单 {case} 应在 {due} 前处理,现已逾期,已上报。"},
 	"next-review":         {"This page changes when the records agree.", "记录一致后,本页面会更新。"},
 
 	"do-confirm":      {"Please confirm by {step}; otherwise it is not carried out and nothing is charged.", "请于 {step} 前确认;否则不会执行,也不会扣款。"},
@@ -130,6 +132,13 @@ func texts(p *pay.Payment, s *Status, f Facts, lang string) Texts {
 	if s.Safe {
 		keys = nextKeys(p, f)
 	}
+	switch {
+	case s.Case == nil:
+	case f.Now.After(s.Case.Deadline):
+		keys = append(keys, "next-case-late")
+	default:
+		keys = append(keys, "next-case")
+	}
 	next := make([]string, len(keys))
 	for i, k := range keys {
 		next[i] = words(lang, k)
@@ -139,11 +148,15 @@ func texts(p *pay.Payment, s *Status, f Facts, lang string) Texts {
 		gap = ""
 	}
 	back, left := taken(p)
+	var of OpenCase
+	if s.Case != nil {
+		of = *s.Case
+	}
 	fill := strings.NewReplacer(
 		"{back}", money.Format(back, p.Asset)+" "+string(p.Asset), "{rest}", money.Format(left, p.Asset)+" "+string(p.Asset),
 		"{amount}", money.Format(p.Amount, p.Asset)+" "+string(p.Asset), "{p90}", instant(f.Forecast.P90.Add(time.Second-1)),
 		"{final}", instant(f.Forecast.FinalRecordAt), "{checked}", instant(p.LastCheckedAt), "{step}", instant(later(p.NextAt, f.Now)),
-		"{quote}", pay.Reference(p.ID, 0),
+		"{quote}", pay.Reference(p.ID, 0), "{case}", of.Number, "{due}", instant(of.Deadline),
 	).Replace
 	return Texts{
 		Lang: lang, Headline: fill(words(lang, head)), Money: fill(words(lang, where)),
