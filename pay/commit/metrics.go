@@ -17,6 +17,7 @@ type metrics struct {
 	poisoned   prometheus.Counter
 	leading    prometheus.Gauge
 	late       *prometheus.CounterVec
+	failovers  prometheus.Counter
 	drift      prometheus.Gauge
 	skew       prometheus.Gauge
 	unsound    prometheus.Gauge
@@ -39,6 +40,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		recoveries: prometheus.NewCounter(prometheus.CounterOpts{Name: "moneta_commit_recoveries_total", Help: "Times memory was dropped and reloaded."}),
 		poisoned:   prometheus.NewCounter(prometheus.CounterOpts{Name: "moneta_commit_quarantined_total", Help: "Facts put aside for a person."}),
 		leading:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "moneta_shard_leading", Help: "1 while this node leads its shard."}),
+		failovers: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "moneta_database_failovers_total", Help: "Times that this node took the shard and found the database in another history.",
+		}),
 		drift: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "moneta_clock_drift_seconds", Help: "By how much more time passed at the database than in this process, beyond the round trips; ten minutes at most.",
 		}),
@@ -51,7 +55,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m.late = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "moneta_late_outcome_total", Help: "Successes that came after the failure, by the kind of linked payment that stands for them.",
 	}, []string{"kind"})
-	r.MustRegister(m.facts, m.batches, m.duration, m.recoveries, m.poisoned, m.leading, m.late, m.drift, m.skew, m.unsound, m.stops)
+	r.MustRegister(m.facts, m.batches, m.duration, m.recoveries, m.poisoned, m.leading, m.failovers, m.late, m.drift, m.skew, m.unsound, m.stops)
 	return m
 }
 
@@ -108,5 +112,11 @@ func (m *metrics) clocks(f *clock.Finding) {
 		if f.Changed {
 			m.stops.Inc()
 		}
+	}
+}
+
+func (m *metrics) failedOver() {
+	if m != nil {
+		m.failovers.Inc()
 	}
 }
