@@ -41,6 +41,11 @@ const (
 	Take
 	// Expire: the time to act is over.
 	Expire
+	// Resend: dispatch is about to send attempt N once more, under its reference,
+	// before SendBy. Only where the channel's de-duplication is proven.
+	Resend
+	// Redirect: the channel declined for a reason that another one may not have.
+	Redirect
 	// GiveBack: a linked object that had taken Amount failed, in the same transaction.
 	GiveBack
 	// Returned: the channel sends Amount of an executed payout back.
@@ -77,7 +82,9 @@ func EventKey(tenant TenantID, channel string, kind Kind, name string) (k Key) {
 }
 
 // aboutAttempt reports whether the fact is somebody's word about one attempt.
-func (k FactKind) aboutAttempt() bool { return k >= Ack && k <= GiveUp || k == Settle || k == Returned }
+func (k FactKind) aboutAttempt() bool {
+	return k >= Ack && k <= GiveUp || k == Settle || k == Returned || k == Resend || k == Redirect
+}
 
 var factNames = [factEnd]string{
 	Accept: "accept", Clear: "clear", Intend: "intend", Ack: "ack", Doubt: "doubt",
@@ -86,6 +93,7 @@ var factNames = [factEnd]string{
 	Take: "take", Expire: "expire", GiveBack: "give_back", Returned: "returned", ChargedBack: "charged_back",
 	Recover: "recover", WriteOff: "write_off", Challenge: "challenge", ActionDone: "action_done",
 	Review: "review", ReviewOk: "review_ok", ReviewNo: "review_no",
+	Resend: "resend", Redirect: "redirect",
 }
 
 // String returns the fact's name.
@@ -114,8 +122,11 @@ type Fact struct {
 	// AttemptState refines ProveAbsent: Absent or NeverSent.
 	AttemptState AttemptState
 	SendBy       time.Time
-	ChannelID    string
-	Reason       string
+	// Channel is where the attempt goes, with Intend; with the channel's word about an
+	// attempt, whose word it is. Empty is the channel that the payment has.
+	Channel   string
+	ChannelID string
+	Reason    string
 	// Source tells where the word came from: reply, callback, query, statement.
 	Source string
 	// Amount and Asset as the channel stated them, compared with ours; with Take,
@@ -184,6 +195,9 @@ type Change struct {
 	Postings []Posting
 	// After is the payment as it stands when the change is applied.
 	After Payment
+	// FromChannel is the payment's channel before; another than After's only when
+	// the change began an attempt elsewhere.
+	FromChannel string
 	// Makes is the linked payment to accept in the same transaction; its ID is the
 	// decider's to give.
 	Makes *Payment

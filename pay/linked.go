@@ -147,11 +147,14 @@ func made(p *Payment, f Fact, r *rule) *Payment {
 		Tenant: p.Tenant, Kind: r.makes, Asset: p.Asset, Amount: f.Amount, Channel: p.Channel, TraceID: p.TraceID,
 		Original: p.ID, Remittance: p.Remittance, Link: f.ChannelID, Key: f.Key,
 	}
+	if f.Channel != "" { // an earlier attempt may have gone elsewhere
+		m.Channel = f.Channel
+	}
 	switch r.makes {
 	case LatePayout, LateDeposit: // one a payment, whichever way the word came
 		m.From, m.To = p.From, p.To
 		m.Link = Reference(p.ID, f.Attempt)
-		m.Key = EventKey(p.Tenant, p.Channel, r.makes, m.Link)
+		m.Key = EventKey(p.Tenant, "", r.makes, p.ID.String())
 	case Return:
 		m.To = p.From
 		if f.Amount == p.Amount {

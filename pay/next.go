@@ -149,6 +149,17 @@ func replayOrError(p Payment, f Fact) (Change, error) {
 		if p.State.Final() || p.State == Reserved || p.State == RequiresAction || p.State == InReview {
 			return same, fmt.Errorf("%w: confirmed, but it is %s", ErrContradiction, p.State)
 		}
+	case Redirect:
+		if p.Kind.Leaves() && (p.State == Failed || p.State == Reserved && p.Attempt.N == f.Attempt) {
+			return same, nil
+		}
+		if p.Kind.Leaves() && p.State == Succeeded {
+			return same, fmt.Errorf("%w: declined, but it has succeeded", ErrContradiction)
+		}
+	case Resend:
+		if p.Kind.Leaves() && p.Attempt.N > 0 && p.State != Unknown { // a word came meanwhile, or the answer to this fact was lost
+			return same, nil
+		}
 	case Decline:
 		if p.State == Failed {
 			return same, nil
@@ -232,7 +243,7 @@ func apply(p Payment, f Fact, r *rule) (Change, error) {
 		return Change{From: p.State, To: p.State, After: p},
 			fmt.Errorf("%w: %s %s stated, %s %s ours", ErrMismatch, f.Amount, f.Asset, p.Amount, p.Asset)
 	}
-	c := Change{T: r.t, From: p.State, To: r.to, After: p, TimerChanged: true}
+	c := Change{T: r.t, From: p.State, To: r.to, After: p, FromChannel: p.Channel, TimerChanged: true}
 	if r.to == None {
 		c.To = p.State
 	}
@@ -348,6 +359,14 @@ func moveAttempt(c *Change, f Fact, r *rule) error {
 			return fmt.Errorf("%w: attempt %d (%s) before attempt %d with a send_by", ErrIllegal, a.N, a.State, f.Attempt)
 		}
 		*a = Attempt{N: f.Attempt, State: Intended, Reference: Reference(c.After.ID, f.Attempt), SendBy: f.SendBy}
+		if f.Channel != "" {
+			c.After.Channel = f.Channel
+		}
+	case sameAttempt:
+		if a.State != AttemptUnknown || a.ChannelID != "" || !f.SendBy.After(a.SendBy) {
+			return fmt.Errorf("%w: attempt %d (%s, %q) is not one to send again", ErrIllegal, a.N, a.State, a.ChannelID)
+		}
+		a.State, a.SendBy = Intended, f.SendBy
 	case markAttempt:
 		a.State = r.attempt
 		if f.AttemptState == NeverSent && r.attempt == Absent {

@@ -38,6 +38,7 @@ const (
 	keepAttempt attemptMove = iota
 	newAttempt
 	markAttempt // to rule.attempt, or to the fact's AttemptState
+	sameAttempt // once more, under the same number and reference
 )
 
 // condition says when a rule leads to another state than usually.
@@ -188,6 +189,17 @@ func sent(k Kind, back ...leg) []rule {
 		{
 			t: 10, kind: k, from: []State{Dispatching, Unknown}, fact: ProveAbsent, to: Reserved, who: "settle, proof of absence",
 			move: markAttempt, attempt: Absent,
+			legs: []leg{{ClearingOut, FromHeld, principal}},
+		},
+		// The channel is shown to move a reference at most once, and says that it does
+		// not know this one. The money is in clearing already.
+		{
+			t: 9, kind: k, from: []State{Unknown}, fact: Resend, to: Dispatching, who: "dispatch, proven de-duplication",
+			move: sameAttempt,
+		},
+		{
+			t: 10, kind: k, from: []State{Dispatching, Processing, Unknown}, fact: Redirect, to: Reserved, who: "channel, by route",
+			move: markAttempt, attempt: Declined,
 			legs: []leg{{ClearingOut, FromHeld, principal}},
 		},
 		{t: 11, kind: k, from: []State{Reserved}, fact: Cancel, to: Cancelled, who: "holder, operator", legs: back},
