@@ -82,9 +82,13 @@ func (n *Node) SubmitAll(ctx context.Context, facts []Fact) []Outcome {
 			// Once more, to whoever leads by then; the keys and states make it safe.
 			sent = sent || errors.Is(err, errMaybeSent)
 		}
+		if err, atOnce := n.trouble.verdict(); atOnce {
+			return failAll(facts, err, sent)
+		}
 		pause(ctx, watchEvery/2)
 		if ctx.Err() != nil {
-			return failAll(facts, sent)
+			err, _ := n.trouble.verdict()
+			return failAll(facts, err, sent)
 		}
 	}
 }
@@ -110,23 +114,19 @@ func doubted(out []Outcome, sent bool) []Outcome {
 	for i := range out {
 		switch code := fault.CodeOf(out[i].Err); {
 		case !sent:
-		case code == fault.Overloaded, code == fault.NotLeader, code == fault.Timeout:
+		case code == fault.Overloaded, code == fault.NotLeader, code == fault.Timeout, code == fault.ReadOnly, code == fault.DatabaseUnavailable:
 			out[i].Err = errCommitUnknown()
 		}
 	}
 	return out
 }
 
-func failAll(facts []Fact, sent bool) []Outcome {
-	err := errNobodyLeads()
-	if sent {
-		err = errCommitUnknown()
-	}
+func failAll(facts []Fact, err error, sent bool) []Outcome {
 	out := make([]Outcome, len(facts))
 	for i := range out {
 		out[i].Err = err
 	}
-	return out
+	return doubted(out, sent)
 }
 
 // wireOutcome is an Outcome between nodes.
