@@ -159,7 +159,7 @@ func (p *plane) build() {
 	p.payments = commit.NewReader(p.reads)
 	p.outlook = p.newOutlook()
 	p.node = commit.New(commit.Config{
-		DSN: p.cfg.DSN, URL: p.cfg.NodeURL, Logger: p.log, Registerer: p.tel.Registry(),
+		DSN: p.cfg.DSN, URL: p.cfg.NodeURL, Reads: p.reads, Logger: p.log, Registerer: p.tel.Registry(),
 		Lead: p.lead, Left: p.left, Changed: func(changed []pay.Payment) {
 			p.wheel.Note(changed)
 			p.outlook.Note(changed)

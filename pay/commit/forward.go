@@ -83,12 +83,12 @@ func (n *Node) SubmitAll(ctx context.Context, facts []Fact) []Outcome {
 			sent = sent || errors.Is(err, errMaybeSent)
 		}
 		if err, atOnce := n.trouble.verdict(); atOnce {
-			return failAll(facts, err, sent)
+			return n.known(ctx, facts, failAll(facts, err, sent))
 		}
 		pause(ctx, watchEvery/2)
 		if ctx.Err() != nil {
 			err, _ := n.trouble.verdict()
-			return failAll(facts, err, sent)
+			return n.known(ctx, facts, failAll(facts, err, sent))
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/moneta-pay/moneta/fault"
@@ -30,7 +31,10 @@ type Config struct {
 	Shard int16
 	// URL under which the other nodes reach Handler, for example
 	// http://127.0.0.1:7070; empty when there is one node.
-	URL    string
+	URL string
+	// Reads reaches the primary, to answer known keys while nobody leads; nil for
+	// no such answers.
+	Reads  *pgxpool.Pool
 	Clock  clock.Clock
 	Logger *slog.Logger
 	// Registerer for the metrics; nil for none.
