@@ -44,10 +44,11 @@ func (w *watch) read(ctx context.Context, conn *pgx.Conn) (seen leaderSeen, gone
 	if leader != w.leader || seen.epoch != w.epoch || beat != w.beat || w.reads == 0 {
 		w.beats = w.reads > 0 && leader == w.leader && seen.epoch == w.epoch
 		w.leader, w.epoch, w.beat, w.reads, w.since = leader, seen.epoch, beat, 1, now
-		seen.beats = w.beats
+		seen.beats, seen.beatAt = w.beats, now
 		return seen, !leader.Valid, nil
 	}
 	w.reads++
+	seen.beatAt = w.since
 	silent := w.reads >= takeoverReads && now.Sub(w.since) >= takeoverAfter
 	w.beats = w.beats && !silent
 	seen.beats = w.beats

@@ -105,6 +105,8 @@ type leaderSeen struct {
 	at    time.Time
 	// beats means that its heart was seen to beat, not only that its name stands there.
 	beats bool
+	// beatAt is when its last heartbeat was read first.
+	beatAt time.Time
 }
 
 // New makes a Node that does nothing until Run.
