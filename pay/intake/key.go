@@ -3,6 +3,7 @@ package intake
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"strconv"
 	"strings"
 	"time"
 
@@ -138,6 +139,23 @@ func paymentFingerprint(p *pay.Payment, effectiveAt, expiresAt time.Time) pay.Fi
 	return c.sum()
 }
 
+// linkedFingerprint covers what the caller chose of a linked payment; payee as he
+// gave it.
+func linkedFingerprint(p *pay.Payment, payee string) pay.Fingerprint {
+	c := canonical{make([]byte, 0, 256)}
+	c.text("linked/1")
+	c.text(p.Kind.String())
+	c.number(int64(p.Original))
+	c.number(int64(p.To))
+	hi, lo := p.Amount.Parts()
+	c.number(hi)
+	c.number(int64(lo))
+	for _, text := range []string{payee, p.PayeeName, p.Remittance, p.Metadata, p.Link} {
+		c.text(text)
+	}
+	return c.sum()
+}
+
 func captureFingerprint(p *pay.Payment) pay.Fingerprint {
 	c := canonical{make([]byte, 0, 128)}
 	c.text("capture/1")
@@ -145,6 +163,16 @@ func captureFingerprint(p *pay.Payment) pay.Fingerprint {
 	hi, lo := p.Amount.Parts()
 	c.number(hi)
 	c.number(int64(lo))
+	return c.sum()
+}
+
+func settingFingerprint(f *ledger.AccountFact) pay.Fingerprint {
+	c := canonical{make([]byte, 0, 64)}
+	c.text("setting/1")
+	c.number(int64(f.Kind))
+	c.number(int64(f.ID))
+	c.text(f.Floor.String())
+	c.text(strconv.FormatBool(f.Frozen))
 	return c.sum()
 }
 
