@@ -55,7 +55,7 @@ var words = map[string][2]string{
 	"channel-untested":  {"Nothing is proven yet: moneta channel test --channel %s\n", "尚无任何证明:moneta channel test --channel %s\n"},
 	"channel-proofs":    {"\n  TESTED\tRESULT\tON\tUNTIL\tSEEN\n", "\n  测试项\t结果\t日期\t有效至\t所见\n"},
 	"channel-resend":    {"\n  An unknown attempt may be sent again under its reference: %s\n", "\n  结果未知的发送可用同一参考号重发:%s\n"},
-	"channel-testing":   {"Testing %s at %s; orders are made there\n", "正在 %[2]s 测试 %[1]s;将在该端点下单\n"},
+	"channel-testing":   {"Testing %s at %s; orders are made there\n", "正在测试 %s,端点 %s;将在该端点下单\n"},
 	"channel-no-test":   {"channel %s has no test_url: the test makes orders and must not run where real money moves", "渠道 %s 没有 test_url:测试会下单,不得在真实资金端点运行"},
 	"channel-holds":     {"%s keeps what it claims; an unknown attempt may be sent again under its reference.\n", "%s 信守其声明;结果未知的发送可用同一参考号重发。\n"},
 	"channel-no-resend": {"%s keeps what it claims; de-duplication is not proven, so nothing is sent again.\n", "%s 信守其声明;去重未获证明,因此不会重发。\n"},
