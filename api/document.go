@@ -118,6 +118,9 @@ func answer(reg huma.Registry, rt *route, status int, t reflect.Type) *huma.Resp
 		about = "The key was used before with this payload: the resource as it is now"
 		headers["Idempotency-Replayed"] = &huma.Param{Description: "true", Schema: words("true")}
 	}
+	if t == of[csvText]() {
+		return &huma.Response{Description: about, Headers: headers, Content: map[string]*huma.MediaType{"text/csv": {Schema: text()}}}
+	}
 	return &huma.Response{Description: about, Headers: headers, Content: map[string]*huma.MediaType{
 		"application/json": {Schema: reg.Schema(t, true, "")},
 	}}

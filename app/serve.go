@@ -61,6 +61,8 @@ type plane struct {
 	inbox    *settle.Inbox
 	asker    *settle.Asker
 	recon    *recon.Recon
+	runs     *recon.Watch
+	terms    map[channel.Name]recon.Terms
 	outlook  *status.Outlook
 	gate     *recon.Gate
 
@@ -131,6 +133,9 @@ func (p *plane) prepare(ctx context.Context) error {
 	if err := p.connectChannels(); err != nil {
 		return err
 	}
+	if p.terms, err = statementTerms(p.cfg.Channels); err != nil {
+		return err
+	}
 	p.gate = recon.NewGate(p.stations, p.tel)
 	if err := p.gate.Load(ctx); err != nil {
 		return err
@@ -170,6 +175,14 @@ func (p *plane) connectChannels() error {
 	return nil
 }
 
+func (p *plane) channelNames() []channel.Name {
+	names := make([]channel.Name, len(p.channels))
+	for i, ch := range p.channels {
+		names[i] = ch.Name()
+	}
+	return names
+}
+
 func (p *plane) build() {
 	p.payments = commit.NewReader(p.reads)
 	p.outlook = p.newOutlook()
@@ -189,7 +202,8 @@ func (p *plane) build() {
 		Submitter: p.node, Channels: p.channels, Pool: p.stations, Live: p.dispatch.Live, Telemetry: p.tel,
 	})
 	p.inbox = settle.NewInbox(settle.InboxConfig{Pool: p.stations, Submitter: p.node, Channels: p.channels, Telemetry: p.tel})
-	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Gate: p.gate, Telemetry: p.tel})
+	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Gate: p.gate, Terms: p.terms, Telemetry: p.tel})
+	p.runs = recon.NewWatch(p.stations, nil, p.channelNames(), p.tel)
 	p.expirer = timer.NewExpirer(p.node, nil, p.tel)
 	p.wheel = timer.New(timer.Config{
 		Due:  timer.Route{Dispatch: p.dispatch.Offer, Settle: p.asker.Check, Expire: p.expirer.Offer}.Due,
@@ -266,6 +280,7 @@ func (p *plane) run(ctx context.Context) error {
 		return nil
 	})
 	g.Go(func() error { return p.gate.Watch(storing) })
+	g.Go(func() error { return p.runs.Run(storing) })
 	left := make(chan struct{})
 	g.Go(func() error {
 		defer stop()
@@ -293,9 +308,9 @@ func (p *plane) down(server *http.Server, stopStoring context.CancelFunc) {
 // edge is the HTTP surface: the API, and the hop between nodes.
 func (p *plane) edge() (http.Handler, error) {
 	accounts := ledger.NewReader(p.reads)
-	names := make([]string, len(p.channels))
-	for i, ch := range p.channels {
-		names[i] = string(ch.Name())
+	var names []string
+	for _, name := range p.channelNames() {
+		names = append(names, string(name))
 	}
 	in, err := intake.New(intake.Config{Submitter: p.node, Accounts: accounts, Channels: names})
 	if err != nil {
@@ -304,7 +319,7 @@ func (p *plane) edge() (http.Handler, error) {
 	store := access.NewStore(p.reads)
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Waiter: p.node,
-		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Ready: p, Outlook: p.outlook, Registry: p.tel.Registry(), Logger: p.log, Version: Version,
+		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Runs: p.runs, Ready: p, Outlook: p.outlook, Registry: p.tel.Registry(), Logger: p.log, Version: Version,
 	})
 	if err != nil {
 		return nil, err
