@@ -29,6 +29,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/commit"
 	"github.com/moneta-pay/moneta/pay/intake"
 	"github.com/moneta-pay/moneta/pay/ledger"
+	"github.com/moneta-pay/moneta/pay/outbox"
 	"github.com/moneta-pay/moneta/pay/recon"
 	"github.com/moneta-pay/moneta/pay/status"
 )
@@ -41,6 +42,8 @@ const (
 	DefaultTimeout = 10 * time.Second
 	// WaitMax bounds Prefer: wait.
 	WaitMax = 60 * time.Second
+	// DefaultStreamsPerKey bounds the streams and long polls of one key.
+	DefaultStreamsPerKey = 100
 )
 
 // Waiter tells when a payment is final: true with the payment, or false when ctx
@@ -101,6 +104,9 @@ type Config struct {
 	// Runs tells /readyz which channels were not reconciled in time.
 	Runs  Runs
 	Ready Readiness
+	// Events is the log that GET /v1/events reads, and Feed tells of its new end.
+	Events *outbox.Log
+	Feed   *outbox.Feed
 	// Outlook forecasts when open payments end; without one no time is given.
 	Outlook *status.Outlook
 	// Registry takes the edge's metrics and is served under /metrics.
@@ -112,6 +118,8 @@ type Config struct {
 	InFlightMax int
 	// WaitingMax bounds the requests that wait by Prefer; more do not wait.
 	WaitingMax int
+	// StreamsPerKey bounds the streams and long polls of one key on this node.
+	StreamsPerKey int
 	// Timeout bounds one request.
 	Timeout time.Duration
 }
@@ -138,6 +146,9 @@ func (c *Config) fill() error {
 	if c.WaitingMax <= 0 {
 		c.WaitingMax = DefaultWaitingMax
 	}
+	if c.StreamsPerKey <= 0 {
+		c.StreamsPerKey = DefaultStreamsPerKey
+	}
 	if c.Timeout <= 0 {
 		c.Timeout = DefaultTimeout
 	}
@@ -152,6 +163,7 @@ type server struct {
 	document []byte
 	metrics  *metrics
 	logGate  logGate
+	streams  *streams
 	inFlight atomic.Int64
 	waiting  atomic.Int64
 }
@@ -161,7 +173,7 @@ func New(cfg Config) (http.Handler, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	s := &server{Config: cfg, mux: http.NewServeMux()}
+	s := &server{Config: cfg, mux: http.NewServeMux(), streams: newStreams(cfg.StreamsPerKey)}
 	s.metrics = newMetrics(cfg.Registry, &s.inFlight, &s.waiting)
 	s.routes = routes()
 	var err error

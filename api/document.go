@@ -41,6 +41,7 @@ func document(version string, routes []*route) ([]byte, error) {
 		},
 		Tags: []*huma.Tag{
 			{Name: "payments", Description: "Moving money"},
+			{Name: "events", Description: "What happened, in order"},
 			{Name: "accounts", Description: "Where money stands"},
 			{Name: "channels", Description: "For the rails"},
 			{Name: "operator", Description: "For the operator; needs an admin key"},
@@ -98,6 +99,9 @@ func operation(reg huma.Registry, rt *route) *huma.Operation {
 	if rt.id == "receive-callback" {
 		op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"*/*": {Schema: &huma.Schema{}}}}
 	}
+	if rt.id == "stream-payment" {
+		op.Responses["204"] = &huma.Response{Description: "The payment is final, and you have its last event"}
+	}
 	for status, t := range rt.answers {
 		op.Responses[strconv.Itoa(status)] = answer(reg, rt, status, t)
 	}
@@ -118,12 +122,14 @@ func answer(reg huma.Registry, rt *route, status int, t reflect.Type) *huma.Resp
 		about = "The key was used before with this payload: the resource as it is now"
 		headers["Idempotency-Replayed"] = &huma.Param{Description: "true", Schema: words("true")}
 	}
-	if t == of[csvText]() {
-		return &huma.Response{Description: about, Headers: headers, Content: map[string]*huma.MediaType{"text/csv": {Schema: text()}}}
+	content := map[string]*huma.MediaType{}
+	for _, media := range rt.media {
+		content[media] = &huma.MediaType{Schema: text()}
 	}
-	return &huma.Response{Description: about, Headers: headers, Content: map[string]*huma.MediaType{
-		"application/json": {Schema: reg.Schema(t, true, "")},
-	}}
+	if len(content) == 0 || t.Kind() != reflect.String {
+		content["application/json"] = &huma.MediaType{Schema: reg.Schema(t, true, "")}
+	}
+	return &huma.Response{Description: about, Headers: headers, Content: content}
 }
 
 // addFaults describes each status by the codes that it may carry.

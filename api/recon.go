@@ -21,9 +21,6 @@ import (
 // breaksMax bounds one page of breaks.
 const breaksMax = 500
 
-// csvText stands for an answer that is a CSV file.
-type csvText struct{}
-
 func breakParams() []*huma.Param {
 	return []*huma.Param{
 		query("state", "open when left out.", words("open", "explained", "resolved", "all")),
@@ -45,7 +42,7 @@ func reconRoutes() []*route {
 		{
 			method: http.MethodGet, path: "/v1/recon/breaks.csv", id: "export-breaks", tag: "operator", summary: "Export breaks as CSV",
 			about: "All that the filter lets through, the newest first. Amounts are in the asset's smallest unit.",
-			scope: access.Admin, params: breakParams(), answers: map[int]reflect.Type{200: of[csvText]()},
+			scope: access.Admin, params: breakParams(), answers: map[int]reflect.Type{200: of[string]()}, media: []string{"text/csv"},
 			faults: []fault.Code{fault.UnknownField, fault.NotFound}, do: (*call).breaksCSV,
 		},
 		{

@@ -52,3 +52,8 @@ func Bench(ctx context.Context, cfg BenchConfig) error {
 func BenchLoad(ctx context.Context, args []string, out io.Writer) error {
 	return bench.Load(ctx, args, out)
 }
+
+// BenchLedger is the committer under test: a process of its own.
+func BenchLedger(ctx context.Context, args []string) error {
+	return bench.ServeLedger(ctx, args, openBenchLedger)
+}

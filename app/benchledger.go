@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	mathrand "math/rand/v2"
+	"net"
+	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,7 +38,7 @@ func BenchRun(ctx context.Context, cfg BenchConfig) (*bench.Report, error) {
 		return nil, err
 	}
 	return bench.Run(ctx, bench.Config{
-		Profile: cfg.Profile, Moneta: self, Ledger: openBenchLedger, Migrate: schema.Migrate,
+		Profile: cfg.Profile, Moneta: self, Migrate: schema.Migrate,
 		WorkDir: cfg.DataDir, Progress: cfg.Progress, Version: Version,
 	})
 }
@@ -44,22 +46,55 @@ func BenchRun(ctx context.Context, cfg BenchConfig) (*bench.Report, error) {
 // benchLedger lets bench, which knows nothing of the pay plane, send money
 // through its committer: the same Node that serve leads with, and nothing else.
 type benchLedger struct {
-	node     *commit.Node
-	accounts []pay.AccountID
-	end      context.CancelFunc
-	ended    chan error
+	node  *commit.Node
+	peers *http.Server // takes what other nodes forward; nil for a node that is alone
+	end   context.CancelFunc
+	ended chan error
 }
 
-// openBenchLedger migrates the database and leads its shard.
-func openBenchLedger(ctx context.Context, dsn string) (bench.Ledger, error) {
-	if err := schema.Migrate(ctx, dsn); err != nil {
+// openBenchLedger migrates the database and leads its shard, or stands by and
+// forwards to who does.
+func openBenchLedger(ctx context.Context, plan bench.LedgerPlan) (bench.Ledger, error) {
+	tuneGC()
+	if err := schema.Migrate(ctx, plan.DSN); err != nil {
 		return nil, err
 	}
-	l := &benchLedger{node: commit.New(commit.Config{DSN: dsn, Logger: slog.New(slog.DiscardHandler)}), ended: make(chan error, 1)}
+	l := &benchLedger{
+		node:  commit.New(commit.Config{DSN: plan.DSN, URL: plan.URL, Logger: slog.New(slog.DiscardHandler)}),
+		ended: make(chan error, 1),
+	}
+	if err := l.listen(ctx, plan.URL); err != nil {
+		return nil, err
+	}
 	// The leadership outlives this call; Close ends it.
 	lead, end := context.WithCancel(context.WithoutCancel(ctx))
 	l.end = end
 	go func() { l.ended <- l.node.Run(lead) }()
+	if plan.Forwards {
+		return l, nil
+	}
+	return l, l.untilLeading(ctx)
+}
+
+// listen takes Facts from other nodes, as serve does at the same path.
+func (l *benchLedger) listen(ctx context.Context, url string) error {
+	address, ok := strings.CutPrefix(url, "http://")
+	if !ok {
+		return nil
+	}
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("POST "+commit.Path, l.node.Handler())
+	l.peers = &http.Server{Handler: mux, ReadHeaderTimeout: benchLeadWithin}
+	go func() { _ = l.peers.Serve(listener) }() // until Close
+	return nil
+}
+
+func (l *benchLedger) untilLeading(ctx context.Context) error {
 	limit := time.NewTimer(benchLeadWithin)
 	defer limit.Stop()
 	poll := time.NewTicker(benchPoll)
@@ -67,48 +102,59 @@ func openBenchLedger(ctx context.Context, dsn string) (bench.Ledger, error) {
 	for !l.node.Leading() {
 		select {
 		case err := <-l.ended:
-			end()
-			return nil, errors.Join(errors.New("the committer ended before it led"), err)
+			l.end()
+			return errors.Join(errors.New("the committer ended before it led"), err)
 		case <-limit.C:
-			return nil, errors.Join(fmt.Errorf("the committer does not lead after %s", benchLeadWithin), l.Close(ctx))
+			return errors.Join(fmt.Errorf("the committer does not lead after %s", benchLeadWithin), l.Close(ctx))
 		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), l.Close(ctx))
+			return errors.Join(ctx.Err(), l.Close(context.WithoutCancel(ctx)))
 		case <-poll.C:
 		}
 	}
-	return l, nil
+	return nil
 }
 
 // Close gives the leadership back.
 func (l *benchLedger) Close(ctx context.Context) error {
 	l.end()
+	var err error
 	select {
-	case err := <-l.ended:
-		return err
+	case err = <-l.ended:
 	case <-ctx.Done():
-		return ctx.Err()
+		err = ctx.Err()
 	}
+	if l.peers != nil {
+		err = errors.Join(err, l.peers.Close())
+	}
+	return err
 }
 
-// Open opens n user accounts with floor zero and funds them from a house account.
-func (l *benchLedger) Open(ctx context.Context, n int, amount int64) (int64, error) {
-	house, err := l.node.Submit(ctx, openFact("bench house", ledger.House))
-	if err != nil {
-		return 0, fmt.Errorf("open the house account: %w", err)
+// Open opens user accounts and funds them from a house account.
+func (l *benchLedger) Open(ctx context.Context, o bench.Opening) ([]int64, int64, error) {
+	if o.Accounts == 0 {
+		return nil, 0, nil
 	}
-	l.accounts = make([]pay.AccountID, n)
-	err = l.each(ctx, n, func(i int) commit.Fact { return openFact(fmt.Sprintf("bench %d", i), ledger.User) },
-		func(i int, r commit.Result) { l.accounts[i] = pay.AccountID(r.Account.ID) })
+	house, err := l.node.Submit(ctx, openFact("bench house", ledger.House, 0))
 	if err != nil {
-		return 0, fmt.Errorf("open an account: %w", err)
+		return nil, 0, fmt.Errorf("open the house account: %w", err)
+	}
+	ids := make([]int64, o.Accounts)
+	err = l.each(ctx, o.Accounts, func(i int) commit.Fact { return openFact(fmt.Sprintf("bench %d", i), ledger.User, o.Overdraft) },
+		func(i int, r commit.Result) { ids[i] = int64(r.Account.ID) })
+	if err != nil {
+		return nil, 0, fmt.Errorf("open an account: %w", err)
+	}
+	if o.Fund == 0 {
+		return ids, 0, nil
 	}
 	var paid atomic.Int64
-	err = l.each(ctx, n, func(i int) commit.Fact { return sendFact(pay.AccountID(house.Account.ID), l.accounts[i], amount) },
-		func(int, commit.Result) { paid.Add(1) })
-	if err != nil {
-		return paid.Load(), fmt.Errorf("fund an account: %w", err)
+	fund := func(i int) commit.Fact {
+		return sendFact(bench.Order{Key: randomKey(), From: int64(house.Account.ID), To: ids[i], Amount: o.Fund})
 	}
-	return paid.Load(), nil
+	if err := l.each(ctx, o.Accounts, fund, func(int, commit.Result) { paid.Add(1) }); err != nil {
+		return nil, paid.Load(), fmt.Errorf("fund an account: %w", err)
+	}
+	return ids, paid.Load(), nil
 }
 
 // each submits n facts in groups, some groups at once, and hands over every
@@ -143,64 +189,36 @@ func (l *benchLedger) each(ctx context.Context, n int, fact func(i int) commit.F
 	return errors.Join(errs...)
 }
 
-// Send sends between random pairs until the time is over.
-func (l *benchLedger) Send(ctx context.Context, load bench.LedgerLoad) (bench.LedgerResult, error) {
-	if load.Accounts < 2 || load.Accounts > len(l.accounts) {
-		return bench.LedgerResult{}, fmt.Errorf("%d accounts are asked for, %d are open", load.Accounts, len(l.accounts))
+// Send makes a Fact of each order, as a station would, and submits them.
+func (l *benchLedger) Send(ctx context.Context, orders []bench.Order) []error {
+	facts := make([]commit.Fact, len(orders))
+	for i, o := range orders {
+		facts[i] = sendFact(o)
 	}
-	results := make([]bench.LedgerResult, load.Callers)
-	began := time.Now()
-	var wg sync.WaitGroup
-	for c := range load.Callers {
-		wg.Go(func() {
-			for time.Since(began) < load.For && ctx.Err() == nil {
-				l.sendGroup(ctx, load, &results[c])
-			}
-		})
-	}
-	wg.Wait()
-	sum := bench.LedgerResult{Elapsed: time.Since(began)}
-	for _, r := range results {
-		sum.Acked += r.Acked
-		sum.Refused += r.Refused
-		if sum.Error == "" {
-			sum.Error = r.Error
-		}
-	}
-	return sum, ctx.Err()
-}
-
-func (l *benchLedger) sendGroup(ctx context.Context, load bench.LedgerLoad, r *bench.LedgerResult) {
-	facts := make([]commit.Fact, load.Group)
-	for i := range facts {
-		from := mathrand.IntN(load.Accounts)
-		to := (from + 1 + mathrand.IntN(load.Accounts-1)) % load.Accounts
-		facts[i] = sendFact(l.accounts[from], l.accounts[to], 1+mathrand.Int64N(100))
-	}
-	for _, o := range l.node.SubmitAll(ctx, facts) {
+	errs := make([]error, len(orders))
+	for i, o := range l.node.SubmitAll(ctx, facts) {
 		switch {
-		case o.Err == nil && o.Payment.State == pay.Succeeded:
-			r.Acked++
-		case o.Err == nil:
-			r.Refused++
-			r.Error = "answered with state " + o.Payment.State.String()
-		default:
-			r.Refused++
-			r.Error = o.Err.Error()
+		case o.Err != nil:
+			errs[i] = o.Err
+		case o.Payment.State != pay.Succeeded:
+			errs[i] = errors.New("answered with state " + o.Payment.State.String())
 		}
 	}
+	return errs
 }
 
-func openFact(name string, kind ledger.Kind) commit.Fact {
+func openFact(name string, kind ledger.Kind, overdraft int64) commit.Fact {
 	return commit.Fact{Account: &ledger.AccountFact{Kind: ledger.Open, Key: randomKey(), New: ledger.Account{
-		Tenant: benchTenant, Kind: kind, Asset: benchAsset, Name: name, Unlimited: kind == ledger.House,
+		Tenant: benchTenant, Kind: kind, Asset: benchAsset, Name: name, Floor: money.Int(-overdraft), Unlimited: kind == ledger.House,
 	}}}
 }
 
-func sendFact(from, to pay.AccountID, amount int64) commit.Fact {
-	key := randomKey()
-	p := &pay.Payment{Tenant: benchTenant, Kind: pay.Send, Asset: benchAsset, Amount: money.Int(amount), From: from, To: to, Key: key}
-	return commit.Fact{Payment: &pay.Fact{Kind: pay.Accept, New: p, Fingerprint: pay.Fingerprint(key)}}
+func sendFact(o bench.Order) commit.Fact {
+	p := &pay.Payment{
+		Tenant: benchTenant, Kind: pay.Send, Asset: benchAsset, Amount: money.Int(o.Amount),
+		From: pay.AccountID(o.From), To: pay.AccountID(o.To), Key: o.Key,
+	}
+	return commit.Fact{Payment: &pay.Fact{Kind: pay.Accept, New: p, Fingerprint: pay.Fingerprint(o.Key)}}
 }
 
 func randomKey() (key [16]byte) {

@@ -30,6 +30,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/dispatch"
 	"github.com/moneta-pay/moneta/pay/intake"
 	"github.com/moneta-pay/moneta/pay/ledger"
+	"github.com/moneta-pay/moneta/pay/outbox"
 	"github.com/moneta-pay/moneta/pay/recon"
 	"github.com/moneta-pay/moneta/pay/settle"
 	"github.com/moneta-pay/moneta/pay/status"
@@ -65,6 +66,8 @@ type plane struct {
 	terms    map[channel.Name]recon.Terms
 	outlook  *status.Outlook
 	gate     *recon.Gate
+	events   *outbox.Log
+	feed     *outbox.Feed
 
 	leaderWork sync.WaitGroup
 	leaving    atomic.Bool
@@ -186,11 +189,14 @@ func (p *plane) channelNames() []channel.Name {
 func (p *plane) build() {
 	p.payments = commit.NewReader(p.reads)
 	p.outlook = p.newOutlook()
+	p.events = outbox.NewLog(p.reads)
+	p.feed = outbox.NewFeed(p.events, p.tel)
 	p.node = commit.New(commit.Config{
 		DSN: p.cfg.DSN, URL: p.cfg.NodeURL, Logger: p.log, Registerer: p.tel.Registry(),
 		Lead: p.lead, Left: p.left, Changed: func(changed []pay.Payment) {
 			p.wheel.Note(changed)
 			p.outlook.Note(changed)
+			p.feed.Wake()
 		},
 		Progress: []func() time.Time{
 			func() time.Time { return p.wheel.Progress() },
@@ -281,6 +287,7 @@ func (p *plane) run(ctx context.Context) error {
 	})
 	g.Go(func() error { return p.gate.Watch(storing) })
 	g.Go(func() error { return p.runs.Run(storing) })
+	g.Go(func() error { return p.feed.Run(running) }) // streams end first: their clients go on elsewhere
 	left := make(chan struct{})
 	g.Go(func() error {
 		defer stop()
@@ -319,7 +326,8 @@ func (p *plane) edge() (http.Handler, error) {
 	store := access.NewStore(p.reads)
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Waiter: p.node,
-		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Runs: p.runs, Ready: p, Outlook: p.outlook, Registry: p.tel.Registry(), Logger: p.log, Version: Version,
+		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Runs: p.runs, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
+		Registry: p.tel.Registry(), Logger: p.log, Version: Version,
 	})
 	if err != nil {
 		return nil, err

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -58,14 +57,20 @@ const baselineFunds = 1_000_000
 // errRefused rolls a transfer back that the accounts cannot pay.
 var errRefused = errors.New("refused")
 
-// baseline moves money in plain SQL, one transfer a transaction.
+// baseline is plain SQL in a database of its own; sqlPlan moves its money.
 type baseline struct {
-	dsn      string
-	accounts int
-	// book writes one transfer inside its transaction.
-	book    func(ctx context.Context, tx pgx.Tx, t transfer) error
-	acked   atomic.Int64
-	refused atomic.Int64
+	plan           sqlPlan
+	acked, refused int64
+}
+
+// sqlPlan tells the load generator to move money in plain SQL, one transfer a
+// transaction, on so many connections back to back.
+type sqlPlan struct {
+	DSN         string        `json:"dsn"`
+	Accounts    int           `json:"accounts"`
+	SameRows    bool          `json:"same_rows"` // keep what the wallet keeps of a send
+	Connections int           `json:"connections"`
+	For         time.Duration `json:"for_ns"`
 }
 
 type transfer struct {
@@ -90,57 +95,67 @@ func newBaseline(ctx context.Context, dsn string, accounts int, schema string) (
 	if _, err := conn.Exec(ctx, `vacuum analyze accounts`); err != nil {
 		return nil, fmt.Errorf("baseline: %w", err)
 	}
-	b := &baseline{dsn: dsn, accounts: accounts, book: bookPlainly}
-	if schema == sameRowsSchema {
-		b.book = bookSameRows
-	}
-	return b, nil
+	return &baseline{plan: sqlPlan{DSN: dsn, Accounts: accounts, SameRows: schema == sameRowsSchema}}, nil
 }
 
-// load runs connections that transfer back to back, and returns how many
-// transfers were committed within which time.
-func (b *baseline) load(ctx context.Context, connections int, during time.Duration) (acked int64, took time.Duration, err error) {
-	conns := make([]*pgx.Conn, 0, connections)
+// load has the generator transfer, and keeps what it was answered.
+func (b *baseline) load(ctx context.Context, r *run, connections int, during time.Duration) (acked int64, took time.Duration, err error) {
+	plan := b.plan
+	plan.Connections, plan.For = connections, during
+	res, err := r.generate(ctx, loadJob{SQL: &plan}, during)
+	b.acked += res.Acked
+	b.refused += res.Refused
+	return res.Acked, res.Elapsed, err
+}
+
+// run opens the connections, and transfers until the time is over.
+func (p *sqlPlan) run(ctx context.Context) (loadResult, error) {
+	conns := make([]*pgx.Conn, 0, p.Connections)
 	defer func() {
 		for _, c := range conns {
 			_ = c.Close(context.WithoutCancel(ctx))
 		}
 	}()
-	for range connections {
-		c, err := pgx.Connect(ctx, b.dsn)
+	for range p.Connections {
+		c, err := pgx.Connect(ctx, p.DSN)
 		if err != nil {
-			return 0, 0, fmt.Errorf("baseline: connect: %w", err)
+			return loadResult{}, fmt.Errorf("baseline: connect: %w", err)
 		}
 		conns = append(conns, c)
 	}
 	var wg sync.WaitGroup
-	errs := make([]error, connections)
-	before, began := b.acked.Load(), time.Now()
+	results, errs := make([]loadResult, len(conns)), make([]error, len(conns))
+	began := time.Now()
 	for i, c := range conns {
 		wg.Go(func() {
-			for time.Since(began) < during && errs[i] == nil {
-				errs[i] = b.transfer(ctx, c)
+			for time.Since(began) < p.For && errs[i] == nil {
+				errs[i] = p.transfer(ctx, c, &results[i])
 			}
 		})
 	}
 	wg.Wait()
-	return b.acked.Load() - before, time.Since(began), errors.Join(errs...)
+	return sumOf(results, began), errors.Join(errs...)
 }
 
 // transfer is one transaction.
-func (b *baseline) transfer(ctx context.Context, c *pgx.Conn) error {
-	t := transfer{from: mathrand.IntN(b.accounts) + 1, amount: 1 + mathrand.IntN(100)}
-	t.to = (t.from+mathrand.IntN(b.accounts-1))%b.accounts + 1
+func (p *sqlPlan) transfer(ctx context.Context, c *pgx.Conn, res *loadResult) error {
+	t := transfer{from: mathrand.IntN(p.Accounts) + 1, amount: 1 + mathrand.IntN(100)}
+	t.to = (t.from+mathrand.IntN(p.Accounts-1))%p.Accounts + 1
 	_, _ = rand.Read(t.key[:]) // never fails: it ends the program instead
-	err := pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error { return b.book(ctx, tx, t) })
+	book := bookPlainly
+	if p.SameRows {
+		book = bookSameRows
+	}
+	err := pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error { return book(ctx, tx, t) })
 	switch {
 	case errors.Is(err, errRefused):
-		b.refused.Add(1)
+		res.Refused++
 		return nil
 	case err != nil:
 		return fmt.Errorf("baseline: %w", err)
 	}
-	b.acked.Add(1)
+	res.Acked++
+	res.Done++
 	return nil
 }
 
@@ -218,7 +233,7 @@ func found(err error) error {
 
 // verify recounts the baseline: it is held to what it is compared with.
 func (b *baseline) verify(ctx context.Context) ([]string, error) {
-	conn, err := pgx.Connect(ctx, b.dsn)
+	conn, err := pgx.Connect(ctx, b.plan.DSN)
 	if err != nil {
 		return nil, fmt.Errorf("baseline: %w", err)
 	}
@@ -228,14 +243,14 @@ func (b *baseline) verify(ctx context.Context) ([]string, error) {
 		return nil, fmt.Errorf("baseline: recount: %w", err)
 	}
 	var wrong []string
-	if want := int64(b.accounts) * baselineFunds; sum != want {
+	if want := int64(b.plan.Accounts) * baselineFunds; sum != want {
 		wrong = append(wrong, fmt.Sprintf("baseline: the balances sum to %d, not %d", sum, want))
 	}
-	if acked := b.acked.Load(); rows != acked {
-		wrong = append(wrong, fmt.Sprintf("baseline: %d transfers in the table, %d acknowledged", rows, acked))
+	if rows != b.acked {
+		wrong = append(wrong, fmt.Sprintf("baseline: %d transfers in the table, %d acknowledged", rows, b.acked))
 	}
-	if n := b.refused.Load(); n > 0 {
-		wrong = append(wrong, fmt.Sprintf("baseline: %d transfers refused for want of funds: not the same work", n))
+	if b.refused > 0 {
+		wrong = append(wrong, fmt.Sprintf("baseline: %d transfers refused for want of funds: not the same work", b.refused))
 	}
 	return wrong, nil
 }

@@ -4,7 +4,8 @@
 // and the books recounted after every phase. It refuses file systems that live
 // in memory, figures without the load of others beside them, and a good number
 // over books that do not add up. It shares no code with the pay plane: the
-// committer comes in as a Ledger, everything else goes over HTTP.
+// committer is reached in a process of its own, which is a Ledger behind a socket,
+// everything else goes over HTTP.
 package bench
 
 import (
@@ -16,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/moneta-pay/moneta/internal/pgserver"
@@ -23,14 +25,11 @@ import (
 
 // Config says what to measure with which binary, and where.
 type Config struct {
-	// Profile is "quick" (some minutes) or "full".
+	// Profile is "quick" (some minutes), "full", or "smoke", which measures nothing.
 	Profile string
-	// Moneta is the path of the binary whose serve, sandbox, key and bench-load
-	// commands are run as child processes; empty leaves the API phases out.
+	// Moneta is the path of the binary whose serve, sandbox, key, bench-ledger and
+	// bench-load commands are run as child processes.
 	Moneta string
-	// Ledger opens the committer on a database that is still empty; nil leaves
-	// the ledger phases out.
-	Ledger func(ctx context.Context, dsn string) (Ledger, error)
 	// Migrate brings the database behind dsn to the binary's schema.
 	Migrate func(ctx context.Context, dsn string) error
 	// WorkDir gets a fresh folder for the cluster, which is removed at the end;
@@ -42,39 +41,6 @@ type Config struct {
 	Version string
 	// Logger gets warnings of the private cluster; nil discards them.
 	Logger *slog.Logger
-}
-
-// Ledger moves money through the pay plane's committer, without HTTP.
-type Ledger interface {
-	// Open opens n accounts that may not fall below zero and gives each of them
-	// amount minor units, as a payment each from a house account. It returns how
-	// many payments that took.
-	Open(ctx context.Context, n int, amount int64) (payments int64, err error)
-	// Send sends money between random pairs of the accounts opened.
-	Send(ctx context.Context, load LedgerLoad) (LedgerResult, error)
-	// Close gives the ledger's leadership back and waits for the end.
-	Close(ctx context.Context) error
-}
-
-// LedgerLoad is one round of internal sends.
-type LedgerLoad struct {
-	// Accounts is how many of the opened accounts take part, in both directions.
-	Accounts int
-	// Callers submit at once, each Group payments at a time, and submit again
-	// when all of those are answered.
-	Callers, Group int
-	// For how long new groups are submitted.
-	For time.Duration
-}
-
-// LedgerResult is what a round of sends was answered.
-type LedgerResult struct {
-	// Acked payments are committed and told to the caller; Refused ones were
-	// answered with an error; the first of these is Error.
-	Acked, Refused int64
-	Error          string
-	// Elapsed is from the first submit to the last answer.
-	Elapsed time.Duration
 }
 
 // profile is how long everything takes.
@@ -92,7 +58,16 @@ type profile struct {
 	wallets  int           // of the API phases
 }
 
+// smoke runs everything once over, to see that it runs: its counts are true, its
+// figures mean nothing and are not judged.
+const smoke = "smoke"
+
 var profiles = map[string]profile{
+	smoke: {
+		rounds: 1, probe: 100 * time.Millisecond, baseline: 200 * time.Millisecond, ledger: 300 * time.Millisecond,
+		single: 300 * time.Millisecond, batch: 300 * time.Millisecond, latency: 300 * time.Millisecond, life: 500 * time.Millisecond,
+		accounts: 1_000, wallets: 200,
+	},
 	"quick": {
 		rounds: 3, probe: 2 * time.Second, baseline: 4 * time.Second, ledger: 5 * time.Second,
 		single: 4 * time.Second, batch: 4 * time.Second, latency: 4 * time.Second, life: 6 * time.Second,
@@ -119,6 +94,10 @@ type run struct {
 	server  *pgserver.Server
 	report  *Report
 	began   time.Time
+	loads   int // plans written
+
+	mu   sync.Mutex
+	died []string // children that ended unasked
 }
 
 // Run measures everything and returns the report; its Problems tell whether the
@@ -127,7 +106,7 @@ type run struct {
 func Run(ctx context.Context, cfg Config) (report *Report, err error) {
 	p, ok := profiles[cfg.Profile]
 	if !ok {
-		return nil, fmt.Errorf("bench: profile %q is unknown: use quick or full", cfg.Profile)
+		return nil, fmt.Errorf("bench: profile %q is unknown: use quick, full or smoke", cfg.Profile)
 	}
 	if cfg.Progress == nil {
 		cfg.Progress = io.Discard
@@ -152,6 +131,9 @@ func Run(ctx context.Context, cfg Config) (report *Report, err error) {
 		err = fmt.Errorf("bench: %w", err)
 		r.report.Faults = append(r.report.Faults, err.Error())
 	}
+	r.mu.Lock()
+	r.report.Faults = append(r.report.Faults, r.died...)
+	r.mu.Unlock()
 	r.report.finish(time.Since(r.began))
 	return r.report, err
 }
@@ -213,9 +195,6 @@ func (r *run) withCluster(ctx context.Context) (err error) {
 	}
 	if err := r.ledgerPhases(ctx); err != nil {
 		return err
-	}
-	if r.cfg.Moneta == "" {
-		return nil
 	}
 	return r.planePhases(ctx)
 }

@@ -21,8 +21,9 @@ const (
 // baselineConnections are tried; the best of them is measured.
 var baselineConnections = []int{8, 16, 32}
 
-// ledgerPhases measures plain SQL, uniform and hot sends and plain SQL with the
-// wallet's rows in turn, so that noise meets all of them alike.
+// ledgerPhases measures plain SQL, uniform, hot and forwarded sends and plain SQL
+// with the wallet's rows in turn, so that noise meets all of them alike. Every
+// kind has its load generator in a process of its own, and the ledger another.
 func (r *run) ledgerPhases(ctx context.Context) (err error) {
 	r.say("baseline: %d accounts", r.profile.accounts)
 	plain, err := newBaseline(ctx, r.server.DSN(baselineDB), r.profile.accounts, baselineSchema)
@@ -37,32 +38,23 @@ func (r *run) ledgerPhases(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	var book Ledger
-	var told int64
-	if r.cfg.Ledger != nil {
-		r.say("ledger: opening and funding %d accounts", r.profile.accounts)
-		if book, err = r.cfg.Ledger(ctx, r.server.DSN(ledgerDB)); err != nil {
-			return fmt.Errorf("open the ledger: %w", err)
-		}
-		defer func() { err = errors.Join(err, closeLedger(ctx, book)) }()
-		if told, err = book.Open(ctx, r.profile.accounts, ledgerFunds); err != nil {
-			return fmt.Errorf("open accounts: %w", err)
-		}
+	r.say("ledger: opening and funding %d accounts", r.profile.accounts)
+	leader, standby, err := r.openNodes(ctx)
+	if err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, standby.close(ctx), leader.close(ctx)) }()
+	kinds := []struct {
+		phase    string
+		book     *book
+		accounts int
+	}{{PhaseLedger, leader, r.profile.accounts}, {PhaseHot, leader, 2}, {PhaseForwarded, standby, r.profile.accounts}}
 	for n := range r.profile.rounds {
 		if err := r.baselineRound(ctx, plain, PhaseBaseline, baselineDB, connections, n); err != nil {
 			return err
 		}
-		if book == nil {
-			continue // plain SQL alone
-		}
-		for _, kind := range []struct {
-			phase    string
-			accounts int
-		}{{PhaseLedger, r.profile.accounts}, {PhaseHot, 2}} {
-			acked, err := r.ledgerRound(ctx, book, kind.phase, kind.accounts, n)
-			told += acked
-			if err != nil {
+		for _, kind := range kinds {
+			if err := r.ledgerRound(ctx, kind.book, kind.phase, kind.accounts, n); err != nil {
 				return err
 			}
 		}
@@ -70,16 +62,33 @@ func (r *run) ledgerPhases(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	return r.recountLedger(ctx, []*baseline{plain, same}, book, told)
+	return r.recountLedger(ctx, []*baseline{plain, same}, leader.told+standby.told)
 }
 
-func closeLedger(ctx context.Context, book Ledger) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopMax)
-	defer cancel()
-	return book.Close(ctx)
+// openNodes starts the node that leads the ledger, and one beside it that sends
+// everything on to the leader, as between the nodes of one ledger.
+func (r *run) openNodes(ctx context.Context) (leader, standby *book, err error) {
+	var urls [2]string
+	for i := range urls {
+		address, err := freeAddress(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		urls[i] = "http://" + address
+	}
+	opening := Opening{Accounts: r.profile.accounts, Fund: ledgerFunds}
+	if leader, err = r.openBook(ctx, "ledger", ledgerDB, LedgerPlan{URL: urls[0]}, opening); err != nil {
+		return nil, nil, fmt.Errorf("ledger: %w", err)
+	}
+	standby, err = r.openBook(ctx, "standby", ledgerDB, LedgerPlan{URL: urls[1], Forwards: true}, Opening{})
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("standby: %w", err), leader.close(ctx))
+	}
+	standby.ids = leader.ids
+	return leader, standby, nil
 }
 
-func (r *run) recountLedger(ctx context.Context, plain []*baseline, book Ledger, told int64) error {
+func (r *run) recountLedger(ctx context.Context, plain []*baseline, told int64) error {
 	r.say("recounting")
 	for _, b := range plain {
 		wrong, err := b.verify(ctx)
@@ -87,9 +96,6 @@ func (r *run) recountLedger(ctx context.Context, plain []*baseline, book Ledger,
 			return err
 		}
 		r.report.Faults = append(r.report.Faults, wrong...)
-	}
-	if book == nil {
-		return nil
 	}
 	wrong, err := recount(ctx, r.server.DSN(ledgerDB), "ledger", expected{payments: told})
 	r.report.Faults = append(r.report.Faults, wrong...)
@@ -101,10 +107,10 @@ func (r *run) recountLedger(ctx context.Context, plain []*baseline, book Ledger,
 func (r *run) probeBaseline(ctx context.Context, plain *baseline) (best int, err error) {
 	var most float64
 	for _, connections := range baselineConnections {
-		if _, _, err := plain.load(ctx, connections, r.profile.probe/4); err != nil {
+		if _, _, err := plain.load(ctx, r, connections, r.profile.probe/4); err != nil {
 			return 0, err
 		}
-		acked, took, err := plain.load(ctx, connections, r.profile.probe)
+		acked, took, err := plain.load(ctx, r, connections, r.profile.probe)
 		if err != nil {
 			return 0, err
 		}
@@ -127,7 +133,7 @@ func (r *run) baselineRound(ctx context.Context, plain *baseline, phase, databas
 		return err
 	}
 	defer m.close(ctx)
-	round, err := m.measure(ctx, func() (int64, time.Duration, error) { return plain.load(ctx, connections, r.profile.baseline) })
+	round, err := m.measure(ctx, func() (int64, time.Duration, error) { return plain.load(ctx, r, connections, r.profile.baseline) })
 	if err != nil {
 		return err
 	}
@@ -135,34 +141,26 @@ func (r *run) baselineRound(ctx context.Context, plain *baseline, phase, databas
 	return nil
 }
 
-func (r *run) ledgerRound(ctx context.Context, book Ledger, phase string, accounts, n int) (told int64, err error) {
+func (r *run) ledgerRound(ctx context.Context, book *book, phase string, accounts, n int) error {
 	if err := r.quiet(ctx); err != nil {
-		return 0, err
+		return err
 	}
-	m, err := r.newMeter(ctx, ledgerDB)
+	m, err := r.newMeter(ctx, book.database)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer m.close(ctx)
-	load := LedgerLoad{Accounts: accounts, Callers: ledgerCallers, Group: ledgerGroup, For: warmUp}
-	send := func() (int64, time.Duration, error) {
-		res, err := book.Send(ctx, load)
-		told += res.Acked
-		if err == nil && res.Refused > 0 {
-			err = fmt.Errorf("%s: %d sends were refused, the first with: %s", phase, res.Refused, res.Error)
-		}
-		return res.Acked, res.Elapsed, err
+	plan := ordersPlan{Callers: ledgerCallers, Group: ledgerGroup, For: warmUp}
+	if _, _, err := book.send(ctx, accounts, plan); err != nil {
+		return fmt.Errorf("%s: %w", phase, err)
 	}
-	if _, _, err := send(); err != nil {
-		return told, err
-	}
-	load.For = r.profile.ledger
-	round, err := m.measure(ctx, send)
+	plan.For = r.profile.ledger
+	round, err := m.measure(ctx, func() (int64, time.Duration, error) { return book.send(ctx, accounts, plan) })
 	if err != nil {
-		return told, err
+		return fmt.Errorf("%s: %w", phase, err)
 	}
 	r.note(phase, n, round)
-	return told, nil
+	return nil
 }
 
 // note keeps a round and says it.

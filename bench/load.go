@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -16,7 +15,15 @@ import (
 	"time"
 )
 
-// loadPlan tells the load generator, a process of its own, what to do.
+// loadJob tells the load generator, a process of its own, what to do: exactly one
+// of the fields is set.
+type loadJob struct {
+	HTTP   *loadPlan   `json:"http,omitempty"`
+	Orders *ordersPlan `json:"orders,omitempty"`
+	SQL    *sqlPlan    `json:"sql,omitempty"`
+}
+
+// loadPlan is payments over the HTTP API.
 type loadPlan struct {
 	Address string `json:"address"` // host:port
 	Key     string `json:"key"`
@@ -59,25 +66,27 @@ type loadResult struct {
 // Load is the load generator's main: args names the file with its plan, and out
 // receives its result, both JSON.
 func Load(ctx context.Context, args []string, out io.Writer) error {
-	if len(args) != 1 {
-		return errors.New("bench-load: it is started by bench, with the file of its plan")
+	var job loadJob
+	if err := readPlan("bench-load", args, &job); err != nil {
+		return err
 	}
-	raw, err := os.ReadFile(args[0])
-	if err != nil {
-		return fmt.Errorf("bench-load: %w", err)
-	}
-	var plan loadPlan
-	if err := json.Unmarshal(raw, &plan); err != nil {
-		return fmt.Errorf("bench-load: read the plan: %w", err)
-	}
-	if len(plan.Accounts) < 2 || plan.Connections < 1 || plan.Batch < 1 {
-		return errors.New("bench-load: the plan needs connections, a batch size and two accounts")
-	}
-	res, err := plan.run(ctx)
+	res, err := job.run(ctx)
 	if err != nil {
 		return fmt.Errorf("bench-load: %w", err)
 	}
 	return json.NewEncoder(out).Encode(res)
+}
+
+func (j *loadJob) run(ctx context.Context) (loadResult, error) {
+	switch {
+	case j.HTTP != nil:
+		return j.HTTP.run(ctx)
+	case j.Orders != nil:
+		return j.Orders.run(ctx)
+	case j.SQL != nil && j.SQL.Accounts > 1 && j.SQL.Connections > 0:
+		return j.SQL.run(ctx)
+	}
+	return loadResult{}, errors.New("the plan names no work")
 }
 
 // sender is one connection's work.
@@ -93,6 +102,9 @@ type sender struct {
 }
 
 func (p *loadPlan) run(ctx context.Context) (loadResult, error) {
+	if len(p.Accounts) < 2 || p.Connections < 1 || p.Batch < 1 {
+		return loadResult{}, errors.New("the plan needs connections, a batch size and two accounts")
+	}
 	senders := make([]*sender, p.Connections)
 	for i := range senders {
 		senders[i] = &sender{plan: p, wire: newWire(p.Address, p.Key), name: p.Prefix + "-" + strconv.Itoa(i) + "-"}
@@ -118,19 +130,29 @@ func (p *loadPlan) run(ctx context.Context) (loadResult, error) {
 }
 
 func gather(senders []*sender, began time.Time) loadResult {
-	sum := loadResult{Began: began, Elapsed: time.Since(began)}
+	results := make([]loadResult, len(senders))
 	var times []time.Duration
-	for _, s := range senders {
-		sum.Acked += s.res.Acked
-		sum.Done += s.res.Done
-		sum.Refused += s.res.Refused
-		sum.Unanswered += s.res.Unanswered
-		if sum.Error == "" {
-			sum.Error = s.res.Error
-		}
+	for i, s := range senders {
+		results[i] = s.res
 		times = append(times, s.times...)
 	}
+	sum := sumOf(results, began)
 	sum.Latency = latencyOf(times)
+	return sum
+}
+
+// sumOf adds up what the connections of one load were answered.
+func sumOf(results []loadResult, began time.Time) loadResult {
+	sum := loadResult{Began: began, Elapsed: time.Since(began)}
+	for _, r := range results {
+		sum.Acked += r.Acked
+		sum.Done += r.Done
+		sum.Refused += r.Refused
+		sum.Unanswered += r.Unanswered
+		if sum.Error == "" {
+			sum.Error = r.Error
+		}
+	}
 	return sum
 }
 

@@ -61,7 +61,7 @@ func (v *wallet) run(t *testing.T, plan loadPlan) loadResult {
 	t.Helper()
 	plan.Address = strings.TrimPrefix(v.URL, "http://")
 	plan.Prefix, plan.Asset, plan.Accounts = "t", "CZK", []string{"acct_2", "acct_4", "acct_6"}
-	raw, err := json.Marshal(plan)
+	raw, err := json.Marshal(loadJob{HTTP: &plan})
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "plan.json")
 	require.NoError(t, os.WriteFile(path, raw, 0o600))

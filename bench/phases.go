@@ -5,9 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -18,39 +15,11 @@ import (
 // drainMax bounds the wait for the last payouts, and for the banks' callbacks.
 const drainMax = 30 * time.Second
 
-// generate runs the load generator as a process of its own.
-func (p *plane) generate(ctx context.Context, plan loadPlan) (loadResult, error) {
-	p.loads++
-	plan.Address, plan.Key, plan.Asset, plan.Accounts = p.api, p.key, planeAsset, p.accounts
-	plan.Prefix = fmt.Sprintf("bench-%d", p.loads)
-	var res loadResult
-	raw, err := json.Marshal(plan)
-	if err != nil {
-		return res, err
-	}
-	path := filepath.Join(p.dir, fmt.Sprintf("load-%d.json", p.loads))
-	if err := os.WriteFile(path, raw, 0o600); err != nil { // it holds a key
-		return res, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, plan.For+2*answerMax)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, p.cfg.Moneta, "bench-load", path) //nolint:gosec // the binary that we are
-	out, err := cmd.Output()
-	switch {
-	case ctx.Err() != nil:
-		return res, fmt.Errorf("load generator: stopped: %w", ctx.Err())
-	case err != nil:
-		return res, fmt.Errorf("load generator: %w: %s", err, stderrOf(err))
-	}
-	if err := json.Unmarshal(out, &res); err != nil {
-		return res, fmt.Errorf("load generator: %w", err)
-	}
-	return res, nil
-}
-
 // load generates one round, counts what was told, and keeps what went wrong.
 func (p *plane) load(ctx context.Context, phase string, plan loadPlan) (loadResult, error) {
-	res, err := p.generate(ctx, plan)
+	plan.Address, plan.Key, plan.Asset, plan.Accounts = p.api, p.key, planeAsset, p.accounts
+	plan.Prefix = fmt.Sprintf("bench-%d", p.loads)
+	res, err := p.generate(ctx, loadJob{HTTP: &plan}, plan.For)
 	if err != nil {
 		return res, err
 	}

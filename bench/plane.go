@@ -48,12 +48,8 @@ type plane struct {
 	accounts []string
 	serve    *lifecycle.Child
 	sandbox  *lifecycle.Child
-	loads    int
 	told     expected
 	payouts  expected
-
-	mu   sync.Mutex
-	died []string
 }
 
 // planePhases measures the HTTP API and the whole life of payouts.
@@ -73,9 +69,6 @@ func (r *run) planePhases(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	r.report.Faults = append(r.report.Faults, p.died...)
 	return nil
 }
 
@@ -99,12 +92,12 @@ func (p *plane) start(ctx context.Context) (err error) {
 	if p.outside, err = freeAddress(ctx); err != nil {
 		return err
 	}
-	p.sandbox, err = p.child(ctx, "sandbox", "--listen", p.outside, "--callback-url", "http://"+p.api, "--dir", filepath.Join(p.dir, "banks"))
+	p.sandbox, err = p.process(ctx, "sandbox", p.environment(), "sandbox", "--listen", p.outside, "--callback-url", "http://"+p.api, "--dir", filepath.Join(p.dir, "banks"))
 	if err != nil {
 		return err
 	}
 	// Everything else, tracing with it, is at what ships.
-	p.serve, err = p.child(ctx, "serve", "--listen", p.api, "--sandbox-url", "http://"+p.outside)
+	p.serve, err = p.process(ctx, "serve", p.environment(), "serve", "--listen", p.api, "--sandbox-url", "http://"+p.outside)
 	if err != nil {
 		return err
 	}
@@ -133,51 +126,6 @@ func (p *plane) makeKey(ctx context.Context) (string, error) {
 		return "", errors.Join(errors.New("make a key: the command told none"), err)
 	}
 	return made.Key, nil
-}
-
-func stderrOf(err error) string {
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return string(bytes.TrimSpace(exit.Stderr))
-	}
-	return ""
-}
-
-// child starts one of the binary's commands; one that ends unasked is a fault.
-func (p *plane) child(ctx context.Context, name string, args ...string) (*lifecycle.Child, error) {
-	log, err := os.Create(p.logPath(name))
-	if err != nil {
-		return nil, err
-	}
-	c := lifecycle.NewChild(lifecycle.ChildConfig{
-		Name: name, Path: p.cfg.Moneta, Args: append([]string{name}, args...), Env: p.environment(),
-		Stdout: log, Stderr: log, Logger: p.cfg.Logger, Grace: stopMax / 2,
-		OnEvent: func(e lifecycle.ChildEvent) {
-			if e.Kind != lifecycle.ChildExited {
-				return
-			}
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			p.died = append(p.died, fmt.Sprintf("%s ended unasked: %v: %s", name, e.Err, lastLine(p.logPath(name))))
-		},
-	})
-	if err := c.Start(ctx); err != nil {
-		return nil, errors.Join(err, log.Close())
-	}
-	return c, log.Close() // the child has its own descriptor
-}
-
-func (p *plane) logPath(name string) string { return filepath.Join(p.dir, name+".log") }
-
-// lastLine is the end of a child's log, for the fault that names it.
-func lastLine(path string) string {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return err.Error()
-	}
-	raw = bytes.TrimSpace(raw)
-	raw = raw[bytes.LastIndexByte(raw, '\n')+1:]
-	return string(raw[:min(len(raw), 500)])
 }
 
 // freeAddress finds a port that nobody listens on at this moment.

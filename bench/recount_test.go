@@ -4,9 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +40,8 @@ func TestBaselinesAreHeldToTheirOwnBooks(t *testing.T) {
 			dsn := pgtest.Empty(t)
 			b, err := newBaseline(t.Context(), dsn, 10, schema)
 			require.NoError(t, err)
-			acked, took, err := b.load(t.Context(), 4, 100*time.Millisecond)
+			r := &run{cfg: Config{Moneta: os.Args[0]}, dir: t.TempDir()} // TestMain plays the generator
+			acked, took, err := b.load(t.Context(), r, 4, 100*time.Millisecond)
 			require.NoError(t, err)
 			require.Positive(t, acked)
 			require.Positive(t, took)
@@ -56,9 +55,9 @@ func TestBaselinesAreHeldToTheirOwnBooks(t *testing.T) {
 			require.Len(t, wrong, 2)
 
 			execute(t, dsn, `update accounts set balance = 0`)
-			_, _, err = b.load(t.Context(), 1, 10*time.Millisecond)
+			_, _, err = b.load(t.Context(), r, 1, 10*time.Millisecond)
 			require.NoError(t, err)
-			require.Positive(t, b.refused.Load())
+			require.Positive(t, b.refused)
 		})
 	}
 }
@@ -158,34 +157,10 @@ func TestBanksBooksAreComparedWithWhatWasTold(t *testing.T) {
 	}
 }
 
-// TestRunWithoutTheWallet runs the part that needs no wallet for real: a private
-// cluster, plain SQL, its recount, and a folder that is gone afterwards.
-func TestRunWithoutTheWallet(t *testing.T) {
-	work := t.TempDir()
-	profiles["test"] = profile{
-		rounds: 3, probe: 40 * time.Millisecond, baseline: 200 * time.Millisecond,
-		patience: time.Second, accounts: 1_000,
-	}
-	defer delete(profiles, "test")
-	require.NoError(t, os.Chmod(work, 0o755))
-	require.NoError(t, os.Chmod(filepath.Dir(work), 0o755))
-	var progress bytes.Buffer
-	r, err := Run(t.Context(), Config{Profile: "test", WorkDir: work, Progress: &progress, Logger: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
-	require.Positive(t, *r.BaselineSQLPerS)
-	require.Len(t, r.rounds(PhaseBaseline), 3)
-	require.Positive(t, r.FsyncPerS)
-	require.Contains(t, baselineConnections, r.BaselineConnections)
-	require.Positive(t, r.rounds(PhaseBaseline)[0].WAL)
-	require.Empty(t, r.Faults)
-	require.NotEmpty(t, r.Missed, "what was not measured is not passed")
-	require.Contains(t, progress.String(), "baseline_sql, round 3 of 3")
-	left, err := os.ReadDir(work)
-	require.NoError(t, err)
-	require.Empty(t, left)
-
-	_, err = Run(t.Context(), Config{Profile: "slow", WorkDir: work})
-	require.ErrorContains(t, err, "use quick or full")
+func TestAnUnknownProfileIsRefused(t *testing.T) {
+	t.Parallel()
+	_, err := Run(t.Context(), Config{Profile: "slow", WorkDir: t.TempDir()})
+	require.ErrorContains(t, err, "use quick")
 }
 
 // FuzzAnswer feeds the reader of answers whatever a server may send: it must end,

@@ -15,19 +15,21 @@ const (
 	PhaseSameRows  = "baseline_same_rows"
 	PhaseLedger    = "ledger"
 	PhaseHot       = "ledger_hot"
+	PhaseForwarded = "ledger_forwarded"
 	PhaseSingle    = "api_single"
 	PhaseBatch     = "api_batch"
 	PhaseLatency   = "accept_latency"
 	PhaseLifecycle = "lifecycle"
 )
 
-// Floors that a release must hold on two quiet cores.
+// Floors that a release must hold on two quiet cores: those of the first release,
+// raised by a fifth.
 const (
-	FloorLedger    = 20_000 // internal sends a second through the committer
-	FloorSingle    = 5_000  // POST of one payment a second
-	FloorBatch     = 15_000 // payments a second in batches of 100
-	FloorLifecycle = 2_500  // payouts a second, accepted to succeeded
-	CeilingAccept  = 25     // ms, p99 at half of the single peak
+	FloorLedger    = 24_000 // internal sends a second through the committer
+	FloorSingle    = 6_000  // POST of one payment a second
+	FloorBatch     = 18_000 // payments a second in batches of 100
+	FloorLifecycle = 3_000  // payouts a second, accepted to succeeded
+	CeilingAccept  = 20     // ms, p99 at half of the single peak
 	FloorRatio     = 5      // ledger to plain SQL in the same run
 	floorCores     = 2
 	// quietShare is how much of the machine others may use before its absolute
@@ -69,8 +71,11 @@ type Report struct {
 	TookS     float64   `json:"took_s"`
 	Machine   Machine   `json:"machine"`
 
-	LedgerPerS      *float64 `json:"ledger_per_s"`
-	LedgerHotPerS   *float64 `json:"ledger_hot_per_s"`
+	LedgerPerS    *float64 `json:"ledger_per_s"`
+	LedgerHotPerS *float64 `json:"ledger_hot_per_s"`
+	// ForwardedPerS is ledger_per_s through a node that does not lead and sends
+	// everything on to the one that does. It is shown, not judged.
+	ForwardedPerS   *float64 `json:"ledger_forwarded_per_s"`
 	APISinglePerS   *float64 `json:"api_single_per_s"`
 	APIBatchPerS    *float64 `json:"api_batch_per_s"`
 	LifecyclePerS   *float64 `json:"lifecycle_per_s"`
@@ -165,6 +170,7 @@ func (r *Report) finish(took time.Duration) {
 	r.BaselineSQLPerS = r.medianOf(PhaseBaseline, perS)
 	r.LedgerPerS = r.medianOf(PhaseLedger, perS)
 	r.LedgerHotPerS = r.medianOf(PhaseHot, perS)
+	r.ForwardedPerS = r.medianOf(PhaseForwarded, perS)
 	r.APISinglePerS = r.medianOf(PhaseSingle, perS)
 	r.APIBatchPerS = r.medianOf(PhaseBatch, perS)
 	r.LifecyclePerS = r.medianOf(PhaseLifecycle, perS)
@@ -239,7 +245,7 @@ func (r *Report) judge() {
 	r.Missed = []string{}
 	for i := range r.Floors {
 		f := &r.Floors[i]
-		f.Counts = r.Noisy == (f.Name == "ledger_ratio")
+		f.Counts = r.Noisy == (f.Name == "ledger_ratio") && r.Profile != smoke
 		f.OK = f.holds()
 		if f.Counts && !f.OK {
 			r.Missed = append(r.Missed, f.sentence())

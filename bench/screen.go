@@ -13,6 +13,7 @@ type words struct {
 	title, onto, quiet, noisy                  string
 	atLeast, atMost, ok, missed, aside, absent string
 	beside, same, cpu, cost, others, fsync     string
+	forwarded                                  string
 	recounted, problems, none                  string
 	names                                      map[string]string
 }
@@ -23,6 +24,7 @@ var english = &words{
 	noisy:   "noisy machine (others used %.1f %%, cores %d): the ratio counts instead of the floors",
 	atLeast: "at least %s", atMost: "at most %s", ok: "ok", missed: "MISSED", aside: "(not judged here)", absent: "not measured",
 	beside:    "plain SQL, one transfer a transaction, %d connections, same run",
+	forwarded: "the same through a node that forwards to the leader",
 	same:      "plain SQL that also keeps key, payment, balances and event; the ledger is %s times that",
 	cpu:       "  By processor time alone, which noise changes little, the ledger is %s times plain SQL\n",
 	cost:      "One payment of the ledger costs %s µs of Postgres, %s B of log, %s B of tables and indexes",
@@ -44,6 +46,7 @@ var chinese = &words{
 	noisy:   "机器嘈杂(其他进程占用 %.1f %%,核数 %d):改按比值判定",
 	atLeast: "不低于 %s", atMost: "不高于 %s", ok: "通过", missed: "未达标", aside: "(此机器不判定)", absent: "未测量",
 	beside:    "普通 SQL,每事务一笔转账,%d 个连接,同次运行",
+	forwarded: "同上,经由转发给主节点的节点",
 	same:      "普通 SQL,另存幂等键、支付、余额与事件;账本为其 %s 倍",
 	cpu:       "  仅按处理器时间计(受噪声影响较小),账本为普通 SQL 的 %s 倍\n",
 	cost:      "账本每笔支付耗用 Postgres %s 微秒,日志 %s 字节,表与索引 %s 字节",
@@ -81,6 +84,7 @@ func (r *Report) WriteScreen(w io.Writer, lang string) error {
 	}
 	line("  %-18s %10s  "+t.beside, "baseline_sql_per_s", number(r.BaselineSQLPerS), r.BaselineConnections)
 	line("  %-18s %10s  "+t.same, "same_rows_per_s", number(r.SameRowsPerS), number(r.SameRowsRatio))
+	line("  %-18s %10s  "+t.forwarded, "forwarded_per_s", number(r.ForwardedPerS))
 	line(t.cpu, number(r.LedgerCPURatio))
 	line(t.cost, number(r.PgCPU), number(r.WAL), number(r.Stored))
 	line(t.fsync, shown(r.FsyncPerS))

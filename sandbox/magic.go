@@ -48,28 +48,37 @@ var magicTable = []MagicAmount{
 	{1_000_000_015, "executed, the statement omits it", func(b *Behaviour) { b.StatementOmit = 1 }},
 	{1_000_000_016, "executed, the statement repeats its line", func(b *Behaviour) { b.StatementDuplicate = 1 }},
 	{1_000_000_017, "executed, the statement's amount is 1 too high", func(b *Behaviour) { b.StatementWrongAmount = 1 }},
+	{1_000_000_018, "declined in the reply, and executed: the callback says so", func(b *Behaviour) { b.ReplyLies = 1 }},
+	{1_000_000_019, "executed, a callback that says declined follows", func(b *Behaviour) { b.CallbackContradict = 1 }},
+	{1_000_000_020, "executed, and returned 5 s later: AC04", func(b *Behaviour) {
+		b.Return = Return{1, magicDelayMS, magicDelayMS, "AC04"}
+	}},
+	{1_000_000_021, "connection closed, invisible, executed 5 s later", func(b *Behaviour) {
+		b.Ghost = Delay{1, magicDelayMS, magicDelayMS}
+	}},
 }
 
 // faultless switches off every fault that a magic amount does not ask for, so
 // that partners' tests do not depend on what a drill left switched on.
-func (b Behaviour) faultless() Behaviour {
+func (b *Behaviour) faultless() Behaviour {
 	clean := DefaultBehaviour()
 	clean.Dedup, clean.Fee, clean.Latency = b.Dedup, b.Fee, b.Latency
 	clean.QueryLag, clean.CallbackRetry = b.QueryLag, b.CallbackRetry
+	clean.ClockSkew, clean.CutOff, clean.TimeZone, clean.CallbackSecret = b.ClockSkew, b.CutOff, b.TimeZone, b.CallbackSecret
 	return clean
 }
 
 // forAmount returns the behaviour towards a payment of this amount.
-func (b Behaviour) forAmount(amount money.Amount) Behaviour {
+func (b *Behaviour) forAmount(amount money.Amount) *Behaviour {
 	minor, fits := amount.Int64()
 	if !b.MagicAmounts || !fits || minor <= 1_000_000_000 {
 		return b
 	}
 	for _, magic := range magicTable {
 		if magic.Amount == minor {
-			b = b.faultless()
-			magic.apply(&b)
-			return b
+			clean := b.faultless()
+			magic.apply(&clean)
+			return &clean
 		}
 	}
 	return b

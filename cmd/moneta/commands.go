@@ -70,10 +70,11 @@ type sandboxCmd struct {
 	Secret      string `help:"Signs callbacks." env:"MONETA_SANDBOX_SECRET" required:""`
 	Dir         string `help:"Folder of the banks' books; empty keeps them in memory." type:"path"`
 	Seed        uint64 `help:"How the dice fall." default:"1"`
+	Scenario    string `help:"YAML or JSON file that switches the banks by time or by payments; see examples/scenarios." type:"path"`
 }
 
 func (c *sandboxCmd) Run(ctx context.Context) error {
-	return app.Sandbox(ctx, app.SandboxConfig{Listen: c.Listen, CallbackURL: c.CallbackURL, Secret: c.Secret, Dir: c.Dir, Seed: c.Seed})
+	return app.Sandbox(ctx, app.SandboxConfig{Listen: c.Listen, CallbackURL: c.CallbackURL, Secret: c.Secret, Dir: c.Dir, Seed: c.Seed, Scenario: c.Scenario})
 }
 
 type demoCmd struct {
@@ -193,7 +194,7 @@ type versionCmd struct {
 func (c *versionCmd) Run() error { return app.PrintVersion(os.Stdout, c.JSON) }
 
 type benchCmd struct {
-	Profile string `help:"quick or full." default:"quick" enum:"quick,full"`
+	Profile string `help:"quick, full, or smoke to see that it runs." default:"quick" enum:"quick,full,smoke"`
 	Report  string `help:"Write the report as JSON here." type:"path"`
 	Data    string `help:"Folder to work in, on a real disk." type:"path"`
 	JSON    bool   `help:"Print the report as JSON instead of the screen."`
@@ -211,6 +212,12 @@ type benchLoadCmd struct {
 func (c *benchLoadCmd) Run(ctx context.Context) error {
 	return app.BenchLoad(ctx, c.Args, os.Stdout)
 }
+
+type benchLedgerCmd struct {
+	Args []string `arg:"" optional:"" passthrough:""`
+}
+
+func (c *benchLedgerCmd) Run(ctx context.Context) error { return app.BenchLedger(ctx, c.Args) }
 
 type exportCmd struct {
 	Journal      exportJournalCmd `cmd:"" help:"Write the ledger as an hledger journal with balance assertions; hledger check --strict judges it."`

@@ -25,19 +25,20 @@ const orphanedMax = 30 * time.Second
 var version = "dev"
 
 type cli struct {
-	Up        upCmd        `cmd:"" help:"Start everything on this machine: a private Postgres, the pay plane and, with --sandbox, outside banks."`
-	Serve     serveCmd     `cmd:"" help:"Run the pay plane on a Postgres of yours."`
-	Sandbox   sandboxCmd   `cmd:"" help:"Play the outside world: banks over real HTTP, with books of their own."`
-	Demo      demoCmd      `cmd:"" help:"Replay a real bank's year while banks misbehave and the server is killed; then prove the books."`
-	Replay    replayCmd    `cmd:"" help:"Drive any bank's CSV through the HTTP API and compare with the balances it recorded."`
-	Bench     benchCmd     `cmd:"" help:"Measure honestly: durable, balance-checked, beside plain SQL in the same run."`
-	Key       keyCmd       `cmd:"" help:"Create, list and revoke API keys."`
-	Backup    backupCmd    `cmd:"" help:"Copy and verify the private Postgres of a running up."`
-	Restore   restoreCmd   `cmd:"" help:"Put a backup into a new data folder, to a second; payouts then wait for the gap finder."`
-	Export    exportCmd    `cmd:"" help:"Write the books for accountants: hledger journal, trial balance."`
-	Migrate   migrateCmd   `cmd:"" help:"Bring a database to this binary's schema."`
-	Version   versionCmd   `cmd:"" help:"Print the version."`
-	BenchLoad benchLoadCmd `cmd:"" hidden:"" help:"Load generator of bench."`
+	Up          upCmd          `cmd:"" help:"Start everything on this machine: a private Postgres, the pay plane and, with --sandbox, outside banks."`
+	Serve       serveCmd       `cmd:"" help:"Run the pay plane on a Postgres of yours."`
+	Sandbox     sandboxCmd     `cmd:"" help:"Play the outside world: banks over real HTTP, with books of their own."`
+	Demo        demoCmd        `cmd:"" help:"Replay a real bank's year while banks misbehave and the server is killed; then prove the books."`
+	Replay      replayCmd      `cmd:"" help:"Drive any bank's CSV through the HTTP API and compare with the balances it recorded."`
+	Bench       benchCmd       `cmd:"" help:"Measure honestly: durable, balance-checked, beside plain SQL in the same run."`
+	Key         keyCmd         `cmd:"" help:"Create, list and revoke API keys."`
+	Backup      backupCmd      `cmd:"" help:"Copy and verify the private Postgres of a running up."`
+	Restore     restoreCmd     `cmd:"" help:"Put a backup into a new data folder, to a second; payouts then wait for the gap finder."`
+	Export      exportCmd      `cmd:"" help:"Write the books for accountants: hledger journal, trial balance."`
+	Migrate     migrateCmd     `cmd:"" help:"Bring a database to this binary's schema."`
+	Version     versionCmd     `cmd:"" help:"Print the version."`
+	BenchLoad   benchLoadCmd   `cmd:"" hidden:"" help:"Load generator of bench."`
+	BenchLedger benchLedgerCmd `cmd:"" hidden:"" help:"Committer under bench's load."`
 }
 
 func main() {

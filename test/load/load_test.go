@@ -1,0 +1,106 @@
+// Package load_test runs the measurements of `moneta bench` with the real binary
+// and looks at what they counted, never at how fast they were: a test shares the
+// machine with other tests.
+package load_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/moneta-pay/moneta/bench"
+)
+
+// binary is the moneta under test, built once.
+var binary string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	if binary = os.Getenv("MONETA_BINARY"); binary != "" {
+		return m.Run()
+	}
+	dir, err := os.MkdirTemp("", "moneta-load-binary-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	binary = filepath.Join(dir, "moneta")
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/moneta-pay/moneta/cmd/moneta")
+	build.Stdout, build.Stderr = os.Stdout, os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "build the binary:", err)
+		return 1
+	}
+	return m.Run()
+}
+
+// workFolder is a folder on a disk that a private cluster's user can reach.
+func workFolder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/var/tmp", "moneta-load-") //nolint:usetesting // a disk, and not the memory that /tmp may be
+	require.NoError(t, err)
+	require.NoError(t, os.Chmod(dir, 0o755))
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	return dir
+}
+
+// measure runs bench and returns its report, and what it said on the way.
+func measure(t *testing.T, args ...string) (bench.Report, string) {
+	t.Helper()
+	dir := workFolder(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, append([]string{"bench", "--json", "--data", dir}, args...)...)
+	var out, progress bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &progress
+	require.NoError(t, cmd.Run(), "%s\n%s", progress.String(), out.String())
+	var report bench.Report
+	require.NoError(t, json.Unmarshal(out.Bytes(), &report))
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, left, "the working folder is removed")
+	return report, progress.String()
+}
+
+func TestEveryPhaseRunsAndItsBooksAgree(t *testing.T) {
+	t.Parallel()
+	report, progress := measure(t, "--profile", "smoke")
+	require.Empty(t, report.Faults, progress)
+	require.Empty(t, report.Missed, "smoke judges no figure")
+	for _, name := range []string{
+		bench.PhaseBaseline, bench.PhaseSameRows, bench.PhaseLedger, bench.PhaseHot, bench.PhaseForwarded,
+		bench.PhaseSingle, bench.PhaseBatch, bench.PhaseLatency, bench.PhaseLifecycle,
+	} {
+		round := roundOf(t, report, name)
+		require.Positive(t, round.Payments, name)
+		require.Positive(t, round.WAL, name)
+	}
+	require.Positive(t, report.FsyncPerS)
+	require.NotZero(t, report.BaselineConnections)
+	require.GreaterOrEqual(t, report.Recounted, roundOf(t, report, bench.PhaseLedger).Payments+roundOf(t, report, bench.PhaseHot).Payments)
+	require.Contains(t, progress, "ledger_forwarded, round 1 of 1")
+}
+
+func roundOf(t *testing.T, report bench.Report, phase string) bench.Round {
+	t.Helper()
+	for _, p := range report.Phases {
+		if p.Name == phase {
+			require.Len(t, p.Rounds, 1, phase)
+			return p.Rounds[0]
+		}
+	}
+	require.Fail(t, "no phase "+phase)
+	return bench.Round{}
+}
