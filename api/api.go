@@ -89,6 +89,12 @@ type Readiness interface {
 	Ready(ctx context.Context) error
 }
 
+// Warner is a Readier that also tells what stands still although it is ready, by
+// name.
+type Warner interface {
+	Warnings() map[string]string
+}
+
 // Config says what the edge stands before. Intake, Ledger, Payments and Access
 // are needed; each nil one of the others switches its part off.
 type Config struct {

@@ -195,6 +195,7 @@ func (p *plane) build() {
 		DSN: p.cfg.DSN, URL: p.cfg.NodeURL, Logger: p.log, Registerer: p.tel.Registry(),
 		Lead: p.lead, Left: p.left, Changed: func(changed []pay.Payment) {
 			p.wheel.Note(changed)
+			p.asker.Note(changed)
 			p.outlook.Note(changed)
 			p.feed.Wake()
 		},
@@ -203,14 +204,14 @@ func (p *plane) build() {
 			func() time.Time { return p.dispatch.Progress() },
 		},
 	})
-	p.dispatch = dispatch.New(dispatch.Config{Submitter: p.node, Channels: p.channels, Hold: p.gate.Hold, Telemetry: p.tel})
+	p.dispatch = dispatch.New(dispatch.Config{Submitter: p.node, Channels: p.channels, Hold: p.hold, Telemetry: p.tel})
 	p.asker = settle.NewAsker(settle.AskerConfig{
 		Submitter: p.node, Channels: p.channels, Pool: p.stations, Live: p.dispatch.Live, Telemetry: p.tel,
 	})
 	p.inbox = settle.NewInbox(settle.InboxConfig{Pool: p.stations, Submitter: p.node, Channels: p.channels, Telemetry: p.tel})
 	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Gate: p.gate, Terms: p.terms, Telemetry: p.tel})
 	p.runs = recon.NewWatch(p.stations, nil, p.channelNames(), p.tel)
-	p.expirer = timer.NewExpirer(p.node, nil, p.tel)
+	p.expirer = timer.NewExpirer(p.node, nil, p.node.TimeUnsound, p.tel)
 	p.wheel = timer.New(timer.Config{
 		Due:  timer.Route{Dispatch: p.dispatch.Offer, Settle: p.asker.Check, Expire: p.expirer.Offer}.Due,
 		Pool: p.stations, Reload: p.payments.ByID, Telemetry: p.tel,
@@ -221,6 +222,7 @@ func (p *plane) build() {
 func (p *plane) lead(ctx context.Context, open []pay.Payment) {
 	ctx, p.endLeader = context.WithCancel(ctx)
 	p.wheel.Load(open)
+	p.asker.Load(open)
 	p.dispatch.Start(ctx)
 	p.leaderLoop(ctx, "timer", p.wheel.Run)
 	p.leaderLoop(ctx, "expiry", p.expirer.Run)
@@ -235,6 +237,12 @@ func (p *plane) leaderLoop(ctx context.Context, name string, run func(context.Co
 			p.log.ErrorContext(ctx, "a loop of the leader ended", slog.String("loop", name), slog.Any("error", err))
 		}
 	})
+}
+
+// hold keeps payouts back while dispatch is paused, and while nobody knows until
+// when an attempt may be sent.
+func (p *plane) hold(payout *pay.Payment) bool {
+	return p.node.TimeUnsound() != nil || p.gate.Hold(payout)
 }
 
 // left finishes what is on the wire while this node still leads.
@@ -353,6 +361,15 @@ func (p *plane) Ready(ctx context.Context) error {
 		return fault.New(fault.DatabaseUnavailable, "the database does not answer").WithCause(err)
 	}
 	return nil
+}
+
+// Warnings are what stands still on this node although it is ready.
+func (p *plane) Warnings() map[string]string {
+	out := map[string]string{}
+	if err := p.node.TimeUnsound(); err != nil && p.node.Leading() {
+		out["clock"] = "no hold expires, no absence is proven and no payout is sent: " + err.Error()
+	}
+	return out
 }
 
 func (p *plane) close() {
