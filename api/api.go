@@ -108,7 +108,9 @@ type Config struct {
 	Recon    Recon
 	Dispatch Dispatch
 	// Runs tells /readyz which channels were not reconciled in time.
-	Runs  Runs
+	Runs Runs
+	// Desk keeps the cases for people.
+	Desk  Desk
 	Ready Readiness
 	// Events is the log that GET /v1/events reads, and Feed tells of its new end.
 	Events *outbox.Log

@@ -193,9 +193,6 @@ func (c *call) assignBreak() error {
 	})
 }
 
-// actor names who asks, in histories.
-func (c *call) actor() string { return "key " + c.who.KeyPrefix }
-
 func (c *call) changeBreak(member string, change func(id int64, value, reason string) (recon.Break, error)) error {
 	id, err := c.breakID()
 	if err != nil {

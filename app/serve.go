@@ -27,6 +27,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/channel"
 	sandboxchannel "github.com/moneta-pay/moneta/pay/channel/sandbox"
 	"github.com/moneta-pay/moneta/pay/commit"
+	"github.com/moneta-pay/moneta/pay/desk"
 	"github.com/moneta-pay/moneta/pay/dispatch"
 	"github.com/moneta-pay/moneta/pay/intake"
 	"github.com/moneta-pay/moneta/pay/ledger"
@@ -66,6 +67,7 @@ type plane struct {
 	terms    map[channel.Name]recon.Terms
 	outlook  *status.Outlook
 	gate     *recon.Gate
+	desk     *desk.Desk
 	events   *outbox.Log
 	feed     *outbox.Feed
 
@@ -137,6 +139,9 @@ func (p *plane) prepare(ctx context.Context) error {
 		return err
 	}
 	if p.terms, err = statementTerms(p.cfg.Channels); err != nil {
+		return err
+	}
+	if p.desk, err = p.newDesk(); err != nil {
 		return err
 	}
 	p.gate = recon.NewGate(p.stations, p.tel)
@@ -214,7 +219,7 @@ func (p *plane) build() {
 	p.expirer = timer.NewExpirer(p.node, nil, p.node.TimeUnsound, p.tel)
 	p.wheel = timer.New(timer.Config{
 		Due:  timer.Route{Dispatch: p.dispatch.Offer, Settle: p.asker.Check, Expire: p.expirer.Offer}.Due,
-		Pool: p.stations, Reload: p.payments.ByID, Telemetry: p.tel,
+		Pool: p.stations, Reload: p.payments.ByID, Desk: p.desk, Telemetry: p.tel,
 	})
 }
 
@@ -229,6 +234,7 @@ func (p *plane) lead(ctx context.Context, open []pay.Payment) {
 	p.leaderLoop(ctx, "settle", p.asker.Run)
 	p.leaderLoop(ctx, "recon", p.recon.Loop)
 	p.leaderLoop(ctx, "sweep", p.inbox.Sweep)
+	p.leaderLoop(ctx, "desk", p.desk.Run)
 }
 
 func (p *plane) leaderLoop(ctx context.Context, name string, run func(context.Context) error) {
@@ -334,7 +340,7 @@ func (p *plane) edge() (http.Handler, error) {
 	store := access.NewStore(p.reads)
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Waiter: p.node,
-		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Runs: p.runs, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
+		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Desk: p.desk, Runs: p.runs, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
 		Registry: p.tel.Registry(), Logger: p.log, Version: Version,
 	})
 	if err != nil {
