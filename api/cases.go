@@ -33,6 +33,7 @@ type Desk interface {
 	Close(ctx context.Context, n desk.Number, by, resolution, answer string) (desk.Case, error)
 	StillOpen(ctx context.Context, c *desk.Case) (bool, error)
 	Team(kind desk.Kind) string
+	Journey(ctx context.Context, tenant pay.TenantID, id pay.ID) (desk.Journey, error)
 }
 
 // The bounds of what a holder's device may say of itself.
@@ -226,6 +227,22 @@ func sentence(pointer, s string, least, most int) error {
 		return malformed("it has a character that is none").WithParam(pointer)
 	}
 	return nil
+}
+
+func (c *call) journey() error {
+	d, err := c.desk()
+	if err != nil {
+		return err
+	}
+	id, err := c.paymentID()
+	if err != nil {
+		return err
+	}
+	j, err := d.Journey(c.ctx, pay.TenantID(c.who.Tenant), id)
+	if err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, &j)
 }
 
 func (c *call) number() (desk.Number, error) {
@@ -446,6 +463,13 @@ func caseRoutes() []*route {
 				fault.NotFound, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType, fault.IdempotencyKeyMissing,
 				fault.IdempotencyKeyInvalid, fault.IdempotencyKeyReused, fault.IdempotencyInFlight,
 			}, do: (*call).appeal,
+		},
+		{
+			method: http.MethodGet, path: "/v1/payments/{id}/journey", id: "get-journey", tag: "cases", summary: "Answer support's first questions",
+			about: "Was it submitted, received, dispatched to the channel, answered by it, duplicated? Each with the durable rows that the answer rests on, " +
+				"in English and Chinese, from one snapshot.",
+			scope: access.PaymentsRead, params: []*huma.Param{pathID("id", "pay_…")}, answers: map[int]reflect.Type{200: of[desk.Journey]()},
+			faults: []fault.Code{fault.NotFound}, do: (*call).journey,
 		},
 		{
 			method: http.MethodGet, path: "/v1/cases", id: "list-cases", tag: "cases", summary: "List cases",
