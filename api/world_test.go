@@ -100,7 +100,7 @@ func newWorld(t *testing.T, change func(*api.Config)) *world {
 	ctx, cancel := context.WithCancel(context.Background())
 	tel, err := telemetry.Setup(ctx, telemetry.Config{LogOutput: w.logs})
 	require.NoError(t, err)
-	events := outbox.NewLog(pool)
+	events := outbox.NewLog(pool, nil)
 	w.feed = outbox.NewFeed(events, tel)
 	w.node = commit.New(commit.Config{
 		DSN: pool.Config().ConnString(), Logger: slog.New(slog.DiscardHandler), Changed: func([]pay.Payment) { w.feed.Wake() },

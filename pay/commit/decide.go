@@ -179,8 +179,8 @@ func (j *judge) carryOut(changes []pay.Change, source string) (*pay.Payment, err
 		if c.T != 0 {
 			j.mem.last.transition++
 			j.b.writeTransition(j.id(j.mem.last.transition), c, source, firstID, n)
+			j.b.hop(&p, c.FromChannel, hopOf(c.From, p), hopOf(c.To, p))
 		}
-		j.b.hop(&p, hopOf(c.From, p), hopOf(c.To, p))
 	}
 	last := &changes[len(changes)-1]
 	if last.AttemptChanged {
