@@ -56,21 +56,22 @@ type plane struct {
 	stations *pgxpool.Pool
 	channels []channel.Channel
 
-	node     *commit.Node
-	payments *commit.Reader
-	wheel    *timer.Wheel
-	expirer  *timer.Expirer
-	dispatch *dispatch.Dispatcher
-	inbox    *settle.Inbox
-	asker    *settle.Asker
-	recon    *recon.Recon
-	runs     *recon.Watch
-	terms    map[channel.Name]recon.Terms
-	outlook  *status.Outlook
-	gate     *recon.Gate
-	desk     *desk.Desk
-	events   *outbox.Log
-	feed     *outbox.Feed
+	node      *commit.Node
+	payments  *commit.Reader
+	wheel     *timer.Wheel
+	expirer   *timer.Expirer
+	dispatch  *dispatch.Dispatcher
+	inbox     *settle.Inbox
+	asker     *settle.Asker
+	recon     *recon.Recon
+	outlook   *status.Outlook
+	gate      *recon.Gate
+	desk      *desk.Desk
+	approvals *access.Approvals
+	events    *outbox.Log
+	feed      *outbox.Feed
+	runs      *recon.Watch
+	terms     map[channel.Name]recon.Terms
 
 	leaderWork sync.WaitGroup
 	leaving    atomic.Bool
@@ -353,6 +354,7 @@ func (p *plane) run(ctx context.Context) error {
 	})
 	g.Go(func() error { return p.gate.Watch(storing) })
 	g.Go(func() error { return p.runs.Run(storing) })
+	g.Go(func() error { return p.approvals.Run(storing) })
 	g.Go(func() error { return p.feed.Run(running) }) // streams end first: their clients go on elsewhere
 	left := make(chan struct{})
 	g.Go(func() error {
@@ -390,9 +392,11 @@ func (p *plane) edge() (http.Handler, error) {
 		return nil, err
 	}
 	store := access.NewStore(p.reads)
+	p.approvals = access.NewApprovals(store, p.log)
+	registerActions(p.approvals, in, accounts, p.gate)
 	h, err := api.New(api.Config{
-		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Waiter: p.node,
-		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Desk: p.desk, Runs: p.runs, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
+		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Approvals: p.approvals, Waiter: p.node,
+		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Runs: p.runs, Desk: p.desk, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
 		Registry: p.tel.Registry(), Logger: p.log, Version: Version,
 	})
 	if err != nil {
