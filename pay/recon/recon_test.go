@@ -301,7 +301,7 @@ func TestWhatDoesNotFitMovesNothing(t *testing.T) {
 	w.instruct(pay.Reference(declined.ID, 0), 300)
 	w.instruct(pay.Reference(other.ID, 0), 401)
 	w.run()
-	require.Equal(t, map[string]int{"unmatched_inbound": 1, "unknown_reference": 1, "misdirected": 1, "amount_mismatch": 1}, w.classes())
+	require.Equal(t, map[string]int{"unmatched_inbound": 1, "unknown_reference": 1, "misdirected": 1, "-late_outcome": 1, "amount_mismatch": 1}, w.classes())
 	require.False(t, w.settled(declined.ID) || w.settled(other.ID))
 	require.True(t, w.settled(payout.ID))
 	var late pay.ID
