@@ -127,10 +127,10 @@ func (d *decider) writeAside(ctx context.Context, f Fact, cause error, keyed boo
 		text = fmt.Appendf(nil, "unreadable fact: %v", err)
 	}
 	key, _ := keyOf(f)
-	e := keyEntry{fingerprint: fingerprintOf(f), kind: keyRefusal}
+	var e keyEntry
 	if keyed {
 		no := errQuarantined()
-		e.refusal = &refusal{code: no.Code, detail: no.Detail}
+		e = keyEntry{fingerprint: fingerprintOf(f), kind: keyRefusal, refusal: &refusal{code: no.Code, detail: no.Detail}}
 		b.writeKey(key, e)
 	}
 	b.writeQuarantine(d.shard, f, storable(string(text), len(text)), storable(cause.Error(), errorMax))
@@ -149,16 +149,6 @@ func (d *decider) writeAside(ctx context.Context, f Fact, cause error, keyed boo
 // storable is what Postgres takes as a text of at most that many bytes.
 func storable(s string, most int) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s[:min(len(s), most)], ""), "\x00", "")
-}
-
-func fingerprintOf(f Fact) [16]byte {
-	switch {
-	case f.Payment != nil:
-		return f.Payment.Fingerprint
-	case f.Account != nil:
-		return f.Account.Fingerprint
-	}
-	return [16]byte{}
 }
 
 func kindOf(f Fact) string {
