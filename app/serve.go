@@ -210,7 +210,7 @@ func (p *plane) build() {
 	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Gate: p.gate, Telemetry: p.tel})
 	p.expirer = timer.NewExpirer(p.node, nil, p.node.TimeUnsound, p.tel)
 	p.wheel = timer.New(timer.Config{
-		Due:  timer.Route{Dispatch: p.dispatch.Offer, Settle: p.asker.Check, Expire: p.expirer.Offer}.Due,
+		Due:  timer.Route{Dispatch: p.dispatch.Offer, Settle: p.asker.Check, Time: p.expirer.Offer}.Due,
 		Pool: p.stations, Reload: p.payments.ByID, Desk: p.desk, Telemetry: p.tel,
 	})
 }
@@ -333,12 +333,13 @@ func (p *plane) edge() (http.Handler, error) {
 	for i, ch := range p.channels {
 		names[i] = string(ch.Name())
 	}
-	in, err := intake.New(intake.Config{Submitter: p.node, Accounts: accounts, Channels: names})
+	in, err := intake.New(intake.Config{Submitter: p.node, Accounts: accounts, Originals: p.payments, Channels: names})
 	if err != nil {
 		return nil, err
 	}
 	store := access.NewStore(p.reads)
 	p.approvals = access.NewApprovals(store, p.log)
+	p.approvals.Measure(p.tel.Registry())
 	registerActions(p.approvals, in, accounts, p.gate)
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Approvals: p.approvals, Waiter: p.node,
