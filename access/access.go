@@ -34,12 +34,14 @@ const (
 	PaymentsRead  Scope = "payments:read"
 	AccountsWrite Scope = "accounts:write"
 	AccountsRead  Scope = "accounts:read"
+	WebhooksWrite Scope = "webhooks:write"
+	WebhooksRead  Scope = "webhooks:read"
 	Admin         Scope = "admin"
 )
 
 // Scopes lists all scopes.
 func Scopes() []Scope {
-	return []Scope{PaymentsWrite, PaymentsRead, AccountsWrite, AccountsRead, Admin}
+	return []Scope{PaymentsWrite, PaymentsRead, AccountsWrite, AccountsRead, WebhooksWrite, WebhooksRead, Admin}
 }
 
 // Principal is who a request acts for.

@@ -26,7 +26,7 @@ const breaksMax = 500
 // NewKey is the body of POST /v1/keys.
 type NewKey struct {
 	Name   string   `json:"name,omitempty" doc:"What the key is for" maxLength:"100"`
-	Scopes []string `json:"scopes" minItems:"1" doc:"payments:write, payments:read, accounts:write, accounts:read, admin"`
+	Scopes []string `json:"scopes" minItems:"1" doc:"payments:write, payments:read, accounts:write, accounts:read, webhooks:write, webhooks:read, admin"`
 }
 
 // Key is an API key as the API shows it.

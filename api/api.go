@@ -29,6 +29,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/commit"
 	"github.com/moneta-pay/moneta/pay/intake"
 	"github.com/moneta-pay/moneta/pay/ledger"
+	"github.com/moneta-pay/moneta/pay/notify"
 	"github.com/moneta-pay/moneta/pay/outbox"
 	"github.com/moneta-pay/moneta/pay/recon"
 	"github.com/moneta-pay/moneta/pay/status"
@@ -97,6 +98,8 @@ type Config struct {
 	// Events is the log that GET /v1/events reads, and Feed tells of its new end.
 	Events *outbox.Log
 	Feed   *outbox.Feed
+	// Webhooks keeps the tenants' endpoints.
+	Webhooks *notify.Endpoints
 	// Outlook forecasts when open payments end; without one no time is given.
 	Outlook *status.Outlook
 	// Registry takes the edge's metrics and is served under /metrics.

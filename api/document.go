@@ -42,6 +42,7 @@ func document(version string, routes []*route) ([]byte, error) {
 		Tags: []*huma.Tag{
 			{Name: "payments", Description: "Moving money"},
 			{Name: "events", Description: "What happened, in order"},
+			{Name: "webhooks", Description: "Being told"},
 			{Name: "accounts", Description: "Where money stands"},
 			{Name: "channels", Description: "For the rails"},
 			{Name: "operator", Description: "For the operator; needs an admin key"},
@@ -116,7 +117,7 @@ func answer(reg huma.Registry, rt *route, status int, t reflect.Type) *huma.Resp
 	}
 	_, creates := rt.answers[http.StatusCreated]
 	switch {
-	case status == http.StatusCreated && rt.scope != "" && rt.id != "create-key":
+	case status == http.StatusCreated && rt.scope != "" && rt.id != "create-key" && rt.tag != "webhooks":
 		headers["Location"] = &huma.Param{Description: "The resource", Schema: text()}
 	case status == http.StatusOK && creates:
 		about = "The key was used before with this payload: the resource as it is now"

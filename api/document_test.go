@@ -62,7 +62,7 @@ func TestTheDocumentIsWhole(t *testing.T) {
 					require.True(t, hasParam(op, strings.Trim(segment, "{}"), "path"), id)
 				}
 			}
-			answer := w.do(strings.ToUpper(method), strings.NewReplacer("{id}", "x", "{name}", "x", "{prefix}", "x").Replace(path), "", "")
+			answer := w.do(strings.ToUpper(method), strings.NewReplacer("{id}", "x", "{name}", "x", "{prefix}", "x", "{delivery}", "x").Replace(path), "", "")
 			require.NotEqual(t, http.StatusMethodNotAllowed, answer.StatusCode, id)
 			if strings.HasPrefix(path, "/v1/") {
 				require.Contains(t, responses, "503", id)
@@ -73,7 +73,7 @@ func TestTheDocumentIsWhole(t *testing.T) {
 			}
 		}
 	}
-	require.Equal(t, 33, operations)
+	require.Equal(t, 43, operations)
 	require.True(t, hasParam(doc["paths"].(map[string]any)["/v1/payments"].(map[string]any)["post"].(map[string]any), "Idempotency-Key", "header"))
 	schemas := doc["components"].(map[string]any)["schemas"].(map[string]any)
 	require.Equal(t, false, schemas["NewPayment"].(map[string]any)["additionalProperties"])

@@ -68,7 +68,7 @@ func ensureKeys(ctx context.Context, dsn, dataDir string) (Keys, error) {
 	if err != nil {
 		return k, err
 	}
-	plain := []access.Scope{access.PaymentsWrite, access.PaymentsRead, access.AccountsWrite, access.AccountsRead}
+	plain := []access.Scope{access.PaymentsWrite, access.PaymentsRead, access.AccountsWrite, access.AccountsRead, access.WebhooksWrite, access.WebhooksRead}
 	if k.Tenant, _, err = store.CreateKey(ctx, tenant, "made by up", plain); err != nil {
 		return k, err
 	}

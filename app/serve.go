@@ -30,6 +30,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/dispatch"
 	"github.com/moneta-pay/moneta/pay/intake"
 	"github.com/moneta-pay/moneta/pay/ledger"
+	"github.com/moneta-pay/moneta/pay/notify"
 	"github.com/moneta-pay/moneta/pay/outbox"
 	"github.com/moneta-pay/moneta/pay/recon"
 	"github.com/moneta-pay/moneta/pay/settle"
@@ -66,6 +67,7 @@ type plane struct {
 	gate     *recon.Gate
 	events   *outbox.Log
 	feed     *outbox.Feed
+	notify   *notify.Sender
 
 	leaderWork sync.WaitGroup
 	leaving    atomic.Bool
@@ -196,6 +198,7 @@ func (p *plane) build() {
 	})
 	p.inbox = settle.NewInbox(settle.InboxConfig{Pool: p.stations, Submitter: p.node, Channels: p.channels, Telemetry: p.tel})
 	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Gate: p.gate, Telemetry: p.tel})
+	p.notify = notify.NewSender(notify.Config{Pool: p.stations, Log: p.events, Inside: p.cfg.WebhookInside, Telemetry: p.tel})
 	p.expirer = timer.NewExpirer(p.node, nil, p.tel)
 	p.wheel = timer.New(timer.Config{
 		Due:  timer.Route{Dispatch: p.dispatch.Offer, Settle: p.asker.Check, Expire: p.expirer.Offer}.Due,
@@ -213,6 +216,7 @@ func (p *plane) lead(ctx context.Context, open []pay.Payment) {
 	p.leaderLoop(ctx, "settle", p.asker.Run)
 	p.leaderLoop(ctx, "recon", p.recon.Loop)
 	p.leaderLoop(ctx, "sweep", p.inbox.Sweep)
+	p.leaderLoop(ctx, "notify", p.notify.Run)
 }
 
 func (p *plane) leaderLoop(ctx context.Context, name string, run func(context.Context) error) {
@@ -312,6 +316,7 @@ func (p *plane) edge() (http.Handler, error) {
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Waiter: p.node,
 		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
+		Webhooks: notify.NewEndpoints(p.reads, p.cfg.WebhookInside),
 		Registry: p.tel.Registry(), Logger: p.log, Version: Version,
 	})
 	if err != nil {

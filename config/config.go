@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -30,6 +31,9 @@ type Config struct {
 	TraceOneIn int `json:"trace_one_in"`
 	// LogFormat is json or text.
 	LogFormat string `json:"log_format"`
+	// WebhookInside are networks that webhooks may go to although they are not
+	// public, such as 10.1.0.0/16; only there may they go without TLS.
+	WebhookInside []netip.Prefix `json:"webhook_inside"`
 }
 
 // Channel configures one rail.
