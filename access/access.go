@@ -1,4 +1,4 @@
-// Package access says who may: tenants, and the API keys that act for them. A key
+// Package access says who may, and how much: tenants, and the API keys that act for them. A key
 // is checked against the database at most one second ago, so that a revoked key
 // stops within a second on every node, without a query a request. It refuses to
 // keep a secret, to log one, and to let an unknown key cost more than a bounded
@@ -50,6 +50,8 @@ type Principal struct {
 	Scopes []Scope
 	// KeyPrefix names the key, without its secret, in logs and lists.
 	KeyPrefix string
+	// Limits of the key; zero limits nothing.
+	Limits Limits
 }
 
 // May reports whether the principal has the scope; admin has all of them.
@@ -66,6 +68,7 @@ type Key struct {
 	CreatedAt time.Time
 	// RevokedAt is the zero time while the key is valid.
 	RevokedAt time.Time
+	Limits    Limits
 }
 
 const (
@@ -127,8 +130,11 @@ func (s *Store) Authenticate(ctx context.Context, key string) (Principal, error)
 // lookUp reads one valid key; found is false for an unknown or revoked one.
 func (s *Store) lookUp(ctx context.Context, prefix string) (p Principal, hash []byte, found bool, err error) {
 	p.KeyPrefix = prefix
-	err = s.pool.QueryRow(ctx, `select tenant, scopes, hash from api_keys where prefix = $1 and revoked_at is null`, prefix).
-		Scan(&p.Tenant, &p.Scopes, &hash)
+	var writes, writesS, reads, readsS int32
+	err = s.pool.QueryRow(ctx, `select tenant, scopes, hash, writes_quota, writes_window_s, reads_quota, reads_window_s
+		from api_keys where prefix = $1 and revoked_at is null`, prefix).
+		Scan(&p.Tenant, &p.Scopes, &hash, &writes, &writesS, &reads, &readsS)
+	p.Limits = Limits{limitOf(writes, writesS), limitOf(reads, readsS)}
 	if errors.Is(err, pgx.ErrNoRows) {
 		return p, nil, false, nil
 	}
@@ -204,7 +210,7 @@ func newKey() string {
 // that the tenant does not have is fault.NotFound; one revoked before stays so.
 func (s *Store) Revoke(ctx context.Context, tenant int32, prefix string) (Key, error) {
 	rows, err := s.pool.Query(ctx, `update api_keys set revoked_at = coalesce(revoked_at, now())
-		where tenant = $1 and prefix = $2 returning prefix, tenant, name, scopes, created_at, revoked_at`, tenant, prefix)
+		where tenant = $1 and prefix = $2 returning `+keyColumns, tenant, prefix)
 	if err != nil {
 		return Key{}, dbFault("access.Revoke", err)
 	}
@@ -218,7 +224,7 @@ func (s *Store) Revoke(ctx context.Context, tenant int32, prefix string) (Key, e
 
 // List returns the tenant's keys, newest first, revoked ones too.
 func (s *Store) List(ctx context.Context, tenant int32) ([]Key, error) {
-	rows, err := s.pool.Query(ctx, `select prefix, tenant, name, scopes, created_at, revoked_at from api_keys
+	rows, err := s.pool.Query(ctx, `select `+keyColumns+` from api_keys
 		where tenant = $1 order by created_at desc, prefix limit $2`, tenant, listMax)
 	if err != nil {
 		return nil, dbFault("access.List", err)
@@ -230,10 +236,14 @@ func (s *Store) List(ctx context.Context, tenant int32) ([]Key, error) {
 	return list, nil
 }
 
+const keyColumns = `prefix, tenant, name, scopes, created_at, revoked_at, writes_quota, writes_window_s, reads_quota, reads_window_s`
+
 func scanKey(row pgx.CollectableRow) (Key, error) {
 	var k Key
 	var revoked *time.Time
-	err := row.Scan(&k.Prefix, &k.Tenant, &k.Name, &k.Scopes, &k.CreatedAt, &revoked)
+	var writes, writesS, reads, readsS int32
+	err := row.Scan(&k.Prefix, &k.Tenant, &k.Name, &k.Scopes, &k.CreatedAt, &revoked, &writes, &writesS, &reads, &readsS)
+	k.Limits = Limits{limitOf(writes, writesS), limitOf(reads, readsS)}
 	k.CreatedAt = k.CreatedAt.UTC()
 	if revoked != nil {
 		k.RevokedAt = revoked.UTC()

@@ -38,10 +38,14 @@ type Key struct {
 	Scopes    []string   `json:"scopes"`
 	CreatedAt time.Time  `json:"created_at"`
 	RevokedAt *time.Time `json:"revoked_at,omitempty"`
+	Limits    *KeyLimits `json:"limits,omitempty" doc:"Left out when nothing limits the key"`
 }
 
 func showKey(k *access.Key) Key {
 	out := Key{Object: "key", Prefix: k.Prefix, Name: k.Name, CreatedAt: k.CreatedAt, RevokedAt: moment(k.RevokedAt)}
+	if k.Limits != (access.Limits{}) {
+		out.Limits = &KeyLimits{Writes: showLimit(k.Limits.Writes), Reads: showLimit(k.Limits.Reads)}
+	}
 	for _, s := range k.Scopes {
 		out.Scopes = append(out.Scopes, string(s))
 	}

@@ -157,6 +157,7 @@ type server struct {
 	metrics  *metrics
 	logGate  logGate
 	streams  *streams
+	limiter  *access.Limiter
 	inFlight atomic.Int64
 	waiting  atomic.Int64
 }
@@ -166,7 +167,7 @@ func New(cfg Config) (http.Handler, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	s := &server{Config: cfg, mux: http.NewServeMux(), streams: newStreams(cfg.StreamsPerKey)}
+	s := &server{Config: cfg, mux: http.NewServeMux(), streams: newStreams(cfg.StreamsPerKey), limiter: access.NewLimiter(cfg.Clock.Now)}
 	s.metrics = newMetrics(cfg.Registry, &s.inFlight, &s.waiting)
 	s.routes = routes()
 	var err error
@@ -174,6 +175,7 @@ func New(cfg Config) (http.Handler, error) {
 		return nil, err
 	}
 	for _, rt := range s.routes {
+		rt.class = classOf(rt)
 		rt.counts = s.metrics.route(rt.pattern())
 		s.mux.Handle(rt.pattern(), s.handler(rt))
 	}

@@ -162,6 +162,9 @@ func (c *call) admit() error {
 		if !c.who.May(c.route.scope) {
 			return fault.New(fault.Forbidden, "this needs the scope "+string(c.route.scope))
 		}
+		if err := c.use(1); err != nil {
+			return err
+		}
 	}
 	if c.r.URL.RawQuery == "" {
 		return nil

@@ -237,6 +237,9 @@ func (c *call) payBatch() error {
 	if err != nil {
 		return err
 	}
+	if err := c.use(int64(len(requests)) - 1); err != nil { // the request itself was counted as one
+		return err
+	}
 	answers := make([]BatchAnswer, len(requests))
 	shown := make([]Payment, len(requests))
 	for i, o := range c.s.Intake.AcceptAll(c.ctx, requests) {

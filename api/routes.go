@@ -29,6 +29,8 @@ type route struct {
 	// faults are codes of this route beyond those that every route may answer with.
 	faults []fault.Code
 	do     func(*call) error
+	// class is what the key's limits count the route as.
+	class  access.Class
 	counts *routeCounts
 }
 
@@ -106,6 +108,7 @@ func routes() []*route {
 	all = append(all, eventRoutes()...)
 	all = append(all, webhookRoutes()...)
 	all = append(all, accountRoutes()...)
+	all = append(all, keyRoutes()...)
 	return append(all, operatorRoutes()...)
 }
 
@@ -277,7 +280,8 @@ func accountRoutes() []*route {
 	}
 }
 
-func operatorRoutes() []*route {
+func keyRoutes() []*route {
+	prefix := pathID("prefix", "The key's prefix")
 	return []*route{
 		{
 			method: http.MethodPost, path: "/v1/keys", id: "create-key", tag: "operator", summary: "Make an API key",
@@ -291,9 +295,22 @@ func operatorRoutes() []*route {
 		},
 		{
 			method: http.MethodDelete, path: "/v1/keys/{prefix}", id: "revoke-key", tag: "operator", summary: "Revoke an API key",
-			about: "It stops on every node within a second.", scope: access.Admin, params: []*huma.Param{pathID("prefix", "The key's prefix")},
+			about: "It stops on every node within a second.", scope: access.Admin, params: []*huma.Param{prefix},
 			answers: map[int]reflect.Type{200: of[Key]()}, faults: []fault.Code{fault.NotFound}, do: (*call).revokeKey,
 		},
+		{
+			method: http.MethodPost, path: "/v1/keys/{prefix}/limits", id: "limit-key", tag: "operator", summary: "Limit an API key",
+			about: "So many writes and so many reads in a window; what is left out is not limited. Writes are what moves or changes something, each payment " +
+				"of a batch one. Effective on every node within a second; each node counts for itself. Routes for the operator are never limited, so " +
+				"that a limit can always be changed. What is left is told in RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers).",
+			scope: access.Admin, params: []*huma.Param{prefix}, body: of[KeyLimits](), answers: map[int]reflect.Type{200: of[Key]()},
+			faults: []fault.Code{fault.NotFound, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType}, do: (*call).limitKey,
+		},
+	}
+}
+
+func operatorRoutes() []*route {
+	return []*route{
 		{
 			method: http.MethodGet, path: "/v1/totals", id: "get-totals", tag: "operator", summary: "Count the whole installation",
 			about: "Every tenant, from one snapshot; the sum of each asset's books is zero.", scope: access.Admin,

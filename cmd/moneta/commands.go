@@ -125,6 +125,7 @@ func (c *replayCmd) Run(ctx context.Context) error {
 type keyCmd struct {
 	Create keyCreateCmd `cmd:"" help:"Create a key; it is shown once."`
 	List   keyListCmd   `cmd:"" help:"List the keys of a tenant."`
+	Limit  keyLimitCmd  `cmd:"" help:"Limit a key, or take its limits away; effective within a second."`
 	Revoke keyRevokeCmd `cmd:"" help:"Revoke a key; it stops working within a second."`
 }
 
@@ -153,6 +154,18 @@ type keyListCmd struct {
 
 func (c *keyListCmd) Run(ctx context.Context) error {
 	return app.KeyList(ctx, app.Database{DSN: c.DSN, DataDir: c.Data}, c.Tenant, c.JSON, os.Stdout)
+}
+
+type keyLimitCmd struct {
+	database
+	Tenant string `help:"Name of the tenant." default:"default"`
+	Prefix string `arg:"" help:"The eight characters after mk_live_."`
+	Writes string `help:"Quota and window, such as 600/1m; off for none." default:"off"`
+	Reads  string `help:"Quota and window, such as 600/1m; off for none." default:"off"`
+}
+
+func (c *keyLimitCmd) Run(ctx context.Context) error {
+	return app.KeyLimit(ctx, app.Database{DSN: c.DSN, DataDir: c.Data}, c.Tenant, c.Prefix, c.Writes, c.Reads, os.Stdout)
 }
 
 type keyRevokeCmd struct {

@@ -81,6 +81,7 @@ type Intake struct {
 	houses   *houses
 	channels map[string]bool
 	clock    clock.Clock
+	flights  *flights
 }
 
 // New makes an Intake; an error names the setting that is missing.
@@ -91,7 +92,7 @@ func New(cfg Config) (*Intake, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = clock.System
 	}
-	in := &Intake{submit: cfg.Submitter, houses: newHouses(cfg.Accounts), channels: make(map[string]bool), clock: cfg.Clock}
+	in := &Intake{submit: cfg.Submitter, houses: newHouses(cfg.Accounts), channels: make(map[string]bool), clock: cfg.Clock, flights: newFlights(cfg.Clock.Now)}
 	for _, name := range cfg.Channels {
 		in.channels[name] = true
 	}
@@ -106,7 +107,16 @@ func (in *Intake) Accept(ctx context.Context, r *Request) (commit.Result, error)
 	if err != nil {
 		return commit.Result{}, err
 	}
-	return in.submit.Submit(ctx, f)
+	return in.once(ctx, f)
+}
+
+// once submits a payment under its key, and tells a duplicate that waited in vain
+// that it is one: fault.IdempotencyInFlight.
+func (in *Intake) once(ctx context.Context, f commit.Fact) (commit.Result, error) {
+	key := f.Payment.New.Key
+	duplicate := in.flights.begin(key)
+	res, err := in.submit.Submit(ctx, f)
+	return res, in.flights.end(key, duplicate, err)
 }
 
 // AcceptAll takes several payments, each for itself, and answers in their order.
@@ -125,7 +135,12 @@ func (in *Intake) AcceptAll(ctx context.Context, requests []Request) []commit.Ou
 	if len(facts) == 0 {
 		return out
 	}
+	duplicates := make([]bool, len(facts))
+	for i := range facts {
+		duplicates[i] = in.flights.begin(facts[i].Payment.New.Key)
+	}
 	for i, o := range in.submit.SubmitAll(ctx, facts) {
+		o.Err = in.flights.end(facts[i].Payment.New.Key, duplicates[i], o.Err)
 		out[places[i]] = o
 	}
 	return out
@@ -179,7 +194,7 @@ func (in *Intake) Capture(ctx context.Context, r *CaptureRequest) (commit.Result
 	if err := in.mayPay(ctx, p, r.House); err != nil {
 		return commit.Result{}, err
 	}
-	return in.submit.Submit(ctx, commit.Fact{Payment: &pay.Fact{
+	return in.once(ctx, commit.Fact{Payment: &pay.Fact{
 		Kind: pay.Accept, At: now, New: p, Fingerprint: captureFingerprint(p), Source: source,
 	}})
 }
