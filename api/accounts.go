@@ -35,7 +35,8 @@ type Account struct {
 	Name      string    `json:"name"`
 	Kind      string    `json:"kind" doc:"user, house or system"`
 	Floor     string    `json:"floor,omitempty" doc:"Lowest available balance in smallest units; left out when there is none"`
-	Status    string    `json:"status" doc:"active, or frozen: receives but does not pay"`
+	Status    string    `json:"status" doc:"active or frozen"`
+	Frozen    *Frozen   `json:"frozen,omitempty" doc:"Left out while nothing is refused"`
 	CreatedAt time.Time `json:"created_at"`
 }
 
@@ -48,9 +49,34 @@ func showAccount(a *ledger.Account) Account {
 		out.Floor = a.Floor.String()
 	}
 	if a.Frozen {
-		out.Status = "frozen"
+		out.Status, out.Frozen = "frozen", &Frozen{Refuses: refusesDebits, Reason: a.FreezeReason}
+		if a.FrozenAll {
+			out.Frozen.Refuses = refusesAll
+		}
 	}
 	return out
+}
+
+// Frozen says what a frozen account refuses, and why.
+type Frozen struct {
+	Refuses string `json:"refuses" enum:"debits,all"`
+	Reason  string `json:"reason"`
+}
+
+const (
+	refusesDebits = "debits"
+	refusesAll    = "all"
+)
+
+// NewFreeze is the body of POST /v1/accounts/{id}/freeze.
+type NewFreeze struct {
+	Refuses string `json:"refuses,omitempty" enum:"debits,all" default:"debits" doc:"debits: it goes on receiving and does not pay; all: it takes part in nothing new"`
+	Reason  string `json:"reason" doc:"Why; kept with the change, and shown with the account" minLength:"1" maxLength:"500" example:"court order 12/2026"`
+}
+
+// Thaw is the body of POST /v1/accounts/{id}/thaw.
+type Thaw struct {
+	Reason string `json:"reason" doc:"Why; kept with the change" minLength:"1" maxLength:"500"`
 }
 
 func (c *call) openAccount() error {
@@ -281,7 +307,32 @@ func (c *call) setFrozen(frozen bool) error {
 	if err != nil {
 		return err
 	}
-	res, err := c.s.Intake.SetFrozen(c.ctx, pay.TenantID(c.who.Tenant), id, frozen)
+	body, err := c.body(bodyMax)
+	if err != nil {
+		return err
+	}
+	f := intake.Freeze{Debits: frozen, By: c.by()}
+	var refuses string
+	err = decodeObject(body, func(d *decoder, name []byte) error {
+		switch {
+		case string(name) == "reason":
+			return d.text("/reason", &f.Reason)
+		case string(name) == "refuses" && frozen:
+			return d.text("/refuses", &refuses)
+		}
+		return unknownField(name)
+	})
+	if err != nil {
+		return err
+	}
+	switch refuses {
+	case "", refusesDebits:
+	case refusesAll:
+		f.All = true
+	default:
+		return malformed("refuses is debits or all").WithParam("/refuses")
+	}
+	res, err := c.s.Intake.Freeze(c.ctx, pay.TenantID(c.who.Tenant), id, f)
 	return c.replyAccount(&res, err)
 }
 
@@ -307,9 +358,12 @@ func (c *call) setFloor() error {
 	if floor == "" {
 		return malformed("the floor is missing").WithParam("/floor")
 	}
-	res, err := c.s.Intake.SetFloor(c.ctx, pay.TenantID(c.who.Tenant), id, floor)
+	res, err := c.s.Intake.SetFloor(c.ctx, pay.TenantID(c.who.Tenant), id, floor, c.by())
 	return c.replyAccount(&res, err)
 }
+
+// by names who asks, for what is kept.
+func (c *call) by() string { return "key " + c.who.KeyPrefix }
 
 // replyAccount answers for an account named in the path: one that does not exist
 // is a path that leads nowhere.

@@ -261,7 +261,7 @@ func (c *call) resumeDispatch() error {
 	if strings.TrimSpace(reason) == "" || len(reason) > reasonMax {
 		return malformed("give a reason of 1 to 500 bytes").WithParam("/reason")
 	}
-	out, err := c.s.Dispatch.Resume(c.ctx, "key "+c.who.KeyPrefix, reason)
+	out, err := c.s.Dispatch.Resume(c.ctx, c.by(), reason)
 	if err != nil {
 		return err
 	}

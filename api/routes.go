@@ -263,13 +263,15 @@ func accountRoutes() []*route {
 		},
 		{
 			method: http.MethodPost, path: "/v1/accounts/{id}/freeze", id: "freeze-account", tag: "operator", summary: "Freeze an account",
-			about: "It goes on receiving and does not pay.", scope: access.Admin, params: []*huma.Param{id},
-			answers: map[int]reflect.Type{200: of[Account]()}, faults: with(ledgerFaults, fault.NotFound), do: (*call).freeze,
+			about: "New payments from it are refused with account-frozen, with refuses=all those to it as well. What has left for a channel settles, " +
+				"and deposits that were announced before are credited. A second freeze replaces the first.",
+			scope: access.Admin, params: []*huma.Param{id}, body: of[NewFreeze](), answers: map[int]reflect.Type{200: of[Account]()},
+			faults: with(ledgerFaults, fault.NotFound, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType), do: (*call).freeze,
 		},
 		{
 			method: http.MethodPost, path: "/v1/accounts/{id}/thaw", id: "thaw-account", tag: "operator", summary: "Let an account pay again",
-			scope: access.Admin, params: []*huma.Param{id}, answers: map[int]reflect.Type{200: of[Account]()},
-			faults: with(ledgerFaults, fault.NotFound), do: (*call).thaw,
+			scope: access.Admin, params: []*huma.Param{id}, body: of[Thaw](), answers: map[int]reflect.Type{200: of[Account]()},
+			faults: with(ledgerFaults, fault.NotFound, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType), do: (*call).thaw,
 		},
 		{
 			method: http.MethodPost, path: "/v1/accounts/{id}/floor", id: "set-floor", tag: "operator", summary: "Grant an overdraft limit, or take it back",

@@ -8,6 +8,7 @@ package intake
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/moneta-pay/moneta/fault"
@@ -269,20 +270,36 @@ func (in *Intake) openFact(r *OpenRequest) (*ledger.AccountFact, error) {
 }
 
 // SetFloor grants an account a floor, zero or below, or takes it back.
-func (in *Intake) SetFloor(ctx context.Context, tenant pay.TenantID, id ledger.AccountID, floor string) (commit.Result, error) {
+func (in *Intake) SetFloor(ctx context.Context, tenant pay.TenantID, id ledger.AccountID, floor, by string) (commit.Result, error) {
 	amount, err := parseFloor(floor)
 	if err != nil {
 		return commit.Result{}, err
 	}
 	return in.submit.Submit(ctx, commit.Fact{Account: &ledger.AccountFact{
-		Kind: ledger.SetFloor, At: in.clock.Now().UTC(), ID: id, Tenant: int32(tenant), Floor: amount,
+		Kind: ledger.SetFloor, At: in.clock.Now().UTC(), ID: id, Tenant: int32(tenant), Floor: amount, By: by,
 	}})
 }
 
-// SetFrozen stops an account from paying, or lets it pay again. It goes on receiving.
-func (in *Intake) SetFrozen(ctx context.Context, tenant pay.TenantID, id ledger.AccountID, frozen bool) (commit.Result, error) {
+// Freeze is how an account is to be frozen from now on, who wants it, and why.
+type Freeze struct {
+	// Debits refuses what the account would pay; All also what it would receive.
+	Debits, All bool
+	Reason, By  string
+}
+
+// reasonMax bounds the reason of a freeze, in characters.
+const reasonMax = 500
+
+// Freeze stops an account from paying, or from everything new, or lets it go
+// again. What has left already settles, and deposits that were announced are
+// credited. It needs a reason.
+func (in *Intake) Freeze(ctx context.Context, tenant pay.TenantID, id ledger.AccountID, f Freeze) (commit.Result, error) {
+	if strings.TrimSpace(f.Reason) == "" || !plainText(f.Reason, reasonMax) {
+		return commit.Result{}, fault.New(fault.MalformedRequest, "give a reason of 1 to 500 characters, none of them a control character").WithParam("/reason")
+	}
 	return in.submit.Submit(ctx, commit.Fact{Account: &ledger.AccountFact{
-		Kind: ledger.SetFrozen, At: in.clock.Now().UTC(), ID: id, Tenant: int32(tenant), Frozen: frozen,
+		Kind: ledger.SetFrozen, At: in.clock.Now().UTC(), ID: id, Tenant: int32(tenant),
+		Frozen: f.Debits || f.All, FrozenAll: f.All, Reason: f.Reason, By: f.By,
 	}})
 }
 

@@ -104,7 +104,7 @@ type Explanation struct {
 // Explained reports whether the postings add up to the balance.
 func (e Explanation) Explained() bool { return e.Sum == e.Balance }
 
-const accountColumns = `id, tenant, kind, asset, name, coalesce(floor::text, ''), frozen, created_at`
+const accountColumns = `id, tenant, kind, asset, name, coalesce(floor::text, ''), frozen, frozen_all, freeze_reason, created_at`
 
 // Account returns one account of the tenant, or fault.NotFound.
 func (r *Reader) Account(ctx context.Context, tenant int32, id AccountID) (Account, error) {
@@ -137,7 +137,7 @@ func (r *Reader) Accounts(ctx context.Context, tenant int32, after AccountID, li
 func scanAccount(row pgx.CollectableRow) (Account, error) {
 	var a Account
 	var floor string
-	if err := row.Scan(&a.ID, &a.Tenant, &a.Kind, &a.Asset, &a.Name, &floor, &a.Frozen, &a.CreatedAt); err != nil {
+	if err := row.Scan(&a.ID, &a.Tenant, &a.Kind, &a.Asset, &a.Name, &floor, &a.Frozen, &a.FrozenAll, &a.FreezeReason, &a.CreatedAt); err != nil {
 		return a, err
 	}
 	a.CreatedAt = a.CreatedAt.UTC()
