@@ -106,6 +106,7 @@ func routes() []*route {
 	all = append(all, eventRoutes()...)
 	all = append(all, webhookRoutes()...)
 	all = append(all, accountRoutes()...)
+	all = append(all, caseRoutes()...)
 	return append(all, operatorRoutes()...)
 }
 
