@@ -82,6 +82,12 @@ type Readiness interface {
 	Ready(ctx context.Context) error
 }
 
+// Warner is a Readier that also tells what stands still although it is ready, by
+// name.
+type Warner interface {
+	Warnings() map[string]string
+}
+
 // Config says what the edge stands before. Intake, Ledger, Payments and Access
 // are needed; each nil one of the others switches its part off.
 type Config struct {
@@ -94,7 +100,9 @@ type Config struct {
 	Receiver Receiver
 	Recon    Recon
 	Dispatch Dispatch
-	Ready    Readiness
+	// Desk keeps the cases for people.
+	Desk  Desk
+	Ready Readiness
 	// Events is the log that GET /v1/events reads, and Feed tells of its new end.
 	Events *outbox.Log
 	Feed   *outbox.Feed

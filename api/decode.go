@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"time"
@@ -169,6 +170,19 @@ func (d *decoder) number(pointer string, into *int32) error {
 	}
 	*into = int32(n)
 	return nil
+}
+
+// truth reads true or false.
+func (d *decoder) truth(pointer string, into *bool) error {
+	d.space()
+	for word, value := range map[string]bool{"true": true, "false": false} {
+		if bytes.HasPrefix(d.b[d.i:], []byte(word)) {
+			d.i += len(word)
+			*into = value
+			return nil
+		}
+	}
+	return under(pointer, d.wrongType("true or false"))
 }
 
 // instant reads an RFC 3339 time.

@@ -44,6 +44,7 @@ func document(version string, routes []*route) ([]byte, error) {
 			{Name: "events", Description: "What happened, in order"},
 			{Name: "webhooks", Description: "Being told"},
 			{Name: "accounts", Description: "Where money stands"},
+			{Name: "cases", Description: "For people who look into what stands still"},
 			{Name: "channels", Description: "For the rails"},
 			{Name: "operator", Description: "For the operator; needs an admin key"},
 			{Name: "probes", Description: "For machines that watch"},
@@ -93,7 +94,7 @@ func operation(reg huma.Registry, rt *route) *huma.Operation {
 		op.Description = strings.TrimSpace(op.Description + " Scope: " + string(rt.scope) + ".")
 	}
 	if rt.body != nil {
-		op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
+		op.RequestBody = &huma.RequestBody{Required: rt.id != "appeal-payment", Content: map[string]*huma.MediaType{
 			"application/json": {Schema: reg.Schema(rt.body, true, "")},
 		}}
 	}

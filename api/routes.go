@@ -109,6 +109,7 @@ func routes() []*route {
 	all = append(all, webhookRoutes()...)
 	all = append(all, accountRoutes()...)
 	all = append(all, keyRoutes()...)
+	all = append(all, caseRoutes()...)
 	return append(all, operatorRoutes()...)
 }
 

@@ -27,6 +27,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/channel"
 	sandboxchannel "github.com/moneta-pay/moneta/pay/channel/sandbox"
 	"github.com/moneta-pay/moneta/pay/commit"
+	"github.com/moneta-pay/moneta/pay/desk"
 	"github.com/moneta-pay/moneta/pay/dispatch"
 	"github.com/moneta-pay/moneta/pay/intake"
 	"github.com/moneta-pay/moneta/pay/ledger"
@@ -65,6 +66,7 @@ type plane struct {
 	recon    *recon.Recon
 	outlook  *status.Outlook
 	gate     *recon.Gate
+	desk     *desk.Desk
 	events   *outbox.Log
 	feed     *outbox.Feed
 	notify   *notify.Sender
@@ -136,6 +138,9 @@ func (p *plane) prepare(ctx context.Context) error {
 	if err := p.connectChannels(); err != nil {
 		return err
 	}
+	if p.desk, err = p.newDesk(); err != nil {
+		return err
+	}
 	p.gate = recon.NewGate(p.stations, p.tel)
 	if err := p.gate.Load(ctx); err != nil {
 		return err
@@ -184,6 +189,7 @@ func (p *plane) build() {
 		DSN: p.cfg.DSN, URL: p.cfg.NodeURL, Logger: p.log, Registerer: p.tel.Registry(),
 		Lead: p.lead, Left: p.left, Changed: func(changed []pay.Payment) {
 			p.wheel.Note(changed)
+			p.asker.Note(changed)
 			p.outlook.Note(changed)
 			p.feed.Wake()
 		},
@@ -192,17 +198,17 @@ func (p *plane) build() {
 			func() time.Time { return p.dispatch.Progress() },
 		},
 	})
-	p.dispatch = dispatch.New(dispatch.Config{Submitter: p.node, Channels: p.channels, Hold: p.gate.Hold, Telemetry: p.tel})
+	p.dispatch = dispatch.New(dispatch.Config{Submitter: p.node, Channels: p.channels, Hold: p.hold, Telemetry: p.tel})
 	p.asker = settle.NewAsker(settle.AskerConfig{
 		Submitter: p.node, Channels: p.channels, Pool: p.stations, Live: p.dispatch.Live, Telemetry: p.tel,
 	})
 	p.inbox = settle.NewInbox(settle.InboxConfig{Pool: p.stations, Submitter: p.node, Channels: p.channels, Telemetry: p.tel})
 	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Gate: p.gate, Telemetry: p.tel})
 	p.notify = notify.NewSender(notify.Config{Pool: p.stations, Log: p.events, Inside: p.cfg.WebhookInside, Telemetry: p.tel})
-	p.expirer = timer.NewExpirer(p.node, nil, p.tel)
+	p.expirer = timer.NewExpirer(p.node, nil, p.node.TimeUnsound, p.tel)
 	p.wheel = timer.New(timer.Config{
 		Due:  timer.Route{Dispatch: p.dispatch.Offer, Settle: p.asker.Check, Expire: p.expirer.Offer}.Due,
-		Pool: p.stations, Reload: p.payments.ByID, Telemetry: p.tel,
+		Pool: p.stations, Reload: p.payments.ByID, Desk: p.desk, Telemetry: p.tel,
 	})
 }
 
@@ -210,6 +216,7 @@ func (p *plane) build() {
 func (p *plane) lead(ctx context.Context, open []pay.Payment) {
 	ctx, p.endLeader = context.WithCancel(ctx)
 	p.wheel.Load(open)
+	p.asker.Load(open)
 	p.dispatch.Start(ctx)
 	p.leaderLoop(ctx, "timer", p.wheel.Run)
 	p.leaderLoop(ctx, "expiry", p.expirer.Run)
@@ -217,6 +224,7 @@ func (p *plane) lead(ctx context.Context, open []pay.Payment) {
 	p.leaderLoop(ctx, "recon", p.recon.Loop)
 	p.leaderLoop(ctx, "sweep", p.inbox.Sweep)
 	p.leaderLoop(ctx, "notify", p.notify.Run)
+	p.leaderLoop(ctx, "desk", p.desk.Run)
 }
 
 func (p *plane) leaderLoop(ctx context.Context, name string, run func(context.Context) error) {
@@ -225,6 +233,12 @@ func (p *plane) leaderLoop(ctx context.Context, name string, run func(context.Co
 			p.log.ErrorContext(ctx, "a loop of the leader ended", slog.String("loop", name), slog.Any("error", err))
 		}
 	})
+}
+
+// hold keeps payouts back while dispatch is paused, and while nobody knows until
+// when an attempt may be sent.
+func (p *plane) hold(payout *pay.Payment) bool {
+	return p.node.TimeUnsound() != nil || p.gate.Hold(payout)
 }
 
 // left finishes what is on the wire while this node still leads.
@@ -315,8 +329,8 @@ func (p *plane) edge() (http.Handler, error) {
 	store := access.NewStore(p.reads)
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Waiter: p.node,
-		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
 		Webhooks: notify.NewEndpoints(p.reads, p.cfg.WebhookInside),
+		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Desk: p.desk, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
 		Registry: p.tel.Registry(), Logger: p.log, Version: Version,
 	})
 	if err != nil {
@@ -343,6 +357,15 @@ func (p *plane) Ready(ctx context.Context) error {
 		return fault.New(fault.DatabaseUnavailable, "the database does not answer").WithCause(err)
 	}
 	return nil
+}
+
+// Warnings are what stands still on this node although it is ready.
+func (p *plane) Warnings() map[string]string {
+	out := map[string]string{}
+	if err := p.node.TimeUnsound(); err != nil && p.node.Leading() {
+		out["clock"] = "no hold expires, no absence is proven and no payout is sent: " + err.Error()
+	}
+	return out
 }
 
 func (p *plane) close() {

@@ -34,6 +34,23 @@ type Config struct {
 	// WebhookInside are networks that webhooks may go to although they are not
 	// public, such as 10.1.0.0/16; only there may they go without TLS.
 	WebhookInside []netip.Prefix `json:"webhook_inside"`
+	// Desk says who gets which cases.
+	Desk Desk `json:"desk"`
+}
+
+// Desk configures who gets the cases for people.
+type Desk struct {
+	// EscalateTo owns what is past its deadline; empty is the desk's default.
+	EscalateTo string `json:"escalate_to"`
+	// Kinds override owner and time of a kind of case.
+	Kinds map[string]DeskKind `json:"kinds"`
+}
+
+// DeskKind is who has a kind of case first; what is left out stays the default.
+type DeskKind struct {
+	Owner string `json:"owner"`
+	// WithinMinutes is how long the owner has.
+	WithinMinutes int `json:"within_minutes"`
 }
 
 // Channel configures one rail.
@@ -99,6 +116,11 @@ func (c *Config) Validate() error {
 	}
 	if c.TraceOneIn < 0 {
 		wrong = append(wrong, errors.New("trace_one_in: write 1 for every payment, or how many for one of them"))
+	}
+	for name, kind := range c.Desk.Kinds {
+		if kind.WithinMinutes < 0 {
+			wrong = append(wrong, fmt.Errorf("desk.kinds.%s.within_minutes: %d; write how many minutes the owner has", name, kind.WithinMinutes))
+		}
 	}
 	if c.NodeURL == "" {
 		c.NodeURL = "http://" + c.Listen

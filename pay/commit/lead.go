@@ -16,6 +16,7 @@ var errTaken = errors.New("another node took the shard")
 // watch follows the shard's heartbeat on this node's monotonic clock.
 type watch struct {
 	shard  int16
+	clocks *clocks
 	leader pgtype.UUID
 	epoch  int64
 	beat   int64
@@ -23,7 +24,7 @@ type watch struct {
 	since  time.Time
 }
 
-const selectLeader = `select s.leader, s.epoch, s.leader_url, h.beat
+const selectLeader = `select s.leader, s.epoch, s.leader_url, h.beat, clock_timestamp()
   from shards s join heartbeats h on h.shard = s.id where s.id = $1`
 
 // read looks once. gone is true when nobody leads, or when the same heartbeat
@@ -31,9 +32,12 @@ const selectLeader = `select s.leader, s.epoch, s.leader_url, h.beat
 func (w *watch) read(ctx context.Context, conn *pgx.Conn) (seen leaderSeen, gone bool, err error) {
 	var leader pgtype.UUID
 	var beat int64
-	if err := conn.QueryRow(ctx, selectLeader, w.shard).Scan(&leader, &seen.epoch, &seen.url, &beat); err != nil {
+	var db time.Time
+	asked := w.clocks.read()
+	if err := conn.QueryRow(ctx, selectLeader, w.shard).Scan(&leader, &seen.epoch, &seen.url, &beat, &db); err != nil {
 		return seen, false, fmt.Errorf("read the heartbeat: %w", err)
 	}
+	w.clocks.compare(ctx, asked, db)
 	now := time.Now() //nolint:forbidigo // the monotonic clock, on purpose
 	seen.id, seen.known, seen.at = leader.Bytes, leader.Valid, now
 	if leader != w.leader || seen.epoch != w.epoch || beat != w.beat || w.reads == 0 {
@@ -151,7 +155,7 @@ func (n *Node) beatOnce(ctx context.Context, conn *pgx.Conn, d *decider) error {
 		}
 	}
 	d.watchWire(ctx, conn, now)
-	return raiseBeat(ctx, conn, d)
+	return n.raiseBeat(ctx, conn, d)
 }
 
 // watchWire tells a slow database from a dead connection. A batch whose session
@@ -173,16 +177,21 @@ func (d *decider) watchWire(ctx context.Context, conn *pgx.Conn, now time.Time) 
 	}
 }
 
-func raiseBeat(ctx context.Context, conn *pgx.Conn, d *decider) error {
+const updateBeat = `update heartbeats set beat = beat + 1 where shard = $1 and leader = $2 returning clock_timestamp()`
+
+func (n *Node) raiseBeat(ctx context.Context, conn *pgx.Conn, d *decider) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	tag, err := conn.Exec(ctx, `update heartbeats set beat = beat + 1 where shard = $1 and leader = $2`, d.shard, uuidOf(d.leader))
+	var db time.Time
+	asked := n.clocks.read()
+	err := conn.QueryRow(ctx, updateBeat, d.shard, uuidOf(d.leader)).Scan(&db)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("%w: another node beats", ErrLost)
+	}
 	if err != nil {
 		return err
 	}
-	if tag.RowsAffected() == 0 {
-		return fmt.Errorf("%w: another node beats", ErrLost)
-	}
+	n.clocks.compare(ctx, asked, db)
 	return nil
 }
 

@@ -44,6 +44,9 @@ type Config struct {
 	// Changed is called after each COMMIT with the payments that moved. It must
 	// not block.
 	Changed func([]pay.Payment)
+	// Guard compares this machine's clock with the database's; nil makes one with the
+	// defaults. What must wait while clocks disagree asks TimeUnsound.
+	Guard *clock.Guard
 	// Progress of the other leader loops; each must be within ProgressMax for the
 	// heartbeat to beat.
 	Progress []func() time.Time
@@ -74,6 +77,7 @@ type Node struct {
 	metrics *metrics
 	waiters *waiters
 	forward *forwarder
+	clocks  *clocks
 
 	leading atomic.Bool
 	leader  atomic.Pointer[leaderSeen]
@@ -104,8 +108,12 @@ func New(cfg Config) *Node {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
+	if cfg.Guard == nil {
+		cfg.Guard = clock.NewGuard(clock.GuardConfig{Clock: cfg.Clock})
+	}
 	n := &Node{cfg: cfg, queue: newQueue(), metrics: newMetrics(cfg.Registerer), waiters: newWaiters()}
 	n.forward = newForwarder(n)
+	n.clocks = &clocks{cfg.Guard, cfg.Logger, n.metrics}
 	n.waits, n.endWaits = context.WithCancel(context.Background())     //nolint:forbidigo // as long as the node
 	n.submits, n.endSubmits = context.WithCancel(context.Background()) //nolint:forbidigo // as long as the node
 	return n
@@ -135,14 +143,14 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	if err := n.forward.readCredential(ctx, conn); err != nil {
 		return err
 	}
-	w := &watch{shard: n.cfg.Shard}
+	w := n.newWatch()
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
 		if conn.IsClosed() {
 			fresh, err := dial(ctx, n.cfg.DSN, watchName, false)
 			if err == nil {
-				conn, w = fresh, &watch{shard: n.cfg.Shard}
+				conn, w = fresh, n.newWatch()
 			}
 		}
 		if !conn.IsClosed() {
@@ -151,7 +159,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 				if err := n.takeAndLead(ctx, conn, w); err != nil {
 					return err
 				}
-				w = &watch{shard: n.cfg.Shard}
+				w = n.newWatch()
 			}
 		}
 		select {
@@ -190,8 +198,8 @@ func (n *Node) takeAndLead(ctx context.Context, conn *pgx.Conn, w *watch) error 
 		return nil
 	}
 	d := &decider{
-		shard: n.cfg.Shard, leader: id, epoch: epoch, queue: n.queue, clock: n.cfg.Clock, logger: n.cfg.Logger,
-		metrics: n.metrics, changed: n.changed,
+		shard: n.cfg.Shard, leader: id, epoch: epoch, queue: n.queue, clock: n.cfg.Guard, guard: n.cfg.Guard,
+		logger: n.cfg.Logger, metrics: n.metrics, changed: n.changed,
 		dial: func(ctx context.Context) (*pgx.Conn, error) {
 			return dial(ctx, n.cfg.DSN, leaderName(id), true)
 		},
@@ -214,7 +222,7 @@ func (n *Node) rebuild(ctx context.Context, conn *pgx.Conn, d *decider) error {
 	beaten := make(chan struct{})
 	go func() {
 		defer close(beaten)
-		for ctx.Err() == nil && raiseBeat(context.WithoutCancel(ctx), conn, d) == nil {
+		for ctx.Err() == nil && n.raiseBeat(context.WithoutCancel(ctx), conn, d) == nil {
 			pause(ctx, beatEvery)
 		}
 	}()
