@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/moneta-pay/moneta/access"
@@ -104,6 +105,11 @@ func (c *call) openAccount() error {
 	})
 	if err != nil {
 		return err
+	}
+	if strings.HasPrefix(r.Floor, "-") {
+		if err := c.alone(c.who.Tenant, "set_floor, after opening it with no floor"); err != nil {
+			return err
+		}
 	}
 	res, err := c.s.Intake.OpenAccount(c.ctx, &r)
 	if err != nil {
@@ -307,11 +313,16 @@ func (c *call) setFrozen(frozen bool) error {
 	if err != nil {
 		return err
 	}
+	if !frozen {
+		if err := c.alone(c.who.Tenant, "thaw_account"); err != nil {
+			return err
+		}
+	}
 	body, err := c.body(bodyMax)
 	if err != nil {
 		return err
 	}
-	f := intake.Freeze{Debits: frozen, By: c.by()}
+	f := intake.Freeze{Debits: frozen, By: c.who.Name()}
 	var refuses string
 	err = decodeObject(body, func(d *decoder, name []byte) error {
 		switch {
@@ -332,7 +343,7 @@ func (c *call) setFrozen(frozen bool) error {
 	default:
 		return malformed("refuses is debits or all").WithParam("/refuses")
 	}
-	res, err := c.s.Intake.Freeze(c.ctx, pay.TenantID(c.who.Tenant), id, f)
+	res, err := c.s.Intake.Freeze(c.ctx, pay.TenantID(c.who.Tenant), id, f, pay.Key{})
 	return c.replyAccount(&res, err)
 }
 
@@ -358,12 +369,14 @@ func (c *call) setFloor() error {
 	if floor == "" {
 		return malformed("the floor is missing").WithParam("/floor")
 	}
-	res, err := c.s.Intake.SetFloor(c.ctx, pay.TenantID(c.who.Tenant), id, floor, c.by())
+	if strings.HasPrefix(floor, "-") { // credit; what is no floor at all is refused below
+		if err := c.alone(c.who.Tenant, "set_floor"); err != nil {
+			return err
+		}
+	}
+	res, err := c.s.Intake.SetFloor(c.ctx, pay.TenantID(c.who.Tenant), id, floor, c.who.Name(), pay.Key{})
 	return c.replyAccount(&res, err)
 }
-
-// by names who asks, for what is kept.
-func (c *call) by() string { return "key " + c.who.KeyPrefix }
 
 // replyAccount answers for an account named in the path: one that does not exist
 // is a path that leads nowhere.

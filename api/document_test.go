@@ -68,7 +68,7 @@ func TestTheDocumentIsWhole(t *testing.T) {
 			if strings.HasPrefix(path, "/v1/") {
 				require.Contains(t, responses, "503", id)
 				if !strings.Contains(path, "callbacks") {
-					require.Equal(t, []any{map[string]any{"key": []any{}}}, op["security"], id)
+					require.NotEmpty(t, op["security"], id)
 					requireProblem(t, answer, fault.Unauthenticated)
 				}
 			}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/event"
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/pay"
@@ -81,7 +82,7 @@ func (c *call) listEvents() error {
 // awaitEvents waits until there is something to answer with, or patience ends. It
 // gives up the slot in flight: waiting is not work.
 func (c *call) awaitEvents(q outbox.Query, patience time.Duration) (outbox.Page, error) {
-	leave, err := c.s.streams.enter(c.who.KeyPrefix)
+	leave, err := c.s.streams.enter(c.who.Name())
 	if err != nil {
 		return outbox.Page{}, err
 	}
@@ -129,7 +130,7 @@ func (c *call) paymentEvents() error {
 	if err != nil {
 		return err
 	}
-	leave, err := c.s.streams.enter(c.who.KeyPrefix)
+	leave, err := c.s.streams.enter(c.who.Name())
 	if err != nil {
 		return err
 	}
@@ -256,12 +257,25 @@ func (s *stream) follow(sub *outbox.Subscription) {
 func (c *call) stillMay(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, c.s.Timeout)
 	defer cancel()
-	key, _ := bearer(c.r.Header)
-	who, err := c.s.Access.Authenticate(ctx, key)
-	if err != nil {
-		return fault.From(err).Code != fault.Unauthenticated
+	if c.who.Operator != "" {
+		active, err := c.s.Access.Active(ctx, &c.who)
+		return err != nil || active
 	}
-	return who.May(c.route.scope)
+	token, ok := bearer(c.r.Header)
+	if !ok {
+		return true // a signed request cannot be judged twice; the stream's own end bounds it
+	}
+	var who access.Principal
+	var err error
+	if access.IsSession(token) {
+		who, err = c.s.Access.AuthenticateSession(ctx, token)
+	} else {
+		who, err = c.s.Access.Authenticate(ctx, token)
+	}
+	if err != nil {
+		return fault.CodeOf(err) != fault.Unauthenticated
+	}
+	return who.Operator != "" && who.Role.Covers(c.route.role) || who.Operator == "" && who.May(c.route.scope)
 }
 
 // mayTake lets the connection live as long as an answer that waits: the server's

@@ -19,8 +19,11 @@ type route struct {
 	id, summary  string
 	about        string
 	tag          string
-	// scope that the key needs; empty for routes without a key.
-	scope   access.Scope
+	// scope that a key needs; empty for routes that no key may use.
+	scope access.Scope
+	// role that a person needs; empty for routes that no person may use. One that
+	// only reads is every viewer's.
+	role    access.Role
 	params  []*huma.Param
 	body    reflect.Type
 	answers map[int]reflect.Type
@@ -96,6 +99,7 @@ var payFaults = append([]fault.Code{
 }, ledgerFaults...)
 
 var openFaults = append([]fault.Code{
+	fault.ApprovalRequired,
 	fault.UnknownField, fault.IdempotencyKeyMissing, fault.IdempotencyKeyInvalid, fault.IdempotencyKeyReused,
 	fault.BodyTooLarge, fault.UnsupportedMediaType, fault.AssetUnknown, fault.FloorInvalid, fault.HouseAccountForbidden,
 }, ledgerFaults...)
@@ -110,7 +114,14 @@ func routes() []*route {
 	all = append(all, accountRoutes()...)
 	all = append(all, keyRoutes()...)
 	all = append(all, caseRoutes()...)
-	return append(all, operatorRoutes()...)
+	all = append(all, operatorRoutes()...)
+	all = append(all, peopleRoutes()...)
+	for _, rt := range all {
+		if rt.role == "" && rt.scope != "" && rt.method == http.MethodGet {
+			rt.role = access.Viewer
+		}
+	}
+	return all
 }
 
 func paymentRoutes() []*route {
@@ -168,7 +179,7 @@ func paymentRoutes() []*route {
 		{
 			method: http.MethodPost, path: "/v1/payments/{id}/cancel", id: "cancel-payment", tag: "payments", summary: "Cancel a payment",
 			about: "Possible until the first attempt is sent; a hold is released. It needs no key: a second cancel changes nothing and is answered like the first.",
-			scope: access.PaymentsWrite, params: []*huma.Param{id}, answers: map[int]reflect.Type{200: of[Payment]()},
+			scope: access.PaymentsWrite, role: access.Operate, params: []*huma.Param{id}, answers: map[int]reflect.Type{200: of[Payment]()},
 			faults: with(ledgerFaults, fault.NotFound, fault.NotCancellable, fault.AlreadyFinal), do: (*call).cancelPayment,
 		},
 		{
@@ -266,18 +277,20 @@ func accountRoutes() []*route {
 			method: http.MethodPost, path: "/v1/accounts/{id}/freeze", id: "freeze-account", tag: "operator", summary: "Freeze an account",
 			about: "New payments from it are refused with account-frozen, with refuses=all those to it as well. What has left for a channel settles, " +
 				"and deposits that were announced before are credited. A second freeze replaces the first.",
-			scope: access.Admin, params: []*huma.Param{id}, body: of[NewFreeze](), answers: map[int]reflect.Type{200: of[Account]()},
+			scope: access.Admin, role: access.Operate, params: []*huma.Param{id}, body: of[NewFreeze](), answers: map[int]reflect.Type{200: of[Account]()},
 			faults: with(ledgerFaults, fault.NotFound, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType), do: (*call).freeze,
 		},
 		{
 			method: http.MethodPost, path: "/v1/accounts/{id}/thaw", id: "thaw-account", tag: "operator", summary: "Let an account pay again",
-			scope: access.Admin, params: []*huma.Param{id}, body: of[Thaw](), answers: map[int]reflect.Type{200: of[Account]()},
-			faults: with(ledgerFaults, fault.NotFound, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType), do: (*call).thaw,
+			about: "With two people who may approve, by an approval of the kind thaw_account only.",
+			scope: access.Admin, role: access.Chief, params: []*huma.Param{id}, body: of[Thaw](), answers: map[int]reflect.Type{200: of[Account]()},
+			faults: with(ledgerFaults, fault.NotFound, fault.ApprovalRequired, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType), do: (*call).thaw,
 		},
 		{
 			method: http.MethodPost, path: "/v1/accounts/{id}/floor", id: "set-floor", tag: "operator", summary: "Grant an overdraft limit, or take it back",
-			scope: access.Admin, params: []*huma.Param{id}, body: of[NewFloor](), answers: map[int]reflect.Type{200: of[Account]()},
-			faults: with(ledgerFaults, fault.NotFound, fault.FloorInvalid, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType),
+			about: "With two people who may approve, a floor below zero is set by an approval of the kind set_floor only.",
+			scope: access.Admin, role: access.Chief, params: []*huma.Param{id}, body: of[NewFloor](), answers: map[int]reflect.Type{200: of[Account]()},
+			faults: with(ledgerFaults, fault.NotFound, fault.ApprovalRequired, fault.FloorInvalid, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType),
 			do:     (*call).setFloor,
 		},
 	}
@@ -288,7 +301,7 @@ func keyRoutes() []*route {
 	return []*route{
 		{
 			method: http.MethodPost, path: "/v1/keys", id: "create-key", tag: "operator", summary: "Make an API key",
-			about: "The key is shown once, in this answer, and kept nowhere.", scope: access.Admin, body: of[NewKey](),
+			about: "The key is shown once, in this answer, and kept nowhere.", scope: access.Admin, role: access.Chief, body: of[NewKey](),
 			answers: map[int]reflect.Type{201: of[Key]()}, faults: []fault.Code{fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType},
 			do: (*call).createKey,
 		},
@@ -298,7 +311,7 @@ func keyRoutes() []*route {
 		},
 		{
 			method: http.MethodDelete, path: "/v1/keys/{prefix}", id: "revoke-key", tag: "operator", summary: "Revoke an API key",
-			about: "It stops on every node within a second.", scope: access.Admin, params: []*huma.Param{prefix},
+			about: "It stops on every node within a second.", scope: access.Admin, role: access.Chief, params: []*huma.Param{prefix},
 			answers: map[int]reflect.Type{200: of[Key]()}, faults: []fault.Code{fault.NotFound}, do: (*call).revokeKey,
 		},
 		{
@@ -306,7 +319,7 @@ func keyRoutes() []*route {
 			about: "So many writes and so many reads in a window; what is left out is not limited. Writes are what moves or changes something, each payment " +
 				"of a batch one. Effective on every node within a second; each node counts for itself. Routes for the operator are never limited, so " +
 				"that a limit can always be changed. What is left is told in RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers).",
-			scope: access.Admin, params: []*huma.Param{prefix}, body: of[KeyLimits](), answers: map[int]reflect.Type{200: of[Key]()},
+			scope: access.Admin, role: access.Chief, params: []*huma.Param{prefix}, body: of[KeyLimits](), answers: map[int]reflect.Type{200: of[Key]()},
 			faults: []fault.Code{fault.NotFound, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType}, do: (*call).limitKey,
 		},
 	}
@@ -330,7 +343,7 @@ func operatorRoutes() []*route {
 			answers: map[int]reflect.Type{200: of[recon.Report]()}, faults: []fault.Code{fault.NotFound}, do: (*call).reconReport,
 		},
 		{
-			method: http.MethodPost, path: "/v1/recon/run", id: "run-recon", tag: "operator", summary: "Reconcile now",
+			method: http.MethodPost, path: "/v1/recon/run", id: "run-recon", role: access.Operate, tag: "operator", summary: "Reconcile now",
 			about: "Reads every channel's statement to its end, then answers where each stands. Only the leading node reconciles.", scope: access.Admin,
 			answers: map[int]reflect.Type{200: of[recon.Report]()}, faults: []fault.Code{fault.NotFound, fault.NotLeader, fault.ChannelUnavailable}, do: (*call).reconRun,
 		},
@@ -343,9 +356,9 @@ func operatorRoutes() []*route {
 		{
 			method: http.MethodPost, path: "/v1/dispatch/resume", id: "resume-dispatch", tag: "operator", summary: "Let payouts go again",
 			about: "Acknowledges the gaps that are left. A restored payout still waits until its channel was asked for it. " +
-				"Without a pause it changes nothing.",
-			scope: access.Admin, body: of[Resumption](), answers: map[int]reflect.Type{200: of[recon.DispatchState]()},
-			faults: []fault.Code{fault.NotFound, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType}, do: (*call).resumeDispatch,
+				"Without a pause it changes nothing. With two people who may approve, by an approval of the kind resume_dispatch only.",
+			scope: access.Admin, role: access.Chief, body: of[Resumption](), answers: map[int]reflect.Type{200: of[recon.DispatchState]()},
+			faults: []fault.Code{fault.ApprovalRequired, fault.NotFound, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType}, do: (*call).resumeDispatch,
 		},
 	}
 }

@@ -45,7 +45,7 @@ func TestAWebhookFromEndToEnd(t *testing.T) {
 			return message{}
 		}
 	}
-	sender := notify.NewSender(notify.Config{Pool: w.pool, Log: outbox.NewLog(w.pool), Inside: loopback, Telemetry: w.telemetry})
+	sender := notify.NewSender(notify.Config{Pool: w.pool, Log: outbox.NewLog(w.pool, nil), Inside: loopback, Telemetry: w.telemetry})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- sender.Run(ctx) }()

@@ -61,6 +61,9 @@ type Config struct {
 	Bounds map[string]time.Duration
 	// SweepEvery is how often durable rows are looked through; 0 is the default.
 	SweepEvery time.Duration
+	// Unsound returns why the time is not to be trusted: meanwhile nothing becomes a
+	// case, and nobody is late, because of it. Nil trusts it always.
+	Unsound func() error
 	// Clock tells the time; nil means the system's.
 	Clock clock.Clock
 	// Telemetry takes logs and metrics; required.
@@ -83,6 +86,9 @@ type Desk struct {
 func New(cfg Config) *Desk {
 	if cfg.Clock == nil {
 		cfg.Clock = clock.System
+	}
+	if cfg.Unsound == nil {
+		cfg.Unsound = func() error { return nil }
 	}
 	if cfg.EscalateTo == "" {
 		cfg.EscalateTo = DefaultEscalateTo

@@ -269,15 +269,15 @@ func (in *Intake) openFact(r *OpenRequest) (*ledger.AccountFact, error) {
 	}, nil
 }
 
-// SetFloor grants an account a floor, zero or below, or takes it back.
-func (in *Intake) SetFloor(ctx context.Context, tenant pay.TenantID, id ledger.AccountID, floor, by string) (commit.Result, error) {
+// SetFloor grants an account a floor, zero or below, or takes it back, in the name
+// of by. With a key it does so once: the same key again changes nothing. The zero
+// key sets nothing aside.
+func (in *Intake) SetFloor(ctx context.Context, tenant pay.TenantID, id ledger.AccountID, floor, by string, key pay.Key) (commit.Result, error) {
 	amount, err := parseFloor(floor)
 	if err != nil {
 		return commit.Result{}, err
 	}
-	return in.submit.Submit(ctx, commit.Fact{Account: &ledger.AccountFact{
-		Kind: ledger.SetFloor, At: in.clock.Now().UTC(), ID: id, Tenant: int32(tenant), Floor: amount, By: by,
-	}})
+	return in.set(ctx, &ledger.AccountFact{Kind: ledger.SetFloor, ID: id, Tenant: int32(tenant), Floor: amount, By: by}, key)
 }
 
 // Freeze is how an account is to be frozen from now on, who wants it, and why.
@@ -292,15 +292,22 @@ const reasonMax = 500
 
 // Freeze stops an account from paying, or from everything new, or lets it go
 // again. What has left already settles, and deposits that were announced are
-// credited. It needs a reason.
-func (in *Intake) Freeze(ctx context.Context, tenant pay.TenantID, id ledger.AccountID, f Freeze) (commit.Result, error) {
+// credited. It needs a reason. The key is as for SetFloor.
+func (in *Intake) Freeze(ctx context.Context, tenant pay.TenantID, id ledger.AccountID, f Freeze, key pay.Key) (commit.Result, error) {
 	if strings.TrimSpace(f.Reason) == "" || !plainText(f.Reason, reasonMax) {
 		return commit.Result{}, fault.New(fault.MalformedRequest, "give a reason of 1 to 500 characters, none of them a control character").WithParam("/reason")
 	}
-	return in.submit.Submit(ctx, commit.Fact{Account: &ledger.AccountFact{
-		Kind: ledger.SetFrozen, At: in.clock.Now().UTC(), ID: id, Tenant: int32(tenant),
-		Frozen: f.Debits || f.All, FrozenAll: f.All, Reason: f.Reason, By: f.By,
-	}})
+	return in.set(ctx, &ledger.AccountFact{
+		Kind: ledger.SetFrozen, ID: id, Tenant: int32(tenant), Frozen: f.Debits || f.All, FrozenAll: f.All, Reason: f.Reason, By: f.By,
+	}, key)
+}
+
+func (in *Intake) set(ctx context.Context, f *ledger.AccountFact, key pay.Key) (commit.Result, error) {
+	f.At = in.clock.Now().UTC()
+	if key != (pay.Key{}) {
+		f.Key, f.Fingerprint = key, settingFingerprint(f)
+	}
+	return in.submit.Submit(ctx, commit.Fact{Account: f})
 }
 
 func parseFloor(text string) (money.Amount, error) {

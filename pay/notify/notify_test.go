@@ -114,7 +114,7 @@ func (p *place) finals(tenant int32, first, last int64) {
 }
 
 func (p *place) sender(change func(*Config)) *Sender {
-	cfg := Config{Pool: p.pool, Log: outbox.NewLog(p.pool), Inside: loopback, Timeout: 5 * time.Second, Telemetry: p.tel}
+	cfg := Config{Pool: p.pool, Log: outbox.NewLog(p.pool, nil), Inside: loopback, Timeout: 5 * time.Second, Telemetry: p.tel}
 	if change != nil {
 		change(&cfg)
 	}
@@ -258,7 +258,7 @@ func TestCrashBetweenSendingAndNoting(t *testing.T) {
 	doomed, err := pgxpool.NewWithConfig(t.Context(), p.pool.Config().Copy())
 	require.NoError(t, err)
 	s.set(func(http.ResponseWriter, *http.Request) { go doomed.Close() })
-	first := p.sender(func(c *Config) { c.Pool, c.Log = doomed, outbox.NewLog(doomed) })
+	first := p.sender(func(c *Config) { c.Pool, c.Log = doomed, outbox.NewLog(doomed, nil) })
 	stop := p.run(first)
 	p.finals(1, 1, 1)
 	p.eventually("the receiver has it", func() bool { return len(s.all()) == 1 })
