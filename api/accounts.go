@@ -219,55 +219,6 @@ func asOf(q url.Values) (at time.Time, by ledger.By, err error) {
 	return at, by, nil
 }
 
-// Entry is one posting on a statement.
-type Entry struct {
-	Transfer     int64     `json:"transfer" doc:"Its place in the ledger"`
-	Payment      string    `json:"payment"`
-	Book         string    `json:"book" enum:"available,held"`
-	Counterparty string    `json:"counterparty" doc:"The account at the other end"`
-	Amount       string    `json:"amount" doc:"Smallest units, below zero when it left"`
-	Balance      string    `json:"balance" doc:"Of the book, after it"`
-	Transition   string    `json:"transition" doc:"Row of the state table that caused it" example:"T22"`
-	EffectiveAt  time.Time `json:"effective_at"`
-	BookedAt     time.Time `json:"booked_at"`
-}
-
-func (c *call) statement() error {
-	id, err := c.accountID()
-	if err != nil {
-		return err
-	}
-	q := c.r.URL.Query()
-	n, err := limit(q, ledger.PageMax)
-	if err != nil {
-		return err
-	}
-	book, name := id.Available(), "available"
-	switch q.Get("book") {
-	case "", name:
-	case "held":
-		book, name = id.Held(), "held"
-	default:
-		return malformed("book is available or held").WithParam("book")
-	}
-	page, err := c.s.Ledger.Statement(c.ctx, c.who.Tenant, book, q.Get("after"), n)
-	if err != nil {
-		return err
-	}
-	out := ListOf[Entry]{Object: "list", Data: make([]Entry, len(page.Entries)), HasMore: page.Next != "", Next: page.Next}
-	for i, e := range page.Entries {
-		out.Data[i] = Entry{
-			Transfer: e.Transfer, Payment: pay.ID(e.Payment).String(), Book: name,
-			Counterparty: pay.AccountID(e.Other.Account()).String(), Amount: e.Amount.String(), Balance: e.Balance.String(),
-			Transition: transitionName(e.Transition), EffectiveAt: e.EffectiveAt, BookedAt: e.BookedAt,
-		}
-	}
-	if out.HasMore {
-		c.linkNext(out.Next)
-	}
-	return c.reply(http.StatusOK, &out)
-}
-
 // Explanation holds each book's balance against the sum of its postings.
 type Explanation struct {
 	Object    string            `json:"object" enum:"explanation"`

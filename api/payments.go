@@ -446,11 +446,14 @@ func (c *call) filter(q url.Values) (f commit.Filter, err error) {
 			return f, malformed("the cursor is not one that this list gave out").WithParam("after")
 		}
 	}
-	if s := q.Get("kind"); s != "" {
-		var ok bool
-		if f.Kind, ok = pay.ParseKind(s); !ok {
-			return f, malformed("kind is send, payout, deposit, hold or capture").WithParam("kind")
-		}
+	if f.Kind, err = kindOf(q); err != nil {
+		return f, err
+	}
+	if f.States, err = stateFilter(q); err != nil {
+		return f, err
+	}
+	if f.CreatedFrom, f.CreatedTo, err = timeRange(q, "created_from", "created_to"); err != nil {
+		return f, err
 	}
 	if s := q.Get("account"); s != "" {
 		id, err := intake.ParseAccount(s)

@@ -56,6 +56,8 @@ func param(in, name, about string, required bool, schema *huma.Schema) *huma.Par
 
 func text() *huma.Schema { return &huma.Schema{Type: huma.TypeString} }
 
+func instantText() *huma.Schema { return &huma.Schema{Type: huma.TypeString, Format: "date-time"} }
+
 func words(w ...any) *huma.Schema { return &huma.Schema{Type: huma.TypeString, Enum: w} }
 
 func query(name, about string, schema *huma.Schema) *huma.Param {
@@ -151,7 +153,11 @@ func paymentRoutes() []*route {
 					"Not together with other parameters.", text()),
 				query("kind", "Only this kind.", words("send", "payout", "deposit", "hold", "capture")),
 				query("channel", "Only this channel.", text()),
-				query("account", "Only payments from or to this account.", text())),
+				query("account", "Only payments from or to this account.", text()),
+				query("state", "Only payments in this state now. Open states, failed, cancelled and expired are found at once; succeeded is looked for.", text()),
+				query("status", "Only payments with this status now.", words("processing", "succeeded", "failed")),
+				query("created_from", "Only payments accepted from this instant on, RFC 3339.", instantText()),
+				query("created_to", "Only payments accepted before this instant, RFC 3339.", instantText())),
 			answers: map[int]reflect.Type{200: of[ListOf[Payment]]()}, faults: []fault.Code{fault.UnknownField, fault.IdempotencyKeyInvalid},
 			do: (*call).listPayments,
 		},
@@ -264,9 +270,23 @@ func accountRoutes() []*route {
 		},
 		{
 			method: http.MethodGet, path: "/v1/accounts/{id}/statement", id: "get-statement", tag: "accounts", summary: "Read a statement",
-			about: "Postings of one book, newest first, each with the balance after it.", scope: access.AccountsRead,
-			params:  append(paging("100"), id, query("book", "Which book; available when left out.", words("available", "held"))),
-			answers: map[int]reflect.Type{200: of[ListOf[Entry]]()}, faults: []fault.Code{fault.NotFound, fault.UnknownField}, do: (*call).statement,
+			about: "Postings of one book, newest first, each with the balance after it. With filters only so many postings are looked through for one " +
+				"page, so that a page may be short and have more. As CSV (format=csv, or Accept: text/csv) up to 100,000 rows come in one answer; its trailer " +
+				"Statement-Next says where to go on, and Statement-Rows how many rows there are: a CSV without them was cut off.",
+			scope: access.AccountsRead,
+			params: append(paging("100; as CSV 100000"), id,
+				query("book", "Which book; available when left out.", words("available", "held")),
+				query("from", "Only postings from this instant on, RFC 3339.", instantText()),
+				query("to", "Only postings before this instant, RFC 3339.", instantText()),
+				query("by", "Which time from and to count by; booking when left out. By booking the range is found at once; by value date it is looked for.",
+					words("booking", "effective")),
+				query("direction", "Only what came in, or what went out.", words("in", "out")),
+				query("kind", "Only payments of this kind.", text()),
+				query("counterparty", "Only postings with this account at the other end.", text()),
+				query("remittance", "Only payments whose remittance begins with this.", text()),
+				query("format", "json or csv; wins over Accept.", words("json", "csv"))),
+			answers: map[int]reflect.Type{200: of[ListOf[Entry]]()}, media: []string{"text/csv"}, faults: []fault.Code{fault.NotFound, fault.UnknownField},
+			do: (*call).statement,
 		},
 		{
 			method: http.MethodGet, path: "/v1/accounts/{id}/explanation", id: "explain-account", tag: "accounts", summary: "Count an account again",

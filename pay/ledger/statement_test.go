@@ -127,8 +127,8 @@ func TestStatementOfALongBook(t *testing.T) {
 	require.Empty(t, p.Next)
 	timed(ledger.StatementQuery{Limit: 100})
 
-	for name, plan := range ledger.StatementPlans() {
-		rows, err := pool.Query(t.Context(), "explain (generic_plan, costs off) "+plan, pgx.QueryExecModeSimpleProtocol)
+	for name, plan := range ledger.StatementPlans(n) {
+		rows, err := pool.Query(t.Context(), "explain (costs off) "+plan.SQL, plan.Args...)
 		require.NoError(t, err, name)
 		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
 		require.NoError(t, err, name)
