@@ -105,7 +105,7 @@ func TestRevocationReachesEveryNodeWithinASecond(t *testing.T) {
 func (w *world) node2() *world {
 	w.t.Helper()
 	accounts := ledger.NewReader(w.pool)
-	in, err := intake.New(intake.Config{Submitter: w.node, Accounts: accounts})
+	in, err := intake.New(intake.Config{Submitter: w.node, Accounts: accounts, Originals: w.payments})
 	require.NoError(w.t, err)
 	h, err := api.New(api.Config{Intake: in, Ledger: accounts, Payments: w.payments, Access: access.NewStore(w.pool)})
 	require.NoError(w.t, err)
@@ -138,7 +138,7 @@ func TestADuplicatePastItsDeadline(t *testing.T) {
 	decider := &stuck{inside: make(chan struct{}, 8)}
 	w := newWorld(t, nil)
 	from, to := w.funded("a", "10000"), w.open("b", "user")
-	in, err := intake.New(intake.Config{Submitter: decider, Accounts: ledger.NewReader(w.pool)})
+	in, err := intake.New(intake.Config{Submitter: decider, Accounts: ledger.NewReader(w.pool), Originals: w.payments})
 	require.NoError(t, err)
 	h, err := api.New(api.Config{Intake: in, Ledger: ledger.NewReader(w.pool), Payments: w.payments, Access: w.access, Timeout: time.Second})
 	require.NoError(t, err)
