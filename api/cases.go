@@ -33,6 +33,7 @@ type Desk interface {
 	Close(ctx context.Context, n desk.Number, by, resolution, answer string) (desk.Case, error)
 	StillOpen(ctx context.Context, c *desk.Case) (bool, error)
 	Team(kind desk.Kind) string
+	Journey(ctx context.Context, tenant pay.TenantID, id pay.ID) (desk.Journey, error)
 }
 
 // The bounds of what a holder's device may say of itself.
@@ -119,7 +120,7 @@ func (c *call) showCase(k *desk.Case) Case {
 	if k.Payment != 0 {
 		out.Payment = k.Payment.String()
 	}
-	if !c.who.May(access.Admin) {
+	if !c.staff() {
 		for _, n := range k.Notes {
 			if n.ToHolder {
 				n.By, n.URL, n.SHA256 = "", "", ""
@@ -133,8 +134,12 @@ func (c *call) showCase(k *desk.Case) Case {
 	return out
 }
 
+// staff reports whether who asks works for the installation: an admin key, or a
+// person.
+func (c *call) staff() bool { return c.who.May(access.Admin) || c.who.Operator != "" }
+
 // actor names who acts, for the log of a case.
-func (c *call) actor() string { return "key " + c.who.KeyPrefix }
+func (c *call) actor() string { return c.who.Name() }
 
 func (c *call) desk() (Desk, error) {
 	if c.s.Desk == nil {
@@ -228,6 +233,22 @@ func sentence(pointer, s string, least, most int) error {
 	return nil
 }
 
+func (c *call) journey() error {
+	d, err := c.desk()
+	if err != nil {
+		return err
+	}
+	id, err := c.paymentID()
+	if err != nil {
+		return err
+	}
+	j, err := d.Journey(c.ctx, pay.TenantID(c.who.Tenant), id)
+	if err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, &j)
+}
+
 func (c *call) number() (desk.Number, error) {
 	n, ok := desk.ParseNumber(c.r.PathValue("number"))
 	if !ok {
@@ -246,7 +267,7 @@ func (c *call) getCase() error {
 		return err
 	}
 	tenant := pay.TenantID(c.who.Tenant)
-	if c.who.May(access.Admin) {
+	if c.staff() {
 		tenant = 0 // the installation's operator has every case
 	}
 	k, err := d.Get(c.ctx, tenant, n)
@@ -448,6 +469,13 @@ func caseRoutes() []*route {
 			}, do: (*call).appeal,
 		},
 		{
+			method: http.MethodGet, path: "/v1/payments/{id}/journey", id: "get-journey", tag: "cases", summary: "Answer support's first questions",
+			about: "Was it submitted, received, dispatched to the channel, answered by it, duplicated? Each with the durable rows that the answer rests on, " +
+				"in English and Chinese, from one snapshot.",
+			scope: access.PaymentsRead, params: []*huma.Param{pathID("id", "pay_…")}, answers: map[int]reflect.Type{200: of[desk.Journey]()},
+			faults: []fault.Code{fault.NotFound}, do: (*call).journey,
+		},
+		{
 			method: http.MethodGet, path: "/v1/cases", id: "list-cases", tag: "cases", summary: "List cases",
 			about: "What is due first comes first; open ones unless asked otherwise.", scope: access.Admin,
 			params: append(paging(strconv.Itoa(desk.ListMax)),
@@ -462,17 +490,17 @@ func caseRoutes() []*route {
 			params: []*huma.Param{number}, answers: map[int]reflect.Type{200: of[Case]()}, faults: []fault.Code{fault.NotFound}, do: (*call).getCase,
 		},
 		{
-			method: http.MethodPost, path: "/v1/cases/{number}/notes", id: "note-case", tag: "cases", summary: "Note on a case",
+			method: http.MethodPost, path: "/v1/cases/{number}/notes", id: "note-case", role: access.Operate, tag: "cases", summary: "Note on a case",
 			about: "The log is only ever appended to. A note to the holder answers the case.", scope: access.Admin, params: []*huma.Param{number},
 			body: of[NewNote](), answers: map[int]reflect.Type{200: of[Case]()}, faults: acting, do: (*call).noteCase,
 		},
 		{
-			method: http.MethodPost, path: "/v1/cases/{number}/assign", id: "assign-case", tag: "cases", summary: "Give a case to somebody",
+			method: http.MethodPost, path: "/v1/cases/{number}/assign", id: "assign-case", role: access.Operate, tag: "cases", summary: "Give a case to somebody",
 			scope: access.Admin, params: []*huma.Param{number}, body: of[Assignment](), answers: map[int]reflect.Type{200: of[Case]()},
 			faults: acting, do: (*call).assignCase,
 		},
 		{
-			method: http.MethodPost, path: "/v1/cases/{number}/close", id: "close-case", tag: "cases", summary: "Close a case",
+			method: http.MethodPost, path: "/v1/cases/{number}/close", id: "close-case", role: access.Operate, tag: "cases", summary: "Close a case",
 			about: "For ever. Closing changes no payment: one that is still open past its bound gets a new case at the next sweep, and the answer warns of it.",
 			scope: access.Admin, params: []*huma.Param{number}, body: of[Closing](), answers: map[int]reflect.Type{200: of[Case]()},
 			faults: acting, do: (*call).closeCase,

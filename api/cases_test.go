@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"strings"
@@ -51,6 +52,9 @@ func TestOneClickAppeal(t *testing.T) {
 	deadline, err := time.Parse(time.RFC3339Nano, a.str("deadline"))
 	require.NoError(t, err)
 	require.WithinDuration(t, time.Now().Add(4*time.Hour), deadline, time.Minute)
+	doc := w.do(http.MethodGet, "/openapi.json", "", "").json
+	schemas := doc["components"].(map[string]any)["schemas"].(map[string]any)
+	fits(t, doc, schemas["Appealed"].(map[string]any), a.json, "appealed")
 	told := a.json["status"].([]any)
 	require.Len(t, told, 2)
 	for i, words := range []string{"Confirming with the bank", "正在向银行核实"} {
@@ -109,6 +113,8 @@ func TestAHolderSeesNoInternals(t *testing.T) {
 	require.Equal(t, "It is solved.", notes[1].(map[string]any)["text"])
 
 	whole := w.do(http.MethodGet, path, w.admin, "")
+	doc := w.do(http.MethodGet, "/openapi.json", "", "").json
+	fits(t, doc, doc["components"].(map[string]any)["schemas"].(map[string]any)["Case"].(map[string]any), whole.json, "case")
 	for _, part := range []string{"fraud", "internal/1", "Ana Secret", "4711", `"state":"reserved"`, `"told":[{`} {
 		require.Contains(t, string(whole.body), part)
 	}
@@ -158,6 +164,82 @@ func TestCasesAreListedByWhatIsDue(t *testing.T) {
 	require.Contains(t, a.json["warning"].(map[string]any)["en"], "next sweep")
 	require.Equal(t, "closed", a.str("state"))
 	requireProblem(t, w.do(http.MethodPost, "/v1/cases/"+task["number"].(string)+"/assign", w.admin, `{"owner":""}`), fault.MalformedRequest)
+}
+
+// TestTheJourneyAnswersSupport, at each step of a payout, with evidence.
+func TestTheJourneyAnswersSupport(t *testing.T) {
+	t.Parallel()
+	w, _ := deskWorld(t)
+	from := w.funded("a", "9000")
+	id := w.payout(from, "k1")
+	answers := func(id pay.ID) map[string]map[string]any {
+		a := w.get("/v1/payments/" + id.String() + "/journey")
+		require.Equal(t, http.StatusOK, a.StatusCode, string(a.body))
+		doc := w.do(http.MethodGet, "/openapi.json", "", "").json
+		fits(t, doc, doc["components"].(map[string]any)["schemas"].(map[string]any)["Journey"].(map[string]any), a.json, "journey")
+		out, order := map[string]map[string]any{}, []string{}
+		for _, x := range a.json["answers"].([]any) {
+			m := x.(map[string]any)
+			text := m["text"].(map[string]any)
+			require.NotEmpty(t, text["en"])
+			require.NotEmpty(t, text["zh"])
+			order = append(order, m["question"].(string))
+			out[m["question"].(string)] = m
+		}
+		require.Equal(t, []string{"submitted", "received", "dispatched", "answered", "duplicated"}, order)
+		return out
+	}
+	said := func(id pay.ID) (all []string) {
+		a := answers(id)
+		for _, q := range []string{"submitted", "received", "dispatched", "answered", "duplicated"} {
+			all = append(all, a[q]["answer"].(string))
+		}
+		return all
+	}
+	evidence := func(id pay.ID, question string) string {
+		b, err := json.Marshal(answers(id)[question]["evidence"])
+		require.NoError(t, err)
+		return string(b)
+	}
+	require.Equal(t, []string{"yes", "yes", "no", "no", "no"}, said(id))
+	require.Contains(t, evidence(id, "submitted"), "trace "+w.get("/v1/payments/"+id.String()).str("trace_id"))
+	require.Contains(t, evidence(id, "received"), "T1")
+
+	w.dispatched(id)
+	require.Equal(t, []string{"yes", "yes", "unknown", "no", "no"}, said(id))
+	require.Contains(t, evidence(id, "dispatched"), pay.Reference(id, 1))
+	_, err := w.pool.Exec(t.Context(), `insert into inbox (channel, headers, body, received_at, verdict) values ('bank-ab', '{}', $1, now(), 'forged'),
+		('bank-ab', '{}', 'about somebody else', now(), 'applied')`, []byte(`{"ref":"`+pay.Reference(id, 1)+`"}`))
+	require.NoError(t, err)
+	require.Equal(t, []string{"yes", "yes", "unknown", "unknown", "no"}, said(id), "it wrote, and nothing came of it")
+	require.Contains(t, evidence(id, "answered"), "forged")
+	require.NotContains(t, evidence(id, "answered"), "applied")
+	w.confirmed(id)
+	require.Equal(t, []string{"yes", "yes", "yes", "yes", "no"}, said(id))
+
+	twin, other := w.payout(from, "k2"), w.payoutOf(from, "k3", "999")
+	require.Equal(t, "unknown", said(id)[4])
+	require.Contains(t, evidence(id, "duplicated"), twin.String()+", reserved: same content, another key")
+	require.NotContains(t, evidence(id, "duplicated"), other.String())
+	require.Equal(t, "no", said(other)[4], "another amount is another payment")
+	foreign := w.payout(w.funded("b", "2000"), "k4")
+	require.Equal(t, "no", said(foreign)[4], "another holder's is another payment")
+
+	line := `insert into statement_lines (channel, seq, line_id, direction, reference, amount, fee, asset, remittance, booked_at, outcome)
+		values ('bank-ab', $1, $2, 1, $3, 1000, 0, 'CZK', '', now(), $4)`
+	for i, outcome := range []string{"matched", "duplicate_line"} {
+		_, err := w.pool.Exec(t.Context(), line, i+1, "L1", pay.Reference(id, 1), outcome)
+		require.NoError(t, err)
+	}
+	require.Equal(t, "unknown", said(id)[4], "a line that is stated twice was booked once")
+	_, err = w.pool.Exec(t.Context(), line, 3, "L2", pay.Reference(id, 1), "wrong_state")
+	require.NoError(t, err)
+	require.Equal(t, "yes", said(id)[4])
+	require.Contains(t, evidence(id, "duplicated"), "L2")
+
+	send := w.post("/v1/payments", w.user, `{"kind":"send","from":"`+from+`","to":"`+w.open("c", "user")+`","amount":"1","asset":"CZK"}`, "s1")
+	require.Equal(t, []string{"yes", "yes", "not_needed", "not_needed", "no"}, said(mustID(t, send.str("id"))))
+	requireProblem(t, w.get("/v1/payments/pay_0000000009999/journey"), fault.NotFound)
 }
 
 func mustID(t *testing.T, s string) pay.ID {

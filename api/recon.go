@@ -51,14 +51,14 @@ func reconRoutes() []*route {
 			answers: map[int]reflect.Type{200: of[recon.Break]()}, faults: []fault.Code{fault.NotFound}, do: (*call).getBreak,
 		},
 		{
-			method: http.MethodPost, path: "/v1/recon/breaks/{id}/close", id: "close-break", tag: "operator", summary: "Close a break",
+			method: http.MethodPost, path: "/v1/recon/breaks/{id}/close", id: "close-break", role: access.Operate, tag: "operator", summary: "Close a break",
 			about: "As explained, when it may stand, or as resolved, when it is right by now. Who and why are kept. It moves no money.",
 			scope: access.Admin, params: []*huma.Param{id}, body: of[BreakClosing](), answers: map[int]reflect.Type{200: of[recon.Break]()},
 			faults: []fault.Code{fault.NotFound, fault.AlreadyFinal, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType},
 			do:     (*call).closeBreak,
 		},
 		{
-			method: http.MethodPost, path: "/v1/recon/breaks/{id}/assign", id: "assign-break", tag: "operator", summary: "Give a break to somebody",
+			method: http.MethodPost, path: "/v1/recon/breaks/{id}/assign", id: "assign-break", role: access.Operate, tag: "operator", summary: "Give a break to somebody",
 			scope: access.Admin, params: []*huma.Param{id}, body: of[BreakAssignment](), answers: map[int]reflect.Type{200: of[recon.Break]()},
 			faults: []fault.Code{fault.NotFound, fault.AlreadyFinal, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType},
 			do:     (*call).assignBreak,
@@ -69,7 +69,7 @@ func reconRoutes() []*route {
 			answers: map[int]reflect.Type{200: of[recon.Report]()}, faults: []fault.Code{fault.NotFound}, do: (*call).reconReport,
 		},
 		{
-			method: http.MethodPost, path: "/v1/recon/run", id: "run-recon", tag: "operator", summary: "Reconcile now",
+			method: http.MethodPost, path: "/v1/recon/run", id: "run-recon", role: access.Operate, tag: "operator", summary: "Reconcile now",
 			about: "Reads every channel's statement to its end, then answers where each stands. Only the leading node reconciles.", scope: access.Admin,
 			answers: map[int]reflect.Type{200: of[recon.Report]()}, faults: []fault.Code{fault.NotFound, fault.NotLeader, fault.ChannelUnavailable}, do: (*call).reconRun,
 		},

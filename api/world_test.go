@@ -100,7 +100,7 @@ func newWorld(t *testing.T, change func(*api.Config)) *world {
 	ctx, cancel := context.WithCancel(context.Background())
 	tel, err := telemetry.Setup(ctx, telemetry.Config{LogOutput: w.logs})
 	require.NoError(t, err)
-	events := outbox.NewLog(pool)
+	events := outbox.NewLog(pool, nil)
 	w.feed = outbox.NewFeed(events, tel)
 	w.node = commit.New(commit.Config{
 		DSN: pool.Config().ConnString(), Logger: slog.New(slog.DiscardHandler), Changed: func([]pay.Payment) { w.feed.Wake() },
@@ -221,10 +221,12 @@ func (w *world) funded(name, amount string) string {
 }
 
 // payout orders a payout of 1000 from account and returns its id.
-func (w *world) payout(from, key string) pay.ID {
+func (w *world) payout(from, key string) pay.ID { return w.payoutOf(from, key, "1000") }
+
+func (w *world) payoutOf(from, key, amount string) pay.ID {
 	w.t.Helper()
 	a := w.post("/v1/payments", w.user, `{"kind":"payout","from":"`+from+`","channel":"bank-ab","payee":{"account":"123456","name":"Jan"},`+
-		`"amount":"1000","asset":"CZK","remittance":"rent","metadata":{"b":"2","a":"1"}}`, key)
+		`"amount":"`+amount+`","asset":"CZK","remittance":"rent","metadata":{"b":"2","a":"1"}}`, key)
 	require.Equal(w.t, http.StatusCreated, a.StatusCode, string(a.body))
 	id, err := pay.ParseID(a.str("id"))
 	require.NoError(w.t, err)

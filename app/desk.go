@@ -28,5 +28,6 @@ func (p *plane) newDesk() (*desk.Desk, error) {
 	}
 	return desk.New(desk.Config{
 		Pool: p.reads, Places: places, EscalateTo: p.cfg.Desk.EscalateTo, Bounds: p.bounds(), Telemetry: p.tel,
+		Unsound: func() error { return p.node.TimeUnsound() }, // the node is built later
 	}), nil
 }

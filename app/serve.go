@@ -23,6 +23,7 @@ import (
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/pgserver"
 	"github.com/moneta-pay/moneta/internal/telemetry"
+	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
 	sandboxchannel "github.com/moneta-pay/moneta/pay/channel/sandbox"
@@ -55,21 +56,22 @@ type plane struct {
 	stations *pgxpool.Pool
 	channels []channel.Channel
 
-	node     *commit.Node
-	payments *commit.Reader
-	wheel    *timer.Wheel
-	expirer  *timer.Expirer
-	dispatch *dispatch.Dispatcher
-	inbox    *settle.Inbox
-	asker    *settle.Asker
-	recon    *recon.Recon
-	runs     *recon.Watch
-	terms    map[channel.Name]recon.Terms
-	outlook  *status.Outlook
-	gate     *recon.Gate
-	desk     *desk.Desk
-	events   *outbox.Log
-	feed     *outbox.Feed
+	node      *commit.Node
+	payments  *commit.Reader
+	wheel     *timer.Wheel
+	expirer   *timer.Expirer
+	dispatch  *dispatch.Dispatcher
+	inbox     *settle.Inbox
+	asker     *settle.Asker
+	recon     *recon.Recon
+	outlook   *status.Outlook
+	gate      *recon.Gate
+	desk      *desk.Desk
+	approvals *access.Approvals
+	events    *outbox.Log
+	feed      *outbox.Feed
+	runs      *recon.Watch
+	terms     map[channel.Name]recon.Terms
 
 	leaderWork sync.WaitGroup
 	leaving    atomic.Bool
@@ -191,10 +193,23 @@ func (p *plane) channelNames() []channel.Name {
 	return names
 }
 
+// routes are the configured ones, as dispatch and settle read them.
+func (p *plane) routes() dispatch.Routes {
+	var out dispatch.Routes
+	for _, r := range p.cfg.Routes {
+		route := dispatch.Route{Asset: money.Asset(r.Asset), Payee: r.Payee, RetryOn: r.RetryOn}
+		for _, name := range r.Channels {
+			route.Channels = append(route.Channels, channel.Name(name))
+		}
+		out = append(out, route)
+	}
+	return out
+}
+
 func (p *plane) build() {
 	p.payments = commit.NewReader(p.reads)
 	p.outlook = p.newOutlook()
-	p.events = outbox.NewLog(p.reads)
+	p.events = outbox.NewLog(p.reads, p.inLog())
 	p.feed = outbox.NewFeed(p.events, p.tel)
 	p.node = commit.New(commit.Config{
 		DSN: p.cfg.DSN, URL: p.cfg.NodeURL, Logger: p.log, Registerer: p.tel.Registry(),
@@ -209,11 +224,17 @@ func (p *plane) build() {
 			func() time.Time { return p.dispatch.Progress() },
 		},
 	})
-	p.dispatch = dispatch.New(dispatch.Config{Submitter: p.node, Channels: p.channels, Hold: p.hold, Telemetry: p.tel})
+	routes := p.routes()
+	p.dispatch = dispatch.New(dispatch.Config{
+		Submitter: p.node, Channels: p.channels, Hold: p.hold, Routes: routes, Telemetry: p.tel,
+	})
 	p.asker = settle.NewAsker(settle.AskerConfig{
 		Submitter: p.node, Channels: p.channels, Pool: p.stations, Live: p.dispatch.Live, Telemetry: p.tel,
+		Redirects: routes.Redirects,
 	})
-	p.inbox = settle.NewInbox(settle.InboxConfig{Pool: p.stations, Submitter: p.node, Channels: p.channels, Telemetry: p.tel})
+	p.inbox = settle.NewInbox(settle.InboxConfig{
+		Pool: p.stations, Submitter: p.node, Channels: p.channels, Redirects: routes.Redirects, Telemetry: p.tel,
+	})
 	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Gate: p.gate, Terms: p.terms, Telemetry: p.tel})
 	p.runs = recon.NewWatch(p.stations, nil, p.channelNames(), p.tel)
 	p.expirer = timer.NewExpirer(p.node, nil, p.node.TimeUnsound, p.tel)
@@ -228,6 +249,7 @@ func (p *plane) lead(ctx context.Context, open []pay.Payment) {
 	ctx, p.endLeader = context.WithCancel(ctx)
 	p.wheel.Load(open)
 	p.asker.Load(open)
+	p.readGate(ctx)
 	p.dispatch.Start(ctx)
 	p.leaderLoop(ctx, "timer", p.wheel.Run)
 	p.leaderLoop(ctx, "expiry", p.expirer.Run)
@@ -243,6 +265,37 @@ func (p *plane) leaderLoop(ctx context.Context, name string, run func(context.Co
 			p.log.ErrorContext(ctx, "a loop of the leader ended", slog.String("loop", name), slog.Any("error", err))
 		}
 	})
+}
+
+// inLog halts who reads the event log from a cursor that is not in it, and pages:
+// somebody outside has read what is no more.
+func (p *plane) inLog() func(context.Context, int64) error {
+	beyond := p.tel.Counter("moneta_event_cursors_beyond_total", "Reads of the event log that were refused because their cursor is not in it.")
+	return func(ctx context.Context, cursor int64) error {
+		err := commit.Ahead(ctx, p.reads, cursor)
+		if !errors.Is(err, commit.ErrAhead) {
+			return err
+		}
+		beyond.Inc()
+		p.log.ErrorContext(ctx, "a reader of the event log is halted: it has read what the log does not have",
+			slog.Int64("cursor", cursor), slog.Any("error", err))
+		return fmt.Errorf("%w: %w", outbox.ErrBeyond, err)
+	}
+}
+
+// gateWithin bounds the look at the gate before dispatch begins: the heart has to
+// beat on.
+const gateWithin = time.Second
+
+// readGate reads whether dispatch is paused, since the takeover may just have found
+// that the database failed over. Who cannot read it sends nothing until he can.
+func (p *plane) readGate(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, gateWithin)
+	defer cancel()
+	p.gate.Shut()
+	if err := p.gate.Load(ctx); err != nil {
+		p.log.WarnContext(ctx, "nothing is sent until it is known whether dispatch is paused", slog.Any("error", err))
+	}
 }
 
 // hold keeps payouts back while dispatch is paused, and while nobody knows until
@@ -301,6 +354,7 @@ func (p *plane) run(ctx context.Context) error {
 	})
 	g.Go(func() error { return p.gate.Watch(storing) })
 	g.Go(func() error { return p.runs.Run(storing) })
+	g.Go(func() error { return p.approvals.Run(storing) })
 	g.Go(func() error { return p.feed.Run(running) }) // streams end first: their clients go on elsewhere
 	left := make(chan struct{})
 	g.Go(func() error {
@@ -338,9 +392,11 @@ func (p *plane) edge() (http.Handler, error) {
 		return nil, err
 	}
 	store := access.NewStore(p.reads)
+	p.approvals = access.NewApprovals(store, p.log)
+	registerActions(p.approvals, in, accounts, p.gate)
 	h, err := api.New(api.Config{
-		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Waiter: p.node,
-		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Desk: p.desk, Runs: p.runs, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
+		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Approvals: p.approvals, Waiter: p.node,
+		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Runs: p.runs, Desk: p.desk, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
 		Registry: p.tel.Registry(), Logger: p.log, Version: Version,
 	})
 	if err != nil {

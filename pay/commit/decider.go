@@ -35,6 +35,7 @@ type decider struct {
 	shard    int16
 	leader   [16]byte
 	epoch    int64
+	history  history
 	queue    *queue
 	clock    clock.Clock
 	guard    *clock.Guard
@@ -115,7 +116,8 @@ func (d *decider) reload(ctx context.Context) error {
 // the clock of the leader before showed.
 func (d *decider) readLast(ctx context.Context, last *ids) error {
 	var at time.Time
-	err := d.load.conn.QueryRow(ctx, `select at from transitions where id = $1`, int64(d.shard)<<48|last.transition).Scan(&at)
+	err := d.load.conn.QueryRow(ctx, `select at from transitions where id <= $1 and id > $2 order by id desc limit 1`,
+		int64(d.shard)<<48|last.transition, int64(d.shard)<<48).Scan(&at)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil // there is none yet
 	}
@@ -275,7 +277,7 @@ func keyOf(f Fact) ([16]byte, bool) {
 	switch {
 	case f.Payment != nil && f.Payment.Kind == pay.Accept && f.Payment.New != nil:
 		return f.Payment.New.Key, true
-	case f.Account != nil && f.Account.Kind == ledger.Open:
+	case f.Account != nil && (f.Account.Kind == ledger.Open || f.Account.Key != [16]byte{}):
 		return f.Account.Key, true
 	}
 	return [16]byte{}, false

@@ -42,38 +42,59 @@ func (w *watch) read(ctx context.Context, conn *pgx.Conn) (seen leaderSeen, gone
 	seen.id, seen.known, seen.at = leader.Bytes, leader.Valid, now
 	if leader != w.leader || seen.epoch != w.epoch || beat != w.beat || w.reads == 0 {
 		w.leader, w.epoch, w.beat, w.reads, w.since = leader, seen.epoch, beat, 1, now
+		seen.beatAt = now
 		return seen, !leader.Valid, nil
 	}
 	w.reads++
+	seen.beatAt = w.since
 	silent := w.reads >= takeoverReads && now.Sub(w.since) >= takeoverAfter
 	return seen, !leader.Valid || silent, nil
 }
 
 // take ends the old leader's sessions, sees them gone, and raises the epoch.
-func (w *watch) take(ctx context.Context, conn *pgx.Conn, id [16]byte, url string) (int64, error) {
+// It tells whether the database is in another history than the shard was led under
+// last; all of it is one transaction.
+func (w *watch) take(ctx context.Context, conn *pgx.Conn, id [16]byte, url string) (t taken, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if w.leader.Valid {
 		if err := endSessions(ctx, conn, w.leader.Bytes); err != nil {
-			return 0, err
+			return t, err
 		}
 	}
-	var epoch int64
-	// One statement: a standby that dies between the two rows would leave the old
-	// leader's heartbeat beating for a shard that nobody leads.
-	err := conn.QueryRow(ctx, `with taken as (
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return t, fmt.Errorf("take the shard: %w", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	// Both rows or none: the old leader's heartbeat must not go on beating for a shard
+	// that nobody leads.
+	err = tx.QueryRow(ctx, `with taken as (
     update shards set epoch = epoch + 1, leader = $2, leader_url = $3
      where id = $1 and epoch = $4 and leader is not distinct from $5 returning epoch)
   update heartbeats h set leader = $2, epoch = taken.epoch, beat = h.beat + 1
     from taken where h.shard = $1 returning taken.epoch`,
-		w.shard, uuidOf(id), url, w.epoch, w.leader).Scan(&epoch)
+		w.shard, uuidOf(id), url, w.epoch, w.leader).Scan(&t.epoch)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return 0, errTaken
+		return t, errTaken
 	}
 	if err != nil {
-		return 0, fmt.Errorf("take the shard: %w", err)
+		return t, fmt.Errorf("take the shard: %w", err)
 	}
-	return epoch, nil
+	if t.history, t.failedOver, err = recognise(ctx, tx, w.shard); err != nil {
+		return t, err
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return t, fmt.Errorf("take the shard: %w", err)
+	}
+	return t, nil
+}
+
+// taken is what a takeover found.
+type taken struct {
+	epoch      int64
+	history    history
+	failedOver bool
 }
 
 // endSessions ends the sessions of one past leadership and waits until they are
@@ -116,7 +137,7 @@ func (n *Node) beat(ctx context.Context, d *decider) error {
 		if conn == nil || conn.IsClosed() {
 			dialCtx, cancel := context.WithTimeout(ctx, time.Second)
 			// Not in the role of the pay plane, which may not see what sessions do.
-			conn, err = dial(dialCtx, n.cfg.DSN, leaderName(d.leader), false)
+			conn, err = n.dialInHistory(dialCtx, d, false)
 			cancel()
 		}
 		if err == nil {
@@ -177,14 +198,15 @@ func (d *decider) watchWire(ctx context.Context, conn *pgx.Conn, now time.Time) 
 	}
 }
 
-const updateBeat = `update heartbeats set beat = beat + 1 where shard = $1 and leader = $2 returning clock_timestamp()`
+const updateBeat = `update heartbeats set beat = beat + 1 where shard = $1 and leader = $2 returning clock_timestamp(), ` + timelineSQL
 
 func (n *Node) raiseBeat(ctx context.Context, conn *pgx.Conn, d *decider) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	var db time.Time
+	now := d.history
 	asked := n.clocks.read()
-	err := conn.QueryRow(ctx, updateBeat, d.shard, uuidOf(d.leader)).Scan(&db)
+	err := conn.QueryRow(ctx, updateBeat, d.shard, uuidOf(d.leader)).Scan(&db, &now.timeline)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("%w: another node beats", ErrLost)
 	}
@@ -192,7 +214,7 @@ func (n *Node) raiseBeat(ctx context.Context, conn *pgx.Conn, d *decider) error 
 		return err
 	}
 	n.clocks.compare(ctx, asked, db)
-	return nil
+	return d.history.is(now)
 }
 
 func uuidOf(id [16]byte) pgtype.UUID { return pgtype.UUID{Bytes: id, Valid: true} }

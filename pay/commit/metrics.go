@@ -16,6 +16,7 @@ type metrics struct {
 	recoveries prometheus.Counter
 	poisoned   prometheus.Counter
 	leading    prometheus.Gauge
+	failovers  prometheus.Counter
 	drift      prometheus.Gauge
 	skew       prometheus.Gauge
 	unsound    prometheus.Gauge
@@ -38,6 +39,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		recoveries: prometheus.NewCounter(prometheus.CounterOpts{Name: "moneta_commit_recoveries_total", Help: "Times memory was dropped and reloaded."}),
 		poisoned:   prometheus.NewCounter(prometheus.CounterOpts{Name: "moneta_commit_quarantined_total", Help: "Facts put aside for a person."}),
 		leading:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "moneta_shard_leading", Help: "1 while this node leads its shard."}),
+		failovers: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "moneta_database_failovers_total", Help: "Times that this node took the shard and found the database in another history.",
+		}),
 		drift: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "moneta_clock_drift_seconds", Help: "By how much more time passed at the database than in this process, beyond the round trips; ten minutes at most.",
 		}),
@@ -47,7 +51,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		unsound: prometheus.NewGauge(prometheus.GaugeOpts{Name: "moneta_clock_unsound", Help: "1 while clocks disagree and nothing is decided that depends on the time."}),
 		stops:   prometheus.NewCounter(prometheus.CounterOpts{Name: "moneta_clock_stops_total", Help: "Times that clocks began to disagree."}),
 	}
-	r.MustRegister(m.facts, m.batches, m.duration, m.recoveries, m.poisoned, m.leading, m.drift, m.skew, m.unsound, m.stops)
+	r.MustRegister(m.facts, m.batches, m.duration, m.recoveries, m.poisoned, m.leading, m.failovers, m.drift, m.skew, m.unsound, m.stops)
 	return m
 }
 
@@ -98,5 +102,11 @@ func (m *metrics) clocks(f *clock.Finding) {
 		if f.Changed {
 			m.stops.Inc()
 		}
+	}
+}
+
+func (m *metrics) failedOver() {
+	if m != nil {
+		m.failovers.Inc()
 	}
 }

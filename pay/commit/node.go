@@ -98,6 +98,8 @@ type leaderSeen struct {
 	epoch int64
 	url   string
 	at    time.Time
+	// beatAt is when its last heartbeat was read first.
+	beatAt time.Time
 }
 
 // New makes a Node that does nothing until Run.
@@ -189,7 +191,7 @@ func (n *Node) look(ctx context.Context, conn *pgx.Conn, w *watch) bool {
 func (n *Node) takeAndLead(ctx context.Context, conn *pgx.Conn, w *watch) error {
 	started := time.Now() //nolint:forbidigo // a duration for the log
 	id := newLeaderID()
-	epoch, err := w.take(ctx, conn, id, n.cfg.URL)
+	t, err := w.take(ctx, conn, id, n.cfg.URL)
 	switch {
 	case errors.Is(err, errTaken), ctx.Err() != nil:
 		return nil //nolint:nilerr // another node leads, or nobody wants us to
@@ -197,19 +199,20 @@ func (n *Node) takeAndLead(ctx context.Context, conn *pgx.Conn, w *watch) error 
 		n.cfg.Logger.WarnContext(ctx, "cannot take the shard", slog.Any("error", err))
 		return nil
 	}
-	d := &decider{
-		shard: n.cfg.Shard, leader: id, epoch: epoch, queue: n.queue, clock: n.cfg.Guard, guard: n.cfg.Guard,
-		logger: n.cfg.Logger, metrics: n.metrics, changed: n.changed,
-		dial: func(ctx context.Context) (*pgx.Conn, error) {
-			return dial(ctx, n.cfg.DSN, leaderName(id), true)
-		},
+	if t.failedOver {
+		n.failedOver(ctx, t.history)
 	}
+	d := &decider{
+		shard: n.cfg.Shard, leader: id, epoch: t.epoch, history: t.history, queue: n.queue, clock: n.cfg.Guard, guard: n.cfg.Guard,
+		logger: n.cfg.Logger, metrics: n.metrics, changed: n.changed,
+	}
+	d.dial = func(ctx context.Context) (*pgx.Conn, error) { return n.dialInHistory(ctx, d, true) }
 	if err := n.rebuild(ctx, conn, d); err != nil {
 		d.close(ctx)
 		n.cfg.Logger.WarnContext(ctx, "cannot rebuild the shard", slog.Any("error", err))
 		return nil
 	}
-	n.cfg.Logger.InfoContext(ctx, "leading the shard", slog.Int("shard", int(n.cfg.Shard)), slog.Int64("epoch", epoch),
+	n.cfg.Logger.InfoContext(ctx, "leading the shard", slog.Int("shard", int(n.cfg.Shard)), slog.Int64("epoch", t.epoch),
 		slog.Int("open_payments", len(d.mem.open)), slog.Duration("took", time.Since(started))) //nolint:forbidigo // as above
 	return n.lead(ctx, d)
 }
@@ -355,6 +358,20 @@ func (n *Node) Ready(context.Context) error {
 		return fault.New(fault.DatabaseUnavailable, "the database has not told who leads for "+age.Round(time.Millisecond).String())
 	}
 	return nil
+}
+
+// dialInHistory opens a session of the leader d, unless the address leads to
+// another history by now: then the leadership is lost.
+func (n *Node) dialInHistory(ctx context.Context, d *decider, asPay bool) (*pgx.Conn, error) {
+	conn, err := dial(ctx, n.cfg.DSN, leaderName(d.leader), asPay)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.history.same(ctx, conn); err != nil {
+		_ = conn.Close(context.WithoutCancel(ctx))
+		return nil, err
+	}
+	return conn, nil
 }
 
 func newLeaderID() (id [16]byte) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -61,6 +62,9 @@ type Config struct {
 	Bounds map[string]time.Duration
 	// SweepEvery is how often durable rows are looked through; 0 is the default.
 	SweepEvery time.Duration
+	// Unsound returns why the time is not to be trusted: meanwhile nothing becomes a
+	// case, and nobody is late, because of it. Nil trusts it always.
+	Unsound func() error
 	// Clock tells the time; nil means the system's.
 	Clock clock.Clock
 	// Telemetry takes logs and metrics; required.
@@ -73,6 +77,9 @@ type Desk struct {
 	places map[Kind]Place
 	log    *slog.Logger
 
+	mu     sync.Mutex
+	looked Cursor // how far the sweep has looked for cases that are over
+
 	appeals prometheus.Counter
 	born    *prometheus.CounterVec
 	open    *prometheus.GaugeVec
@@ -83,6 +90,9 @@ type Desk struct {
 func New(cfg Config) *Desk {
 	if cfg.Clock == nil {
 		cfg.Clock = clock.System
+	}
+	if cfg.Unsound == nil {
+		cfg.Unsound = func() error { return nil }
 	}
 	if cfg.EscalateTo == "" {
 		cfg.EscalateTo = DefaultEscalateTo
@@ -104,6 +114,9 @@ func New(cfg Config) *Desk {
 
 // Team is who cases of the kind go to at first; what a holder is told.
 func (d *Desk) Team(kind Kind) string { return d.places[kind].Owner }
+
+// timed reports whether anything may depend on what time it is.
+func (d *Desk) timed() bool { return d.cfg.Unsound() == nil }
 
 func (d *Desk) now() time.Time { return d.cfg.Clock.Now().UTC().Truncate(time.Microsecond) }
 

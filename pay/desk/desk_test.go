@@ -3,6 +3,7 @@ package desk_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -38,6 +39,8 @@ type world struct {
 	db    *pgxpool.Pool
 	clock *clock.Manual
 	tel   *telemetry.Telemetry
+	// unsound is why the desk may not trust its clock.
+	unsound error
 }
 
 func newWorld(t *testing.T) *world {
@@ -54,7 +57,7 @@ func newWorld(t *testing.T) *world {
 	tel, err := telemetry.Setup(t.Context(), telemetry.Config{LogOutput: io.Discard})
 	require.NoError(t, err)
 	w := &world{t: t, db: db, clock: clock.NewManual(noon), tel: tel}
-	w.Desk = desk.New(desk.Config{Pool: pool, Clock: w.clock, Telemetry: tel, Bounds: map[string]time.Duration{"bank-ab": bound}})
+	w.Desk = desk.New(desk.Config{Pool: pool, Clock: w.clock, Telemetry: tel, Bounds: map[string]time.Duration{"bank-ab": bound}, Unsound: func() error { return w.unsound }})
 	return w
 }
 
@@ -236,6 +239,22 @@ func TestAnOverdueStoryOnAClock(t *testing.T) {
 	require.InDelta(t, 0, w.metric("moneta_cases_overdue", "owner", "duty-manager"), 0)
 }
 
+// TestManyEndAtOnce: more than one sweep may do, and the next ones go on.
+func TestManyEndAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.exec(`insert into transitions (id, payment, seq, transition, from_state, to_state, settlement, attempt, transfers, at)
+		select i, i, 1, 7, 5, 6, 0, 1, 0, $1 from generate_series(1, 450) i`, noon)
+	w.exec(`insert into cases (tenant, payment, kind, owner, finding, opened_at, deadline)
+		select 7, i, 'overdue', 'operations', '{}', $1::timestamptz, $1::timestamptz + i * interval '1 minute' from generate_series(1, 450) i`, noon)
+	w.payment(451, pay.Unknown)
+	w.exec(`insert into cases (tenant, payment, kind, owner, finding, opened_at, deadline) values (7, 451, 'overdue', 'operations', '{}', $1::timestamptz, $1::timestamptz + interval '1 hour')`, noon)
+	for _, left := range []float64{251, 51, 1, 1} {
+		w.sweep()
+		require.InDelta(t, left, w.metric("moneta_cases_open", "kind", "overdue"), 0)
+	}
+}
+
 func TestAnOrphanThatMovesNeedsNobody(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -286,6 +305,49 @@ func TestEveryBreakBecomesACase(t *testing.T) {
 	still, err := w.StillOpen(t.Context(), &closed)
 	require.NoError(t, err)
 	require.False(t, still)
+}
+
+// TestTwoNodesSweepAtOnce: an old leader that does not know yet, beside the new one.
+func TestTwoNodesSweepAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.payment(1, pay.Processing)
+	for i := range 30 {
+		w.exec(`insert into breaks (class, channel, payment, reference) values ('unmatched_inbound', 'bank-ab', nullif($1, 0), $2)`, i%2, fmt.Sprint(i))
+		w.exec(`insert into quarantine (shard, fact, error) values (0, '{}', 'x')`)
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if err := w.Sweep(context.Background()); err != nil {
+				panic(err)
+			}
+		})
+	}
+	wg.Wait()
+	require.Len(t, w.cases(desk.Filter{Kind: desk.Break}), 16, "15 without a payment, and one about the payment")
+	require.Len(t, w.cases(desk.Filter{Kind: desk.Poison}), 30)
+	var notes int
+	require.NoError(t, w.db.QueryRow(t.Context(), `select count(*) from case_notes`).Scan(&notes))
+	require.Equal(t, 60, notes, "each row is told of once")
+}
+
+// TestNobodyIsLateWhileClocksDisagree: a clock that leaps by days must not page for
+// all that is open.
+func TestNobodyIsLateWhileClocksDisagree(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.payment(1, pay.Unknown)
+	w.appealed(p, "k", "")
+	w.clock.Advance(72 * time.Hour)
+	w.unsound = errors.New("the database is three days ahead")
+	require.False(t, w.Due(&p, w.clock.Now()))
+	w.sweep()
+	require.Equal(t, "support", w.only(desk.Filter{}).Owner)
+	w.unsound = nil
+	require.True(t, w.Due(&p, w.clock.Now()))
+	w.sweep()
+	require.Equal(t, "duty-manager", w.only(desk.Filter{}).Owner)
 }
 
 // TestPoisonBecomesACase, with the tenant where the payment was never made.
@@ -370,9 +432,13 @@ func TestAppeal(t *testing.T) {
 	w.sweep()
 	now := w.only(desk.Filter{Payment: 1})
 	require.Equal(t, desk.Answered, now.State, "the outcome is the answer; a person closes it")
+	last := now.Notes[len(now.Notes)-1]
+	require.True(t, last.ToHolder)
+	require.Regexp(t, `^The payment was not completed \(2026-.* UTC\)\. / 付款未成功\(2026-.* UTC\)。$`, last.Text)
 	_, err = w.Close(t.Context(), now.Number, "key test", "returned", "")
 	require.NoError(t, err)
 	require.True(t, w.appealed(p, "k1", "where is my money?").Replayed, "the key still names its case")
+	p.State = pay.Failed
 	fresh := w.appealed(p, "k4", "")
 	require.NotEqual(t, first.Number, fresh.Number)
 	w.sweep()

@@ -49,6 +49,9 @@ func DueAt(p *pay.Payment, bound time.Duration) time.Time {
 
 // Due reports whether p needs a person now.
 func (d *Desk) Due(p *pay.Payment, now time.Time) bool {
+	if !d.timed() {
+		return false
+	}
 	at := DueAt(p, d.cfg.Bounds[p.Channel])
 	return !at.IsZero() && !now.Before(at)
 }

@@ -152,6 +152,13 @@ func (f *Feed) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if len(events) > 0 && events[0].ID != after+1 {
+			// Ids have no gap within one history of the database: this is another.
+			f.logger.ErrorContext(ctx, "the log goes on elsewhere: the database failed over, and events that were told are lost; every stream is cut off",
+				slog.Int64("after", int64(after)), slog.Int64("next", int64(events[0].ID)))
+			f.cut()
+			return nil
+		}
 		after = f.tell(after, events)
 		if len(events) < tailBatch {
 			return nil
@@ -195,6 +202,16 @@ func (f *Feed) tell(after event.ID, events []event.Event) event.ID {
 	}
 	f.after = after
 	return after
+}
+
+// cut ends every subscription; whoever comes next begins at the log's end of then.
+func (f *Feed) cut() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for s := range f.subs {
+		f.end(s)
+	}
+	f.begun, f.ready = false, make(chan struct{})
 }
 
 // end is called with the lock held.

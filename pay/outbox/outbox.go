@@ -33,10 +33,19 @@ const (
 
 // Log reads committed events. It reads the primary: a replica could be behind a
 // cursor that it gave out itself.
-type Log struct{ pool *pgxpool.Pool }
+type Log struct {
+	pool  *pgxpool.Pool
+	ahead func(ctx context.Context, cursor int64) error
+}
 
-// NewLog reads through pool, which the caller keeps owning.
-func NewLog(pool *pgxpool.Pool) *Log { return &Log{pool: pool} }
+// NewLog reads through pool, which the caller keeps owning. Ahead returns an error
+// for a cursor that is not in the log; nil believes every cursor.
+func NewLog(pool *pgxpool.Pool, ahead func(ctx context.Context, cursor int64) error) *Log {
+	if ahead == nil {
+		ahead = func(context.Context, int64) error { return nil }
+	}
+	return &Log{pool: pool, ahead: ahead}
+}
 
 // Query asks for a page of a tenant's events.
 type Query struct {
@@ -62,8 +71,10 @@ const columns = `t.id, t.payment, t.seq, t.transition, t.from_state, t.to_state,
        p.tenant, p.kind, p.asset, p.amount::text, coalesce(p.from_account, 0), coalesce(p.to_account, 0), coalesce(p.channel, ''), coalesce(p.original, 0), p.trace_id
   from transitions t join payments p on p.id = t.payment`
 
-// List returns a page of the tenant's events. A type that no payment can have is
-// fault.MalformedRequest.
+// List returns a page of the tenant's events. A type that no payment can have, and
+// a cursor that is not in the log, are fault.MalformedRequest: an event that the
+// reader has seen was lost when the database failed over, and to read on would
+// hide it.
 func (l *Log) List(ctx context.Context, q Query) (Page, error) {
 	const op = "outbox.Log.List"
 	w, err := conditions(q.Types)
@@ -73,10 +84,18 @@ func (l *Log) List(ctx context.Context, q Query) (Page, error) {
 	if q.Limit <= 0 || q.Limit > PageMax {
 		q.Limit = PageMax
 	}
-	// A restore leaves ids out: the window begins at the next event there is.
-	var first, newest int64
-	err = l.pool.QueryRow(ctx, `select coalesce((select id from transitions where id > $1 order by id limit 1), 0),
-		coalesce((select id from transitions order by id desc limit 1), 0)`, int64(q.After)).Scan(&first, &newest)
+	if q.After != 0 {
+		if err := l.known(ctx, q.After); err != nil {
+			return Page{}, err
+		}
+	}
+	// A restore and a failover leave ids out: the window begins at the next event
+	// there is, and ends at one, since its end is a cursor.
+	var first, end, newest int64
+	err = l.pool.QueryRow(ctx, `select f.id, coalesce((select id from transitions where id <= f.id + $2 - 1 order by id desc limit 1), 0),
+		coalesce((select id from transitions order by id desc limit 1), 0)
+		from (select coalesce((select id from transitions where id > $1 order by id limit 1), 0) as id) f`, int64(q.After), window).
+		Scan(&first, &end, &newest)
 	if err != nil {
 		return Page{}, readFault(op, err)
 	}
@@ -84,7 +103,6 @@ func (l *Log) List(ctx context.Context, q Query) (Page, error) {
 	if first == 0 {
 		return page, nil
 	}
-	end := min(newest, first+window-1) // what is committed meanwhile is the next page's
 	rows, err := l.pool.Query(ctx, `select `+columns+` where t.id between $1 and $2 and p.tenant = $3 and (not $4::boolean or
 		(t.from_state <> t.to_state and t.to_state = any($5::smallint[])) or (t.from_state = t.to_state and
 		case when t.transition = any($6::smallint[]) then $7::boolean else $8::boolean end)) order by t.id limit $9`,
@@ -102,6 +120,22 @@ func (l *Log) List(ctx context.Context, q Query) (Page, error) {
 	}
 	return page, nil
 }
+
+// known reports that a reader's cursor is not in the log.
+func (l *Log) known(ctx context.Context, cursor event.ID) error {
+	err := l.ahead(ctx, int64(cursor))
+	if errors.Is(err, ErrBeyond) {
+		return fault.New(fault.MalformedRequest, "the cursor is not in the log: what was read up to it may be lost; compare your payments with ours and read on from an earlier event").
+			WithParam("after").WithCause(err)
+	}
+	if err != nil {
+		return readFault("outbox.Log.List", err)
+	}
+	return nil
+}
+
+// ErrBeyond is what ahead of NewLog wraps for a cursor that is not in the log.
+var ErrBeyond = errors.New("outbox: the cursor is beyond the log")
 
 // Of returns the events of one payment after an id, oldest first.
 func (l *Log) Of(ctx context.Context, tenant pay.TenantID, id pay.ID, after event.ID) ([]event.Event, error) {

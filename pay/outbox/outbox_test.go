@@ -41,7 +41,7 @@ func newFeed(t *testing.T, pool *pgxpool.Pool) (log *outbox.Log, feed *outbox.Fe
 	t.Helper()
 	tel, err := telemetry.Setup(t.Context(), telemetry.Config{LogOutput: io.Discard})
 	require.NoError(t, err)
-	log = outbox.NewLog(pool)
+	log = outbox.NewLog(pool, nil)
 	feed = outbox.NewFeed(log, tel)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -68,7 +68,7 @@ func TestPagesCrossGapsAndStrangers(t *testing.T) {
 	moves(t, pool, 1, 1, 2)
 	moves(t, pool, 2, 3, 25_000) // more than two windows of somebody else's
 	moves(t, pool, 1, 90_000, 90_003)
-	log := outbox.NewLog(pool)
+	log := outbox.NewLog(pool, nil)
 	var got []event.ID
 	var after event.ID
 	for pages := 0; ; pages++ {
@@ -100,6 +100,54 @@ func TestPagesCrossGapsAndStrangers(t *testing.T) {
 		_, err := log.List(t.Context(), outbox.Query{Tenant: 1, Types: []string{name}})
 		require.NoError(t, err, name)
 	}
+}
+
+// TestACursorIsAnEvent: a page that ends where ids were left out gives no cursor
+// among them, and a reader who comes with one is halted.
+func TestACursorIsAnEvent(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.Database(t)
+	payment(t, pool, 1, 1)
+	moves(t, pool, 1, 1, 50)
+	moves(t, pool, 1, 1<<30, 1<<30+5)
+	log := outbox.NewLog(pool, func(_ context.Context, cursor int64) error {
+		if cursor > 50 && cursor < 1<<30 {
+			return outbox.ErrBeyond
+		}
+		return nil
+	})
+	p, err := log.List(t.Context(), outbox.Query{Tenant: 2}) // nothing matches: the window's end is the cursor
+	require.NoError(t, err)
+	require.Equal(t, event.ID(50), p.Next)
+	require.True(t, p.More)
+	p, err = log.List(t.Context(), outbox.Query{Tenant: 1, After: p.Next})
+	require.NoError(t, err)
+	require.Len(t, p.Events, 6)
+	_, err = log.List(t.Context(), outbox.Query{Tenant: 1, After: 51})
+	require.ErrorIs(t, err, fault.MalformedRequest)
+	require.ErrorContains(t, err, "may be lost")
+}
+
+// TestStreamsEndWithTheHistory: the log goes on behind ids that were left out, so
+// what was told may be no more.
+func TestStreamsEndWithTheHistory(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.Database(t)
+	payment(t, pool, 1, 1)
+	_, feed, _ := newFeed(t, pool)
+	s, err := feed.Subscribe(t.Context(), 1, 0)
+	require.NoError(t, err)
+	moves(t, pool, 1, 1, 2)
+	for range 2 {
+		<-s.Events
+	}
+	moves(t, pool, 1, 1<<30, 1<<30)
+	_, more := <-s.Events
+	require.False(t, more, "it goes on as if nothing had happened")
+	s, err = feed.Subscribe(t.Context(), 1, 0)
+	require.NoError(t, err)
+	moves(t, pool, 1, 1<<30+1, 1<<30+1)
+	require.Equal(t, event.ID(1<<30+1), (<-s.Events).ID)
 }
 
 // TestASlowSubscriberIsCutOff and is not told less; the others are told everything.

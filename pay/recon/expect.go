@@ -23,8 +23,9 @@ const (
 	// Settlement 1 is expected, 2 is matched: a payment that its line has settled
 	// already awaits nothing.
 	selectSucceeded = `with chunk as (select id, payment, attempt, settlement, from_state, to_state, at from transitions where id > $1 order by id limit $2)
-  select c.id, c.payment, c.attempt, p.tenant, p.kind, p.channel, p.asset, p.amount::text, c.at
+  select c.id, c.payment, c.attempt, p.tenant, p.kind, coalesce(a.channel, p.channel), p.asset, p.amount::text, c.at
     from chunk c join payments p on p.id = c.payment and p.channel is not null
+    left join attempts a on a.payment = c.payment and a.n = c.attempt
    where c.settlement = 1 and c.from_state <> c.to_state
      and not exists (select from transitions s where s.payment = c.payment and s.settlement = 2)
    union all

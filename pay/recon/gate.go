@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/telemetry"
 	"github.com/moneta-pay/moneta/pay"
 )
@@ -34,8 +35,8 @@ func (p *pause) paused() bool { return p != nil && p.resumedAt == nil }
 // lost reports whether the id belongs to a payment that the restore left behind.
 func (p *pause) lost(id pay.ID) bool { return p != nil && id > p.last && id <= p.next }
 
-// Gate holds payouts back after a restore: all of them while dispatch is paused,
-// and each one that the restored ledger had until its channel was asked for the
+// Gate holds payouts back after a restore or a failover of the database: all of
+// them while dispatch is paused, and each one that the ledger had until its channel was asked for the
 // attempts that the lost time may have made. Its methods are safe for concurrent
 // use.
 type Gate struct {
@@ -53,12 +54,19 @@ type Gate struct {
 func NewGate(pool *pgxpool.Pool, t *telemetry.Telemetry) *Gate {
 	return &Gate{
 		pool: pool, log: t.Logger().With(slog.String("station", "recon")), asked: make(map[pay.ID]int16),
-		gauge: t.Gauge("moneta_dispatch_paused", "1 while no payout is sent after a restore, else 0."),
+		gauge: t.Gauge("moneta_dispatch_paused", "1 while no payout is sent after a restore or a failover, else 0."),
 	}
 }
 
 const selectPause = `select id, reason, restored_to, paused_at, last_payment, next_payment, resumed_at, coalesce(resumed_by, ''), coalesce(resume_reason, '')
   from dispatch_pauses order by id desc limit 1`
+
+// Shut holds everything until the next Load that succeeds.
+func (g *Gate) Shut() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.loaded = false
+}
 
 // Load reads whether dispatch is paused.
 func (g *Gate) Load(ctx context.Context) error {
@@ -181,6 +189,21 @@ func (g *Gate) State(ctx context.Context) (DispatchState, error) {
 		s.ResumedAt, s.ResumedBy, s.ResumeReason = &at, p.resumedBy, p.resumedWith
 	}
 	return s, nil
+}
+
+// ResumeWithin does what Resume does within a transaction of the caller's, for the
+// pause that began at pausedAt; fault.NotFound when that one is over. The nodes
+// see it within a second.
+func (g *Gate) ResumeWithin(ctx context.Context, tx pgx.Tx, pausedAt time.Time, by, reason string) error {
+	tag, err := tx.Exec(ctx, `update dispatch_pauses set resumed_at = now(), resumed_by = $1, resume_reason = $2
+		where resumed_at is null and paused_at = $3`, by, reason, pausedAt)
+	if err != nil {
+		return readFault("recon.Gate.ResumeWithin", err)
+	}
+	if tag.RowsAffected() != 1 {
+		return fault.New(fault.NotFound, "no pause began then, or it is over")
+	}
+	return nil
 }
 
 // Resume lets payouts go again and keeps who said so and why. Without a pause it

@@ -89,7 +89,8 @@ func newTruth(tb testing.TB, seed uint64) *truth {
 	tel, err := telemetry.Setup(context.Background(), telemetry.Config{LogOutput: io.Discard})
 	require.NoError(tb, err)
 	ctx, cancel := context.WithCancel(context.Background())
-	h.node = commit.New(commit.Config{DSN: dsn, Clock: h.clock})
+	// The decider lives in the time of the story, a year of which counts as agreement.
+	h.node = commit.New(commit.Config{DSN: dsn, Clock: h.clock, Guard: clock.NewGuard(clock.GuardConfig{Clock: h.clock, Max: 365 * 24 * time.Hour})})
 	done := make(chan struct{})
 	go func() { defer close(done); _ = h.node.Run(ctx) }()
 	tb.Cleanup(func() { cancel(); <-done })

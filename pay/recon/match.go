@@ -38,10 +38,20 @@ type item struct {
 // known is what we have on a payment that a line may be about.
 type known struct {
 	kind   pay.Kind
-	via    channel.Name
+	via    channel.Name // of a deposit; an attempt has its own
 	asset  money.Asset
 	amount money.Amount
 	state  pay.State // when we looked
+	// attempts are the channels that the attempts went to.
+	attempts []string
+}
+
+// at is the channel that attempt n went to.
+func (k *known) at(n int16) channel.Name {
+	if n > 0 && int(n) <= len(k.attempts) {
+		return channel.Name(k.attempts[n-1])
+	}
+	return k.via
 }
 
 // stated is a line that we have from before.
@@ -123,9 +133,9 @@ func (it *item) judge(name channel.Name, payments map[pay.ID]known, before past)
 		it.stray("nobody knows the reference")
 	case !ok:
 		it.outcome, it.class, it.detail = unmatched, unknownReference, "the reference has our form, and there is no such payment"
-	case it.via != name || !fits(it.kind, it.attempt, it.Direction):
+	case it.at(it.attempt) != name || !fits(it.kind, it.attempt, it.Direction):
 		it.outcome, it.class = unmatched, misdirected
-		it.detail = fmt.Sprintf("a line of money %s for attempt %d of a %s through %q", it.Direction, it.attempt, it.kind, it.via)
+		it.detail = fmt.Sprintf("a line of money %s for attempt %d of a %s through %q", it.Direction, it.attempt, it.kind, it.at(it.attempt))
 	case it.asset != it.Asset:
 		it.outcome, it.class = wrongAsset, wrongAsset
 		it.detail = fmt.Sprintf("the line is in %s, the payment in %s", it.Asset, it.asset)
@@ -180,7 +190,9 @@ func fits(kind pay.Kind, attempt int16, d channel.Direction) bool {
 	return kind == pay.Payout && attempt > 0 && d == channel.Out
 }
 
-const selectPayments = `select p.id, p.kind, coalesce(p.channel, ''), p.asset, p.amount::text, t.to_state
+// The channel of a payout is that of each attempt.
+const selectPayments = `select p.id, p.kind, coalesce(p.channel, ''), p.asset, p.amount::text, t.to_state,
+       array(select a.channel from attempts a where a.payment = p.id order by a.n)
   from payments p
   join lateral (select to_state from transitions where payment = p.id order by seq desc limit 1) t on true
  where p.id = any($1)`
@@ -194,7 +206,7 @@ func (r *Recon) payments(ctx context.Context, ids []int64) (map[pay.ID]known, er
 	var id pay.ID
 	var k known
 	var amount string
-	_, err = pgx.ForEachRow(rows, []any{&id, &k.kind, &k.via, &k.asset, &amount, &k.state}, func() (err error) {
+	_, err = pgx.ForEachRow(rows, []any{&id, &k.kind, &k.via, &k.asset, &amount, &k.state, &k.attempts}, func() (err error) {
 		k.amount, err = money.ParseMinor(amount)
 		found[id] = k
 		return err
