@@ -15,6 +15,7 @@ import (
 	"github.com/moneta-pay/moneta/internal/telemetry"
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay/channel"
+	"github.com/moneta-pay/moneta/pay/recon/statement"
 )
 
 // OverdueAfter is how long a channel whose statement is read continuously may go
@@ -31,6 +32,11 @@ type Terms struct {
 	// Fees are what the channel keeps of each line, by asset; another fee is a
 	// break. An asset that is not there may cost anything.
 	Fees map[money.Asset]money.Amount
+	// Files says that its statement comes as files, which somebody imports; nobody
+	// asks the channel for it.
+	Files bool
+	// Mapping says where in its CSV what stands.
+	Mapping statement.Mapping
 }
 
 const noteRun = `insert into recon_runs (channel, finished_at, lines) values ($1, $2, $3)
