@@ -97,7 +97,7 @@ func (r *Recon) keep(ctx context.Context, name channel.Name, items []item, file 
 		r.metrics.lines.WithLabelValues(string(name), it.outcome).Inc()
 		if it.class != "" {
 			breaks = append(breaks, brk{
-				class: r.gapOr(it), payment: it.id, reference: it.Reference, line: it.ID, asset: it.Asset, amount: it.value, detail: it.detail,
+				class: r.gapOr(it), payment: it.id, reference: it.Reference, line: it.ID, asset: it.Asset, amount: it.value, detail: it.detail, healed: it.healed,
 			})
 		}
 	}
@@ -121,6 +121,7 @@ type brk struct {
 	asset     money.Asset
 	amount    money.Amount
 	detail    string
+	healed    string // why it is closed as it opens
 }
 
 const detailMax = 500 // bytes of a break's detail
@@ -132,12 +133,8 @@ func (r *Recon) open(ctx context.Context, batch *pgx.Batch, name channel.Name, b
 	var payments []int64
 	var classes, refs, lines, assets, amounts, details, closed []string
 	for _, b := range breaks {
-		why := ""
-		if b.class == duplicateLine {
-			why = "it counts once"
-		}
 		classes, payments, refs, lines = append(classes, b.class), append(payments, int64(b.payment)), append(refs, b.reference), append(lines, b.line)
-		assets, amounts, closed = append(assets, string(b.asset)), append(amounts, b.amount.String()), append(closed, why)
+		assets, amounts, closed = append(assets, string(b.asset)), append(amounts, b.amount.String()), append(closed, b.healed)
 		details = append(details, strings.ToValidUTF8(b.detail[:min(len(b.detail), detailMax)], ""))
 		if b.class != duplicateLine {
 			r.log.LogAttrs(ctx, slog.LevelError, "break between the statement and the ledger", slog.String("class", b.class),

@@ -269,11 +269,11 @@ var fates = []func(h *truth, p *pay.Payment){
 		h.next(l)
 		h.breaks("fee_unexpected", l)
 	},
-	func(h *truth, p *pay.Payment) { // declined, and executed all the same
+	func(h *truth, p *pay.Payment) { // declined, and executed all the same: a linked payment stands for it
 		h.facts(pay.Fact{Kind: pay.Decline, Payment: p.ID, Attempt: p.Attempt.N})
 		l := h.line(p)
 		h.next(l)
-		h.breaks("late_outcome", l)
+		h.labels[label{"late_outcome", l.Reference, l.LineID, recon.Resolved}] = true
 	},
 	func(h *truth, p *pay.Payment) { // the first attempt, after the second succeeded
 		if p.Kind != pay.Payout {

@@ -31,6 +31,7 @@ type item struct {
 	outcome string
 	class   string // of the break to open; empty for none
 	detail  string
+	healed  string       // why the break is closed as it opens; empty leaves it open
 	value   money.Amount // of the break
 	known
 }
@@ -156,6 +157,7 @@ func (it *item) repeats(before []stated) bool {
 	for i := range before {
 		if before[i].same(&it.Line) {
 			it.outcome, it.class, it.detail = duplicateLine, duplicateLine, "line "+it.ID+" is stated twice; it moved money once"
+			it.healed = "it counts once"
 			return true
 		}
 	}
@@ -187,7 +189,7 @@ func fits(kind pay.Kind, attempt int16, d channel.Direction) bool {
 	if kind == pay.Deposit {
 		return attempt == 0 && d == channel.In
 	}
-	return kind == pay.Payout && attempt > 0 && d == channel.Out
+	return kind.Leaves() && attempt > 0 && d == channel.Out
 }
 
 // The channel of a payout is that of each attempt.
@@ -290,6 +292,9 @@ func (it *item) conclude(err error) error {
 		if it.outcome == "" {
 			it.outcome = matched
 		}
+		if it.state.Final() && it.state != pay.Succeeded {
+			it.class, it.healed, it.detail = lateOutcome, "a linked payment stands for it", "the payment was "+it.state.String()+" here, and executed"
+		}
 		return nil
 	case !definite(err):
 		return fmt.Errorf("settle %s: %w", it.Reference, err)
@@ -312,7 +317,7 @@ func (it *item) conclude(err error) error {
 // fee is booked as stated in any case, because it was taken.
 func (it *item) checkFee(agreed map[money.Asset]money.Amount) error {
 	want, ok := agreed[it.Asset]
-	if it.outcome != matched || !ok || it.Fee == want {
+	if it.outcome != matched || it.class != "" || !ok || it.Fee == want {
 		return nil
 	}
 	difference, err := it.Fee.Sub(want)
