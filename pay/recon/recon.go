@@ -19,6 +19,7 @@ import (
 	"github.com/moneta-pay/moneta/internal/telemetry"
 	"github.com/moneta-pay/moneta/pay/channel"
 	"github.com/moneta-pay/moneta/pay/commit"
+	"github.com/moneta-pay/moneta/pay/recon/statement"
 )
 
 // Defaults of Config; each applies when its field is zero.
@@ -117,6 +118,16 @@ func (r *Recon) Loop(ctx context.Context) error {
 }
 
 func (r *Recon) terms(name channel.Name) Terms { return r.cfg.Terms[name] }
+
+// Mapping is how a channel's CSV is written; false when there is no such channel.
+func (r *Recon) Mapping(name channel.Name) (statement.Mapping, bool) {
+	for _, ch := range r.cfg.Channels {
+		if ch.Name() == name {
+			return r.terms(name).Mapping, true
+		}
+	}
+	return statement.Mapping{}, false
+}
 
 // Run reads every channel's statement to its end and then looks for payments
 // that it should have shown. Channels stand alone: the error joins theirs.
