@@ -197,10 +197,10 @@ func readCSV(in *metered, m Mapping, sink Sink) error {
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		f.number, _ = r.FieldPos(0)
 		if err != nil {
-			return readError(err, "row "+strconv.Itoa(f.number))
+			return readError(err, "behind row "+strconv.Itoa(f.number))
 		}
+		f.number, _ = r.FieldPos(0)
 		if err := f.take(row); err != nil {
 			return readError(err, "row "+strconv.Itoa(f.number))
 		}
