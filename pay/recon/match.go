@@ -41,6 +41,8 @@ type item struct {
 	class   string // of the break to open; empty for none
 	detail  string
 	open    bool // the payment was not final when we looked
+	// word is what a line says that moves executed money the other way.
+	word pay.FactKind
 }
 
 // known is what we have on a payment that a line may be about.
@@ -114,6 +116,8 @@ func (it *item) judge(name channel.Name, payments map[pay.ID]known, before []sta
 	case it.id == 0 || !ok:
 		it.stray("nobody knows the reference")
 		return
+	case p.at(it.attempt) == name && reverses(p.kind, it.attempt, it.Direction) != 0:
+		it.word = reverses(p.kind, it.attempt, it.Direction)
 	case p.at(it.attempt) != name || !fits(p.kind, it.attempt, it.Direction):
 		it.stray(fmt.Sprintf("a line of money %s for attempt %d of a %s through %q", it.Direction, it.attempt, p.kind, p.channel))
 		return
@@ -124,7 +128,7 @@ func (it *item) judge(name channel.Name, payments map[pay.ID]known, before []sta
 			it.outcome, it.class, it.detail = duplicateLine, duplicateLine, "line "+it.ID+" is stated twice; it moved money once"
 			return
 		}
-		if s.outcome == matched {
+		if s.outcome == matched && it.word == 0 {
 			it.outcome, it.class = doubled, doubled
 			it.detail = "line " + it.ID + " moves money that line " + s.lineID + " has moved already"
 		}
@@ -183,13 +187,13 @@ func (r *Recon) before(ctx context.Context, name channel.Name, refs []string) (m
 // settle commits what the lines say. A line about a payment that is still open
 // is the channel's word first, and its settlement second. An error means that
 // nothing may be kept of this page yet.
-func (r *Recon) settle(ctx context.Context, items []item) error {
+func (r *Recon) settle(ctx context.Context, name channel.Name, items []item) error {
 	var facts []commit.Fact
 	var of []*item
 	add := func(it *item, kind pay.FactKind) {
 		f := &pay.Fact{
 			Kind: kind, Payment: it.id, Attempt: it.attempt, At: r.cfg.Clock.Now(), Source: "statement",
-			Amount: it.Amount, Asset: it.Asset,
+			Amount: it.Amount, Asset: it.Asset, Channel: string(name),
 		}
 		if kind == pay.Settle {
 			f.Cost = it.Fee
@@ -198,7 +202,14 @@ func (r *Recon) settle(ctx context.Context, items []item) error {
 	}
 	for i := range items {
 		it := &items[i]
-		if it.outcome != "" {
+		switch now := r.cfg.Clock.Now(); {
+		case it.bookable() && r.gapOr(it) == it.class:
+			facts, of = append(facts, it.found(name, now)), append(of, it)
+			continue
+		case it.outcome != "":
+			continue
+		case it.word != 0:
+			facts, of = append(facts, it.reversal(name, now)), append(of, it)
 			continue
 		}
 		if it.open {
@@ -230,7 +241,7 @@ func (it *item) conclude(err error) error {
 		return fmt.Errorf("settle %s: %w", it.Reference, err)
 	case it.outcome != "" && it.outcome != matched:
 		return nil
-	case errors.Is(err, fault.AmountInvalid):
+	case errors.Is(err, fault.AmountInvalid), errors.Is(err, fault.AmountExceedsRemaining):
 		it.outcome, it.class = amountMismatch, amountMismatch
 	case errors.Is(err, fault.NotFound):
 		it.stray("nobody knows the payment")
@@ -244,7 +255,7 @@ func (it *item) conclude(err error) error {
 // judged are the faults by which the decider says no; after any other the same
 // fact may still be taken.
 var judged = []fault.Code{
-	fault.AmountInvalid, fault.NotFound, fault.AlreadyFinal, fault.IllegalTransition, fault.PaymentQuarantined,
+	fault.AmountInvalid, fault.AmountExceedsRemaining, fault.NotFound, fault.AlreadyFinal, fault.IllegalTransition, fault.PaymentQuarantined,
 }
 
 func definite(err error) bool { return slices.Contains(judged, fault.CodeOf(err)) }

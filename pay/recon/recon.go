@@ -184,7 +184,7 @@ func (r *Recon) page(ctx context.Context, ch channel.Channel) (more bool, err er
 	if err != nil {
 		return false, err
 	}
-	if err := r.settle(ctx, items); err != nil {
+	if err := r.settle(ctx, name, items); err != nil {
 		return false, err
 	}
 	if err := r.keep(ctx, name, items); err != nil {
