@@ -14,8 +14,8 @@ import (
 // nothing else says whose it is.
 const suspenseTenant = 1
 
-// reverses is what a line is that moves executed money the other way: a payout that
-// came back, a deposit that was taken back; zero for any other line.
+// reverses is what a line marked as a return says: a payout came back, a deposit was
+// taken back; zero for any other line.
 func reverses(kind pay.Kind, attempt int16, d channel.Direction) pay.FactKind {
 	switch {
 	case kind.Leaves() && attempt > 0 && d == channel.In:
