@@ -31,6 +31,9 @@ var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 const bound = 10 * time.Minute
 
+// here is whose cases the tests have: the tenant's, and those of nobody.
+var here = desk.Reach{Tenant: 7, Unclaimed: true}
+
 // world is a desk on a clock of its own, in the role of the pay plane, over rows
 // that the test writes as the decider and recon would.
 type world struct {
@@ -99,6 +102,9 @@ func (w *world) sweep() {
 
 func (w *world) cases(f desk.Filter) []desk.Case {
 	w.t.Helper()
+	if f.Tenant == 0 {
+		f.Reach = here
+	}
 	page, err := w.List(w.t.Context(), f)
 	require.NoError(w.t, err)
 	return page.Cases
@@ -109,7 +115,7 @@ func (w *world) only(f desk.Filter) desk.Case {
 	w.t.Helper()
 	found := w.cases(f)
 	require.Len(w.t, found, 1)
-	c, err := w.Get(w.t.Context(), 0, found[0].Number)
+	c, err := w.Get(w.t.Context(), here, found[0].Number)
 	require.NoError(w.t, err)
 	return c
 }
@@ -216,7 +222,7 @@ func TestAnOverdueStoryOnAClock(t *testing.T) {
 	require.Len(t, c.Notes, 2, "escalated once")
 	require.InDelta(t, 1, w.metric("moneta_cases_overdue", "owner", "duty-manager"), 0)
 
-	closed, err := w.Close(t.Context(), c.Number, "key test", "looks fine", "")
+	closed, err := w.Close(t.Context(), here, c.Number, "key test", "looks fine", "")
 	require.NoError(t, err)
 	still, err := w.StillOpen(t.Context(), &closed)
 	require.NoError(t, err)
@@ -230,7 +236,7 @@ func TestAnOverdueStoryOnAClock(t *testing.T) {
 	w.clock.Advance(time.Minute)
 	w.ends(1, pay.Succeeded)
 	w.sweep()
-	got, err := w.Get(t.Context(), 0, next.Number)
+	got, err := w.Get(t.Context(), here, next.Number)
 	require.NoError(t, err)
 	require.Equal(t, []any{desk.Closed, desk.Machine}, []any{got.State, got.ClosedBy})
 	require.Contains(t, got.Resolution, "succeeded")
@@ -298,7 +304,7 @@ func TestEveryBreakBecomesACase(t *testing.T) {
 	require.Equal(t, desk.Open, w.only(desk.Filter{Kind: desk.Contradiction}).State, "one of its breaks is open")
 	require.Len(t, w.cases(desk.Filter{Kind: desk.Break, State: desk.Closed}), 1)
 
-	closed, err := w.Close(t.Context(), both.Number, "key test", "the bank is wrong", "")
+	closed, err := w.Close(t.Context(), here, both.Number, "key test", "the bank is wrong", "")
 	require.NoError(t, err)
 	w.sweep()
 	require.Empty(t, w.cases(desk.Filter{Kind: desk.Contradiction, State: desk.Open}), "what a person decided about a break stays decided")
@@ -362,7 +368,8 @@ func TestPoisonBecomesACase(t *testing.T) {
 	w.exec(insert, 0, `not JSON`)
 	w.sweep()
 	w.sweep()
-	found := w.cases(desk.Filter{Kind: desk.Poison})
+	require.Len(t, w.cases(desk.Filter{Kind: desk.Poison, Reach: desk.Reach{Tenant: 9}}), 1, "a tenant's own, and nobody's only for those who work here")
+	found := append(w.cases(desk.Filter{Kind: desk.Poison}), w.cases(desk.Filter{Kind: desk.Poison, Reach: desk.Reach{Tenant: 9}})...)
 	require.Len(t, found, 3)
 	tenants := map[pay.TenantID]pay.ID{}
 	for _, c := range found {
@@ -415,7 +422,7 @@ func TestAppeal(t *testing.T) {
 	require.True(t, open)
 	require.Equal(t, first.Number, told.Number)
 
-	answered, err := w.Note(t.Context(), first.Number, "key test", desk.Note{Text: "We found it.", ToHolder: true})
+	answered, err := w.Note(t.Context(), here, first.Number, "key test", desk.Note{Text: "We found it.", ToHolder: true})
 	require.NoError(t, err)
 	require.Equal(t, desk.Answered, answered.State)
 	_, open, err = w.OfPayment(t.Context(), 1)
@@ -435,7 +442,7 @@ func TestAppeal(t *testing.T) {
 	last := now.Notes[len(now.Notes)-1]
 	require.True(t, last.ToHolder)
 	require.Regexp(t, `^The payment was not completed \(2026-.* UTC\)\. / 付款未成功\(2026-.* UTC\)。$`, last.Text)
-	_, err = w.Close(t.Context(), now.Number, "key test", "returned", "")
+	_, err = w.Close(t.Context(), here, now.Number, "key test", "returned", "")
 	require.NoError(t, err)
 	require.True(t, w.appealed(p, "k1", "where is my money?").Replayed, "the key still names its case")
 	p.State = pay.Failed
@@ -465,7 +472,7 @@ func TestOneOpenCaseWhoeverOpensIt(t *testing.T) {
 				a, err := w.Appeal(context.Background(), &desk.AppealRequest{Tenant: 7, Payment: p, Key: fmt.Sprintf("%d %d", p.ID, key), By: "t"})
 				numbers[i], failed[i] = a.Number, err
 				if closer && i == 0 && err == nil {
-					_, _ = w.Close(context.Background(), a.Number, "t", "done", "") // two may close it: one is told so
+					_, _ = w.Close(context.Background(), here, a.Number, "t", "done", "") // two may close it: one is told so
 				}
 			})
 			wg.Go(func() {
@@ -509,18 +516,22 @@ func TestTheLogIsOnlyAppended(t *testing.T) {
 		require.NoError(t, tx.Rollback(t.Context()))
 	}
 	for i := range desk.NotesMax - 1 {
-		_, err := w.Note(t.Context(), a.Number, "t", desk.Note{Text: fmt.Sprint(i)})
+		_, err := w.Note(t.Context(), here, a.Number, "t", desk.Note{Text: fmt.Sprint(i)})
 		require.NoError(t, err)
 	}
-	_, err := w.Note(t.Context(), a.Number, "t", desk.Note{Text: "one more"})
+	_, err := w.Note(t.Context(), here, a.Number, "t", desk.Note{Text: "one more"})
 	require.ErrorIs(t, err, fault.CaseFull)
-	_, err = w.Close(t.Context(), a.Number, "t", "it can still be closed", "with an answer")
+	_, err = w.Close(t.Context(), here, a.Number, "t", "it can still be closed", "with an answer")
 	require.NoError(t, err)
-	_, err = w.Assign(t.Context(), a.Number, "t", "somebody", time.Time{}, "")
+	_, err = w.Assign(t.Context(), here, a.Number, "t", "somebody", time.Time{}, "")
 	require.ErrorIs(t, err, fault.CaseClosed)
-	_, err = w.Get(t.Context(), 8, a.Number)
+	_, err = w.Get(t.Context(), desk.Reach{Tenant: 8, Unclaimed: true}, a.Number)
 	require.ErrorIs(t, err, fault.NotFound, "another tenant's")
-	_, err = w.Get(t.Context(), 7, desk.Number{Year: 2025, ID: a.Number.ID})
+	other := w.appealed(w.payment(2, pay.Unknown), "k2", "x")
+	_, err = w.Close(t.Context(), desk.Reach{Tenant: 8, Unclaimed: true}, other.Number, "t", "x", "")
+	require.ErrorIs(t, err, fault.NotFound, "nobody acts on another tenant's")
+	require.Empty(t, w.cases(desk.Filter{Reach: desk.Reach{Tenant: 8, Unclaimed: true}}))
+	_, err = w.Get(t.Context(), here, desk.Number{Year: 2025, ID: a.Number.ID})
 	require.ErrorIs(t, err, fault.NotFound, "a slip in the year")
 }
 
@@ -533,11 +544,11 @@ func TestListPagesByWhatIsDueFirst(t *testing.T) {
 	}
 	c := w.cases(desk.Filter{Payment: 7})[0]
 	soon := w.clock.Now().Add(time.Minute)
-	_, err := w.Assign(t.Context(), c.Number, "t", "Ana", soon, "she knows the bank")
+	_, err := w.Assign(t.Context(), here, c.Number, "t", "Ana", soon, "she knows the bank")
 	require.NoError(t, err)
 	require.Len(t, w.cases(desk.Filter{Owner: "Ana"}), 1)
 	var seen []pay.ID
-	for f := (desk.Filter{State: desk.Open, Limit: 3}); ; {
+	for f := (desk.Filter{Reach: here, State: desk.Open, Limit: 3}); ; {
 		page, err := w.List(t.Context(), f)
 		require.NoError(t, err)
 		for _, c := range page.Cases {
