@@ -47,7 +47,7 @@ const (
 type Case struct {
 	Object     string     `json:"object" enum:"case"`
 	Number     string     `json:"number" example:"C-2026-000123"`
-	Kind       string     `json:"kind" doc:"overdue, unknown_too_long, orphan, poison, contradiction, mismatch, break, appeal; more may come"`
+	Kind       string     `json:"kind" doc:"overdue, unknown_too_long, orphan, review, unplaced, debt, poison, contradiction, mismatch, break, appeal; more may come"`
 	State      string     `json:"state" enum:"open,answered,closed"`
 	About      Spoken     `json:"about" doc:"What it is about, in words"`
 	Payment    string     `json:"payment,omitempty"`

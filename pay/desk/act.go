@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -88,9 +89,7 @@ func closeIn(ctx context.Context, tx pgx.Tx, id int64, by, resolution string, no
 // StillOpen reports whether c's payment still waits for something, so that a
 // closed task about it opens again at the next sweep.
 func (d *Desk) StillOpen(ctx context.Context, c *Case) (still bool, err error) {
-	switch c.Kind {
-	case Overdue, UnknownTooLong, Orphan:
-	case Poison, Contradiction, Mismatch, Break, Appeal:
+	if !slices.Contains(stuck, string(c.Kind)) {
 		return false, nil
 	}
 	err = d.cfg.Pool.QueryRow(ctx, `select exists (select from open_payments where payment = $1)`, int64(c.Payment)).Scan(&still)

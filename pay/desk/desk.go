@@ -42,6 +42,9 @@ func Places() map[Kind]Place {
 		Overdue:        {"operations", 4 * time.Hour},
 		UnknownTooLong: {"operations", 4 * time.Hour},
 		Orphan:         {"engineering", time.Hour},
+		Review:         {"risk", 30 * time.Minute}, // life cycle §6.2
+		Unplaced:       {"finance", 24 * time.Hour},
+		Debt:           {"finance", 72 * time.Hour},
 		Poison:         {"engineering", time.Hour},
 		Contradiction:  {"finance", 4 * time.Hour},
 		Mismatch:       {"finance", 24 * time.Hour},

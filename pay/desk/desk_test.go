@@ -174,6 +174,10 @@ func TestWhenAPaymentNeedsAPerson(t *testing.T) {
 			p.Attempt.SendBy = noon.Add(-time.Minute)
 		}, 24 * time.Hour, 2 * time.Hour},
 		"hold":            {func(p *pay.Payment) { p.Kind, p.State, p.Deadline = pay.Hold, pay.Reserved, noon.Add(7*24*time.Hour) }, 0, 7 * 24 * time.Hour},
+		"in review":       {func(p *pay.Payment) { p.State = pay.InReview }, 0, time.Nanosecond},
+		"nobody's money":  {func(p *pay.Payment) { p.Kind, p.State = pay.Inbound, pay.InReview }, 0, time.Nanosecond},
+		"owed":            {func(p *pay.Payment) { p.Kind, p.State = pay.Chargeback, pay.Processing }, bound, time.Nanosecond},
+		"requires action": {func(p *pay.Payment) { p.State = pay.RequiresAction }, 0, 30 * time.Second},
 		"deposit awaited": {func(p *pay.Payment) { p.Kind, p.State = pay.Deposit, pay.Created }, bound, 0},
 		"succeeded":       {func(p *pay.Payment) { p.State = pay.Succeeded }, bound, 0},
 		"failed":          {func(p *pay.Payment) { p.State = pay.Failed }, bound, 0},
@@ -185,7 +189,7 @@ func TestWhenAPaymentNeedsAPerson(t *testing.T) {
 			require.True(t, at.IsZero(), name)
 			continue
 		}
-		require.Equal(t, noon.Add(c.after), at, name)
+		require.Equal(t, noon.Add(c.after).Truncate(time.Microsecond), at, name)
 	}
 }
 
@@ -243,6 +247,38 @@ func TestAnOverdueStoryOnAClock(t *testing.T) {
 	require.NoError(t, w.Overdue(t.Context(), []pay.Payment{p}))
 	require.Empty(t, w.cases(desk.Filter{State: desk.Open}), "a payment that is final needs nobody, whatever the wheel remembers")
 	require.InDelta(t, 0, w.metric("moneta_cases_overdue", "owner", "duty-manager"), 0)
+}
+
+// TestWhatWaitsForAPersonIsTheirsAtOnce, by what they have to decide.
+func TestWhatWaitsForAPersonIsTheirsAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for id, c := range map[pay.ID]struct {
+		kind  pay.Kind
+		state pay.State
+		want  desk.Kind
+		owner string
+	}{
+		1: {pay.Payout, pay.InReview, desk.Review, "risk"},
+		2: {pay.Inbound, pay.InReview, desk.Unplaced, "finance"},
+		3: {pay.LatePayout, pay.Processing, desk.Debt, "finance"},
+		4: {pay.Chargeback, pay.Processing, desk.Debt, "finance"},
+	} {
+		p := w.payment(id, c.state)
+		p.Kind = c.kind
+		require.True(t, w.Due(&p, w.clock.Now()), c.want)
+		require.NoError(t, w.Overdue(t.Context(), []pay.Payment{p}))
+		got := w.only(desk.Filter{Payment: id})
+		require.Equal(t, []any{c.want, c.owner}, []any{got.Kind, got.Owner})
+	}
+	w.sweep()
+	require.Len(t, w.cases(desk.Filter{State: desk.Open}), 4)
+	w.exec(`update open_payments set state = $1 where payment = 1`, int16(pay.Reserved))
+	w.ends(3, pay.Succeeded)
+	w.sweep()
+	require.Equal(t, desk.Closed, w.only(desk.Filter{Payment: 1}).State, "let pass")
+	require.Equal(t, desk.Closed, w.only(desk.Filter{Payment: 3}).State, "paid back")
+	require.Len(t, w.cases(desk.Filter{State: desk.Open}), 2)
 }
 
 // TestManyEndAtOnce: more than one sweep may do, and the next ones go on.

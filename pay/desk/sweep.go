@@ -171,12 +171,7 @@ func asker(fact string) pay.TenantID {
 
 // Overdue makes sure that each of the payments, which are Due, has a person at it.
 func (d *Desk) Overdue(ctx context.Context, payments []pay.Payment) error {
-	return d.task(ctx, payments, func(p *pay.Payment) Kind {
-		if p.State == pay.Unknown {
-			return UnknownTooLong
-		}
-		return Overdue
-	})
+	return d.task(ctx, payments, taskOf)
 }
 
 // Orphans makes sure that each of the payments, which no timer drives, has a
