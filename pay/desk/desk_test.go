@@ -318,23 +318,30 @@ func TestEveryBreakBecomesACase(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.payment(1, pay.Processing)
-	insert := `insert into breaks (class, channel, payment, reference, asset, amount, detail) values ($1, 'bank-ab', nullif($2, 0), $3, 'CZK', 55, 'it says so')`
+	insert := `insert into breaks (class, channel, payment, reference, asset, amount, detail, owner, severity)
+		values ($1, 'bank-ab', nullif($2, 0), $3, 'CZK', 55, 'it says so', case when $3 = 'another' then 'Ana' else 'operations' end, case when $3 = 'another' then 1 else 2 end)`
 	for i, class := range []string{"late_outcome", "wrong_state", "amount_mismatch", "missing_in_statement"} {
 		w.exec(insert, class, 1, fmt.Sprint("ref", i))
 	}
 	w.exec(insert, "unmatched_inbound", 0, "stranger")
 	w.exec(insert, "unmatched_inbound", 0, "another")
 	w.exec(`insert into breaks (class, channel, reference, closed_at) values ('unmatched_inbound', 'bank-ab', 'explained', now())`)
+	w.exec(`insert into breaks (class, channel, reference) values ('unmatched_inbound', 'bank-ab', 'nobody has looked at it yet')`)
 	w.sweep()
 	w.sweep()
 	require.Len(t, w.cases(desk.Filter{}), 5)
+	severe := w.only(desk.Filter{Owner: "Ana"})
+	require.Equal(t, noon.Add(4*time.Hour), severe.Deadline)
 	both := w.only(desk.Filter{Kind: desk.Contradiction})
-	require.Equal(t, []any{"finance", pay.ID(1), pay.TenantID(7)}, []any{both.Owner, both.Payment, both.Tenant})
+	require.Equal(t, []any{"operations", pay.ID(1), pay.TenantID(7)}, []any{both.Owner, both.Payment, both.Tenant})
 	require.Len(t, both.Notes, 2, "the second break is noted on the case of the first")
 	require.Contains(t, both.Finding.Cause, "55 CZK")
 	require.Equal(t, desk.Mismatch, w.only(desk.Filter{Kind: desk.Mismatch}).Kind)
 	require.Len(t, w.cases(desk.Filter{Kind: desk.Break}), 3)
 
+	w.exec(`update breaks set opened_at = now() - interval '2 minutes' where owner = ''`)
+	w.sweep()
+	require.Equal(t, "finance", w.only(desk.Filter{Owner: "finance"}).Owner, "recon does not come: somebody must")
 	w.exec(`update breaks set closed_at = now() where class = 'late_outcome' or reference = 'stranger'`)
 	w.sweep()
 	require.Equal(t, desk.Open, w.only(desk.Filter{Kind: desk.Contradiction}).State, "one of its breaks is open")
@@ -355,7 +362,7 @@ func TestTwoNodesSweepAtOnce(t *testing.T) {
 	w := newWorld(t)
 	w.payment(1, pay.Processing)
 	for i := range 30 {
-		w.exec(`insert into breaks (class, channel, payment, reference) values ('unmatched_inbound', 'bank-ab', nullif($1, 0), $2)`, i%2, fmt.Sprint(i))
+		w.exec(`insert into breaks (class, channel, payment, reference, owner) values ('unmatched_inbound', 'bank-ab', nullif($1, 0), $2, 'x')`, i%2, fmt.Sprint(i))
 		w.exec(`insert into quarantine (shard, fact, error) values (0, '{}', 'x')`)
 	}
 	var wg sync.WaitGroup
