@@ -229,7 +229,7 @@ func (r *Recon) take(ctx context.Context, name channel.Name, lines []channel.Lin
 	if err != nil {
 		return err
 	}
-	if err := r.settle(ctx, items); err != nil {
+	if err := r.settle(ctx, name, items); err != nil {
 		return err
 	}
 	for i := range items {
