@@ -29,6 +29,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/commit"
 	"github.com/moneta-pay/moneta/pay/intake"
 	"github.com/moneta-pay/moneta/pay/ledger"
+	"github.com/moneta-pay/moneta/pay/notify"
 	"github.com/moneta-pay/moneta/pay/outbox"
 	"github.com/moneta-pay/moneta/pay/recon"
 	"github.com/moneta-pay/moneta/pay/status"
@@ -62,8 +63,13 @@ type Receiver interface {
 // Recon tells what the channels' statements say against the ledger. *recon.Recon
 // is one.
 type Recon interface {
-	// Breaks returns open breaks first, the newest of each first.
-	Breaks(ctx context.Context, limit int) ([]recon.Break, error)
+	// Breaks returns a page, the newest first, and whether more follow.
+	Breaks(ctx context.Context, f recon.BreakFilter) ([]recon.Break, bool, error)
+	// Break returns one with its history.
+	Break(ctx context.Context, id int64) (recon.Break, error)
+	// Close and Assign change one; they move no money.
+	Close(ctx context.Context, id int64, state, who, why string) (recon.Break, error)
+	Assign(ctx context.Context, id int64, owner, who, why string) (recon.Break, error)
 	Report(ctx context.Context) (recon.Report, error)
 	// Run reads every statement to its end, now.
 	Run(ctx context.Context) error
@@ -75,6 +81,9 @@ type Dispatch interface {
 	State(ctx context.Context) (recon.DispatchState, error)
 	Resume(ctx context.Context, by, reason string) (recon.DispatchState, error)
 }
+
+// Runs tells which channels were not reconciled in time. *recon.Watch is one.
+type Runs interface{ Overdue() []recon.Overdue }
 
 // Readiness reports whether this process makes progress: nil, or why not.
 type Readiness interface {
@@ -99,6 +108,8 @@ type Config struct {
 	Receiver Receiver
 	Recon    Recon
 	Dispatch Dispatch
+	// Runs tells /readyz which channels were not reconciled in time.
+	Runs Runs
 	// Desk keeps the cases for people.
 	Desk  Desk
 	Ready Readiness
@@ -107,6 +118,8 @@ type Config struct {
 	// Events is the log that GET /v1/events reads, and Feed tells of its new end.
 	Events *outbox.Log
 	Feed   *outbox.Feed
+	// Webhooks keeps the tenants' endpoints.
+	Webhooks *notify.Endpoints
 	// Outlook forecasts when open payments end; without one no time is given.
 	Outlook *status.Outlook
 	// Registry takes the edge's metrics and is served under /metrics.
@@ -164,6 +177,7 @@ type server struct {
 	metrics  *metrics
 	logGate  logGate
 	streams  *streams
+	limiter  *access.Limiter
 	inFlight atomic.Int64
 	waiting  atomic.Int64
 }
@@ -173,7 +187,7 @@ func New(cfg Config) (http.Handler, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	s := &server{Config: cfg, mux: http.NewServeMux(), streams: newStreams(cfg.StreamsPerKey)}
+	s := &server{Config: cfg, mux: http.NewServeMux(), streams: newStreams(cfg.StreamsPerKey), limiter: access.NewLimiter(cfg.Clock.Now)}
 	s.metrics = newMetrics(cfg.Registry, &s.inFlight, &s.waiting)
 	s.routes = routes()
 	var err error
@@ -181,6 +195,7 @@ func New(cfg Config) (http.Handler, error) {
 		return nil, err
 	}
 	for _, rt := range s.routes {
+		rt.class = classOf(rt)
 		rt.counts = s.metrics.route(rt.pattern())
 		s.mux.Handle(rt.pattern(), s.handler(rt))
 	}
