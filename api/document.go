@@ -113,7 +113,7 @@ func operation(reg huma.Registry, rt *route) *huma.Operation {
 			"application/json": {Schema: reg.Schema(rt.body, true, "")},
 		}}
 	}
-	if rt.id == "receive-callback" {
+	if rt.id == "receive-callback" || rt.upload {
 		op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"*/*": {Schema: &huma.Schema{}}}}
 	}
 	if rt.id == "stream-payment" {
