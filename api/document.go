@@ -140,7 +140,7 @@ func operation(reg huma.Registry, rt *route) *huma.Operation {
 		}
 		op.RequestBody = &huma.RequestBody{Required: rt.id != "appeal-payment", Content: map[string]*huma.MediaType{"application/json": media}}
 	}
-	if rt.id == "receive-callback" {
+	if rt.id == "receive-callback" || rt.upload {
 		op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"*/*": {Schema: &huma.Schema{}}}}
 	}
 	if rt.id == "stream-payment" {

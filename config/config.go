@@ -98,6 +98,10 @@ type Statement struct {
 	Grace string `json:"grace"`
 	// Fees are what it keeps of each line, by asset, in the smallest unit.
 	Fees map[string]string `json:"fees"`
+	// Files says that its statements come as files, which somebody imports.
+	Files bool `json:"files"`
+	// CSV is the mapping of its CSV files; nothing is Moneta's own form.
+	CSV json.RawMessage `json:"csv"`
 }
 
 // Route is an ordered list of channels for payouts of one kind.

@@ -70,6 +70,11 @@ func (f *flaky) SubmitAll(ctx context.Context, facts []commit.Fact) []commit.Out
 
 func build(tb testing.TB, pageMax int) *world {
 	tb.Helper()
+	return buildWith(tb, pageMax, terms())
+}
+
+func buildWith(tb testing.TB, pageMax int, terms map[channel.Name]recon.Terms) *world {
+	tb.Helper()
 	w := &world{t: tb}
 	dsn := pgtest.DSN(tb)
 	var err error
@@ -99,7 +104,7 @@ func build(tb testing.TB, pageMax int) *world {
 	require.NoError(tb, err)
 	w.flaky = &flaky{Submitter: w.node}
 	w.recon = recon.New(recon.Config{
-		Pool: w.pool, Submitter: w.flaky, Channels: []channel.Channel{ch}, Telemetry: tel, Terms: terms(), PageMax: pageMax,
+		Pool: w.pool, Submitter: w.flaky, Channels: []channel.Channel{ch}, Telemetry: tel, Terms: terms, PageMax: pageMax,
 	})
 	require.Eventually(tb, w.node.Leading, patience, 2*time.Millisecond)
 	w.house, w.user = w.account("house", ledger.House), w.account("user", ledger.User)
@@ -308,7 +313,11 @@ func TestWhatDoesNotFitMovesNothing(t *testing.T) {
 	require.NoError(t, w.pool.QueryRow(t.Context(), `select id from payments where original = $1 and kind = $2`,
 		int64(declined.ID), int16(pay.LateDeposit)).Scan(&late))
 	require.True(t, w.settled(late), "the statement is proof: credited late, and settled at once")
-	require.Equal(t, money.Int(100+100+500+401), w.money().Difference, "what the breaks explain")
+	require.Equal(t, money.Int(401), w.money().Difference, "what the break of the amount explains")
+	var inbound, waiting int64
+	require.NoError(t, w.pool.QueryRow(t.Context(), `select count(*), sum(amount)::bigint from open_payments where kind = $1 and state = $2`,
+		int16(pay.Inbound), int16(pay.InReview)).Scan(&inbound, &waiting))
+	require.Equal(t, []int64{3, 100 + 100 + 500}, []int64{inbound, waiting}, "money without an intent is booked, and waits for a person")
 }
 
 // The bank executes an order twice: the second line is a break of its own.
