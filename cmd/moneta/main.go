@@ -39,6 +39,7 @@ type cli struct {
 	Restore     restoreCmd     `cmd:"" help:"Put a backup into a new data folder, to a second; payouts then wait for the gap finder."`
 	Export      exportCmd      `cmd:"" help:"Write the books for accountants: hledger journal, trial balance."`
 	Recon       reconCmd       `cmd:"" help:"Reconcile: breaks, statement files, clearing, roll-forward."`
+	Periods     periodCmd      `cmd:"" help:"List closed periods, or recount them; POST /v1/periods closes one."`
 	Migrate     migrateCmd     `cmd:"" help:"Bring a database to this binary's schema."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
 	BenchLoad   benchLoadCmd   `cmd:"" hidden:"" help:"Load generator of bench."`
