@@ -149,6 +149,9 @@ type Config struct {
 	InFlightMax int
 	// WaitingMax bounds the requests that wait by Prefer; more do not wait.
 	WaitingMax int
+	// DocsURL is where the pages of errors are, without a slash at its end; empty is
+	// the address that the caller used.
+	DocsURL string
 	// StreamsPerKey bounds the streams and long polls of one key on this node.
 	StreamsPerKey int
 	// Timeout bounds one request.

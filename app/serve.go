@@ -366,7 +366,7 @@ func (p *plane) edge() (http.Handler, error) {
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Approvals: p.approvals, Waiter: p.node,
 		Webhooks: notify.NewEndpoints(p.reads, p.cfg.WebhookInside),
 		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Runs: p.runs, Books: finance.NewReader(p.stations), Desk: p.desk, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
-		Registry: p.tel.Registry(), Logger: p.log, Version: Version,
+		Registry: p.tel.Registry(), Logger: p.log, Version: Version, DocsURL: p.cfg.DocsURL,
 	})
 	if err != nil {
 		return nil, err
