@@ -25,8 +25,10 @@ func (j *judge) decide(f Fact) (Result, error) {
 	switch {
 	case f.Account != nil:
 		return j.decideAccount(f.Account)
+	case f.Period != nil:
+		return j.decidePeriod(f.Period)
 	case f.Payment == nil:
-		return Result{}, fault.New(fault.MalformedRequest, "a fact is about a payment or an account").WithOp("commit.decide")
+		return Result{}, fault.New(fault.MalformedRequest, "a fact is about a payment, an account or a period").WithOp("commit.decide")
 	case f.Payment.Kind == pay.Accept:
 		return j.accept(f.Payment)
 	default:
@@ -49,6 +51,9 @@ func (j *judge) accept(f *pay.Fact) (Result, error) {
 	p.CreatedAt = j.b.at
 	if p.EffectiveAt.IsZero() {
 		p.EffectiveAt = j.b.at
+	}
+	if err := j.open(&p); err != nil {
+		return Result{}, j.refuse(f.New.Key, f.Fingerprint, err)
 	}
 	j.fromSuspense(&p)
 	born := *f
@@ -105,6 +110,12 @@ func (j *judge) advance(f *pay.Fact) (Result, error) {
 	p, ok := j.mem.payment(f.Payment)
 	if !ok {
 		return Result{}, fault.New(fault.NotFound, "no such payment").WithResource(f.Payment.String())
+	}
+	if f.Source == pay.SourceOperators && p.State.Final() {
+		if c, err := pay.Next(*p, *f); err == nil && c.NoOp() {
+			return Result{Payment: *p, NoOp: true}, nil
+		}
+		return Result{Payment: *p}, fault.New(fault.AlreadyFinal, "it is "+p.State.String()+" by now").WithResource(p.ID.String())
 	}
 	if p.Late != 0 && (f.Kind == pay.Confirm || f.Kind == pay.Settle) {
 		return j.lateAgain(p, f)
@@ -232,7 +243,7 @@ func (j *judge) post(changes []pay.Change) ([]postedTransfer, error) {
 			}
 			t := ledger.Transfer{
 				Payment: int64(p.ID), Debit: debitBook, Credit: creditBook, Amount: x.Amount,
-				Transition: uint8(changes[i].T), EffectiveAt: p.EffectiveAt, BookedAt: j.b.at,
+				Transition: uint8(changes[i].T), EffectiveAt: j.effective(p), BookedAt: j.b.at,
 			}
 			if err := ledger.Post(debit, credit, &t); err != nil {
 				undo()
