@@ -40,6 +40,7 @@ func BenchRun(ctx context.Context, cfg BenchConfig) (*bench.Report, error) {
 	return bench.Run(ctx, bench.Config{
 		Profile: cfg.Profile, Moneta: self, Migrate: schema.Migrate,
 		WorkDir: cfg.DataDir, Progress: cfg.Progress, Version: Version,
+		PGBench: cfg.PGBench, Stored: cfg.Stored, Soak: cfg.Soak,
 	})
 }
 

@@ -15,25 +15,36 @@ import (
 // drainMax bounds the wait for the last payouts, and for the banks' callbacks.
 const drainMax = 30 * time.Second
 
-// load generates one round, counts what was told, and keeps what went wrong.
-func (p *plane) load(ctx context.Context, phase string, plan loadPlan) (loadResult, error) {
+// address tells a plan where the wallet is, and makes its keys its own.
+func (p *plane) address(plan *loadPlan) {
 	plan.Address, plan.Key, plan.Asset, plan.Accounts = p.api, p.key, planeAsset, p.accounts
 	plan.Prefix = fmt.Sprintf("bench-%d", p.loads)
+}
+
+// load generates one round, counts what was told, and keeps what went wrong.
+func (p *plane) load(ctx context.Context, phase string, plan loadPlan) (loadResult, error) {
+	p.address(&plan)
 	res, err := p.generate(ctx, loadJob{HTTP: &plan}, plan.For)
-	if err != nil {
-		return res, err
+	if err == nil {
+		p.keep(phase, plan, res)
 	}
+	return res, err
+}
+
+// keep counts what callers were told, and keeps what went wrong.
+func (p *plane) keep(phase string, plan loadPlan, res loadResult) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.told.payments += res.Acked
 	p.told.unanswered += res.Unanswered
 	if len(plan.Channels) > 0 {
 		p.payouts.payments += res.Acked
 		p.payouts.unanswered += res.Unanswered
 	}
-	if n := res.Refused + res.Unanswered + res.Acked - res.Done; n > 0 {
+	if n := res.Refused + res.Unanswered + res.Acked - res.Done; n > 0 && !plan.Surge {
 		p.report.Faults = append(p.report.Faults, fmt.Sprintf("%s: %d refused, %d without an answer, %d not succeeded in %d s; the first: %s",
 			phase, res.Refused, res.Unanswered, res.Acked-res.Done, lifeWait, res.Error))
 	}
-	return res, nil
 }
 
 // round measures one round, after a warm-up where it is the first of its kind.
@@ -48,7 +59,7 @@ func (p *plane) round(ctx context.Context, phase string, n int, plan loadPlan) e
 	if err := p.quiet(ctx); err != nil {
 		return err
 	}
-	m, err := p.newMeter(ctx, planeDB)
+	m, err := p.newMeter(ctx, p.name)
 	if err != nil {
 		return err
 	}
@@ -145,10 +156,7 @@ func (p *plane) settleLog(ctx context.Context) error {
 // lifecycle measures payouts from their acceptance to their success: sent to a
 // bank over HTTP, called back by it.
 func (p *plane) lifecycle(ctx context.Context) error {
-	plan := loadPlan{Connections: lifeConnections, Batch: lifeBatch, Wait: lifeWait, For: p.profile.life}
-	for _, bank := range lifeBanks {
-		plan.Channels = append(plan.Channels, "bank-"+bank)
-	}
+	plan := loadPlan{Connections: lifeConnections, Batch: lifeBatch, Wait: lifeWait, For: p.profile.life, Channels: lifeChannels()}
 	for n := range p.profile.rounds {
 		if err := p.round(ctx, PhaseLifecycle, n, plan); err != nil {
 			return err
