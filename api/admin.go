@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -311,6 +312,9 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	out := map[string]string{"status": "ready"}
+	if w, ok := s.Ready.(Warner); ok {
+		maps.Copy(out, w.Warnings())
+	}
 	if s.Dispatch != nil {
 		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 		defer cancel()

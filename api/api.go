@@ -29,6 +29,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/commit"
 	"github.com/moneta-pay/moneta/pay/intake"
 	"github.com/moneta-pay/moneta/pay/ledger"
+	"github.com/moneta-pay/moneta/pay/outbox"
 	"github.com/moneta-pay/moneta/pay/recon"
 	"github.com/moneta-pay/moneta/pay/status"
 )
@@ -41,6 +42,8 @@ const (
 	DefaultTimeout = 10 * time.Second
 	// WaitMax bounds Prefer: wait.
 	WaitMax = 60 * time.Second
+	// DefaultStreamsPerKey bounds the streams and long polls of one key.
+	DefaultStreamsPerKey = 100
 )
 
 // Waiter tells when a payment is final: true with the payment, or false when ctx
@@ -78,6 +81,12 @@ type Readiness interface {
 	Ready(ctx context.Context) error
 }
 
+// Warner is a Readier that also tells what stands still although it is ready, by
+// name.
+type Warner interface {
+	Warnings() map[string]string
+}
+
 // Config says what the edge stands before. Intake, Ledger, Payments and Access
 // are needed; each nil one of the others switches its part off.
 type Config struct {
@@ -90,7 +99,12 @@ type Config struct {
 	Receiver Receiver
 	Recon    Recon
 	Dispatch Dispatch
-	Ready    Readiness
+	// Desk keeps the cases for people.
+	Desk  Desk
+	Ready Readiness
+	// Events is the log that GET /v1/events reads, and Feed tells of its new end.
+	Events *outbox.Log
+	Feed   *outbox.Feed
 	// Outlook forecasts when open payments end; without one no time is given.
 	Outlook *status.Outlook
 	// Registry takes the edge's metrics and is served under /metrics.
@@ -102,6 +116,8 @@ type Config struct {
 	InFlightMax int
 	// WaitingMax bounds the requests that wait by Prefer; more do not wait.
 	WaitingMax int
+	// StreamsPerKey bounds the streams and long polls of one key on this node.
+	StreamsPerKey int
 	// Timeout bounds one request.
 	Timeout time.Duration
 }
@@ -128,6 +144,9 @@ func (c *Config) fill() error {
 	if c.WaitingMax <= 0 {
 		c.WaitingMax = DefaultWaitingMax
 	}
+	if c.StreamsPerKey <= 0 {
+		c.StreamsPerKey = DefaultStreamsPerKey
+	}
 	if c.Timeout <= 0 {
 		c.Timeout = DefaultTimeout
 	}
@@ -142,6 +161,7 @@ type server struct {
 	document []byte
 	metrics  *metrics
 	logGate  logGate
+	streams  *streams
 	inFlight atomic.Int64
 	waiting  atomic.Int64
 }
@@ -151,7 +171,7 @@ func New(cfg Config) (http.Handler, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	s := &server{Config: cfg, mux: http.NewServeMux()}
+	s := &server{Config: cfg, mux: http.NewServeMux(), streams: newStreams(cfg.StreamsPerKey)}
 	s.metrics = newMetrics(cfg.Registry, &s.inFlight, &s.waiting)
 	s.routes = routes()
 	var err error

@@ -324,6 +324,7 @@ func (c *call) settle(p *pay.Payment) {
 	}
 	defer c.s.waiting.Add(-1)
 	c.release()
+	c.mayTake(d)
 	c.w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(d/time.Second)))
 	ctx, cancel := context.WithTimeout(c.r.Context(), d)
 	defer cancel()

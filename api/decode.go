@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 	"unicode/utf16"
@@ -149,6 +150,19 @@ func (d *decoder) text(pointer string, into *string) error {
 	}
 	*into = string(b)
 	return nil
+}
+
+// truth reads true or false.
+func (d *decoder) truth(pointer string, into *bool) error {
+	d.space()
+	for word, value := range map[string]bool{"true": true, "false": false} {
+		if bytes.HasPrefix(d.b[d.i:], []byte(word)) {
+			d.i += len(word)
+			*into = value
+			return nil
+		}
+	}
+	return under(pointer, d.wrongType("true or false"))
 }
 
 // instant reads an RFC 3339 time.

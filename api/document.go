@@ -41,7 +41,9 @@ func document(version string, routes []*route) ([]byte, error) {
 		},
 		Tags: []*huma.Tag{
 			{Name: "payments", Description: "Moving money"},
+			{Name: "events", Description: "What happened, in order"},
 			{Name: "accounts", Description: "Where money stands"},
+			{Name: "cases", Description: "For people who look into what stands still"},
 			{Name: "channels", Description: "For the rails"},
 			{Name: "operator", Description: "For the operator; needs an admin key"},
 			{Name: "probes", Description: "For machines that watch"},
@@ -91,12 +93,15 @@ func operation(reg huma.Registry, rt *route) *huma.Operation {
 		op.Description = strings.TrimSpace(op.Description + " Scope: " + string(rt.scope) + ".")
 	}
 	if rt.body != nil {
-		op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
+		op.RequestBody = &huma.RequestBody{Required: rt.id != "appeal-payment", Content: map[string]*huma.MediaType{
 			"application/json": {Schema: reg.Schema(rt.body, true, "")},
 		}}
 	}
 	if rt.id == "receive-callback" {
 		op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"*/*": {Schema: &huma.Schema{}}}}
+	}
+	if rt.id == "stream-payment" {
+		op.Responses["204"] = &huma.Response{Description: "The payment is final, and you have its last event"}
 	}
 	for status, t := range rt.answers {
 		op.Responses[strconv.Itoa(status)] = answer(reg, rt, status, t)
@@ -118,9 +123,14 @@ func answer(reg huma.Registry, rt *route, status int, t reflect.Type) *huma.Resp
 		about = "The key was used before with this payload: the resource as it is now"
 		headers["Idempotency-Replayed"] = &huma.Param{Description: "true", Schema: words("true")}
 	}
-	return &huma.Response{Description: about, Headers: headers, Content: map[string]*huma.MediaType{
-		"application/json": {Schema: reg.Schema(t, true, "")},
-	}}
+	content := map[string]*huma.MediaType{}
+	for _, media := range rt.media {
+		content[media] = &huma.MediaType{Schema: text()}
+	}
+	if len(content) == 0 || t.Kind() != reflect.String {
+		content["application/json"] = &huma.MediaType{Schema: reg.Schema(t, true, "")}
+	}
+	return &huma.Response{Description: about, Headers: headers, Content: content}
 }
 
 // addFaults describes each status by the codes that it may carry.

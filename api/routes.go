@@ -7,6 +7,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/moneta-pay/moneta/access"
+	"github.com/moneta-pay/moneta/event"
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/pay/recon"
 	"github.com/moneta-pay/moneta/pay/status"
@@ -23,6 +24,8 @@ type route struct {
 	params  []*huma.Param
 	body    reflect.Type
 	answers map[int]reflect.Type
+	// media are the media types of a 200 that is not, or not only, JSON.
+	media []string
 	// faults are codes of this route beyond those that every route may answer with.
 	faults []fault.Code
 	do     func(*call) error
@@ -100,7 +103,9 @@ func with(some []fault.Code, more ...fault.Code) []fault.Code { return append(mo
 // routes is the whole API.
 func routes() []*route {
 	all := paymentRoutes()
+	all = append(all, eventRoutes()...)
 	all = append(all, accountRoutes()...)
+	all = append(all, caseRoutes()...)
 	return append(all, operatorRoutes()...)
 }
 
@@ -182,6 +187,35 @@ func paymentRoutes() []*route {
 			about:  "For channels, not for callers: the body is stored as it came and judged by the channel's own signature. 200 means stored.",
 			params: []*huma.Param{pathID("name", "The channel")}, answers: map[int]reflect.Type{200: of[Stored]()},
 			faults: []fault.Code{fault.NotFound, fault.BodyTooLarge, fault.SignatureInvalid}, do: (*call).callback,
+		},
+	}
+}
+
+func eventRoutes() []*route {
+	return []*route{
+		{
+			method: http.MethodGet, path: "/v1/payments/{id}/events", id: "stream-payment", tag: "events", summary: "Follow a payment",
+			about: "Server-sent events, one for each move of the payment: id is the event's id, event its type, data the envelope. It begins with the " +
+				"payment's first event, or after Last-Event-ID, and ends after payment.final. A comment comes at least every 15 seconds. A stream that " +
+				"breaks off, after half an hour at the latest, is taken up again with Last-Event-ID; 204 means that nothing follows any more.",
+			scope: access.PaymentsRead,
+			params: []*huma.Param{
+				pathID("id", "pay_…"),
+				param("header", "Last-Event-ID", "The last event that you have; a browser's EventSource sends it by itself.", false, text()),
+			},
+			answers: map[int]reflect.Type{200: of[string]()}, media: []string{"text/event-stream"}, faults: []fault.Code{fault.NotFound, fault.NotLeader},
+			do: (*call).paymentEvents,
+		},
+		{
+			method: http.MethodGet, path: "/v1/events", id: "list-events", tag: "events", summary: "Read the event log",
+			about: "All of the tenant's events, oldest first, each once and none left out: go on with next until has_more is false, keep next, and come " +
+				"back with it. Only so many events are looked through for one page, so that a page may be short, even empty, and have more.",
+			scope: access.PaymentsRead,
+			params: append(paging("100"),
+				query("type", "Only these types, separated by commas: payment.final, payment.settled, payment.updated, or payment. and an open state.", text()),
+				query("wait", "When there is nothing yet, wait this many seconds for it; at most 60.", &huma.Schema{Type: huma.TypeInteger})),
+			answers: map[int]reflect.Type{200: of[ListOf[event.Envelope]]()}, faults: []fault.Code{fault.UnknownField, fault.NotFound, fault.NotLeader},
+			do: (*call).listEvents,
 		},
 	}
 }

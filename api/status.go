@@ -12,16 +12,13 @@ import (
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/commit"
+	"github.com/moneta-pay/moneta/pay/desk"
 	"github.com/moneta-pay/moneta/pay/ledger"
 	"github.com/moneta-pay/moneta/pay/status"
 )
 
 // paymentStatus tells the holder how a payment stands, from one snapshot.
 func (c *call) paymentStatus() error {
-	id, err := c.paymentID()
-	if err != nil {
-		return err
-	}
 	lang := language(c.r.Header)
 	if asked := c.r.URL.Query().Get("lang"); asked != "" {
 		if !slices.Contains(status.Languages, asked) {
@@ -29,21 +26,66 @@ func (c *call) paymentStatus() error {
 		}
 		lang = asked
 	}
-	now := c.s.Clock.Now()
-	t, err := c.s.Payments.Timeline(c.ctx, pay.TenantID(c.who.Tenant), id)
+	now, err := c.standing()
 	if err != nil {
 		return err
 	}
-	books, err := booksOf(&t)
-	if err != nil {
-		return fault.New(fault.Internal, "").WithOp("api.paymentStatus").WithMoneyState(fault.NotMoved).WithCause(err)
-	}
-	out := status.Of(&t.Payment, status.Facts{
-		Now: now, Books: books, Breaks: t.Breaks, Forecast: c.s.Outlook.Forecast(&t.Payment, now),
-	}, lang)
+	out := now.in(lang)
 	c.w.Header().Set("Content-Language", lang)
 	c.w.Header().Set("Vary", "Accept-Language")
 	return c.reply(http.StatusOK, &out)
+}
+
+// standing is how a payment stands.
+type standing struct {
+	payment pay.Payment
+	facts   status.Facts
+}
+
+func (s *standing) in(lang string) status.Status { return status.Of(&s.payment, s.facts, lang) }
+
+// inAll tells it in every language.
+func (s *standing) inAll() (all []status.Status) {
+	for _, lang := range status.Languages {
+		all = append(all, s.in(lang))
+	}
+	return all
+}
+
+// heldBy says that the case is the one about the payment.
+func (s *standing) heldBy(k *desk.Case) {
+	s.facts.Case = &status.OpenCase{Number: k.Number.String(), Deadline: k.Deadline}
+}
+
+// standing reads the path's payment and tells of it, from one snapshot; the case
+// that is open about it is read first.
+func (c *call) standing() (out standing, err error) {
+	id, err := c.paymentID()
+	if err != nil {
+		return out, err
+	}
+	f := &out.facts
+	f.Now = c.s.Clock.Now()
+	if c.s.Desk != nil {
+		k, open, err := c.s.Desk.OfPayment(c.ctx, id)
+		if err != nil {
+			return out, err
+		}
+		if open {
+			out.heldBy(&k)
+		}
+		f.AppealURL = "/v1/payments/" + id.String() + "/appeal"
+	}
+	t, err := c.s.Payments.Timeline(c.ctx, pay.TenantID(c.who.Tenant), id)
+	if err != nil {
+		return out, err
+	}
+	if f.Books, err = booksOf(&t); err != nil {
+		return out, fault.New(fault.Internal, "").WithOp("api.standing").WithMoneyState(fault.NotMoved).WithCause(err)
+	}
+	f.Breaks, f.Forecast = t.Breaks, c.s.Outlook.Forecast(&t.Payment, f.Now)
+	out.payment = t.Payment
+	return out, nil
 }
 
 // booksOf adds up what the payment's postings did to the books of its accounts.

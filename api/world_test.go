@@ -21,12 +21,14 @@ import (
 	"github.com/moneta-pay/moneta/api"
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/pgtest"
+	"github.com/moneta-pay/moneta/internal/telemetry"
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
 	"github.com/moneta-pay/moneta/pay/commit"
 	"github.com/moneta-pay/moneta/pay/intake"
 	"github.com/moneta-pay/moneta/pay/ledger"
+	"github.com/moneta-pay/moneta/pay/outbox"
 )
 
 const patience = 30 * time.Second
@@ -45,6 +47,7 @@ type world struct {
 	admin, user string
 	tenant      int32
 	receiver    *receiver
+	feed        *outbox.Feed
 }
 
 type syncBuffer struct {
@@ -95,13 +98,19 @@ func newWorld(t *testing.T, change func(*api.Config)) *world {
 		logs: new(syncBuffer), receiver: new(receiver),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	w.node = commit.New(commit.Config{DSN: pool.Config().ConnString(), Logger: slog.New(slog.DiscardHandler)})
-	done := make(chan error, 1)
+	tel, err := telemetry.Setup(ctx, telemetry.Config{LogOutput: w.logs})
+	require.NoError(t, err)
+	events := outbox.NewLog(pool, nil)
+	w.feed = outbox.NewFeed(events, tel)
+	w.node = commit.New(commit.Config{
+		DSN: pool.Config().ConnString(), Logger: slog.New(slog.DiscardHandler), Changed: func([]pay.Payment) { w.feed.Wake() },
+	})
+	done := make(chan error, 2)
 	go func() { done <- w.node.Run(ctx) }()
-	t.Cleanup(func() { cancel(); require.NoError(t, <-done) })
+	go func() { done <- w.feed.Run(ctx) }()
+	t.Cleanup(func() { cancel(); require.NoError(t, <-done); require.NoError(t, <-done) })
 	require.Eventually(t, w.node.Leading, patience, 2*time.Millisecond)
 
-	var err error
 	w.tenant, err = w.access.CreateTenant(t.Context(), "test")
 	require.NoError(t, err)
 	w.admin = w.key(access.Admin)
@@ -112,6 +121,7 @@ func newWorld(t *testing.T, change func(*api.Config)) *world {
 	require.NoError(t, err)
 	cfg := api.Config{
 		Intake: in, Ledger: accounts, Payments: w.payments, Access: w.access, Waiter: w.node, Receiver: w.receiver, Ready: w.node,
+		Events: events, Feed: w.feed,
 		Registry: w.registry, Logger: slog.New(slog.NewJSONHandler(w.logs, nil)), Version: "1.2.3",
 	}
 	if change != nil {
@@ -122,6 +132,16 @@ func newWorld(t *testing.T, change func(*api.Config)) *world {
 	w.server = httptest.NewServer(h)
 	t.Cleanup(w.server.Close)
 	return w
+}
+
+// serve puts another server before the edge.
+func (w *world) serve(server *http.Server) {
+	w.t.Helper()
+	s := httptest.NewUnstartedServer(server.Handler)
+	s.Config = server
+	s.Start()
+	w.server = s
+	w.t.Cleanup(s.Close)
 }
 
 func (w *world) key(scopes ...access.Scope) string {
@@ -201,10 +221,12 @@ func (w *world) funded(name, amount string) string {
 }
 
 // payout orders a payout of 1000 from account and returns its id.
-func (w *world) payout(from, key string) pay.ID {
+func (w *world) payout(from, key string) pay.ID { return w.payoutOf(from, key, "1000") }
+
+func (w *world) payoutOf(from, key, amount string) pay.ID {
 	w.t.Helper()
 	a := w.post("/v1/payments", w.user, `{"kind":"payout","from":"`+from+`","channel":"bank-ab","payee":{"account":"123456","name":"Jan"},`+
-		`"amount":"1000","asset":"CZK","remittance":"rent","metadata":{"b":"2","a":"1"}}`, key)
+		`"amount":"`+amount+`","asset":"CZK","remittance":"rent","metadata":{"b":"2","a":"1"}}`, key)
 	require.Equal(w.t, http.StatusCreated, a.StatusCode, string(a.body))
 	id, err := pay.ParseID(a.str("id"))
 	require.NoError(w.t, err)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/moneta-pay/moneta/internal/pgserver"
 	"github.com/moneta-pay/moneta/internal/pgserver/basebackup"
+	"github.com/moneta-pay/moneta/pay/commit"
 	"github.com/moneta-pay/moneta/schema"
 )
 
@@ -145,11 +146,6 @@ type Restored struct {
 	Ledger LedgerCount `json:"ledger"`
 	Off    []string    `json:"off,omitempty"`
 }
-
-// idsApart is how many ids a restore leaves to the payments and accounts that were
-// lost: a reference that a bank has seen, or an account that a payer was told,
-// must never name another one.
-const idsApart = int64(1) << 32
 
 // Restore lays a backup out in a new data folder, recovers it to the second asked
 // for, counts it from its rows, and leaves it with dispatch paused. A ledger that
@@ -291,15 +287,16 @@ func pauseDispatch(ctx context.Context, conn *pgx.Conn, upTo time.Time) error {
 		return fmt.Errorf("pause dispatch: %w", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	for _, sql := range []string{
-		// A backup of a paused ledger brings that pause along; the new one covers it.
-		`update dispatch_pauses set resumed_at = now(), resumed_by = 'restore', resume_reason = 'restored once more' where resumed_at is null`,
-		fmt.Sprintf(`insert into dispatch_pauses (reason, restored_to, last_payment, next_payment)
-		  select 'restored from a backup: the channels are asked first', '%s', max(last_payment), max(last_payment) + %d from shards`,
-			upTo.Format("2006-01-02 15:04:05.999999+00"), idsApart),
-		fmt.Sprintf(`update shards set last_payment = last_payment + %[1]d, last_account = last_account + %[1]d`, idsApart),
-	} {
-		if _, err := tx.Exec(ctx, sql); err != nil {
+	rows, err := tx.Query(ctx, `select id from shards order by id`)
+	if err != nil {
+		return fmt.Errorf("pause dispatch: %w", err)
+	}
+	shards, err := pgx.CollectRows(rows, pgx.RowTo[int16])
+	if err != nil {
+		return fmt.Errorf("pause dispatch: %w", err)
+	}
+	for _, shard := range shards {
+		if err := commit.BeginHistory(ctx, tx, shard, "restored from a backup: the channels are asked first", upTo); err != nil {
 			return fmt.Errorf("pause dispatch: %w", err)
 		}
 	}

@@ -16,15 +16,20 @@ const (
 	lookBackMax   = 10 * time.Second
 )
 
-// newOutlook knows the channels' promises and counts whether its own held.
-func (p *plane) newOutlook() *status.Outlook {
+// bounds is how long after sending each channel promises a final answer.
+func (p *plane) bounds() map[string]time.Duration {
 	bounds := make(map[string]time.Duration, len(p.channels))
 	for _, ch := range p.channels {
 		bounds[string(ch.Name())] = ch.Capabilities().FinalBound
 	}
+	return bounds
+}
+
+// newOutlook knows the channels' promises and counts whether its own held.
+func (p *plane) newOutlook() *status.Outlook {
 	judged := p.tel.CounterVec("moneta_eta_judged_total",
 		"Payments that ended, by whether within the 90th percentile stated at their acceptance; 85 to 95 of 100 should.", "kind", "channel", "held")
-	return status.NewOutlook(bounds, func(kind, channel string, held bool) {
+	return status.NewOutlook(p.bounds(), func(kind, channel string, held bool) {
 		judged.WithLabelValues(kind, channel, strconv.FormatBool(held)).Inc()
 	})
 }

@@ -27,9 +27,11 @@ import (
 	"github.com/moneta-pay/moneta/pay/channel"
 	sandboxchannel "github.com/moneta-pay/moneta/pay/channel/sandbox"
 	"github.com/moneta-pay/moneta/pay/commit"
+	"github.com/moneta-pay/moneta/pay/desk"
 	"github.com/moneta-pay/moneta/pay/dispatch"
 	"github.com/moneta-pay/moneta/pay/intake"
 	"github.com/moneta-pay/moneta/pay/ledger"
+	"github.com/moneta-pay/moneta/pay/outbox"
 	"github.com/moneta-pay/moneta/pay/recon"
 	"github.com/moneta-pay/moneta/pay/settle"
 	"github.com/moneta-pay/moneta/pay/status"
@@ -63,6 +65,9 @@ type plane struct {
 	recon    *recon.Recon
 	outlook  *status.Outlook
 	gate     *recon.Gate
+	desk     *desk.Desk
+	events   *outbox.Log
+	feed     *outbox.Feed
 
 	leaderWork sync.WaitGroup
 	leaving    atomic.Bool
@@ -131,6 +136,9 @@ func (p *plane) prepare(ctx context.Context) error {
 	if err := p.connectChannels(); err != nil {
 		return err
 	}
+	if p.desk, err = p.newDesk(); err != nil {
+		return err
+	}
 	p.gate = recon.NewGate(p.stations, p.tel)
 	if err := p.gate.Load(ctx); err != nil {
 		return err
@@ -173,27 +181,31 @@ func (p *plane) connectChannels() error {
 func (p *plane) build() {
 	p.payments = commit.NewReader(p.reads)
 	p.outlook = p.newOutlook()
+	p.events = outbox.NewLog(p.reads, p.inLog())
+	p.feed = outbox.NewFeed(p.events, p.tel)
 	p.node = commit.New(commit.Config{
 		DSN: p.cfg.DSN, URL: p.cfg.NodeURL, Logger: p.log, Registerer: p.tel.Registry(),
 		Lead: p.lead, Left: p.left, Changed: func(changed []pay.Payment) {
 			p.wheel.Note(changed)
+			p.asker.Note(changed)
 			p.outlook.Note(changed)
+			p.feed.Wake()
 		},
 		Progress: []func() time.Time{
 			func() time.Time { return p.wheel.Progress() },
 			func() time.Time { return p.dispatch.Progress() },
 		},
 	})
-	p.dispatch = dispatch.New(dispatch.Config{Submitter: p.node, Channels: p.channels, Hold: p.gate.Hold, Telemetry: p.tel})
+	p.dispatch = dispatch.New(dispatch.Config{Submitter: p.node, Channels: p.channels, Hold: p.hold, Telemetry: p.tel})
 	p.asker = settle.NewAsker(settle.AskerConfig{
 		Submitter: p.node, Channels: p.channels, Pool: p.stations, Live: p.dispatch.Live, Telemetry: p.tel,
 	})
 	p.inbox = settle.NewInbox(settle.InboxConfig{Pool: p.stations, Submitter: p.node, Channels: p.channels, Telemetry: p.tel})
 	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Gate: p.gate, Telemetry: p.tel})
-	p.expirer = timer.NewExpirer(p.node, nil, p.tel)
+	p.expirer = timer.NewExpirer(p.node, nil, p.node.TimeUnsound, p.tel)
 	p.wheel = timer.New(timer.Config{
 		Due:  timer.Route{Dispatch: p.dispatch.Offer, Settle: p.asker.Check, Expire: p.expirer.Offer}.Due,
-		Pool: p.stations, Reload: p.payments.ByID, Telemetry: p.tel,
+		Pool: p.stations, Reload: p.payments.ByID, Desk: p.desk, Telemetry: p.tel,
 	})
 }
 
@@ -201,12 +213,15 @@ func (p *plane) build() {
 func (p *plane) lead(ctx context.Context, open []pay.Payment) {
 	ctx, p.endLeader = context.WithCancel(ctx)
 	p.wheel.Load(open)
+	p.asker.Load(open)
+	p.readGate(ctx)
 	p.dispatch.Start(ctx)
 	p.leaderLoop(ctx, "timer", p.wheel.Run)
 	p.leaderLoop(ctx, "expiry", p.expirer.Run)
 	p.leaderLoop(ctx, "settle", p.asker.Run)
 	p.leaderLoop(ctx, "recon", p.recon.Loop)
 	p.leaderLoop(ctx, "sweep", p.inbox.Sweep)
+	p.leaderLoop(ctx, "desk", p.desk.Run)
 }
 
 func (p *plane) leaderLoop(ctx context.Context, name string, run func(context.Context) error) {
@@ -215,6 +230,43 @@ func (p *plane) leaderLoop(ctx context.Context, name string, run func(context.Co
 			p.log.ErrorContext(ctx, "a loop of the leader ended", slog.String("loop", name), slog.Any("error", err))
 		}
 	})
+}
+
+// inLog halts who reads the event log from a cursor that is not in it, and pages:
+// somebody outside has read what is no more.
+func (p *plane) inLog() func(context.Context, int64) error {
+	beyond := p.tel.Counter("moneta_event_cursors_beyond_total", "Reads of the event log that were refused because their cursor is not in it.")
+	return func(ctx context.Context, cursor int64) error {
+		err := commit.Ahead(ctx, p.reads, cursor)
+		if !errors.Is(err, commit.ErrAhead) {
+			return err
+		}
+		beyond.Inc()
+		p.log.ErrorContext(ctx, "a reader of the event log is halted: it has read what the log does not have",
+			slog.Int64("cursor", cursor), slog.Any("error", err))
+		return fmt.Errorf("%w: %w", outbox.ErrBeyond, err)
+	}
+}
+
+// gateWithin bounds the look at the gate before dispatch begins: the heart has to
+// beat on.
+const gateWithin = time.Second
+
+// readGate reads whether dispatch is paused, since the takeover may just have found
+// that the database failed over. Who cannot read it sends nothing until he can.
+func (p *plane) readGate(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, gateWithin)
+	defer cancel()
+	p.gate.Shut()
+	if err := p.gate.Load(ctx); err != nil {
+		p.log.WarnContext(ctx, "nothing is sent until it is known whether dispatch is paused", slog.Any("error", err))
+	}
+}
+
+// hold keeps payouts back while dispatch is paused, and while nobody knows until
+// when an attempt may be sent.
+func (p *plane) hold(payout *pay.Payment) bool {
+	return p.node.TimeUnsound() != nil || p.gate.Hold(payout)
 }
 
 // left finishes what is on the wire while this node still leads.
@@ -266,6 +318,7 @@ func (p *plane) run(ctx context.Context) error {
 		return nil
 	})
 	g.Go(func() error { return p.gate.Watch(storing) })
+	g.Go(func() error { return p.feed.Run(running) }) // streams end first: their clients go on elsewhere
 	left := make(chan struct{})
 	g.Go(func() error {
 		defer stop()
@@ -304,7 +357,8 @@ func (p *plane) edge() (http.Handler, error) {
 	store := access.NewStore(p.reads)
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Waiter: p.node,
-		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Ready: p, Outlook: p.outlook, Registry: p.tel.Registry(), Logger: p.log, Version: Version,
+		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Desk: p.desk, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
+		Registry: p.tel.Registry(), Logger: p.log, Version: Version,
 	})
 	if err != nil {
 		return nil, err
@@ -330,6 +384,15 @@ func (p *plane) Ready(ctx context.Context) error {
 		return fault.New(fault.DatabaseUnavailable, "the database does not answer").WithCause(err)
 	}
 	return nil
+}
+
+// Warnings are what stands still on this node although it is ready.
+func (p *plane) Warnings() map[string]string {
+	out := map[string]string{}
+	if err := p.node.TimeUnsound(); err != nil && p.node.Leading() {
+		out["clock"] = "no hold expires, no absence is proven and no payout is sent: " + err.Error()
+	}
+	return out
 }
 
 func (p *plane) close() {

@@ -30,6 +30,23 @@ type Config struct {
 	TraceOneIn int `json:"trace_one_in"`
 	// LogFormat is json or text.
 	LogFormat string `json:"log_format"`
+	// Desk says who gets which cases.
+	Desk Desk `json:"desk"`
+}
+
+// Desk configures who gets the cases for people.
+type Desk struct {
+	// EscalateTo owns what is past its deadline; empty is the desk's default.
+	EscalateTo string `json:"escalate_to"`
+	// Kinds override owner and time of a kind of case.
+	Kinds map[string]DeskKind `json:"kinds"`
+}
+
+// DeskKind is who has a kind of case first; what is left out stays the default.
+type DeskKind struct {
+	Owner string `json:"owner"`
+	// WithinMinutes is how long the owner has.
+	WithinMinutes int `json:"within_minutes"`
 }
 
 // Channel configures one rail.
@@ -95,6 +112,11 @@ func (c *Config) Validate() error {
 	}
 	if c.TraceOneIn < 0 {
 		wrong = append(wrong, errors.New("trace_one_in: write 1 for every payment, or how many for one of them"))
+	}
+	for name, kind := range c.Desk.Kinds {
+		if kind.WithinMinutes < 0 {
+			wrong = append(wrong, fmt.Errorf("desk.kinds.%s.within_minutes: %d; write how many minutes the owner has", name, kind.WithinMinutes))
+		}
 	}
 	if c.NodeURL == "" {
 		c.NodeURL = "http://" + c.Listen

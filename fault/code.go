@@ -44,6 +44,8 @@ const (
 	AmountExceedsRemaining Code = "amount-exceeds-remaining"
 	AlreadyFinal           Code = "already-final"
 	PaymentQuarantined     Code = "payment-quarantined"
+	CaseClosed             Code = "case-closed"
+	CaseFull               Code = "case-full"
 	RateLimited            Code = "rate-limited"
 	Overloaded             Code = "overloaded"
 	NotLeader              Code = "not-leader"

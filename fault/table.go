@@ -344,6 +344,30 @@ var table = []Entry{
 		},
 	},
 	{
+		Code: CaseClosed, Status: http.StatusConflict, Retry: Never, MoneyState: NotMoved,
+		Title: Text{"The case is closed", "工单已关闭"},
+		Cause: Text{
+			"Somebody has closed this case; `detail` says who and when. A closed case never opens again, so that its log stays what it was.",
+			"该工单已被关闭；`detail` 说明由谁、何时关闭。已关闭的工单不会重新打开，其记录保持不变。",
+		},
+		Fix: Text{
+			"Read the resolution with GET /v1/cases/{number}. If the matter is not settled, appeal again or wait for the next sweep: each opens a new case that names this one.",
+			"请通过 GET /v1/cases/{number} 查看处理结论。若问题未解决，请再次申诉或等待下一次巡检：会建立新的工单。",
+		},
+	},
+	{
+		Code: CaseFull, Status: http.StatusConflict, Retry: Never, MoneyState: NotMoved,
+		Title: Text{"The case takes no more notes", "工单备注已满"},
+		Cause: Text{
+			"A case keeps a bounded number of notes, and this one has them all.",
+			"每个工单保留的备注数量有限，该工单已达上限。",
+		},
+		Fix: Text{
+			"Keep further material elsewhere, and close the case with a resolution that says where.",
+			"请将更多材料保存在别处，并在关闭工单时于结论中注明位置。",
+		},
+	},
+	{
 		Code: RateLimited, Status: http.StatusTooManyRequests, Retry: After, MoneyState: NotMoved, RetryAfter: time.Second,
 		Title: Text{"Too many requests", "请求过于频繁"},
 		Cause: Text{

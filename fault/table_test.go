@@ -44,6 +44,8 @@ not-cancellable 409
 amount-exceeds-remaining 422
 already-final 409
 payment-quarantined 409
+case-closed 409
+case-full 409
 rate-limited 429
 overloaded 503
 not-leader 503

@@ -28,6 +28,7 @@ type plan struct {
 	Fee           money.Amount `json:"fee"`
 	Reason        string       `json:"why,omitempty"` // of a decline to come or done
 	Refuse        bool         `json:"no,omitempty"`  // the outcome is a decline
+	Late          bool         `json:"lat,omitempty"` // and comes after an acceptance
 	Silent        bool         `json:"sil,omitempty"` // no callback: the reply said it all
 	TellAccepted  bool         `json:"tac,omitempty"`
 	OutOfOrder    bool         `json:"ooo,omitempty"`
@@ -37,6 +38,8 @@ type plan struct {
 	Omit          bool         `json:"som,omitempty"`
 	Repeat        bool         `json:"srp,omitempty"`
 	Wrong         bool         `json:"swr,omitempty"`
+	// Odd holds the rarer misdeeds; nil for the many orders without any.
+	Odd *quirks `json:"odd,omitempty"`
 }
 
 // movement is what a customer asked for: us, or one of theirs who pays us.
@@ -48,10 +51,21 @@ type movement struct {
 	Account    string       `json:"acc,omitempty"`
 	Name       string       `json:"nam,omitempty"`
 	Remittance string       `json:"rem,omitempty"`
+	// ReturnOf is the number of the order whose money comes back with this one.
+	ReturnOf uint64 `json:"ret,omitempty"`
 }
 
-// order is one accepted movement with its fate. All but status, settledAt and
-// events is constant.
+// key finds a movement again. A return quotes the reference of what it returns,
+// and hides neither it nor money that quotes the same.
+func (m *movement) key() refKey {
+	if m.ReturnOf != 0 {
+		return refKey{"return", m.Reference}
+	}
+	return refKey{m.Direction, m.Reference}
+}
+
+// order is one accepted movement with its fate. All but status, settledAt,
+// returned and events is constant, and what a cancellation makes of the plan.
 type order struct {
 	movement
 	plan
@@ -60,16 +74,20 @@ type order struct {
 	acceptedAt time.Time
 	settledAt  time.Time
 	events     [2]eventState // by event kind
+	returned   bool          // its money came back: an order of its own says so
 }
 
-// line is one row of the statement: which effect, and whether told wrongly.
+// line is one row of the statement: which order, its number among the effects,
+// and whether told wrongly. A line without an effect is invented.
 type line struct {
-	effect int
+	order  *order
+	effect int // from 1; 0 is none
 	wrong  bool
 }
 
 // record is one journal entry: "o" an order accepted, "x" its outcome when it
-// came later, "c" the end of a callback.
+// came later, "k" its cancellation, "t" the cancellation of a reference that
+// nobody had used, "c" the end of a callback.
 type record struct {
 	Kind   string     `json:"k"`
 	Number uint64     `json:"n"`
@@ -94,12 +112,15 @@ type books struct {
 	effects  []*order
 	lines    []line
 	balances map[money.Asset]money.Amount
+	days     map[dayKey]*bookDay
+	stones   map[string]bool // references cancelled before they were used
 }
 
 func newBooks(code, prefix string) books {
 	return books{
 		code: code, prefix: prefix,
 		byRef: map[refKey]*order{}, balances: map[money.Asset]money.Amount{},
+		days: map[dayKey]*bookDay{}, stones: map[string]bool{},
 	}
 }
 
@@ -108,7 +129,10 @@ func newBooks(code, prefix string) books {
 func (b *books) enter(move movement, p plan, at time.Time) *order {
 	o := &order{movement: move, plan: p, number: uint64(len(b.orders)) + 1, status: accepted, acceptedAt: at}
 	b.orders = append(b.orders, o)
-	key := refKey{move.Direction, move.Reference}
+	if move.ReturnOf != 0 {
+		b.orders[move.ReturnOf-1].returned = true
+	}
+	key := move.key()
 	if b.byRef[key] == nil {
 		b.byRef[key] = o
 	}
@@ -124,6 +148,9 @@ func (b *books) settle(o *order, at time.Time) error {
 	o.settledAt = at
 	if o.Refuse {
 		o.status = declined
+		if o.odd().Phantom {
+			b.state(line{order: o})
+		}
 		return nil
 	}
 	balance, err := b.balanceAfter(o)
@@ -133,13 +160,16 @@ func (b *books) settle(o *order, at time.Time) error {
 	o.status = executed
 	b.balances[o.Asset] = balance
 	b.effects = append(b.effects, o)
-	effect := len(b.effects) - 1
+	effect := len(b.effects)
+	if err := b.move(o); err != nil {
+		return fmt.Errorf("balance of the day after order %d: %w", o.number, err)
+	}
 	if o.Omit {
 		return nil
 	}
-	b.lines = append(b.lines, line{effect, o.Wrong})
+	b.state(line{o, effect, o.Wrong})
 	if o.Repeat {
-		b.lines = append(b.lines, line{effect, o.Wrong})
+		b.state(line{o, effect, o.Wrong})
 	}
 	return nil
 }
@@ -159,7 +189,7 @@ func (b *books) balanceAfter(o *order) (money.Amount, error) {
 // replay rebuilds the books from one record of the journal.
 func (b *books) replay(rec record) error {
 	if rec.Kind == "o" {
-		if rec.Move == nil || rec.Plan == nil || rec.Number != uint64(len(b.orders))+1 {
+		if rec.Move == nil || rec.Plan == nil || rec.Number != uint64(len(b.orders))+1 || rec.Move.ReturnOf >= rec.Number {
 			return fmt.Errorf("order %d does not follow order %d", rec.Number, len(b.orders))
 		}
 		o := b.enter(*rec.Move, *rec.Plan, rec.At)
@@ -168,6 +198,10 @@ func (b *books) replay(rec record) error {
 		}
 		return b.settle(o, rec.At)
 	}
+	if rec.Kind == "t" && rec.Move != nil {
+		b.stones[rec.Move.Reference] = true
+		return nil
+	}
 	if rec.Number == 0 || rec.Number > uint64(len(b.orders)) {
 		return fmt.Errorf("record for order %d, which is not in the books", rec.Number)
 	}
@@ -175,6 +209,8 @@ func (b *books) replay(rec record) error {
 	switch {
 	case rec.Kind == "x":
 		return b.settle(o, rec.At)
+	case rec.Kind == "k":
+		return b.cancel(o, rec.At)
 	case rec.Kind == "c" && int(rec.Event) < len(o.events):
 		o.events[rec.Event] = rec.State
 		return nil
@@ -183,35 +219,16 @@ func (b *books) replay(rec record) error {
 	}
 }
 
+// cancel settles an accepted order as one that will never be executed.
+func (b *books) cancel(o *order, at time.Time) error {
+	o.Refuse, o.Reason = true, reasonCancelled
+	return b.settle(o, at)
+}
+
+// reasonCancelled is the reason of a decline that the customer asked for.
+const reasonCancelled = "cancelled"
+
 func (b *books) bankID(o *order) string { return fmt.Sprintf("%s-%08d", b.prefix, o.number) }
-
-// wireLine is one statement line on the wire.
-type wireLine struct {
-	Seq        int64        `json:"seq"`
-	LineID     string       `json:"line_id"`
-	Direction  string       `json:"direction"`
-	Reference  string       `json:"reference"`
-	Amount     money.Amount `json:"amount"`
-	Fee        money.Amount `json:"fee"`
-	Asset      money.Asset  `json:"asset"`
-	Remittance string       `json:"remittance"`
-	BookedAt   time.Time    `json:"booked_at"`
-}
-
-func (b *books) line(seq int64) wireLine {
-	l := b.lines[seq-1]
-	o := b.effects[l.effect]
-	amount := o.Amount
-	if l.wrong {
-		if more, err := amount.Add(money.Int(1)); err == nil {
-			amount = more
-		}
-	}
-	return wireLine{
-		Seq: seq, LineID: fmt.Sprintf("%s-L%08d", b.prefix, l.effect+1), Direction: o.Direction, Reference: o.Reference,
-		Amount: amount, Fee: o.Fee, Asset: o.Asset, Remittance: o.Remittance, BookedAt: o.settledAt,
-	}
-}
 
 // wireEffect is one executed movement: the outside truth.
 type wireEffect struct {
@@ -224,6 +241,7 @@ type wireEffect struct {
 	Fee        money.Amount `json:"fee"`
 	Asset      money.Asset  `json:"asset"`
 	ExecutedAt time.Time    `json:"executed_at"`
+	Return     bool         `json:"return,omitempty"`
 }
 
 func (b *books) effect(seq int64) wireEffect {
@@ -231,5 +249,6 @@ func (b *books) effect(seq int64) wireEffect {
 	return wireEffect{
 		Seq: seq, BankID: b.bankID(o), Direction: o.Direction, Reference: o.Reference, Remittance: o.Remittance,
 		Amount: o.Amount, Fee: o.Fee, Asset: o.Asset, ExecutedAt: o.settledAt,
+		Return: o.ReturnOf != 0,
 	}
 }

@@ -108,6 +108,10 @@ func (b *bank) deliverLoop(ctx context.Context, mail *postman, workers int) {
 			pause(ctx, time.Hour, b.outbox.wake)
 			continue
 		}
+		if closed := b.behaviourNow().Maintenance.left(b.clock.Now()); closed > 0 {
+			pause(ctx, closed, b.outbox.wake)
+			continue
+		}
 		b.mu.Lock()
 		t, wait, ok := b.outbox.next(b.clock.Now(), b.books.orders)
 		b.mu.Unlock()
@@ -142,7 +146,10 @@ func (b *bank) deliver(ctx context.Context, mail *postman, t task) {
 		b.forge(ctx, mail, url, body)
 	}
 	b.tally.callbacksSent.Add(1)
-	err := b.post(ctx, mail, url, body)
+	err := b.postAs(ctx, mail, url, body, t.order.odd())
+	if err == nil && t.event == ofOutcome {
+		b.afterwards(ctx, mail, url, body, t.order.odd())
+	}
 	if err == nil && t.order.Duplicate {
 		b.tally.callbacksRepeated.Add(1)
 		if again := b.post(ctx, mail, url, body); again != nil {
@@ -153,11 +160,68 @@ func (b *bank) deliver(ctx context.Context, mail *postman, t task) {
 }
 
 func (b *bank) post(ctx context.Context, mail *postman, url string, body callbackBody) error {
+	return b.postAs(ctx, mail, url, body, &none)
+}
+
+// postAs signs by the bank's clock, and rewrites the body after that if the order
+// asks for it: the same JSON in other bytes.
+func (b *bank) postAs(ctx context.Context, mail *postman, url string, body callbackBody, odd *quirks) error {
 	raw, err := json.Marshal(body)
 	if err != nil {
 		return err
 	}
-	return mail.post(ctx, url, body.EventID, sign(mail.secret, b.clock.Now(), raw), raw)
+	signature := sign(b.secret(mail), b.clockNow(), raw)
+	if odd.Reencode {
+		var spaced bytes.Buffer
+		if err := json.Indent(&spaced, raw, "", " "); err != nil {
+			return err
+		}
+		raw = spaced.Bytes()
+	}
+	return mail.post(ctx, url, body.EventID, signature, raw)
+}
+
+// secret is what callbacks are signed with now.
+func (b *bank) secret(mail *postman) []byte {
+	if other := b.behaviourNow().CallbackSecret; other != "" {
+		return []byte(other)
+	}
+	return mail.secret
+}
+
+// clockNow is what the bank's clock shows, right or wrong.
+func (b *bank) clockNow() time.Time {
+	return b.clock.Now().Add(time.Duration(b.behaviourNow().ClockSkew) * time.Millisecond)
+}
+
+// afterwards sends what a bank that is out of its mind sends on top: the same
+// event with an old signature, and an event of its own that says the opposite.
+func (b *bank) afterwards(ctx context.Context, mail *postman, url string, body callbackBody, odd *quirks) {
+	if odd.Replay {
+		if raw, err := json.Marshal(body); err == nil {
+			old := sign(b.secret(mail), b.clockNow().Add(-time.Hour), raw)
+			b.extra(ctx, body, mail.post(ctx, url, body.EventID, old, raw))
+		}
+	}
+	if odd.Contradict && body.Direction == out {
+		b.tally.lies.Add(1)
+		body.EventID += "_x"
+		body.Type, body.Reason = contradictedType(body.Type), reasonContradicted
+		b.extra(ctx, body, b.post(ctx, mail, url, body))
+	}
+}
+
+func (b *bank) extra(ctx context.Context, body callbackBody, err error) {
+	if err != nil {
+		b.log.DebugContext(ctx, "extra callback not taken", slog.String("event", body.EventID), slog.Any("error", err))
+	}
+}
+
+func contradictedType(kind string) string {
+	if kind == "payment.declined" {
+		return "payment.executed"
+	}
+	return "payment.declined"
 }
 
 // forge posts what an attacker would: the true event's id, more money, and a
@@ -190,7 +254,7 @@ func (b *bank) attempted(ctx context.Context, t task, eventID string, failure er
 		b.outbox.offer(t)
 	default:
 		b.tally.callbacksFailed.Add(1)
-		retry := b.behaviour.CallbackRetry
+		retry := b.behaviourNow().CallbackRetry
 		t.attempts++
 		if t.attempts >= retry.Attempts {
 			b.end(t, givenUp)
@@ -224,20 +288,29 @@ func (b *bank) callback(t task) callbackBody {
 	o := t.order
 	body := callbackBody{
 		EventID: fmt.Sprintf("evt_%s_%d_%d", b.code, o.number, t.event), Bank: b.code,
-		Type: "payment.accepted", Reference: o.Reference, Direction: o.Direction, Amount: o.Amount, Asset: o.Asset,
-		BankID: b.books.bankID(o), Remittance: o.Remittance, OccurredAt: o.acceptedAt,
+		Type: "payment.accepted", Reference: o.Reference, Direction: o.Direction, Amount: o.stated(), Asset: o.Asset,
+		BankID: b.books.bankID(o), Remittance: o.Remittance, OccurredAt: o.stamp(o.acceptedAt),
+	}
+	if o.odd().NoBankID {
+		body.BankID = ""
 	}
 	if t.event == ofAcceptance {
 		return body
 	}
-	body.OccurredAt = o.settledAt
+	body.OccurredAt = o.stamp(o.settledAt)
 	switch {
+	case o.ReturnOf != 0:
+		body.Type, body.Reason = "payment.returned", b.books.orders[o.ReturnOf-1].odd().ReturnWhy
 	case o.Direction == in:
 		body.Type = "credit.executed"
 	case o.status == declined:
 		body.Type, body.Reason = "payment.declined", o.Reason
 	default:
 		body.Type = "payment.executed"
+	}
+	if o.odd().CallbackLie && o.Direction == out {
+		b.tally.lies.Add(1)
+		body.Type, body.Reason = contradictedType(body.Type), reasonContradicted
 	}
 	return body
 }

@@ -29,6 +29,23 @@ const (
 	forStatementOmit
 	forStatementDuplicate
 	forStatementWrong
+	forStatementPhantom
+	forStatementNextDay
+	forStatementTruncate
+	forStatementStale
+	forCallbackReplay
+	forCallbackReencode
+	forReplyLies
+	forQueryLies
+	forQueryOther
+	forCallbackLies
+	forCallbackContradict
+	forGhost
+	forCancelIgnored
+	forConflict
+	forNoBankID
+	forWrongScale
+	forReturn
 )
 
 // dice draw from (seed, bank, event number, purpose) and hold no state: the
@@ -56,7 +73,7 @@ func mix(x uint64) uint64 {
 
 // falls reports whether the chance comes true for event n.
 func (d dice) falls(c Chance, n uint64, p purpose) bool {
-	return float64(d.draw(n, p)>>11)/(1<<53) < float64(c)
+	return c > 0 && float64(d.draw(n, p)>>11)/(1<<53) < float64(c)
 }
 
 // delay draws a wait for event n.

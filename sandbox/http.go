@@ -32,16 +32,17 @@ var maxAmount = money.MustParseMinor("1000000000000000000000000000")
 
 // problem is an error as the banks write it.
 type problem struct {
-	status int
-	Code   string `json:"code"`
-	Param  string `json:"param,omitempty"`
-	Detail string `json:"detail"`
+	status     int
+	retryAfter string
+	Code       string `json:"code"`
+	Param      string `json:"param,omitempty"`
+	Detail     string `json:"detail"`
 }
 
 func (p *problem) Error() string { return p.Code + ": " + p.Detail }
 
 func outOfRange(param, detail string) *problem {
-	return &problem{http.StatusBadRequest, "out_of_range", param, detail}
+	return &problem{status: http.StatusBadRequest, Code: "out_of_range", Param: param, Detail: detail}
 }
 
 // Handler returns the banks' HTTP interface and an index page at "/".
@@ -51,11 +52,19 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /healthz", s.health)
 	mux.HandleFunc("GET /banks", s.list)
 	mux.HandleFunc("GET /stats", s.stats)
-	mux.HandleFunc("POST /banks/{code}/payments", s.atBank(s.pay))
-	mux.HandleFunc("GET /banks/{code}/payments/{reference}", s.atBank(s.query))
-	mux.HandleFunc("POST /banks/{code}/instructions", s.atBank(s.instruct))
-	mux.HandleFunc("GET /banks/{code}/statement", s.atBank(statement))
-	mux.HandleFunc("GET /banks/{code}/books", s.atBank(showBooks))
+	mux.HandleFunc("GET /scenario", s.showScenario)
+	mux.HandleFunc("POST /scenario", s.startScenario)
+	mux.HandleFunc("DELETE /scenario", s.stopScenario)
+	for prefix, at := range map[string]func(bankHandler) http.HandlerFunc{"": s.atBank, "/test": s.atTwin} {
+		mux.HandleFunc("POST "+prefix+"/banks/{code}/payments", at(s.pay))
+		mux.HandleFunc("GET "+prefix+"/banks/{code}/payments/{reference}", at(s.query))
+		mux.HandleFunc("POST "+prefix+"/banks/{code}/payments/{reference}/cancel", at(cancel))
+		mux.HandleFunc("POST "+prefix+"/banks/{code}/instructions", at(s.instruct))
+		mux.HandleFunc("GET "+prefix+"/banks/{code}/statement", at(statement))
+		mux.HandleFunc("GET "+prefix+"/banks/{code}/statements", at(listFiles))
+		mux.HandleFunc("GET "+prefix+"/banks/{code}/statements/{date}", at(dayFile))
+		mux.HandleFunc("GET "+prefix+"/banks/{code}/books", at(showBooks))
+	}
 	mux.HandleFunc("GET /banks/{code}/behaviour", s.atBank(showBehaviour))
 	mux.HandleFunc("PUT /banks/{code}/behaviour", s.atBank(putBehaviour))
 	mux.HandleFunc("PATCH /banks/{code}/behaviour", s.atBank(patchBehaviour))
@@ -67,11 +76,24 @@ type bankHandler func(b *bank, w http.ResponseWriter, r *http.Request) error
 
 // atBank finds the bank and writes the handler's error.
 func (s *Server) atBank(handle bankHandler) http.HandlerFunc {
+	return s.at(handle, func(b *bank) *bank { return b })
+}
+
+// atTwin does the same at the bank's test endpoint.
+func (s *Server) atTwin(handle bankHandler) http.HandlerFunc {
+	return s.at(handle, func(b *bank) *bank { return b.twin })
+}
+
+func (s *Server) at(handle bankHandler, which func(*bank) *bank) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		b := s.banks[strings.ToLower(r.PathValue("code"))]
 		if b == nil {
-			writeProblem(w, &problem{http.StatusNotFound, "no_such_bank", "code", "this sandbox does not play that bank; GET /banks lists them"})
+			writeProblem(w, &problem{status: http.StatusNotFound, Code: "no_such_bank", Param: "code", Detail: "this sandbox does not play that bank; GET /banks lists them"})
 			return
+		}
+		b = which(b)
+		if b.behaviourNow().ClockSkew != 0 {
+			w.Header().Set("Date", b.clockNow().UTC().Format(http.TimeFormat))
 		}
 		if err := handle(b, w, r); err != nil {
 			s.refuse(b, w, err)
@@ -84,15 +106,22 @@ func (s *Server) refuse(b *bank, w http.ResponseWriter, err error) {
 	switch {
 	case errors.As(err, &refused):
 		writeProblem(w, refused)
+	case errors.Is(err, errInProgress):
+		writeProblem(w, &problem{status: http.StatusConflict, Code: "in_progress", Param: "reference", Detail: err.Error(), retryAfter: "1"})
+	case errors.Is(err, errTooLate):
+		writeProblem(w, &problem{status: http.StatusConflict, Code: "too_late", Param: "reference", Detail: err.Error()})
 	case errors.Is(err, errConflict):
-		writeProblem(w, &problem{http.StatusConflict, "reference_conflict", "reference", err.Error()})
+		writeProblem(w, &problem{status: http.StatusConflict, Code: "reference_conflict", Param: "reference", Detail: err.Error()})
 	default:
 		b.log.Error("bank cannot answer", slog.Any("error", err))
-		writeProblem(w, &problem{http.StatusServiceUnavailable, "books_unavailable", "", err.Error()})
+		writeProblem(w, &problem{status: http.StatusServiceUnavailable, Code: "books_unavailable", Param: "", Detail: err.Error()})
 	}
 }
 
 func writeProblem(w http.ResponseWriter, p *problem) {
+	if p.retryAfter != "" {
+		w.Header().Set("Retry-After", p.retryAfter)
+	}
 	writeJSON(w, p.status, struct {
 		Error *problem `json:"error"`
 	}{p})
@@ -122,11 +151,11 @@ func readJSON(w http.ResponseWriter, r *http.Request, value any) error {
 	var kind *json.UnmarshalTypeError
 	switch field, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); {
 	case unknown:
-		return &problem{http.StatusBadRequest, "unknown_field", strings.Trim(field, `"`), "this field is not in the contract"}
+		return &problem{status: http.StatusBadRequest, Code: "unknown_field", Param: strings.Trim(field, `"`), Detail: "this field is not in the contract"}
 	case errors.As(err, &kind):
-		return &problem{http.StatusBadRequest, "wrong_type", kind.Field, "cannot be a JSON " + kind.Value}
+		return &problem{status: http.StatusBadRequest, Code: "wrong_type", Param: kind.Field, Detail: "cannot be a JSON " + kind.Value}
 	default:
-		return &problem{http.StatusBadRequest, "unreadable_body", "", err.Error()}
+		return &problem{status: http.StatusBadRequest, Code: "unreadable_body", Param: "", Detail: err.Error()}
 	}
 }
 
@@ -149,7 +178,7 @@ type instructionRequest struct {
 	FromAccount string       `json:"from_account"`
 }
 
-func (m movement) validate() error {
+func (m movement) validReference() error {
 	if m.Reference == "" || len(m.Reference) > maxReference || strings.Trim(m.Reference, ".") == "" {
 		return outOfRange("reference", "needs 1 to 64 printable ASCII characters, not dots alone")
 	}
@@ -157,6 +186,13 @@ func (m movement) validate() error {
 		if r <= ' ' || r > '~' {
 			return outOfRange("reference", "needs 1 to 64 printable ASCII characters without spaces")
 		}
+	}
+	return nil
+}
+
+func (m movement) validate() error {
+	if err := m.validReference(); err != nil {
+		return err
 	}
 	if m.Amount.Sign() <= 0 || m.Amount.Cmp(maxAmount) >= 0 {
 		return outOfRange("amount", "must be above 0 and below 10^27 minor units")
@@ -207,8 +243,14 @@ func (s *Server) exchange(b *bank, w http.ResponseWriter, r *http.Request, move 
 		return err
 	}
 	n := b.requests.Add(1)
-	b.tally.received.Add(1)
+	received := b.tally.received.Add(1)
+	if m := b.script.Load(); m != nil && received >= m.at {
+		s.scenario.reached(b)
+	}
 	how := b.behaviourNow()
+	if err := b.admit(how, ""); err != nil {
+		return err
+	}
 	if move.Direction == out {
 		how = how.forAmount(move.Amount)
 	} else {
@@ -220,13 +262,16 @@ func (s *Server) exchange(b *bank, w http.ResponseWriter, r *http.Request, move 
 		b.tally.requestsLost.Add(1)
 		s.hangUp(r, d.delay(how.Hold, n, forHold))
 	}
+	if later := d.delay(how.Ghost, n, forGhost); later > 0 {
+		return s.ghost(b, r, move, how, n, later)
+	}
 	failure, html := b.failure(how, n)
 	if failure != nil && !failure.Executed {
 		b.tally.errorsBefore.Add(1)
 		writeFailure(w, failure.Status, html)
 		return nil
 	}
-	seen, err := b.receive(move, how)
+	seen, err := b.receive(move, how, 0)
 	if err != nil {
 		return err
 	}
@@ -239,13 +284,44 @@ func (s *Server) exchange(b *bank, w http.ResponseWriter, r *http.Request, move 
 		b.tally.errorsAfter.Add(1)
 		writeFailure(w, failure.Status, html)
 	default:
+		if d.falls(how.ReplyLies, n, forReplyLies) {
+			b.tally.lies.Add(1)
+			seen = seen.contradict()
+		}
 		writeJSON(w, http.StatusAccepted, seen)
 	}
 	return nil
 }
 
+// ghost takes the order where nobody can see it, and drops the connection.
+func (s *Server) ghost(b *bank, r *http.Request, move movement, how *Behaviour, n uint64, later time.Duration) error {
+	if _, err := b.receive(move, how, later); err != nil {
+		return err
+	}
+	b.tally.ghosts.Add(1)
+	s.hangUp(r, b.dice.delay(how.Hold, n, forHold))
+	return nil
+}
+
+// cancel is POST payments/{reference}/cancel.
+func cancel(b *bank, w http.ResponseWriter, r *http.Request) error {
+	if err := b.admit(b.behaviourNow(), ""); err != nil {
+		return err
+	}
+	reference := r.PathValue("reference")
+	if err := (movement{Reference: reference}).validReference(); err != nil {
+		return err
+	}
+	status, err := b.cancel(reference)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, map[string]string{"status": status, "reference": reference})
+	return nil
+}
+
 // failure draws the error answer for request n, if any.
-func (b *bank) failure(how Behaviour, n uint64) (f *Failure, html bool) {
+func (b *bank) failure(how *Behaviour, n uint64) (f *Failure, html bool) {
 	if b.dice.falls(how.Error500.Probability, n, forError500) {
 		return &how.Error500, false
 	}
@@ -257,7 +333,7 @@ func (b *bank) failure(how Behaviour, n uint64) (f *Failure, html bool) {
 
 func writeFailure(w http.ResponseWriter, status int, html bool) {
 	if !html {
-		writeProblem(w, &problem{status, "internal", "", "the bank has a problem of its own"})
+		writeProblem(w, &problem{status: status, Code: "internal", Param: "", Detail: "the bank has a problem of its own"})
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -298,14 +374,17 @@ func (s *Server) query(b *bank, w http.ResponseWriter, r *http.Request) error {
 	n := b.asked.Add(1)
 	b.tally.queries.Add(1)
 	how := b.behaviourNow()
+	reference := r.PathValue("reference")
+	if err := b.admit(how, reference); err != nil {
+		return err
+	}
 	s.wait(b.dice.delay(how.Latency, mix(n), forLatency))
 	if b.dice.falls(how.QueryError, n, forQueryError) {
 		b.tally.queryErrors.Add(1)
 		writeFailure(w, http.StatusInternalServerError, false)
 		return nil
 	}
-	reference := r.PathValue("reference")
-	seen, found, err := b.find(reference)
+	seen, found, err := b.find(reference, how, n)
 	if err != nil {
 		return err
 	}
@@ -355,20 +434,6 @@ func page[T any](b *bank, total func() int, row func(int64) T, after int64, limi
 	return rows, next, next < end, b.journal.flush()
 }
 
-// statement is what the bank admits to.
-func statement(b *bank, w http.ResponseWriter, r *http.Request) error {
-	after, limit, err := window(r)
-	if err != nil {
-		return err
-	}
-	rows, next, more, err := page(b, func() int { return len(b.books.lines) }, b.books.line, after, limit, maxPageBytes)
-	if err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, map[string]any{"lines": rows, "next": next, "has_more": more})
-	return nil
-}
-
 // showBooks is the outside truth.
 func showBooks(b *bank, w http.ResponseWriter, r *http.Request) error {
 	after, limit, err := window(r)
@@ -395,7 +460,7 @@ func putBehaviour(b *bank, w http.ResponseWriter, r *http.Request) error {
 
 // patchBehaviour changes only what the body names.
 func patchBehaviour(b *bank, w http.ResponseWriter, r *http.Request) error {
-	return changeBehaviour(b, w, r, b.behaviourNow())
+	return changeBehaviour(b, w, r, *b.behaviourNow())
 }
 
 func changeBehaviour(b *bank, w http.ResponseWriter, r *http.Request, next Behaviour) error {
@@ -409,9 +474,7 @@ func changeBehaviour(b *bank, w http.ResponseWriter, r *http.Request, next Behav
 		}
 		return err
 	}
-	b.mu.Lock()
-	b.behaviour = next
-	b.mu.Unlock()
+	b.behave(next)
 	b.log.InfoContext(r.Context(), "behaviour switched")
 	writeJSON(w, http.StatusOK, next)
 	return nil

@@ -31,6 +31,11 @@ type bankStats struct {
 	CallbacksLost      int64 `json:"callbacks_lost"`
 	CallbacksGivenUp   int64 `json:"callbacks_given_up"`
 	CallbacksPending   int64 `json:"callbacks_pending"`
+	// Limited counts requests refused by a budget or a maintenance window, Lies
+	// words that contradicted the books, Ghosts orders that nobody could see.
+	Limited int64 `json:"limited"`
+	Lies    int64 `json:"lies"`
+	Ghosts  int64 `json:"ghosts"`
 }
 
 // bankState is one bank in GET /banks.
@@ -43,7 +48,7 @@ type bankState struct {
 
 func (b *bank) state() (bankState, error) {
 	b.mu.Lock()
-	state := bankState{Code: b.code, Behaviour: b.behaviour, Balances: map[money.Asset]money.Amount{}}
+	state := bankState{Code: b.code, Behaviour: *b.behaviourNow(), Balances: map[money.Asset]money.Amount{}}
 	for asset, amount := range b.books.balances {
 		state.Balances[asset] = amount
 	}
@@ -58,6 +63,7 @@ func (b *bank) state() (bankState, error) {
 		CallbacksForged: t.callbacksForged.Load(), CallbacksFailed: t.callbacksFailed.Load(),
 		CallbacksDelivered: b.outbox.counts[delivered], CallbacksLost: b.outbox.counts[lost],
 		CallbacksGivenUp: b.outbox.counts[givenUp], CallbacksPending: b.outbox.undelivered(),
+		Limited: t.limited.Load(), Lies: t.lies.Load(), Ghosts: t.ghosts.Load(),
 	}
 	b.mu.Unlock()
 	return state, b.journal.flush()
@@ -89,7 +95,7 @@ func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) list(w http.ResponseWriter, _ *http.Request) {
 	states, err := s.states()
 	if err != nil {
-		writeProblem(w, &problem{http.StatusServiceUnavailable, "books_unavailable", "", err.Error()})
+		writeProblem(w, &problem{status: http.StatusServiceUnavailable, Code: "books_unavailable", Param: "", Detail: err.Error()})
 		return
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"banks": states})
@@ -98,7 +104,7 @@ func (s *Server) list(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) stats(w http.ResponseWriter, _ *http.Request) {
 	states, err := s.states()
 	if err != nil {
-		writeProblem(w, &problem{http.StatusServiceUnavailable, "books_unavailable", "", err.Error()})
+		writeProblem(w, &problem{status: http.StatusServiceUnavailable, Code: "books_unavailable", Param: "", Detail: err.Error()})
 		return
 	}
 	banks := make(map[string]bankStats, len(states))
@@ -131,7 +137,7 @@ td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}code{background:#f1
 func (s *Server) index(w http.ResponseWriter, r *http.Request) {
 	states, err := s.states()
 	if err != nil {
-		writeProblem(w, &problem{http.StatusServiceUnavailable, "books_unavailable", "", err.Error()})
+		writeProblem(w, &problem{status: http.StatusServiceUnavailable, Code: "books_unavailable", Param: "", Detail: err.Error()})
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")

@@ -74,8 +74,10 @@ type Server struct {
 	clock   clock.Clock
 	log     *slog.Logger
 	workers int
-	closing chan struct{} // ends held requests
-	once    sync.Once
+	// scenario is what switches behaviours while the server runs.
+	scenario director
+	closing  chan struct{} // ends held requests
+	once     sync.Once
 }
 
 // New opens the books. Close the server even if Run is never called.
@@ -103,9 +105,13 @@ func New(cfg Config) (*Server, error) {
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("sandbox: %w", err), s.Close())
 		}
+		if b.twin, err = openBank(code, "", cfg); err != nil {
+			return nil, errors.Join(fmt.Errorf("sandbox: %w", err), s.Close())
+		}
 		s.banks[code] = b
 		s.codes = append(s.codes, code)
 	}
+	s.scenario.open(s)
 	return s, nil
 }
 
@@ -217,11 +223,28 @@ func (s *Server) Run(ctx context.Context) error {
 	var group sync.WaitGroup
 	for _, b := range s.banks {
 		group.Go(func() { b.settleLoop(ctx) })
+		group.Go(func() { b.twin.settleLoop(ctx) })
 		group.Go(func() { b.deliverLoop(ctx, s.mail, s.workers) })
 	}
+	group.Go(func() { s.scenario.run(ctx) })
 	group.Wait()
 	s.mail.pool.CloseIdleConnections()
 	return nil
+}
+
+// Tick carries out at once what the clock says is due: a scenario's steps and
+// delayed orders. Run does so by itself; tests that move a clock of their own do
+// not wait for it.
+func (s *Server) Tick(ctx context.Context) error {
+	s.scenario.due()
+	var errs []error
+	for _, code := range s.codes {
+		for _, b := range []*bank{s.banks[code], s.banks[code].twin} {
+			_, err := b.settleDueOrders()
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(append(errs, ctx.Err())...)
 }
 
 // Serve runs the HTTP server on the listener, and Run, until ctx ends; then it

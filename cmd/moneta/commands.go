@@ -70,10 +70,11 @@ type sandboxCmd struct {
 	Secret      string `help:"Signs callbacks." env:"MONETA_SANDBOX_SECRET" required:""`
 	Dir         string `help:"Folder of the banks' books; empty keeps them in memory." type:"path"`
 	Seed        uint64 `help:"How the dice fall." default:"1"`
+	Scenario    string `help:"YAML or JSON file that switches the banks by time or by payments; see examples/scenarios." type:"path"`
 }
 
 func (c *sandboxCmd) Run(ctx context.Context) error {
-	return app.Sandbox(ctx, app.SandboxConfig{Listen: c.Listen, CallbackURL: c.CallbackURL, Secret: c.Secret, Dir: c.Dir, Seed: c.Seed})
+	return app.Sandbox(ctx, app.SandboxConfig{Listen: c.Listen, CallbackURL: c.CallbackURL, Secret: c.Secret, Dir: c.Dir, Seed: c.Seed, Scenario: c.Scenario})
 }
 
 type demoCmd struct {

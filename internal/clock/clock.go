@@ -1,6 +1,7 @@
-// Package clock lets tests and drills own time. Production code takes a Clock
-// where it persists or compares wall-clock instants; it refuses to hide timers,
-// which stay plain context deadlines.
+// Package clock lets tests and drills own time, and tells when no clock can be
+// trusted. Production code takes a Clock where it persists or compares wall-clock
+// instants; it refuses to hide timers, which stay plain context deadlines, and to
+// set any clock.
 package clock
 
 import (

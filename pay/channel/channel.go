@@ -65,6 +65,10 @@ const (
 	// NeverSent says that this process knows that no byte of the order left it.
 	// Only Send answers so, and nobody may conclude it afterwards.
 	NeverSent
+	// Returned is the channel saying that money which it had moved for our
+	// reference came back. Only a callback says so; it takes nothing back of what
+	// the channel confirmed.
+	Returned
 )
 
 // String returns the verdict as written in logs and rows.
@@ -80,6 +84,8 @@ func (v Verdict) String() string {
 		return "not_found"
 	case NeverSent:
 		return "never_sent"
+	case Returned:
+		return "returned"
 	case Unknown:
 	}
 	return "unknown" // and whatever nobody defined
@@ -203,6 +209,10 @@ type Line struct {
 	Remittance  string
 	// BookedAt is the channel's booking time.
 	BookedAt time.Time
+	// Return marks money in that had gone out under Reference and came back; Reason
+	// is then the rail's code for why.
+	Return bool
+	Reason string
 }
 
 // Statement is one page of a channel's statement, oldest line first.
@@ -255,6 +265,20 @@ type Capabilities struct {
 // that could still be on the wire or invisible is over by then.
 func (c Capabilities) NotFoundCounts(sendBy time.Time) time.Time {
 	return sendBy.Add(c.ClientTimeout + c.VisibilityDelay)
+}
+
+// SendWindowMax bounds SendWindow.
+const SendWindowMax = 5 * time.Second
+
+// NotFoundAfter returns how long ago an attempt must have been committed for a
+// NotFound to count, whatever its send_by says: its sender stops SendWindow after
+// it formed the intent, by its own monotonic clock.
+func (c Capabilities) NotFoundAfter() time.Duration {
+	window := SendWindowMax
+	if c.SendWindow > 0 {
+		window = min(c.SendWindow, window)
+	}
+	return window + c.ClientTimeout + c.VisibilityDelay
 }
 
 // QueryAfter returns the wait before query n of one reference, counted from 0.

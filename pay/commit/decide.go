@@ -16,6 +16,8 @@ type judge struct {
 	shard int16
 	mem   *memory
 	b     *batch
+	// unsound is why no outcome may depend on the time of b; nil when it may.
+	unsound error
 }
 
 // decide answers one Fact. Errors are *fault.Error.
@@ -35,6 +37,9 @@ func (j *judge) decide(f Fact) (Result, error) {
 func (j *judge) accept(f *pay.Fact) (Result, error) {
 	if e, ok := j.mem.keys.get(f.New.Key); ok {
 		return j.replay(e, f.Fingerprint)
+	}
+	if err := j.timed(f); err != nil {
+		return Result{}, err
 	}
 	if err := j.parties(f.New); err != nil {
 		return Result{}, j.refuse(f.New.Key, f.Fingerprint, err)
@@ -115,11 +120,14 @@ func (j *judge) advance(f *pay.Fact) (Result, error) {
 	now := *f
 	now.At = j.b.at
 	c, err := pay.Next(*p, now)
+	if err == nil && c.NoOp() {
+		return Result{Payment: *p, NoOp: true}, nil
+	}
+	if err := j.timed(f); err != nil {
+		return Result{Payment: *p}, err
+	}
 	if err != nil {
 		return Result{Payment: *p}, illegal(err, p)
-	}
-	if c.NoOp() {
-		return Result{Payment: *p, NoOp: true}, nil
 	}
 	after, err := j.carryOut([]pay.Change{c}, f.Source)
 	if err != nil {

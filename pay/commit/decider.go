@@ -35,8 +35,10 @@ type decider struct {
 	shard    int16
 	leader   [16]byte
 	epoch    int64
+	history  history
 	queue    *queue
 	clock    clock.Clock
+	guard    *clock.Guard
 	logger   *slog.Logger
 	metrics  *metrics
 	dial     func(ctx context.Context) (*pgx.Conn, error)
@@ -97,6 +99,9 @@ func (d *decider) reload(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the shard: %w", err)
 	}
+	if err := d.readLast(ctx, &m.last); err != nil {
+		return err
+	}
 	if err := d.load.systemAccounts(ctx, m); err != nil {
 		return err
 	}
@@ -104,6 +109,25 @@ func (d *decider) reload(ctx context.Context) error {
 		return err
 	}
 	d.mem = m
+	return nil
+}
+
+// readLast reads when the last transition was: time goes on from there, whatever
+// the clock of the leader before showed.
+func (d *decider) readLast(ctx context.Context, last *ids) error {
+	var at time.Time
+	err := d.load.conn.QueryRow(ctx, `select at from transitions where id <= $1 and id > $2 order by id desc limit 1`,
+		int64(d.shard)<<48|last.transition, int64(d.shard)<<48).Scan(&at)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil // there is none yet
+	}
+	if err != nil {
+		return fmt.Errorf("read the last transition: %w", err)
+	}
+	if at = at.UTC(); at.After(d.last) {
+		d.last = at
+	}
+	d.guard.NotBefore(at)
 	return nil
 }
 
@@ -149,7 +173,8 @@ func (d *decider) run(life, ctx context.Context) error {
 // alive marks progress: without it the heartbeat stops and the shard is taken.
 func (d *decider) alive() { d.progress.Store(time.Now().UnixNano()) } //nolint:forbidigo // liveness, not a decision
 
-// now is the batch's time; it never runs backwards within a leadership.
+// now is the batch's time; it never runs backwards, nor behind what former
+// leaders wrote.
 func (d *decider) now() time.Time {
 	t := d.clock.Now().UTC().Truncate(time.Microsecond)
 	if t.Before(d.last) {
@@ -195,7 +220,7 @@ func (d *decider) extend(ctx context.Context, b *batch, tickets []*ticket) error
 	if err := d.need(ctx, live); err != nil {
 		return err
 	}
-	j := &judge{d.shard, d.mem, b}
+	j := &judge{d.shard, d.mem, b, d.guard.Unsound()}
 	for _, t := range b.tickets[first:] {
 		if err := d.decideOne(j, t); err != nil {
 			return err

@@ -20,7 +20,7 @@ import (
 func TestAFactTakesTheTimeAtWhichItCame(t *testing.T) {
 	t.Parallel()
 	hands := clock.NewManual(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
-	n := start(t, pgtest.DSN(t), func(c *commit.Config) { c.Clock = hands })
+	n := start(t, pgtest.DSN(t), setBy(hands))
 	require.Eventually(t, n.Leading, patience, 5*time.Millisecond)
 	house, user := open(t, n, "cash", ledger.House), open(t, n, "alice", ledger.User)
 	for i, kind := range []pay.Kind{pay.Send, pay.Payout, pay.Payout} {
@@ -110,7 +110,7 @@ func TestWhatIsReadBackIsWhatWasAnswered(t *testing.T) {
 	t.Parallel()
 	hands := clock.NewManual(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
 	dsn := pgtest.DSN(t)
-	first := start(t, dsn, func(c *commit.Config) { c.Clock = hands })
+	first := start(t, dsn, setBy(hands))
 	require.Eventually(t, first.Leading, patience, 5*time.Millisecond)
 	house := open(t, first, "cash", ledger.House)
 	payout := accept(pay.Payout, house, 0, 500, "p")

@@ -167,7 +167,7 @@ func TestExpiryAgainstCapture(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	db := pool(t, dsn)
 	hands := clock.NewManual(time.Now().UTC().Truncate(time.Microsecond))
-	n := start(t, dsn, func(c *commit.Config) { c.Clock = hands })
+	n := start(t, dsn, setBy(hands))
 	require.Eventually(t, n.Leading, patience, 5*time.Millisecond)
 	s := newShop(t, n, 10_000)
 	held := func(k string) pay.Payment {

@@ -16,6 +16,7 @@ var errTaken = errors.New("another node took the shard")
 // watch follows the shard's heartbeat on this node's monotonic clock.
 type watch struct {
 	shard  int16
+	clocks *clocks
 	leader pgtype.UUID
 	epoch  int64
 	beat   int64
@@ -23,7 +24,7 @@ type watch struct {
 	since  time.Time
 }
 
-const selectLeader = `select s.leader, s.epoch, s.leader_url, h.beat
+const selectLeader = `select s.leader, s.epoch, s.leader_url, h.beat, clock_timestamp()
   from shards s join heartbeats h on h.shard = s.id where s.id = $1`
 
 // read looks once. gone is true when nobody leads, or when the same heartbeat
@@ -31,9 +32,12 @@ const selectLeader = `select s.leader, s.epoch, s.leader_url, h.beat
 func (w *watch) read(ctx context.Context, conn *pgx.Conn) (seen leaderSeen, gone bool, err error) {
 	var leader pgtype.UUID
 	var beat int64
-	if err := conn.QueryRow(ctx, selectLeader, w.shard).Scan(&leader, &seen.epoch, &seen.url, &beat); err != nil {
+	var db time.Time
+	asked := w.clocks.read()
+	if err := conn.QueryRow(ctx, selectLeader, w.shard).Scan(&leader, &seen.epoch, &seen.url, &beat, &db); err != nil {
 		return seen, false, fmt.Errorf("read the heartbeat: %w", err)
 	}
+	w.clocks.compare(ctx, asked, db)
 	now := time.Now() //nolint:forbidigo // the monotonic clock, on purpose
 	seen.id, seen.known, seen.at = leader.Bytes, leader.Valid, now
 	if leader != w.leader || seen.epoch != w.epoch || beat != w.beat || w.reads == 0 {
@@ -46,30 +50,49 @@ func (w *watch) read(ctx context.Context, conn *pgx.Conn) (seen leaderSeen, gone
 }
 
 // take ends the old leader's sessions, sees them gone, and raises the epoch.
-func (w *watch) take(ctx context.Context, conn *pgx.Conn, id [16]byte, url string) (int64, error) {
+// It tells whether the database is in another history than the shard was led under
+// last; all of it is one transaction.
+func (w *watch) take(ctx context.Context, conn *pgx.Conn, id [16]byte, url string) (t taken, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if w.leader.Valid {
 		if err := endSessions(ctx, conn, w.leader.Bytes); err != nil {
-			return 0, err
+			return t, err
 		}
 	}
-	var epoch int64
-	// One statement: a standby that dies between the two rows would leave the old
-	// leader's heartbeat beating for a shard that nobody leads.
-	err := conn.QueryRow(ctx, `with taken as (
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return t, fmt.Errorf("take the shard: %w", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	// Both rows or none: the old leader's heartbeat must not go on beating for a shard
+	// that nobody leads.
+	err = tx.QueryRow(ctx, `with taken as (
     update shards set epoch = epoch + 1, leader = $2, leader_url = $3
      where id = $1 and epoch = $4 and leader is not distinct from $5 returning epoch)
   update heartbeats h set leader = $2, epoch = taken.epoch, beat = h.beat + 1
     from taken where h.shard = $1 returning taken.epoch`,
-		w.shard, uuidOf(id), url, w.epoch, w.leader).Scan(&epoch)
+		w.shard, uuidOf(id), url, w.epoch, w.leader).Scan(&t.epoch)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return 0, errTaken
+		return t, errTaken
 	}
 	if err != nil {
-		return 0, fmt.Errorf("take the shard: %w", err)
+		return t, fmt.Errorf("take the shard: %w", err)
 	}
-	return epoch, nil
+	if t.history, t.failedOver, err = recognise(ctx, tx, w.shard); err != nil {
+		return t, err
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return t, fmt.Errorf("take the shard: %w", err)
+	}
+	return t, nil
+}
+
+// taken is what a takeover found.
+type taken struct {
+	epoch      int64
+	history    history
+	failedOver bool
 }
 
 // endSessions ends the sessions of one past leadership and waits until they are
@@ -112,7 +135,7 @@ func (n *Node) beat(ctx context.Context, d *decider) error {
 		if conn == nil || conn.IsClosed() {
 			dialCtx, cancel := context.WithTimeout(ctx, time.Second)
 			// Not in the role of the pay plane, which may not see what sessions do.
-			conn, err = dial(dialCtx, n.cfg.DSN, leaderName(d.leader), false)
+			conn, err = n.dialInHistory(dialCtx, d, false)
 			cancel()
 		}
 		if err == nil {
@@ -151,7 +174,7 @@ func (n *Node) beatOnce(ctx context.Context, conn *pgx.Conn, d *decider) error {
 		}
 	}
 	d.watchWire(ctx, conn, now)
-	return raiseBeat(ctx, conn, d)
+	return n.raiseBeat(ctx, conn, d)
 }
 
 // watchWire tells a slow database from a dead connection. A batch whose session
@@ -173,17 +196,23 @@ func (d *decider) watchWire(ctx context.Context, conn *pgx.Conn, now time.Time) 
 	}
 }
 
-func raiseBeat(ctx context.Context, conn *pgx.Conn, d *decider) error {
+const updateBeat = `update heartbeats set beat = beat + 1 where shard = $1 and leader = $2 returning clock_timestamp(), ` + timelineSQL
+
+func (n *Node) raiseBeat(ctx context.Context, conn *pgx.Conn, d *decider) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	tag, err := conn.Exec(ctx, `update heartbeats set beat = beat + 1 where shard = $1 and leader = $2`, d.shard, uuidOf(d.leader))
+	var db time.Time
+	now := d.history
+	asked := n.clocks.read()
+	err := conn.QueryRow(ctx, updateBeat, d.shard, uuidOf(d.leader)).Scan(&db, &now.timeline)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("%w: another node beats", ErrLost)
+	}
 	if err != nil {
 		return err
 	}
-	if tag.RowsAffected() == 0 {
-		return fmt.Errorf("%w: another node beats", ErrLost)
-	}
-	return nil
+	n.clocks.compare(ctx, asked, db)
+	return d.history.is(now)
 }
 
 func uuidOf(id [16]byte) pgtype.UUID { return pgtype.UUID{Bytes: id, Valid: true} }

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/moneta-pay/moneta/internal/clock"
 )
 
 // metrics counts what the decider does; nil is allowed and counts nothing.
@@ -14,6 +16,11 @@ type metrics struct {
 	recoveries prometheus.Counter
 	poisoned   prometheus.Counter
 	leading    prometheus.Gauge
+	failovers  prometheus.Counter
+	drift      prometheus.Gauge
+	skew       prometheus.Gauge
+	unsound    prometheus.Gauge
+	stops      prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -32,8 +39,19 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		recoveries: prometheus.NewCounter(prometheus.CounterOpts{Name: "moneta_commit_recoveries_total", Help: "Times memory was dropped and reloaded."}),
 		poisoned:   prometheus.NewCounter(prometheus.CounterOpts{Name: "moneta_commit_quarantined_total", Help: "Facts put aside for a person."}),
 		leading:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "moneta_shard_leading", Help: "1 while this node leads its shard."}),
+		failovers: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "moneta_database_failovers_total", Help: "Times that this node took the shard and found the database in another history.",
+		}),
+		drift: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "moneta_clock_drift_seconds", Help: "By how much more time passed at the database than in this process, beyond the round trips; ten minutes at most.",
+		}),
+		skew: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "moneta_clock_skew_seconds", Help: "How far the database's clock is ahead of this machine's, beyond the round trip.",
+		}),
+		unsound: prometheus.NewGauge(prometheus.GaugeOpts{Name: "moneta_clock_unsound", Help: "1 while clocks disagree and nothing is decided that depends on the time."}),
+		stops:   prometheus.NewCounter(prometheus.CounterOpts{Name: "moneta_clock_stops_total", Help: "Times that clocks began to disagree."}),
 	}
-	r.MustRegister(m.facts, m.batches, m.duration, m.recoveries, m.poisoned, m.leading)
+	r.MustRegister(m.facts, m.batches, m.duration, m.recoveries, m.poisoned, m.leading, m.failovers, m.drift, m.skew, m.unsound, m.stops)
 	return m
 }
 
@@ -69,5 +87,26 @@ func (m *metrics) lead(yes bool) {
 	m.leading.Set(0)
 	if yes {
 		m.leading.Set(1)
+	}
+}
+
+func (m *metrics) clocks(f *clock.Finding) {
+	if m == nil {
+		return
+	}
+	m.drift.Set(f.Drift.Seconds())
+	m.skew.Set(f.Skew.Seconds())
+	m.unsound.Set(0)
+	if f.Trouble != "" {
+		m.unsound.Set(1)
+		if f.Changed {
+			m.stops.Inc()
+		}
+	}
+}
+
+func (m *metrics) failedOver() {
+	if m != nil {
+		m.failovers.Inc()
 	}
 }

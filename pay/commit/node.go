@@ -44,6 +44,9 @@ type Config struct {
 	// Changed is called after each COMMIT with the payments that moved. It must
 	// not block.
 	Changed func([]pay.Payment)
+	// Guard compares this machine's clock with the database's; nil makes one with the
+	// defaults. What must wait while clocks disagree asks TimeUnsound.
+	Guard *clock.Guard
 	// Progress of the other leader loops; each must be within ProgressMax for the
 	// heartbeat to beat.
 	Progress []func() time.Time
@@ -74,6 +77,7 @@ type Node struct {
 	metrics *metrics
 	waiters *waiters
 	forward *forwarder
+	clocks  *clocks
 
 	leading atomic.Bool
 	leader  atomic.Pointer[leaderSeen]
@@ -104,8 +108,12 @@ func New(cfg Config) *Node {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
+	if cfg.Guard == nil {
+		cfg.Guard = clock.NewGuard(clock.GuardConfig{Clock: cfg.Clock})
+	}
 	n := &Node{cfg: cfg, queue: newQueue(), metrics: newMetrics(cfg.Registerer), waiters: newWaiters()}
 	n.forward = newForwarder(n)
+	n.clocks = &clocks{cfg.Guard, cfg.Logger, n.metrics}
 	n.waits, n.endWaits = context.WithCancel(context.Background())     //nolint:forbidigo // as long as the node
 	n.submits, n.endSubmits = context.WithCancel(context.Background()) //nolint:forbidigo // as long as the node
 	return n
@@ -135,14 +143,14 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	if err := n.forward.readCredential(ctx, conn); err != nil {
 		return err
 	}
-	w := &watch{shard: n.cfg.Shard}
+	w := n.newWatch()
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
 		if conn.IsClosed() {
 			fresh, err := dial(ctx, n.cfg.DSN, watchName, false)
 			if err == nil {
-				conn, w = fresh, &watch{shard: n.cfg.Shard}
+				conn, w = fresh, n.newWatch()
 			}
 		}
 		if !conn.IsClosed() {
@@ -151,7 +159,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 				if err := n.takeAndLead(ctx, conn, w); err != nil {
 					return err
 				}
-				w = &watch{shard: n.cfg.Shard}
+				w = n.newWatch()
 			}
 		}
 		select {
@@ -181,7 +189,7 @@ func (n *Node) look(ctx context.Context, conn *pgx.Conn, w *watch) bool {
 func (n *Node) takeAndLead(ctx context.Context, conn *pgx.Conn, w *watch) error {
 	started := time.Now() //nolint:forbidigo // a duration for the log
 	id := newLeaderID()
-	epoch, err := w.take(ctx, conn, id, n.cfg.URL)
+	t, err := w.take(ctx, conn, id, n.cfg.URL)
 	switch {
 	case errors.Is(err, errTaken), ctx.Err() != nil:
 		return nil //nolint:nilerr // another node leads, or nobody wants us to
@@ -189,19 +197,20 @@ func (n *Node) takeAndLead(ctx context.Context, conn *pgx.Conn, w *watch) error 
 		n.cfg.Logger.WarnContext(ctx, "cannot take the shard", slog.Any("error", err))
 		return nil
 	}
-	d := &decider{
-		shard: n.cfg.Shard, leader: id, epoch: epoch, queue: n.queue, clock: n.cfg.Clock, logger: n.cfg.Logger,
-		metrics: n.metrics, changed: n.changed,
-		dial: func(ctx context.Context) (*pgx.Conn, error) {
-			return dial(ctx, n.cfg.DSN, leaderName(id), true)
-		},
+	if t.failedOver {
+		n.failedOver(ctx, t.history)
 	}
+	d := &decider{
+		shard: n.cfg.Shard, leader: id, epoch: t.epoch, history: t.history, queue: n.queue, clock: n.cfg.Guard, guard: n.cfg.Guard,
+		logger: n.cfg.Logger, metrics: n.metrics, changed: n.changed,
+	}
+	d.dial = func(ctx context.Context) (*pgx.Conn, error) { return n.dialInHistory(ctx, d, true) }
 	if err := n.rebuild(ctx, conn, d); err != nil {
 		d.close(ctx)
 		n.cfg.Logger.WarnContext(ctx, "cannot rebuild the shard", slog.Any("error", err))
 		return nil
 	}
-	n.cfg.Logger.InfoContext(ctx, "leading the shard", slog.Int("shard", int(n.cfg.Shard)), slog.Int64("epoch", epoch),
+	n.cfg.Logger.InfoContext(ctx, "leading the shard", slog.Int("shard", int(n.cfg.Shard)), slog.Int64("epoch", t.epoch),
 		slog.Int("open_payments", len(d.mem.open)), slog.Duration("took", time.Since(started))) //nolint:forbidigo // as above
 	return n.lead(ctx, d)
 }
@@ -214,7 +223,7 @@ func (n *Node) rebuild(ctx context.Context, conn *pgx.Conn, d *decider) error {
 	beaten := make(chan struct{})
 	go func() {
 		defer close(beaten)
-		for ctx.Err() == nil && raiseBeat(context.WithoutCancel(ctx), conn, d) == nil {
+		for ctx.Err() == nil && n.raiseBeat(context.WithoutCancel(ctx), conn, d) == nil {
 			pause(ctx, beatEvery)
 		}
 	}()
@@ -347,6 +356,20 @@ func (n *Node) Ready(context.Context) error {
 		return fault.New(fault.DatabaseUnavailable, "the database has not told who leads for "+age.Round(time.Millisecond).String())
 	}
 	return nil
+}
+
+// dialInHistory opens a session of the leader d, unless the address leads to
+// another history by now: then the leadership is lost.
+func (n *Node) dialInHistory(ctx context.Context, d *decider, asPay bool) (*pgx.Conn, error) {
+	conn, err := dial(ctx, n.cfg.DSN, leaderName(d.leader), asPay)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.history.same(ctx, conn); err != nil {
+		_ = conn.Close(context.WithoutCancel(ctx))
+		return nil, err
+	}
+	return conn, nil
 }
 
 func newLeaderID() (id [16]byte) {

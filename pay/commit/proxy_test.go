@@ -74,6 +74,25 @@ func throughProxy(t testing.TB, dsn string) (*proxy, string) {
 	return p, fmt.Sprintf("host=127.0.0.1 port=%d user=%s password='%s' dbname=%s sslmode=disable", port, cfg.User, cfg.Password, cfg.Database)
 }
 
+// lead leads to another server from now on, and cuts what leads to the former one.
+func (p *proxy) lead(t testing.TB, dsn string) {
+	t.Helper()
+	cfg, err := pgx.ParseConfig(dsn)
+	require.NoError(t, err)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.server = fmt.Sprintf("%s/.s.PGSQL.%d", cfg.Host, cfg.Port)
+	for c := range p.conns {
+		_ = c.Close()
+	}
+}
+
+func (p *proxy) leadsTo() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.server
+}
+
 // arm damages the nth interaction from now on.
 func (p *proxy) arm(n int, how damage) {
 	p.mu.Lock()
@@ -125,7 +144,7 @@ func (p *proxy) accept() {
 // session relays one connection. The answers flow by themselves; what the
 // frontend sends is held back until its interaction is complete.
 func (p *proxy) session(front net.Conn) error {
-	back, err := net.Dial("unix", p.server)
+	back, err := net.Dial("unix", p.leadsTo())
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func (n *Node) seesSuccessor(ctx context.Context, conn *pgx.Conn) bool {
   where application_name = $1 and datname = current_database() and pid <> pg_backend_pid()`, watchName).Scan(&others); err != nil || others == 0 {
 		return false
 	}
-	w := &watch{shard: n.cfg.Shard}
+	w := n.newWatch()
 	for ctx.Err() == nil {
 		seen, _, err := w.read(ctx, conn)
 		if err != nil {

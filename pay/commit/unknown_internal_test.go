@@ -32,11 +32,11 @@ func leading(t *testing.T) (d *decider, told map[pay.ID]pay.State) {
 	w, id := &watch{}, newLeaderID()
 	_, _, err = w.read(t.Context(), watching)
 	require.NoError(t, err)
-	epoch, err := w.take(t.Context(), watching, id, "")
+	took, err := w.take(t.Context(), watching, id, "")
 	require.NoError(t, err)
 	told = make(map[pay.ID]pay.State)
 	d = &decider{
-		leader: id, epoch: epoch, queue: newQueue(), clock: clock.System, logger: New(Config{}).cfg.Logger,
+		leader: id, epoch: took.epoch, queue: newQueue(), clock: clock.System, logger: New(Config{}).cfg.Logger,
 		dial: func(ctx context.Context) (*pgx.Conn, error) { return dial(ctx, dsn, leaderName(id), true) },
 		changed: func(changed []pay.Payment) {
 			for i := range changed {

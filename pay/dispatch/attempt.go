@@ -25,7 +25,9 @@ const (
 func (d *Dispatcher) intend(l *lane, batch []pay.Payment) {
 	now := d.cfg.Clock.Now()
 	// Microseconds are what the database keeps: ours is recognised by equality.
-	sendBy := now.Add(min(sendWindowMax, l.window())).Truncate(time.Microsecond)
+	limit := now.Add(min(sendWindowMax, l.window()))
+	limit = limit.Add(-time.Duration(limit.Nanosecond() % 1000))
+	sendBy := limit.Round(0)
 	facts := make([]commit.Fact, len(batch))
 	for i := range batch {
 		facts[i] = commit.Fact{Payment: &pay.Fact{
@@ -38,7 +40,7 @@ func (d *Dispatcher) intend(l *lane, batch []pay.Payment) {
 	for i := range answers {
 		p := answers[i].Payment
 		if answers[i].Err == nil && ours(&p, facts[i].Payment) {
-			d.work.Go(func() { d.send(l, p) })
+			d.work.Go(func() { d.send(l, p, limit) })
 			continue
 		}
 		d.notIntended(l, batch[i].ID, answers[i].Err)
@@ -76,8 +78,10 @@ type outcome struct {
 	fact pay.Fact
 }
 
-// send talks to the channel, outside any transaction.
-func (d *Dispatcher) send(l *lane, p pay.Payment) {
+// send talks to the channel, outside any transaction. Its limit is the attempt's
+// send_by, with the monotonic reading of the moment when the intent was formed: a
+// wall clock that is set back in between gives no byte more time.
+func (d *Dispatcher) send(l *lane, p pay.Payment, limit time.Time) {
 	l.inflight.Inc()
 	defer l.inflight.Dec()
 	d.metrics.attempt(string(l.name), p.Attempt.N)
@@ -88,7 +92,7 @@ func (d *Dispatcher) send(l *lane, p pay.Payment) {
 	ctx, cancel := context.WithTimeout(ctx, l.caps.ClientTimeout+time.Second)
 	word := l.ch.Send(ctx, channel.Order{
 		Reference: p.Attempt.Reference, Amount: p.Amount, Asset: p.Asset,
-		Payee: channel.Party{Account: p.PayeeAccount, Name: p.PayeeName}, Remittance: p.Remittance, SendBy: p.Attempt.SendBy,
+		Payee: channel.Party{Account: p.PayeeAccount, Name: p.PayeeName}, Remittance: p.Remittance, SendBy: limit,
 	})
 	cancel()
 	end(word.Err())
@@ -119,7 +123,7 @@ func factOf(caps channel.Capabilities, p *pay.Payment, w channel.Word, now time.
 		if w.Reason == channel.ReasonBadOrder || p.Attempt.N >= neverSentMax {
 			f.Kind = pay.GiveUp
 		}
-	case channel.Unknown, channel.NotFound:
+	case channel.Unknown, channel.NotFound, channel.Returned:
 		f.Kind = pay.Doubt
 	default:
 		f.Kind = pay.Doubt

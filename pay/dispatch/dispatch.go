@@ -24,11 +24,11 @@ import (
 const DefaultQueueMax = 20_000
 
 const (
-	sendWindowMax = 5 * time.Second // life cycle §6.2: send_by at most this far ahead
-	intendMax     = 128             // intents in one submit
-	intendsAtOnce = 2               // submits of intents under way, so that they gather meanwhile
-	reporters     = 2               // submits of outcomes under way
-	reportMax     = 512             // outcomes in one submit
+	sendWindowMax = channel.SendWindowMax // life cycle §6.2: send_by at most this far ahead
+	intendMax     = 128                   // intents in one submit
+	intendsAtOnce = 2                     // submits of intents under way, so that they gather meanwhile
+	reporters     = 2                     // submits of outcomes under way
+	reportMax     = 512                   // outcomes in one submit
 	pulse         = 250 * time.Millisecond
 	movedWithin   = 10 * time.Second // a queue that moved this recently is not stuck
 )

@@ -54,6 +54,7 @@ type options struct {
 	url       string // instead of the sandbox
 	submitter func(commit.Submitter) commit.Submitter
 	queueMax  int
+	wrap      func(channel.Channel) channel.Channel
 }
 
 func build(tb testing.TB, o options) *world {
@@ -132,6 +133,10 @@ func (w *world) channels(o options) []channel.Channel {
 		ch, err := rail.New(rail.Config{BaseURL: url, Bank: bank, Secrets: []string{"s"}, Capabilities: caps})
 		require.NoError(w.t, err)
 		w.t.Cleanup(ch.Close)
+		if o.wrap != nil {
+			all = append(all, o.wrap(ch))
+			continue
+		}
 		all = append(all, ch)
 	}
 	return all
@@ -339,4 +344,29 @@ func TestOfferSaysWhatIsInHand(t *testing.T) {
 	require.False(t, w.dispatch.Offer(elsewhere), "nobody serves this channel")
 	require.Less(t, time.Since(w.dispatch.Progress()), commit.ProgressMax)
 	w.eventually("both are out", func() bool { return w.state(second.ID) == pay.Processing })
+}
+
+// orders notes what a channel was told.
+type orders struct {
+	channel.Channel
+	sent chan channel.Order
+}
+
+func (o *orders) Send(ctx context.Context, order channel.Order) channel.Word {
+	o.sent <- order
+	return o.Channel.Send(ctx, order)
+}
+
+// TestTheLimitOfAnAttemptIsAlsoMonotonic: the channel is told the committed
+// send_by, with the reading by which a wall clock that is set back changes nothing.
+func TestTheLimitOfAnAttemptIsAlsoMonotonic(t *testing.T) {
+	t.Parallel()
+	sent := make(chan channel.Order, 1)
+	w := build(t, options{wrap: func(ch channel.Channel) channel.Channel { return &orders{ch, sent} }})
+	p := w.payout("p", "bank-ab", "1", 5)
+	order := <-sent
+	require.Contains(t, order.SendBy.String(), " m=+")
+	var stored time.Time
+	require.NoError(t, w.pool.QueryRow(t.Context(), `select send_by from attempts where payment = $1`, int64(p.ID)).Scan(&stored))
+	require.True(t, order.SendBy.Round(0).Equal(stored), "%s %s", order.SendBy, stored)
 }

@@ -54,7 +54,7 @@ func outcomeOf(w channel.Word) string {
 		return "declined"
 	case channel.Acked, channel.Confirmed:
 		return "ok"
-	case channel.Unknown, channel.NotFound, channel.NeverSent:
+	case channel.Unknown, channel.NotFound, channel.NeverSent, channel.Returned:
 	}
 	return w.Trouble()
 }

@@ -50,7 +50,7 @@ func (r *Recon) reclaim(ctx context.Context, ch channel.Channel) error {
 	if err != nil || len(waiting) == 0 {
 		return err
 	}
-	if err := proves(ch.Capabilities(), p.pausedAt, r.cfg.Clock.Now()); err != nil {
+	if err := proves(ch.Capabilities(), p.pausedAt, r.pausedSince(p), r.cfg.Clock.Now()); err != nil {
 		return fmt.Errorf("%d restored payouts wait: %w", len(waiting), err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
@@ -84,10 +84,26 @@ func (r *Recon) restored(ctx context.Context, name channel.Name, p *pause) ([]re
 	return found, nil
 }
 
+// pausedSince is when this process first met the pause, with the reading of its
+// monotonic clock.
+func (r *Recon) pausedSince(p *pause) time.Time {
+	r.metLock.Lock()
+	defer r.metLock.Unlock()
+	if r.met != p.id || r.metAt.IsZero() {
+		r.met, r.metAt = p.id, r.cfg.Clock.Now()
+	}
+	return r.metAt
+}
+
 // proves reports why a not-found would not yet, or never, tell that the lost time
-// made no attempt. Nothing was sent after the pause began.
-func proves(caps channel.Capabilities, pausedAt, now time.Time) error {
-	switch counts := caps.NotFoundCounts(pausedAt); {
+// made no attempt. Nothing was sent after the pause began; how long ago that was
+// is also counted here, since the clock that wrote it down may be wrong.
+func proves(caps channel.Capabilities, pausedAt, met, now time.Time) error {
+	counts := caps.NotFoundCounts(pausedAt)
+	if here := now.Add(caps.NotFoundAfter() - now.Sub(met)); here.After(counts) {
+		counts = here
+	}
+	switch {
 	case !caps.QueryByReference:
 		return errors.New("the channel cannot be asked by reference: a person must decide")
 	case !caps.NotFoundMeansNever && !caps.DedupByReference:
@@ -112,7 +128,7 @@ func (r *Recon) askBehind(ctx context.Context, ch channel.Channel, w restored) e
 			continue
 		case channel.Acked, channel.Confirmed, channel.Declined:
 			return r.adopt(ctx, ch.Name(), w, n, word)
-		case channel.Unknown, channel.NeverSent:
+		case channel.Unknown, channel.NeverSent, channel.Returned:
 		}
 		return fmt.Errorf("ask for %s of a restored payout: %w", reference, word.Err())
 	}
@@ -163,7 +179,7 @@ func said(id pay.ID, n int16, w channel.Word, now time.Time) pay.Fact {
 		f.Kind, f.Amount, f.Asset = pay.Confirm, w.Amount, w.Asset
 	case channel.Declined:
 		f.Kind = pay.Decline
-	case channel.Acked, channel.Unknown, channel.NotFound, channel.NeverSent:
+	case channel.Acked, channel.Unknown, channel.NotFound, channel.NeverSent, channel.Returned:
 		f.Kind = pay.Ack
 	}
 	return f

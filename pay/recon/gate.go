@@ -34,8 +34,8 @@ func (p *pause) paused() bool { return p != nil && p.resumedAt == nil }
 // lost reports whether the id belongs to a payment that the restore left behind.
 func (p *pause) lost(id pay.ID) bool { return p != nil && id > p.last && id <= p.next }
 
-// Gate holds payouts back after a restore: all of them while dispatch is paused,
-// and each one that the restored ledger had until its channel was asked for the
+// Gate holds payouts back after a restore or a failover of the database: all of
+// them while dispatch is paused, and each one that the ledger had until its channel was asked for the
 // attempts that the lost time may have made. Its methods are safe for concurrent
 // use.
 type Gate struct {
@@ -53,12 +53,19 @@ type Gate struct {
 func NewGate(pool *pgxpool.Pool, t *telemetry.Telemetry) *Gate {
 	return &Gate{
 		pool: pool, log: t.Logger().With(slog.String("station", "recon")), asked: make(map[pay.ID]int16),
-		gauge: t.Gauge("moneta_dispatch_paused", "1 while no payout is sent after a restore, else 0."),
+		gauge: t.Gauge("moneta_dispatch_paused", "1 while no payout is sent after a restore or a failover, else 0."),
 	}
 }
 
 const selectPause = `select id, reason, restored_to, paused_at, last_payment, next_payment, resumed_at, coalesce(resumed_by, ''), coalesce(resume_reason, '')
   from dispatch_pauses order by id desc limit 1`
+
+// Shut holds everything until the next Load that succeeds.
+func (g *Gate) Shut() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.loaded = false
+}
 
 // Load reads whether dispatch is paused.
 func (g *Gate) Load(ctx context.Context) error {

@@ -60,6 +60,10 @@ type Recon struct {
 	log     *slog.Logger
 	metrics metrics
 	turn    sync.Mutex // one run at a time: the statement's order is the cursor's
+
+	metLock sync.Mutex
+	met     int64 // the pause that was met last, and when
+	metAt   time.Time
 }
 
 type metrics struct {

@@ -131,15 +131,26 @@ func (w *world) deposit(name string, amount int64) pay.Payment {
 	return w.fact(pay.Fact{Kind: pay.Accept, New: p, Fingerprint: pay.Fingerprint(p.Key)})
 }
 
-// payout accepts, intends and orders: the bank executes it.
-func (w *world) payout(name string, amount int64) pay.Payment {
+// accepted accepts a payout.
+func (w *world) accepted(name string, amount int64) pay.Payment {
+	w.t.Helper()
 	p := &pay.Payment{
 		Tenant: 1, Kind: pay.Payout, Asset: "CZK", Amount: money.Int(amount), From: w.house, Channel: "bank-ab", PayeeAccount: "1", Key: key(name),
 	}
-	got := w.fact(pay.Fact{Kind: pay.Accept, New: p, Fingerprint: pay.Fingerprint(p.Key)})
-	got = w.fact(pay.Fact{Kind: pay.Intend, Payment: got.ID, Attempt: 1, SendBy: time.Now().Add(time.Second)})
-	w.call(http.MethodPost, "/payments", fmt.Sprintf(`{"reference":%q,"amount":"%d","asset":"CZK","account":"1"}`, pay.Reference(got.ID, 1), amount))
-	return got
+	return w.fact(pay.Fact{Kind: pay.Accept, New: p, Fingerprint: pay.Fingerprint(p.Key)})
+}
+
+// send intends and orders.
+func (w *world) send(p pay.Payment, amount int64) pay.Payment {
+	w.t.Helper()
+	p = w.fact(pay.Fact{Kind: pay.Intend, Payment: p.ID, Attempt: 1, SendBy: time.Now().Add(time.Second)})
+	w.call(http.MethodPost, "/payments", fmt.Sprintf(`{"reference":%q,"amount":"%d","asset":"CZK","account":"1"}`, pay.Reference(p.ID, 1), amount))
+	return p
+}
+
+// payout accepts, intends and orders: the bank executes it.
+func (w *world) payout(name string, amount int64) pay.Payment {
+	return w.send(w.accepted(name, amount), amount)
 }
 
 // instruct sends money to us and waits until the bank has booked it.

@@ -9,7 +9,7 @@ import (
 
 // answerOf turns the channel's word on a query into a fact. There always is one,
 // and while the payment stays open it names the time of the next query.
-func answerOf(caps channel.Capabilities, p *pay.Payment, w channel.Word, asked, now time.Time) pay.Fact {
+func answerOf(caps channel.Capabilities, p *pay.Payment, w channel.Word, known, asked, now time.Time) pay.Fact {
 	next := now.Add(queryWait(caps, int(p.Checks)+1))
 	if p.Kind == pay.Payout && w.Direction == channel.In || p.Kind == pay.Deposit && w.Direction == channel.Out {
 		w = channel.Word{Verdict: channel.Unknown, Reason: channel.ReasonEcho}
@@ -26,10 +26,10 @@ func answerOf(caps channel.Capabilities, p *pay.Payment, w channel.Word, asked, 
 			return *f
 		}
 	case channel.NotFound:
-		if absent(caps, p, asked) {
+		if absent(caps, p, known, asked) {
 			return absence(p, now)
 		}
-	case channel.Unknown, channel.NeverSent:
+	case channel.Unknown, channel.NeverSent, channel.Returned:
 	}
 	return pay.Fact{Kind: pay.Checked, Payment: p.ID, At: now, Source: "query", Reason: w.Reason, NextAt: next}
 }
@@ -37,9 +37,13 @@ func answerOf(caps channel.Capabilities, p *pay.Payment, w channel.Word, asked, 
 // absent reports whether a not-found proves that the attempt never executed and
 // never will: the rail's contract says so, everything that could still be under
 // way when we asked was over, and the channel never said that it had the order.
-func absent(caps channel.Capabilities, p *pay.Payment, asked time.Time) bool {
+// Over it must be twice: by send_by, which another node's clock may have written,
+// and by this process's monotonic clock since it knew of the attempt, which no
+// clock that is wrong, here or there, can make too early.
+func absent(caps channel.Capabilities, p *pay.Payment, known, asked time.Time) bool {
 	return p.Kind == pay.Payout && p.State == pay.Unknown && p.Attempt.ChannelID == "" &&
-		caps.NotFoundMeansNever && !p.Attempt.SendBy.IsZero() && !asked.Before(caps.NotFoundCounts(p.Attempt.SendBy))
+		caps.NotFoundMeansNever && !p.Attempt.SendBy.IsZero() && !asked.Before(caps.NotFoundCounts(p.Attempt.SendBy)) &&
+		asked.Sub(known) >= caps.NotFoundAfter()
 }
 
 // absence sends the payment back for a new attempt, or, after several, the money

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/moneta-pay/moneta/internal/clock"
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
@@ -42,7 +43,8 @@ func TestEveryAnswerLeavesAFutureTimer(t *testing.T) {
 		}
 		c := caps()
 		c.NotFoundMeansNever = rapid.Bool().Draw(rt, "never")
-		f := answerOf(c, &p, w, noon, noon)
+		known := noon.Add(-time.Duration(rapid.IntRange(0, 20).Draw(rt, "known")) * time.Second)
+		f := answerOf(c, &p, w, known, noon, noon)
 		change, err := pay.Next(p, f)
 		require.NoError(rt, err)
 		if change.After.Open() {
@@ -50,7 +52,8 @@ func TestEveryAnswerLeavesAFutureTimer(t *testing.T) {
 		}
 		absent := f.Kind == pay.ProveAbsent || f.Kind == pay.GiveUp
 		proof := w.Verdict == channel.NotFound && c.NotFoundMeansNever && p.State == pay.Unknown && p.Kind == pay.Payout &&
-			!noon.Before(p.Attempt.SendBy.Add(8*time.Second)) && w.Direction != channel.In
+			!noon.Before(p.Attempt.SendBy.Add(8*time.Second)) && w.Direction != channel.In &&
+			noon.Sub(known) >= 13*time.Second
 		require.Equal(rt, proof, absent)
 		if absent {
 			require.Equal(rt, p.Attempt.N >= attemptsMax, f.Kind == pay.GiveUp)
@@ -62,11 +65,11 @@ func TestEveryAnswerLeavesAFutureTimer(t *testing.T) {
 func TestNotFoundAfterAnAcknowledgementProvesNothing(t *testing.T) {
 	t.Parallel()
 	p := pay.Payment{ID: 7, Kind: pay.Payout, State: pay.Unknown, Attempt: pay.Attempt{N: 1, State: pay.AttemptUnknown, SendBy: noon.Add(-time.Hour)}}
-	require.Equal(t, pay.ProveAbsent, answerOf(caps(), &p, channel.Word{Verdict: channel.NotFound}, noon, noon).Kind)
+	require.Equal(t, pay.ProveAbsent, answerOf(caps(), &p, channel.Word{Verdict: channel.NotFound}, time.Time{}, noon, noon).Kind)
 	p.Attempt.ChannelID = "B-1"
-	require.Equal(t, pay.Checked, answerOf(caps(), &p, channel.Word{Verdict: channel.NotFound}, noon, noon).Kind)
+	require.Equal(t, pay.Checked, answerOf(caps(), &p, channel.Word{Verdict: channel.NotFound}, time.Time{}, noon, noon).Kind)
 	p.Attempt.ChannelID, p.State = "", pay.Processing
-	require.Equal(t, pay.Checked, answerOf(caps(), &p, channel.Word{Verdict: channel.NotFound}, noon, noon).Kind)
+	require.Equal(t, pay.Checked, answerOf(caps(), &p, channel.Word{Verdict: channel.NotFound}, time.Time{}, noon, noon).Kind)
 }
 
 // No window of the rail's holds more queries of one reference than its budget.
@@ -86,4 +89,37 @@ func TestTheQueryBudgetHolds(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestAbsenceCountsOnOneClock: a leader that takes over with a clock an hour
+// ahead, or that reads a send_by which another's clock wrote, counts anew.
+func TestAbsenceCountsOnOneClock(t *testing.T) {
+	t.Parallel()
+	hands := clock.NewManual(noon)
+	a := &Asker{cfg: AskerConfig{Clock: hands}, known: make(map[pay.ID]sighting)}
+	p := pay.Payment{
+		ID: 7, Kind: pay.Payout, State: pay.Unknown, Channel: "bank-ab",
+		Attempt: pay.Attempt{N: 1, State: pay.AttemptUnknown, SendBy: noon.Add(-time.Hour)},
+	}
+	notFound := func() pay.FactKind {
+		now := hands.Now()
+		return answerOf(caps(), &p, channel.Word{Verdict: channel.NotFound}, a.knownSince(&p, now), now, now).Kind
+	}
+	a.Load([]pay.Payment{p})
+	require.Equal(t, pay.Checked, notFound(), "its send_by is an hour ago by a clock that nobody knows")
+	hands.Advance(13*time.Second - 1)
+	require.Equal(t, pay.Checked, notFound())
+	hands.Advance(1)
+	require.Equal(t, pay.ProveAbsent, notFound())
+
+	p.Attempt.N = 2
+	a.Note([]pay.Payment{p})
+	require.Equal(t, pay.Checked, notFound(), "another attempt, another count")
+	hands.Advance(13 * time.Second)
+	require.Equal(t, pay.ProveAbsent, notFound())
+	a.Load([]pay.Payment{p})
+	require.Equal(t, pay.Checked, notFound(), "another leadership, another count")
+	p.State, p.Attempt.State = pay.Failed, pay.Absent
+	a.Note([]pay.Payment{p})
+	require.Empty(t, a.known, "nothing is kept of what is over")
 }

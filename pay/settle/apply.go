@@ -117,7 +117,7 @@ func (b *Inbox) match(it *item, known map[pay.ID]about) {
 	switch {
 	case !ok:
 		it.park(b.cfg.Clock.Now(), b.cfg.ParkFor)
-	case p.channel != it.channel || !fits(p.kind, it.attempt, it.word.Direction):
+	case p.channel != it.channel || !fits(p.kind, it.attempt, &it.word):
 		it.verdict = unknownRef
 		it.brk = it.breakOf(unknownRef, fmt.Sprintf("a word of %s, %s, about attempt %d of a %s through %q",
 			it.channel, it.word.Direction, it.attempt, p.kind, p.channel))
@@ -129,7 +129,11 @@ func (b *Inbox) match(it *item, known map[pay.ID]about) {
 	}
 }
 
-func fits(kind pay.Kind, attempt int16, d channel.Direction) bool {
+func fits(kind pay.Kind, attempt int16, w *channel.Word) bool {
+	d := w.Direction
+	if w.Verdict == channel.Returned {
+		return kind == pay.Payout && attempt > 0 && d != channel.Out
+	}
 	if kind == pay.Deposit {
 		return attempt == 0 && d != channel.Out
 	}
@@ -157,7 +161,7 @@ func factOf(w channel.Word, id pay.ID, attempt int16, source string, next time.T
 		f.Kind, f.Amount, f.Asset = pay.Confirm, w.Amount, w.Asset
 	case channel.Declined:
 		f.Kind = pay.Decline
-	case channel.Unknown, channel.NotFound, channel.NeverSent:
+	case channel.Unknown, channel.NotFound, channel.NeverSent, channel.Returned:
 		return nil
 	default:
 		return nil

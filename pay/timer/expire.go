@@ -29,6 +29,7 @@ const (
 type Expirer struct {
 	submit commit.Submitter
 	clock  clock.Clock
+	wait   func() error // why nothing may expire now; nil when it may
 	log    *slog.Logger
 	queue  chan pay.ID
 
@@ -37,19 +38,26 @@ type Expirer struct {
 }
 
 // NewExpirer returns an Expirer that does nothing before Run. A nil clock is the
-// system's.
-func NewExpirer(submit commit.Submitter, c clock.Clock, tel *telemetry.Telemetry) *Expirer {
+// system's. While unsound returns an error nothing is submitted: what is offered
+// waits for the time to be known, which somebody else watches. It may be nil.
+func NewExpirer(submit commit.Submitter, c clock.Clock, unsound func() error, tel *telemetry.Telemetry) *Expirer {
 	if c == nil {
 		c = clock.System
 	}
+	if unsound == nil {
+		unsound = func() error { return nil }
+	}
 	return &Expirer{
-		submit: submit, clock: c, log: tel.Logger().With(slog.String("station", "timer")),
+		submit: submit, clock: c, wait: unsound, log: tel.Logger().With(slog.String("station", "timer")),
 		queue: make(chan pay.ID, expiryQueue), inHand: make(map[pay.ID]struct{}),
 	}
 }
 
 // Offer takes p in hand, or reports that there is no room. It never blocks.
 func (e *Expirer) Offer(p pay.Payment) bool {
+	if e.wait() != nil {
+		return true
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if _, have := e.inHand[p.ID]; have {
@@ -110,7 +118,7 @@ func (e *Expirer) expire(ctx context.Context, ids []pay.ID) {
 			continue
 		}
 		level := slog.LevelError
-		if errors.Is(o.Err, fault.IllegalTransition) { // the decider's clock is a little behind
+		if errors.Is(o.Err, fault.IllegalTransition) || errors.Is(o.Err, fault.DatabaseUnsafe) { // the decider's clock is a little behind, or not believed
 			level = slog.LevelDebug
 		}
 		e.log.LogAttrs(ctx, level, "a payment does not expire yet; the wheel offers it again",

@@ -27,7 +27,7 @@ func TestHoldsExpireByThemselves(t *testing.T) {
 	require.NoError(t, err)
 	var wheel *timer.Wheel
 	n := commit.New(commit.Config{DSN: db.Config().ConnString(), Changed: func(p []pay.Payment) { wheel.Note(p) }})
-	expirer := timer.NewExpirer(n, nil, tel)
+	expirer := timer.NewExpirer(n, nil, nil, tel)
 	wheel = timer.New(timer.Config{Due: timer.Route{Expire: expirer.Offer}.Due, Telemetry: tel})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 3)

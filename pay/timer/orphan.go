@@ -22,6 +22,7 @@ type looking struct {
 	persisted int64
 	marked    bool
 	cursor    pay.ID
+	cases     pay.ID               // the last payment that was taken to the desk
 	suspects  map[pay.ID]time.Time // when first seen astray
 }
 
@@ -75,15 +76,17 @@ func (w *Wheel) confirmSuspects(ctx context.Context, l *looking) error {
 	}
 	found := w.astray(rows)
 	lost := w.report(ctx, found)
-	if w.cfg.Reload == nil || len(lost) == 0 {
+	if w.cfg.Reload == nil || len(found) == 0 {
 		return nil
 	}
-	payments, err := w.cfg.Reload(ctx, lost)
-	if err != nil {
-		return fmt.Errorf("reload orphans: %w", err)
+	if len(lost) > 0 {
+		payments, err := w.cfg.Reload(ctx, lost)
+		if err != nil {
+			return fmt.Errorf("reload orphans: %w", err)
+		}
+		w.adopt(payments)
 	}
-	w.adopt(payments)
-	return nil
+	return w.caseOrphans(ctx, found)
 }
 
 func (w *Wheel) openRows(ctx context.Context, sql string, args ...any) ([]Orphan, error) {

@@ -2,6 +2,7 @@ package timer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -52,10 +53,12 @@ type Standing struct {
 type Snapshot struct {
 	// Open payments on the wheel.
 	Open int
+	// Cased counts those that have a case: a person is at them.
+	Cased int
 	// Overdue is how late the wheel itself is in handing over.
 	Overdue time.Duration
 	// Unexplained is how long the worst payment of now is past its due step with
-	// no station at it; UnexplainedMax the worst since the wheel began.
+	// neither a station nor a person at it; UnexplainedMax the worst since the wheel began.
 	Unexplained, UnexplainedMax time.Duration
 	// Standings, one a channel and state; in no order.
 	Standings []Standing
@@ -122,10 +125,7 @@ func (w *Wheel) look(ctx context.Context, l *looking) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	if err := w.persist(ctx, l, s.UnexplainedMax); err != nil {
-		return err
-	}
-	return w.findOrphans(ctx, l)
+	return errors.Join(w.openCases(ctx, l), w.persist(ctx, l, s.UnexplainedMax), w.findOrphans(ctx, l))
 }
 
 const raiseMark = `insert into marks (name, value) values ($1, $2)
@@ -171,9 +171,12 @@ func (w *Wheel) head(now time.Time) Snapshot {
 	if len(w.heap) > 0 {
 		s.Overdue = max(now.Sub(w.heap[0].at), 0)
 	}
-	for _, e := range w.loose {
-		s.Unexplained = max(s.Unexplained, now.Sub(e.p.NextAt))
+	for id, e := range w.loose {
+		if _, cased := w.cased[id]; !cased {
+			s.Unexplained = max(s.Unexplained, now.Sub(e.p.NextAt))
+		}
 	}
+	s.Cased = len(w.cased)
 	w.lateness(s.Unexplained)
 	s.UnexplainedMax = w.worst
 	for _, o := range w.orphans {

@@ -48,6 +48,8 @@ type Config struct {
 	// Reload reads payments as committed, to put orphans back on the wheel;
 	// nil only lists them. Payments that are final meanwhile are skipped.
 	Reload func(ctx context.Context, ids []pay.ID) ([]pay.Payment, error)
+	// Desk opens cases for people; nil opens none.
+	Desk Desk
 	// Clock tells the time; nil means the system's.
 	Clock clock.Clock
 	// Telemetry takes logs and metrics; required.
@@ -86,6 +88,7 @@ type Wheel struct {
 	loose   map[pay.ID]*entry // past due, and no station has it in hand
 	worst   time.Duration     // longest that one was loose, since the wheel began
 	orphans map[pay.ID]Orphan
+	cased   map[pay.ID]struct{} // a person is at it: that explains it
 }
 
 type entry struct {
@@ -101,6 +104,7 @@ func New(cfg Config) *Wheel {
 		cfg: cfg, log: cfg.Telemetry.Logger().With(slog.String("station", "timer")),
 		wake: make(chan struct{}, 1), gauge: newGauges(cfg.Telemetry),
 		byID: make(map[pay.ID]*entry), loose: make(map[pay.ID]*entry), orphans: make(map[pay.ID]Orphan),
+		cased: make(map[pay.ID]struct{}),
 	}
 	w.pulse.Store(cfg.Clock.Now().UnixNano())
 	return w
@@ -116,6 +120,7 @@ func (w *Wheel) Load(open []pay.Payment) {
 	clear(w.byID)
 	clear(w.loose)
 	clear(w.orphans)
+	clear(w.cased)
 	for i := range open {
 		w.lateness(now.Sub(open[i].NextAt))
 		w.put(&open[i])
@@ -131,7 +136,7 @@ func (w *Wheel) Note(changed []pay.Payment) {
 	for i := range changed {
 		p := &changed[i]
 		if e := w.loose[p.ID]; e != nil {
-			w.lateness(now.Sub(e.p.NextAt))
+			w.late(e, now)
 			delete(w.loose, p.ID)
 		}
 		w.put(p)
@@ -150,7 +155,9 @@ func (w *Wheel) put(p *pay.Payment) {
 			delete(w.byID, p.ID)
 		}
 		delete(w.orphans, p.ID)
+		delete(w.cased, p.ID)
 	case e != nil:
+		delete(w.cased, p.ID) // it moved: whether a person is still needed is asked again
 		e.p, e.at = *p, firstDue(p)
 		heap.Fix(&w.heap, e.index)
 	default:
@@ -228,7 +235,7 @@ func (w *Wheel) collect(now time.Time) time.Duration {
 		e := w.heap[0]
 		w.due = append(w.due, e.p)
 		if e.at.Equal(firstDue(&e.p)) {
-			w.lateness(now.Sub(e.p.NextAt))
+			w.late(e, now)
 		}
 		e.at = now.Add(w.cfg.Guard)
 		heap.Fix(&w.heap, 0)
@@ -252,13 +259,21 @@ func (w *Wheel) settle(due []pay.Payment, inHand []bool) {
 			continue
 		}
 		if _, was := w.loose[e.p.ID]; was || !inHand[i] {
-			w.lateness(now.Sub(e.p.NextAt))
+			w.late(e, now)
 		}
 		if inHand[i] {
 			delete(w.loose, e.p.ID)
 			continue
 		}
 		w.loose[e.p.ID] = e
+	}
+}
+
+// late notes how long e is past its due step, unless a person is at it. The caller
+// holds the lock.
+func (w *Wheel) late(e *entry, now time.Time) {
+	if _, cased := w.cased[e.p.ID]; !cased {
+		w.lateness(now.Sub(e.p.NextAt))
 	}
 }
 

@@ -93,7 +93,7 @@ func (f *flight) begin() error {
 }
 
 func (f *flight) past() bool {
-	return !f.sendBy.IsZero() && f.clock.Now().After(f.sendBy)
+	return !f.sendBy.IsZero() && clock.Passed(f.clock.Now(), f.sendBy)
 }
 
 func (f *flight) end(n int) {

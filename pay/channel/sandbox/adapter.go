@@ -163,7 +163,7 @@ func (c *Channel) Send(ctx context.Context, order channel.Order) channel.Word {
 		word.Reason = channel.ReasonBadOrder
 		return word
 	}
-	if !order.SendBy.IsZero() && c.clock.Now().After(order.SendBy) {
+	if !order.SendBy.IsZero() && clock.Passed(c.clock.Now(), order.SendBy) {
 		word.Reason = channel.ReasonSendBy
 		return word
 	}

@@ -157,6 +157,8 @@ func meaning(eventType string) (channel.Verdict, channel.Direction, bool) {
 		return channel.Declined, channel.Out, true
 	case "credit.executed":
 		return channel.Confirmed, channel.In, true
+	case "payment.returned":
+		return channel.Returned, channel.In, true
 	default:
 		return channel.Unknown, 0, false
 	}
