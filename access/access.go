@@ -1,8 +1,10 @@
-// Package access says who may: tenants, and the API keys that act for them. A key
-// is checked against the database at most one second ago, so that a revoked key
-// stops within a second on every node, without a query a request. It refuses to
-// keep a secret, to log one, and to let an unknown key cost more than a bounded
-// number of queries.
+// Package access says who may: tenants, the API keys that act for them, the people
+// who operate them, and what two of those people must agree on. A credential is
+// checked against the database at most one second ago, so that a revoked key or a
+// disabled person stops within a second on every node, without a query a request.
+// It refuses to keep a secret, to log one, to let an unknown credential cost more
+// than a bounded number of queries, and to carry out an approved action that
+// differs in one byte from what was approved.
 package access
 
 import (
@@ -46,8 +48,16 @@ func Scopes() []Scope {
 type Principal struct {
 	Tenant int32
 	Scopes []Scope
-	// KeyPrefix names the key, without its secret, in logs and lists.
+	// KeyPrefix names the key, without its secret, in logs and lists; empty for a
+	// person.
 	KeyPrefix string
+	// Operator is the person's name; empty for a key.
+	Operator string
+	Role     Role
+	Method   Method
+
+	// session names the session, if the person has signed in with a code.
+	session string
 }
 
 // May reports whether the principal has the scope; admin has all of them.
@@ -86,8 +96,11 @@ var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPad
 func digest(key string) [sha256.Size]byte { return sha256.Sum256([]byte(key)) }
 
 // split checks the form mk_live_<prefix>_<secret> and returns the prefix.
-func split(key string) (prefix string, ok bool) {
-	if len(key) != keyLength || key[:len(keyHead)] != keyHead || key[len(keyHead)+prefixDigits] != '_' {
+func split(key string) (prefix string, ok bool) { return splitAs(keyHead, key) }
+
+// splitAs does so for another head of eight characters.
+func splitAs(head, key string) (prefix string, ok bool) {
+	if len(key) != keyLength || key[:len(keyHead)] != head || key[len(keyHead)+prefixDigits] != '_' {
 		return "", false
 	}
 	for i := len(keyHead); i < len(key); i++ {
@@ -102,14 +115,27 @@ func split(key string) (prefix string, ok bool) {
 // Store keeps tenants and keys in the database.
 type Store struct {
 	pool  *pgxpool.Pool
+	now   func() time.Time
 	cache *cache
+	// People, by public key, by pass and by session.
+	signers, passes, sessions *cache
 }
 
 // NewStore reads and writes through pool, which the caller keeps owning.
-func NewStore(pool *pgxpool.Pool) *Store {
-	s := &Store{pool: pool}
-	s.cache = newCache(s.lookUp, clock.System.Now)
+func NewStore(pool *pgxpool.Pool) *Store { return newStore(pool, clock.System) }
+
+func newStore(pool *pgxpool.Pool, c clock.Clock) *Store {
+	s := &Store{pool: pool, now: c.Now}
+	s.cache = newCache(s.lookUp, c.Now)
+	s.signers, s.passes, s.sessions = newCache(s.lookUpSigner, c.Now), newCache(s.lookUpPass, c.Now), newCache(s.lookUpSession, c.Now)
 	return s
+}
+
+// forgetPeople drops what is known of all credentials of people.
+func (s *Store) forgetPeople() {
+	for _, c := range []*cache{s.signers, s.passes, s.sessions} {
+		c.forgetAll()
+	}
 }
 
 // Authenticate finds the principal of an API key, "mk_live_…". The error is
@@ -191,27 +217,39 @@ func (s *Store) CreateKey(ctx context.Context, tenant int32, name string, scopes
 	return text, k, nil
 }
 
-func newKey() string {
+func newKey() string { return newSecret(keyHead) }
+
+// newSecret makes a text of the form of a key with another head.
+func newSecret(head string) string {
 	var raw [(prefixDigits + secretDigits) * 5 / 8]byte
 	_, _ = rand.Read(raw[:]) // never fails: it ends the program instead
 	digits := base32Lower.EncodeToString(raw[:])
-	return strings.Join([]string{keyHead + digits[:prefixDigits], digits[prefixDigits:]}, "_")
+	return strings.Join([]string{head + digits[:prefixDigits], digits[prefixDigits:]}, "_")
 }
 
 // Revoke ends a key: at once on this node, within a second on the others. A key
 // that the tenant does not have is fault.NotFound; one revoked before stays so.
 func (s *Store) Revoke(ctx context.Context, tenant int32, prefix string) (Key, error) {
-	rows, err := s.pool.Query(ctx, `update api_keys set revoked_at = coalesce(revoked_at, now())
-		where tenant = $1 and prefix = $2 returning prefix, tenant, name, scopes, created_at, revoked_at`, tenant, prefix)
-	if err != nil {
-		return Key{}, dbFault("access.Revoke", err)
-	}
-	k, err := pgx.CollectExactlyOneRow(rows, scanKey)
+	k, err := revoke(ctx, s.pool, tenant, prefix)
 	if err != nil {
 		return Key{}, dbFault("access.Revoke", err)
 	}
 	s.cache.forget(prefix)
 	return k, nil
+}
+
+// querier is a pool or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+func revoke(ctx context.Context, db querier, tenant int32, prefix string) (Key, error) {
+	rows, err := db.Query(ctx, `update api_keys set revoked_at = coalesce(revoked_at, now())
+		where tenant = $1 and prefix = $2 returning prefix, tenant, name, scopes, created_at, revoked_at`, tenant, prefix)
+	if err != nil {
+		return Key{}, err
+	}
+	return pgx.CollectExactlyOneRow(rows, scanKey)
 }
 
 // List returns the tenant's keys, newest first, revoked ones too.

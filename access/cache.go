@@ -124,3 +124,10 @@ func (c *cache) forget(prefix string) {
 	defer c.mu.Unlock()
 	delete(c.entries, prefix)
 }
+
+// forgetAll drops what is known of all keys.
+func (c *cache) forgetAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.entries)
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/moneta-pay/moneta/access"
@@ -78,6 +79,11 @@ func (c *call) openAccount() error {
 	})
 	if err != nil {
 		return err
+	}
+	if strings.HasPrefix(r.Floor, "-") {
+		if err := c.alone(c.who.Tenant, "set_floor, after opening it with no floor"); err != nil {
+			return err
+		}
 	}
 	res, err := c.s.Intake.OpenAccount(c.ctx, &r)
 	if err != nil {
@@ -281,7 +287,12 @@ func (c *call) setFrozen(frozen bool) error {
 	if err != nil {
 		return err
 	}
-	res, err := c.s.Intake.SetFrozen(c.ctx, pay.TenantID(c.who.Tenant), id, frozen)
+	if !frozen {
+		if err := c.alone(c.who.Tenant, "thaw_account"); err != nil {
+			return err
+		}
+	}
+	res, err := c.s.Intake.SetFrozen(c.ctx, pay.TenantID(c.who.Tenant), id, frozen, pay.Key{})
 	return c.replyAccount(&res, err)
 }
 
@@ -307,7 +318,12 @@ func (c *call) setFloor() error {
 	if floor == "" {
 		return malformed("the floor is missing").WithParam("/floor")
 	}
-	res, err := c.s.Intake.SetFloor(c.ctx, pay.TenantID(c.who.Tenant), id, floor)
+	if strings.HasPrefix(floor, "-") { // credit; what is no floor at all is refused below
+		if err := c.alone(c.who.Tenant, "set_floor"); err != nil {
+			return err
+		}
+	}
+	res, err := c.s.Intake.SetFloor(c.ctx, pay.TenantID(c.who.Tenant), id, floor, pay.Key{})
 	return c.replyAccount(&res, err)
 }
 

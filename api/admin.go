@@ -76,6 +76,15 @@ func (c *call) createKey() error {
 	if err != nil {
 		return err
 	}
+	if slices.Contains(scopes, access.Admin) {
+		two, err := c.s.Access.FourEyes(c.ctx, c.who.Tenant)
+		if err != nil {
+			return err
+		}
+		if two {
+			return fault.New(fault.Forbidden, "admin keys are made at the database, with `moneta key create`")
+		}
+	}
 	text, k, err := c.s.Access.CreateKey(c.ctx, c.who.Tenant, name, scopes)
 	if err != nil {
 		return err
@@ -258,7 +267,10 @@ func (c *call) resumeDispatch() error {
 	if strings.TrimSpace(reason) == "" || len(reason) > reasonMax {
 		return malformed("give a reason of 1 to 500 bytes").WithParam("/reason")
 	}
-	out, err := c.s.Dispatch.Resume(c.ctx, "key "+c.who.KeyPrefix, reason)
+	if err := c.alone(0, "resume_dispatch"); err != nil { // it concerns every tenant
+		return err
+	}
+	out, err := c.s.Dispatch.Resume(c.ctx, c.who.Name(), reason)
 	if err != nil {
 		return err
 	}

@@ -102,6 +102,8 @@ type Config struct {
 	// Desk keeps the cases for people.
 	Desk  Desk
 	Ready Readiness
+	// Approvals are what two people agree on.
+	Approvals *access.Approvals
 	// Events is the log that GET /v1/events reads, and Feed tells of its new end.
 	Events *outbox.Log
 	Feed   *outbox.Feed

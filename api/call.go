@@ -43,7 +43,10 @@ type call struct {
 	started  time.Time
 	status   int
 	holds    bool // one of the slots in flight
-	buf      *bytes.Buffer
+	// began is the record of what a person is doing; 0 when none is kept.
+	began int64
+	code  string // of the problem answered with
+	buf   *bytes.Buffer
 }
 
 // Header values that are set on every answer; shared, so never appended to.
@@ -105,6 +108,7 @@ func (c *call) end() {
 		}
 	}
 	c.release()
+	c.recordEnd()
 	c.route.counts.observe(c.status, time.Since(c.started)) //nolint:forbidigo // as above
 	if c.buf.Cap() <= bufferKeep {
 		buffers.Put(c.buf)
@@ -150,17 +154,9 @@ func (c *call) tracedContext() context.Context {
 }
 
 func (c *call) admit() error {
-	if c.route.scope != "" {
-		key, ok := bearer(c.r.Header)
-		if !ok {
-			return fault.New(fault.Unauthenticated, "")
-		}
-		var err error
-		if c.who, err = c.s.Access.Authenticate(c.ctx, key); err != nil {
+	if c.route.scope != "" || c.route.role != "" {
+		if err := c.identify(); err != nil {
 			return err
-		}
-		if !c.who.May(c.route.scope) {
-			return fault.New(fault.Forbidden, "this needs the scope "+string(c.route.scope))
 		}
 	}
 	if c.r.URL.RawQuery == "" {
@@ -260,6 +256,7 @@ func (c *call) write(status int, contentType []string) {
 // refuse answers with the problem that err is.
 func (c *call) refuse(err error) {
 	p := newProblem(err, c.traceHex)
+	c.code = p.Code
 	c.s.metrics.problems.WithLabelValues(p.Code).Inc()
 	c.log(p, err)
 	if p.retryAfter > 0 {

@@ -120,7 +120,7 @@ func (c *call) showCase(k *desk.Case) Case {
 	if k.Payment != 0 {
 		out.Payment = k.Payment.String()
 	}
-	if !c.who.May(access.Admin) {
+	if !c.staff() {
 		for _, n := range k.Notes {
 			if n.ToHolder {
 				n.By, n.URL, n.SHA256 = "", "", ""
@@ -134,8 +134,12 @@ func (c *call) showCase(k *desk.Case) Case {
 	return out
 }
 
+// staff reports whether who asks works for the installation: an admin key, or a
+// person.
+func (c *call) staff() bool { return c.who.May(access.Admin) || c.who.Operator != "" }
+
 // actor names who acts, for the log of a case.
-func (c *call) actor() string { return "key " + c.who.KeyPrefix }
+func (c *call) actor() string { return c.who.Name() }
 
 func (c *call) desk() (Desk, error) {
 	if c.s.Desk == nil {
@@ -263,7 +267,7 @@ func (c *call) getCase() error {
 		return err
 	}
 	tenant := pay.TenantID(c.who.Tenant)
-	if c.who.May(access.Admin) {
+	if c.staff() {
 		tenant = 0 // the installation's operator has every case
 	}
 	k, err := d.Get(c.ctx, tenant, n)
@@ -486,17 +490,17 @@ func caseRoutes() []*route {
 			params: []*huma.Param{number}, answers: map[int]reflect.Type{200: of[Case]()}, faults: []fault.Code{fault.NotFound}, do: (*call).getCase,
 		},
 		{
-			method: http.MethodPost, path: "/v1/cases/{number}/notes", id: "note-case", tag: "cases", summary: "Note on a case",
+			method: http.MethodPost, path: "/v1/cases/{number}/notes", id: "note-case", role: access.Operate, tag: "cases", summary: "Note on a case",
 			about: "The log is only ever appended to. A note to the holder answers the case.", scope: access.Admin, params: []*huma.Param{number},
 			body: of[NewNote](), answers: map[int]reflect.Type{200: of[Case]()}, faults: acting, do: (*call).noteCase,
 		},
 		{
-			method: http.MethodPost, path: "/v1/cases/{number}/assign", id: "assign-case", tag: "cases", summary: "Give a case to somebody",
+			method: http.MethodPost, path: "/v1/cases/{number}/assign", id: "assign-case", role: access.Operate, tag: "cases", summary: "Give a case to somebody",
 			scope: access.Admin, params: []*huma.Param{number}, body: of[Assignment](), answers: map[int]reflect.Type{200: of[Case]()},
 			faults: acting, do: (*call).assignCase,
 		},
 		{
-			method: http.MethodPost, path: "/v1/cases/{number}/close", id: "close-case", tag: "cases", summary: "Close a case",
+			method: http.MethodPost, path: "/v1/cases/{number}/close", id: "close-case", role: access.Operate, tag: "cases", summary: "Close a case",
 			about: "For ever. Closing changes no payment: one that is still open past its bound gets a new case at the next sweep, and the answer warns of it.",
 			scope: access.Admin, params: []*huma.Param{number}, body: of[Closing](), answers: map[int]reflect.Type{200: of[Case]()},
 			faults: acting, do: (*call).closeCase,

@@ -37,6 +37,13 @@ func document(version string, routes []*route) ([]byte, error) {
 			Schemas: reg,
 			SecuritySchemes: map[string]*huma.SecurityScheme{
 				"key": {Type: "http", Scheme: "bearer", BearerFormat: "mk_live_<prefix>_<secret>", Description: "An API key."}, //nolint:gosec // the form of a key, not a key
+				"session": {Type: "http", Scheme: "bearer", BearerFormat: "mo_sess_<prefix>_<secret>", //nolint:gosec // as above
+					Description: "The session of an operator, a person: 15 minutes."},
+				"signature": {
+					Type: "apiKey", In: "header", Name: "Authorization",
+					Description: "An operator's ed25519 signature of the request; docs/operators.md tells what it covers.",
+				},
+				"pass": {Type: "http", Scheme: "bearer", BearerFormat: "mo_pass_<prefix>_<secret>", Description: "An operator's pass, for signing in with a code."}, //nolint:gosec // as above
 			},
 		},
 		Tags: []*huma.Tag{
@@ -46,6 +53,7 @@ func document(version string, routes []*route) ([]byte, error) {
 			{Name: "cases", Description: "For people who look into what stands still"},
 			{Name: "channels", Description: "For the rails"},
 			{Name: "operator", Description: "For the operator; needs an admin key"},
+			{Name: "people", Description: "Operators by name, and what two of them agree on"},
 			{Name: "probes", Description: "For machines that watch"},
 		},
 	}
@@ -89,8 +97,15 @@ func operation(reg huma.Registry, rt *route) *huma.Operation {
 		Security: []map[string][]string{},
 	}
 	if rt.scope != "" {
-		op.Security = []map[string][]string{{"key": {}}}
+		op.Security = append(op.Security, map[string][]string{"key": {}})
 		op.Description = strings.TrimSpace(op.Description + " Scope: " + string(rt.scope) + ".")
+	}
+	if rt.role != "" {
+		op.Security = append(op.Security, map[string][]string{"signature": {}}, map[string][]string{"session": {}})
+		op.Description = strings.TrimSpace(op.Description + " Role: " + string(rt.role) + ".")
+	}
+	if rt.id == "sign-in" {
+		op.Security = []map[string][]string{{"pass": {}}}
 	}
 	if rt.body != nil {
 		op.RequestBody = &huma.RequestBody{Required: rt.id != "appeal-payment", Content: map[string]*huma.MediaType{
@@ -117,7 +132,7 @@ func answer(reg huma.Registry, rt *route, status int, t reflect.Type) *huma.Resp
 	}
 	_, creates := rt.answers[http.StatusCreated]
 	switch {
-	case status == http.StatusCreated && rt.scope != "" && rt.id != "create-key":
+	case status == http.StatusCreated && (rt.scope != "" && rt.id != "create-key" || rt.id == "propose"):
 		headers["Location"] = &huma.Param{Description: "The resource", Schema: text()}
 	case status == http.StatusOK && creates:
 		about = "The key was used before with this payload: the resource as it is now"
@@ -136,7 +151,7 @@ func answer(reg huma.Registry, rt *route, status int, t reflect.Type) *huma.Resp
 // addFaults describes each status by the codes that it may carry.
 func addFaults(op *huma.Operation, reg huma.Registry, rt *route) {
 	codes := append([]fault.Code(nil), everyFault...)
-	if rt.scope != "" {
+	if rt.scope != "" || rt.role != "" {
 		codes = append(codes, keyFaults...)
 	}
 	codes = append(codes, rt.faults...)
@@ -186,8 +201,8 @@ var pages = template.Must(template.New("").Parse(`{{define "top"}}<!doctype html
 td,th{text-align:left;padding:.2rem .8rem .2rem 0;vertical-align:top}</style>{{end}}
 {{define "docs"}}{{template "top" "Moneta API"}}<h1>Moneta API</h1>
 <p>The whole of it, for machines: <a href="/openapi.json">/openapi.json</a> (OpenAPI 3.1).</p>
-<table><tr><th>Operation<th>What it does<th>Scope</tr>
-{{range .Routes}}<tr><td><code>{{.Method}} {{.Path}}</code><td>{{.Summary}}<td>{{.Scope}}</tr>
+<table><tr><th>Operation<th>What it does<th>Scope of a key<th>Role of a person</tr>
+{{range .Routes}}<tr><td><code>{{.Method}} {{.Path}}</code><td>{{.Summary}}<td>{{.Scope}}<td>{{.Role}}</tr>
 {{end}}</table><h2>Errors / 错误</h2><table><tr><th>Status<th>Code<th>Title<th>标题</tr>
 {{range .Errors}}<tr><td>{{.Status}}<td><a href="/errors/{{.Code}}">{{.Code}}</a><td>{{.Title.En}}<td lang="zh">{{.Title.Zh}}</tr>
 {{end}}</table></html>{{end}}
@@ -200,13 +215,13 @@ retry <code>{{.Retry}}</code> · money_state <code>{{.MoneyState}}</code></p>
 const pagePolicy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 
 func (s *server) docs(w http.ResponseWriter, _ *http.Request) {
-	type line struct{ Method, Path, Summary, Scope string }
+	type line struct{ Method, Path, Summary, Scope, Role string }
 	var view struct {
 		Routes []line
 		Errors []fault.Entry
 	}
 	for _, rt := range s.routes {
-		view.Routes = append(view.Routes, line{rt.method, rt.path, rt.summary, string(rt.scope)})
+		view.Routes = append(view.Routes, line{rt.method, rt.path, rt.summary, string(rt.scope), string(rt.role)})
 	}
 	for _, c := range fault.Codes() {
 		e, _ := fault.Lookup(c)

@@ -67,13 +67,13 @@ func TestTheDocumentIsWhole(t *testing.T) {
 			if strings.HasPrefix(path, "/v1/") {
 				require.Contains(t, responses, "503", id)
 				if !strings.Contains(path, "callbacks") {
-					require.Equal(t, []any{map[string]any{"key": []any{}}}, op["security"], id)
+					require.NotEmpty(t, op["security"], id)
 					requireProblem(t, answer, fault.Unauthenticated)
 				}
 			}
 		}
 	}
-	require.Equal(t, 40, operations)
+	require.Equal(t, 54, operations)
 	require.True(t, hasParam(doc["paths"].(map[string]any)["/v1/payments"].(map[string]any)["post"].(map[string]any), "Idempotency-Key", "header"))
 	schemas := doc["components"].(map[string]any)["schemas"].(map[string]any)
 	require.Equal(t, false, schemas["NewPayment"].(map[string]any)["additionalProperties"])

@@ -81,7 +81,7 @@ func (c *call) listEvents() error {
 // awaitEvents waits until there is something to answer with, or patience ends. It
 // gives up the slot in flight: waiting is not work.
 func (c *call) awaitEvents(q outbox.Query, patience time.Duration) (outbox.Page, error) {
-	leave, err := c.s.streams.enter(c.who.KeyPrefix)
+	leave, err := c.s.streams.enter(c.who.Name())
 	if err != nil {
 		return outbox.Page{}, err
 	}
@@ -129,7 +129,7 @@ func (c *call) paymentEvents() error {
 	if err != nil {
 		return err
 	}
-	leave, err := c.s.streams.enter(c.who.KeyPrefix)
+	leave, err := c.s.streams.enter(c.who.Name())
 	if err != nil {
 		return err
 	}
@@ -256,6 +256,10 @@ func (s *stream) follow(sub *outbox.Subscription) {
 func (c *call) stillMay(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, c.s.Timeout)
 	defer cancel()
+	if c.who.Operator != "" {
+		active, err := c.s.Access.Active(ctx, &c.who)
+		return err != nil || active
+	}
 	key, _ := bearer(c.r.Header)
 	who, err := c.s.Access.Authenticate(ctx, key)
 	if err != nil {

@@ -19,8 +19,11 @@ type route struct {
 	id, summary  string
 	about        string
 	tag          string
-	// scope that the key needs; empty for routes without a key.
-	scope   access.Scope
+	// scope that a key needs; empty for routes that no key may use.
+	scope access.Scope
+	// role that a person needs; empty for routes that no person may use. One that
+	// only reads is every viewer's.
+	role    access.Role
 	params  []*huma.Param
 	body    reflect.Type
 	answers map[int]reflect.Type
@@ -94,6 +97,7 @@ var payFaults = append([]fault.Code{
 }, ledgerFaults...)
 
 var openFaults = append([]fault.Code{
+	fault.ApprovalRequired,
 	fault.UnknownField, fault.IdempotencyKeyMissing, fault.IdempotencyKeyInvalid, fault.IdempotencyKeyReused,
 	fault.BodyTooLarge, fault.UnsupportedMediaType, fault.AssetUnknown, fault.FloorInvalid, fault.HouseAccountForbidden,
 }, ledgerFaults...)
@@ -106,7 +110,14 @@ func routes() []*route {
 	all = append(all, eventRoutes()...)
 	all = append(all, accountRoutes()...)
 	all = append(all, caseRoutes()...)
-	return append(all, operatorRoutes()...)
+	all = append(all, operatorRoutes()...)
+	all = append(all, peopleRoutes()...)
+	for _, rt := range all {
+		if rt.role == "" && rt.scope != "" && rt.method == http.MethodGet {
+			rt.role = access.Viewer
+		}
+	}
+	return all
 }
 
 func paymentRoutes() []*route {
@@ -164,7 +175,7 @@ func paymentRoutes() []*route {
 		{
 			method: http.MethodPost, path: "/v1/payments/{id}/cancel", id: "cancel-payment", tag: "payments", summary: "Cancel a payment",
 			about: "Possible until the first attempt is sent; a hold is released. It needs no key: a second cancel changes nothing and is answered like the first.",
-			scope: access.PaymentsWrite, params: []*huma.Param{id}, answers: map[int]reflect.Type{200: of[Payment]()},
+			scope: access.PaymentsWrite, role: access.Operate, params: []*huma.Param{id}, answers: map[int]reflect.Type{200: of[Payment]()},
 			faults: with(ledgerFaults, fault.NotFound, fault.NotCancellable, fault.AlreadyFinal), do: (*call).cancelPayment,
 		},
 		{
@@ -260,18 +271,20 @@ func accountRoutes() []*route {
 		},
 		{
 			method: http.MethodPost, path: "/v1/accounts/{id}/freeze", id: "freeze-account", tag: "operator", summary: "Freeze an account",
-			about: "It goes on receiving and does not pay.", scope: access.Admin, params: []*huma.Param{id},
+			about: "It goes on receiving and does not pay.", scope: access.Admin, role: access.Operate, params: []*huma.Param{id},
 			answers: map[int]reflect.Type{200: of[Account]()}, faults: with(ledgerFaults, fault.NotFound), do: (*call).freeze,
 		},
 		{
 			method: http.MethodPost, path: "/v1/accounts/{id}/thaw", id: "thaw-account", tag: "operator", summary: "Let an account pay again",
-			scope: access.Admin, params: []*huma.Param{id}, answers: map[int]reflect.Type{200: of[Account]()},
-			faults: with(ledgerFaults, fault.NotFound), do: (*call).thaw,
+			about: "With two people who may approve, by an approval of the kind thaw_account only.",
+			scope: access.Admin, role: access.Chief, params: []*huma.Param{id}, answers: map[int]reflect.Type{200: of[Account]()},
+			faults: with(ledgerFaults, fault.NotFound, fault.ApprovalRequired), do: (*call).thaw,
 		},
 		{
 			method: http.MethodPost, path: "/v1/accounts/{id}/floor", id: "set-floor", tag: "operator", summary: "Grant an overdraft limit, or take it back",
-			scope: access.Admin, params: []*huma.Param{id}, body: of[NewFloor](), answers: map[int]reflect.Type{200: of[Account]()},
-			faults: with(ledgerFaults, fault.NotFound, fault.FloorInvalid, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType),
+			about: "With two people who may approve, a floor below zero is set by an approval of the kind set_floor only.",
+			scope: access.Admin, role: access.Chief, params: []*huma.Param{id}, body: of[NewFloor](), answers: map[int]reflect.Type{200: of[Account]()},
+			faults: with(ledgerFaults, fault.NotFound, fault.ApprovalRequired, fault.FloorInvalid, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType),
 			do:     (*call).setFloor,
 		},
 	}
@@ -281,7 +294,7 @@ func operatorRoutes() []*route {
 	return []*route{
 		{
 			method: http.MethodPost, path: "/v1/keys", id: "create-key", tag: "operator", summary: "Make an API key",
-			about: "The key is shown once, in this answer, and kept nowhere.", scope: access.Admin, body: of[NewKey](),
+			about: "The key is shown once, in this answer, and kept nowhere.", scope: access.Admin, role: access.Chief, body: of[NewKey](),
 			answers: map[int]reflect.Type{201: of[Key]()}, faults: []fault.Code{fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType},
 			do: (*call).createKey,
 		},
@@ -291,7 +304,7 @@ func operatorRoutes() []*route {
 		},
 		{
 			method: http.MethodDelete, path: "/v1/keys/{prefix}", id: "revoke-key", tag: "operator", summary: "Revoke an API key",
-			about: "It stops on every node within a second.", scope: access.Admin, params: []*huma.Param{pathID("prefix", "The key's prefix")},
+			about: "It stops on every node within a second.", scope: access.Admin, role: access.Chief, params: []*huma.Param{pathID("prefix", "The key's prefix")},
 			answers: map[int]reflect.Type{200: of[Key]()}, faults: []fault.Code{fault.NotFound}, do: (*call).revokeKey,
 		},
 		{
@@ -310,7 +323,7 @@ func operatorRoutes() []*route {
 			answers: map[int]reflect.Type{200: of[recon.Report]()}, faults: []fault.Code{fault.NotFound}, do: (*call).reconReport,
 		},
 		{
-			method: http.MethodPost, path: "/v1/recon/run", id: "run-recon", tag: "operator", summary: "Reconcile now",
+			method: http.MethodPost, path: "/v1/recon/run", id: "run-recon", role: access.Operate, tag: "operator", summary: "Reconcile now",
 			about: "Reads every channel's statement to its end, then answers where each stands. Only the leading node reconciles.", scope: access.Admin,
 			answers: map[int]reflect.Type{200: of[recon.Report]()}, faults: []fault.Code{fault.NotFound, fault.NotLeader, fault.ChannelUnavailable}, do: (*call).reconRun,
 		},
@@ -323,9 +336,9 @@ func operatorRoutes() []*route {
 		{
 			method: http.MethodPost, path: "/v1/dispatch/resume", id: "resume-dispatch", tag: "operator", summary: "Let payouts go again",
 			about: "Acknowledges the gaps that are left. A restored payout still waits until its channel was asked for it. " +
-				"Without a pause it changes nothing.",
-			scope: access.Admin, body: of[Resumption](), answers: map[int]reflect.Type{200: of[recon.DispatchState]()},
-			faults: []fault.Code{fault.NotFound, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType}, do: (*call).resumeDispatch,
+				"Without a pause it changes nothing. With two people who may approve, by an approval of the kind resume_dispatch only.",
+			scope: access.Admin, role: access.Chief, body: of[Resumption](), answers: map[int]reflect.Type{200: of[recon.DispatchState]()},
+			faults: []fault.Code{fault.ApprovalRequired, fault.NotFound, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType}, do: (*call).resumeDispatch,
 		},
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/pgserver"
 	"github.com/moneta-pay/moneta/internal/telemetry"
+	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
 	sandboxchannel "github.com/moneta-pay/moneta/pay/channel/sandbox"
@@ -55,19 +56,20 @@ type plane struct {
 	stations *pgxpool.Pool
 	channels []channel.Channel
 
-	node     *commit.Node
-	payments *commit.Reader
-	wheel    *timer.Wheel
-	expirer  *timer.Expirer
-	dispatch *dispatch.Dispatcher
-	inbox    *settle.Inbox
-	asker    *settle.Asker
-	recon    *recon.Recon
-	outlook  *status.Outlook
-	gate     *recon.Gate
-	desk     *desk.Desk
-	events   *outbox.Log
-	feed     *outbox.Feed
+	node      *commit.Node
+	payments  *commit.Reader
+	wheel     *timer.Wheel
+	expirer   *timer.Expirer
+	dispatch  *dispatch.Dispatcher
+	inbox     *settle.Inbox
+	asker     *settle.Asker
+	recon     *recon.Recon
+	outlook   *status.Outlook
+	gate      *recon.Gate
+	desk      *desk.Desk
+	approvals *access.Approvals
+	events    *outbox.Log
+	feed      *outbox.Feed
 
 	leaderWork sync.WaitGroup
 	leaving    atomic.Bool
@@ -178,6 +180,19 @@ func (p *plane) connectChannels() error {
 	return nil
 }
 
+// routes are the configured ones, as dispatch and settle read them.
+func (p *plane) routes() dispatch.Routes {
+	var out dispatch.Routes
+	for _, r := range p.cfg.Routes {
+		route := dispatch.Route{Asset: money.Asset(r.Asset), Payee: r.Payee, RetryOn: r.RetryOn}
+		for _, name := range r.Channels {
+			route.Channels = append(route.Channels, channel.Name(name))
+		}
+		out = append(out, route)
+	}
+	return out
+}
+
 func (p *plane) build() {
 	p.payments = commit.NewReader(p.reads)
 	p.outlook = p.newOutlook()
@@ -196,11 +211,17 @@ func (p *plane) build() {
 			func() time.Time { return p.dispatch.Progress() },
 		},
 	})
-	p.dispatch = dispatch.New(dispatch.Config{Submitter: p.node, Channels: p.channels, Hold: p.hold, Telemetry: p.tel})
+	routes := p.routes()
+	p.dispatch = dispatch.New(dispatch.Config{
+		Submitter: p.node, Channels: p.channels, Hold: p.hold, Routes: routes, Telemetry: p.tel,
+	})
 	p.asker = settle.NewAsker(settle.AskerConfig{
 		Submitter: p.node, Channels: p.channels, Pool: p.stations, Live: p.dispatch.Live, Telemetry: p.tel,
+		Redirects: routes.Redirects,
 	})
-	p.inbox = settle.NewInbox(settle.InboxConfig{Pool: p.stations, Submitter: p.node, Channels: p.channels, Telemetry: p.tel})
+	p.inbox = settle.NewInbox(settle.InboxConfig{
+		Pool: p.stations, Submitter: p.node, Channels: p.channels, Redirects: routes.Redirects, Telemetry: p.tel,
+	})
 	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Gate: p.gate, Telemetry: p.tel})
 	p.expirer = timer.NewExpirer(p.node, nil, p.node.TimeUnsound, p.tel)
 	p.wheel = timer.New(timer.Config{
@@ -318,6 +339,7 @@ func (p *plane) run(ctx context.Context) error {
 		return nil
 	})
 	g.Go(func() error { return p.gate.Watch(storing) })
+	g.Go(func() error { return p.approvals.Run(storing) })
 	g.Go(func() error { return p.feed.Run(running) }) // streams end first: their clients go on elsewhere
 	left := make(chan struct{})
 	g.Go(func() error {
@@ -355,8 +377,10 @@ func (p *plane) edge() (http.Handler, error) {
 		return nil, err
 	}
 	store := access.NewStore(p.reads)
+	p.approvals = access.NewApprovals(store, p.log)
+	registerActions(p.approvals, in, accounts, p.gate)
 	h, err := api.New(api.Config{
-		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Waiter: p.node,
+		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Approvals: p.approvals, Waiter: p.node,
 		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Desk: p.desk, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
 		Registry: p.tel.Registry(), Logger: p.log, Version: Version,
 	})

@@ -53,6 +53,32 @@ var words = map[string][2]string{
 	"up-stop":         {"Ctrl-C stops everything cleanly.\n", "按 Ctrl-C 可干净地停止全部。\n"},
 	"stopping":        {"\nstopping: what is queued is answered first\n", "\n正在停止:先答复已排队的请求\n"},
 	"postgres-moved":  {"Postgres runs as an unprivileged user that cannot reach %s: its data is in %s\n", "Postgres 以非特权用户运行,无法访问 %s:数据位于 %s\n"},
+
+	// People and approvals.
+	"enrolled":          {"That line is for whoever adds %s. The secret half is in %s, for you alone.\n", "以上一行请交给添加 %s 的人。私密部分已存入 %s,仅供您本人。\n"},
+	"enrolled-codes":    {"\nGive this to your authenticator, now; it is not shown again:\n\n%s\n", "\n请立即录入验证器;以下内容不再显示:\n\n%s\n"},
+	"operator-added":    {"%s is an operator with the role %s\n", "%s 已成为运营人员,角色 %s\n"},
+	"operator-disabled": {"%s is disabled, on every node within a second\n", "%s 已停用,一秒内在所有节点生效\n"},
+	"rotated":           {"%s has a new key, in %s; the old one has stopped\n", "%s 已更换密钥,存于 %s;旧密钥已失效\n"},
+	"signed-in":         {"%s is signed in until %s\n", "%s 已登录,有效至 %s\n"},
+	"proposed-now":      {"\nNothing has happened yet. Another person approves it: moneta approve yes %s\n", "\n尚未执行任何操作。请另一人批准:moneta approve yes %s\n"},
+	"approved-now":      {"\nApproved; nothing has happened yet. To carry it out, once: moneta approve run %s\n", "\n已批准;尚未执行。执行(仅一次):moneta approve run %s\n"},
+	"ask-approve":       {"\nApprove exactly this? [y/N] ", "\n确认批准以上操作?[y/N] "},
+	"ask-reject":        {"\nReject this, for good? [y/N] ", "\n确认永久驳回?[y/N] "},
+	"ask-withdraw":      {"\nTake this back? [y/N] ", "\n确认撤回?[y/N] "},
+	"ask-execute":       {"\nCarry out exactly this, now? [y/N] ", "\n确认立即执行以上操作?[y/N] "},
+	"left-alone":        {"left as it is", "未作更改"},
+	"appr-id":           {"approval", "审批"},
+	"appr-kind":         {"kind", "类型"},
+	"appr-reason":       {"reason", "理由"},
+	"appr-maker":        {"proposed by", "提出人"},
+	"appr-expires":      {"expires", "到期"},
+	"appr-hash":         {"hash", "哈希"},
+	"appr-state":        {"state", "状态"},
+	"appr-checker":      {"decided by", "审批人"},
+	"appr-note":         {"note", "备注"},
+	"appr-used":         {"carried out by", "执行人"},
+	"appr-outcome":      {"outcome", "结果"},
 }
 
 // say fills in the text of a key in lang, en or zh.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"path"
 	"strings"
 )
 
@@ -23,6 +24,9 @@ type Config struct {
 	NodeURL string `json:"node_url"`
 	// Channels are the rails.
 	Channels []Channel `json:"channels"`
+	// Routes say where a payout goes on to when its channel is proven not to have
+	// moved the money; none means nowhere else.
+	Routes []Route `json:"routes"`
 	// OTLPEndpoint takes spans; empty sends none.
 	OTLPEndpoint string `json:"otlp_endpoint"`
 	// TraceOneIn records the spans of one in so many payments; 0 is the default of
@@ -61,6 +65,36 @@ type Channel struct {
 	Bank string `json:"bank"`
 	// Secrets verify callbacks: one, or two while one replaces the other.
 	Secrets []string `json:"secrets"`
+}
+
+// Route is an ordered list of channels for payouts of one kind.
+type Route struct {
+	// Asset that it is for; empty for every asset.
+	Asset string `json:"asset"`
+	// Payee is a pattern for the payee's account, such as "DE*"; empty for every payee.
+	Payee string `json:"payee"`
+	// Channels by name, in order, two or more.
+	Channels []string `json:"channels"`
+	// RetryOn are reasons of a decline after which the next channel is tried.
+	RetryOn []string `json:"retry_on"`
+}
+
+func (r Route) validate(known map[string]bool) error {
+	var wrong []error
+	if len(r.Channels) < 2 {
+		wrong = append(wrong, errors.New("channels: name two or more, in the order in which they are tried"))
+	}
+	seen := make(map[string]bool)
+	for _, name := range r.Channels {
+		if !known[name] || seen[name] {
+			wrong = append(wrong, fmt.Errorf("channels: %q is no channel of this configuration, or comes twice", name))
+		}
+		seen[name] = true
+	}
+	if _, err := path.Match(r.Payee, ""); err != nil {
+		wrong = append(wrong, fmt.Errorf("payee: %q is not a pattern; write a beginning and a star, such as DE*", r.Payee))
+	}
+	return errors.Join(wrong...)
 }
 
 // Defaults of the settings that have one.
@@ -136,6 +170,11 @@ func (c *Config) Validate() error {
 		}
 		if len(ch.Secrets) == 0 || len(ch.Secrets) > 2 {
 			wrong = append(wrong, fmt.Errorf("%s.secrets: one, or two while one replaces the other", at))
+		}
+	}
+	for i, r := range c.Routes {
+		if err := r.validate(seen); err != nil {
+			wrong = append(wrong, fmt.Errorf("routes[%d]: %w", i, err))
 		}
 	}
 	return errors.Join(wrong...)

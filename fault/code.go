@@ -56,6 +56,10 @@ const (
 	ChannelUnavailable     Code = "channel-unavailable"
 	SignatureInvalid       Code = "signature-invalid"
 	ReferenceUnknown       Code = "reference-unknown"
+	ApprovalRequired       Code = "approval-required"
+	ApprovalOwn            Code = "approval-own"
+	ApprovalChanged        Code = "approval-changed"
+	ApprovalClosed         Code = "approval-closed"
 	Timeout                Code = "timeout"
 	Internal               Code = "internal"
 )

@@ -83,20 +83,20 @@ var table = []Entry{
 		Code: Unauthenticated, Status: http.StatusUnauthorized, Retry: Never, MoneyState: NotMoved,
 		Title: Text{"The API key is missing or not valid", "API 密钥缺失或无效"},
 		Cause: Text{
-			"There is no `Authorization: Bearer mk_…` header, or the key is unknown, revoked or expired.",
-			"没有 `Authorization: Bearer mk_…` 请求头，或密钥不存在、已吊销或已过期。",
+			"There is no `Authorization: Bearer mk_…` header, or the key is unknown, revoked or expired. For an operator: the signature, the code or the session does not hold; `detail` says why.",
+			"没有 `Authorization: Bearer mk_…` 请求头，或密钥不存在、已吊销或已过期。对运营人员：签名、验证码或会话无效，原因见 `detail`。",
 		},
 		Fix: Text{
-			"Send a valid API key. An operator lists and creates keys with `moneta key`.",
-			"请使用有效的 API 密钥。运营人员可用 `moneta key` 查看和创建密钥。",
+			"Send a valid API key. An operator lists and creates keys with `moneta key`, and signs as docs/operators.md says.",
+			"请使用有效的 API 密钥。运营人员可用 `moneta key` 查看和创建密钥，其签名方式见 docs/operators.md。",
 		},
 	},
 	{
 		Code: Forbidden, Status: http.StatusForbidden, Retry: Never, MoneyState: NotMoved,
 		Title: Text{"This key may not do that", "该密钥无权执行此操作"},
 		Cause: Text{
-			"The API key is valid but does not have the scope that this operation needs.",
-			"API 密钥有效，但不具备此操作所需的权限范围。",
+			"The API key is valid but does not have the scope that this operation needs, or the operator does not have the role.",
+			"API 密钥有效，但不具备此操作所需的权限范围，或运营人员不具备所需角色。",
 		},
 		Fix: Text{
 			"Use a key with the scope named in `detail`, or ask the operator to grant it.",
@@ -485,6 +485,54 @@ var table = []Entry{
 		Fix: Text{
 			"Check the reference and the channel. For money that has arrived, follow the break in reconciliation.",
 			"核对参考号与渠道。若资金已到账，请跟进对账差异。",
+		},
+	},
+	{
+		Code: ApprovalRequired, Status: http.StatusForbidden, Retry: Never, MoneyState: NotMoved,
+		Title: Text{"This needs the approval of two people", "此操作需要双人审批"},
+		Cause: Text{
+			"The installation has operators who may approve. What gives power or credit away is then done by an approval only: one operator proposes the exact action, another one approves it.",
+			"系统中已有可审批的运营人员。凡授予权限或额度的操作，都须经审批：由一名运营人员提出确切的操作，由另一名批准。",
+		},
+		Fix: Text{
+			"Propose the action with `moneta approve propose` or `POST /v1/approvals` and have another operator approve it; see docs/operators.md.",
+			"用 `moneta approve propose` 或 `POST /v1/approvals` 提出该操作，并请另一名运营人员批准；参见 docs/operators.md。",
+		},
+	},
+	{
+		Code: ApprovalOwn, Status: http.StatusForbidden, Retry: Never, MoneyState: NotMoved,
+		Title: Text{"Nobody approves what they proposed", "不能审批自己提出的操作"},
+		Cause: Text{
+			"The operator who proposed an action wants to approve or reject it.",
+			"提出操作的运营人员试图自行批准或驳回。",
+		},
+		Fix: Text{
+			"Ask another operator with the role approver or admin. To take a proposal back, withdraw it.",
+			"请另一名角色为 approver 或 admin 的运营人员处理。若要收回提议，请撤回。",
+		},
+	},
+	{
+		Code: ApprovalChanged, Status: http.StatusConflict, Retry: Never, MoneyState: NotMoved,
+		Title: Text{"The action is not the one that was seen", "操作与所见内容不一致"},
+		Cause: Text{
+			"The hash of the action as it is stored differs from the one in the request, or from the one that was approved. Nothing was carried out.",
+			"所存操作的哈希与请求中的、或与批准时的不同。未执行任何操作。",
+		},
+		Fix: Text{
+			"Look at the approval again and compare every parameter. If it was approved already, withdraw it, tell security, and propose anew.",
+			"请重新查看审批并逐项核对参数。若已批准，请撤回、通知安全人员，并重新提出。",
+		},
+	},
+	{
+		Code: ApprovalClosed, Status: http.StatusConflict, Retry: Never, MoneyState: NotMoved,
+		Title: Text{"The approval is not open for this", "审批当前不允许此操作"},
+		Cause: Text{
+			"It waits for approval, or was rejected, withdrawn, has expired, or was used: an approval counts once. Or one of its two people was disabled.",
+			"审批尚待批准，或已驳回、撤回、过期或使用：每个审批只能使用一次。也可能其中一人已被停用。",
+		},
+		Fix: Text{
+			"Read the approval: its state and outcome tell what happened. If the action is still wanted, propose it anew.",
+			"请查看审批：其状态和结果说明了经过。若仍需执行，请重新提出。",
 		},
 	},
 	{

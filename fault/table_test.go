@@ -56,6 +56,10 @@ read-only 423
 channel-unavailable 503
 signature-invalid 401
 reference-unknown 404
+approval-required 403
+approval-own 403
+approval-changed 409
+approval-closed 409
 timeout 504
 internal 500
 `

@@ -39,17 +39,25 @@ const (
 	Take
 	// Expire: the time to act is over.
 	Expire
+	// Resend: dispatch is about to send attempt N once more, under its reference,
+	// before SendBy. Only where the channel's de-duplication is proven.
+	Resend
+	// Redirect: the channel declined for a reason that another one may not have.
+	Redirect
 	factEnd
 )
 
 // aboutAttempt reports whether the fact is somebody's word about one attempt.
-func (k FactKind) aboutAttempt() bool { return k >= Ack && k <= GiveUp || k == Settle }
+func (k FactKind) aboutAttempt() bool {
+	return k >= Ack && k <= GiveUp || k == Settle || k == Resend || k == Redirect
+}
 
 var factNames = [factEnd]string{
 	Accept: "accept", Clear: "clear", Intend: "intend", Ack: "ack", Doubt: "doubt",
 	Confirm: "confirm", Decline: "decline", ProveAbsent: "prove_absent", GiveUp: "give_up",
 	Cancel: "cancel", Settle: "settle", Checked: "checked",
 	Take: "take", Expire: "expire",
+	Resend: "resend", Redirect: "redirect",
 }
 
 // String returns the fact's name.
@@ -72,8 +80,11 @@ type Fact struct {
 	// AttemptState refines ProveAbsent: Absent or NeverSent.
 	AttemptState AttemptState
 	SendBy       time.Time
-	ChannelID    string
-	Reason       string
+	// Channel is where the attempt goes; only with Intend, and empty for the channel
+	// that the payment has.
+	Channel   string
+	ChannelID string
+	Reason    string
 	// Source tells where the word came from: reply, callback, query, statement.
 	Source string
 	// Amount and Asset as the channel stated them, compared with ours; with Take,
@@ -127,6 +138,9 @@ type Change struct {
 	Postings []Posting
 	// After is the payment as it stands when the change is applied.
 	After Payment
+	// FromChannel is the payment's channel before; another than After's only when
+	// the change began an attempt elsewhere.
+	FromChannel string
 	// AttemptChanged asks for the attempt's row to be written.
 	AttemptChanged bool
 	// TimerChanged asks for the open item's timer to be written.

@@ -56,6 +56,7 @@ const (
 	keepAttempt attemptMove = iota
 	newAttempt
 	markAttempt // to rule.attempt, or to the fact's AttemptState
+	sameAttempt // once more, under the same number and reference
 )
 
 // condition says when a rule leads to another state than usually.
@@ -155,6 +156,17 @@ var table = []rule{
 	{
 		t: 10, kind: Payout, from: []State{Dispatching, Unknown}, fact: ProveAbsent, to: Reserved, who: "settle, proof of absence",
 		move: markAttempt, attempt: Absent,
+		legs: []leg{{ClearingOut, FromHeld, principal}},
+	},
+	// The channel is shown to move a reference at most once, and says that it does
+	// not know this one. The money is in clearing already.
+	{
+		t: 9, kind: Payout, from: []State{Unknown}, fact: Resend, to: Dispatching, who: "dispatch, proven de-duplication",
+		move: sameAttempt,
+	},
+	{
+		t: 10, kind: Payout, from: []State{Dispatching, Processing, Unknown}, fact: Redirect, to: Reserved, who: "channel, by route",
+		move: markAttempt, attempt: Declined,
 		legs: []leg{{ClearingOut, FromHeld, principal}},
 	},
 	{t: 11, kind: Payout, from: []State{Created}, fact: Cancel, to: Cancelled, who: "holder, operator"},
@@ -322,6 +334,17 @@ func replayOrError(p Payment, f Fact) (Change, error) {
 		if p.State.Final() || p.State == Reserved {
 			return same, fmt.Errorf("%w: confirmed, but it is %s", ErrContradiction, p.State)
 		}
+	case Redirect:
+		if p.Kind == Payout && (p.State == Failed || p.State == Reserved && p.Attempt.N == f.Attempt) {
+			return same, nil
+		}
+		if p.Kind == Payout && p.State == Succeeded {
+			return same, fmt.Errorf("%w: declined, but it has succeeded", ErrContradiction)
+		}
+	case Resend:
+		if p.Kind == Payout && p.Attempt.N > 0 && p.State != Unknown { // a word came meanwhile, or the answer to this fact was lost
+			return same, nil
+		}
 	case Decline:
 		if p.State == Failed {
 			return same, nil
@@ -375,7 +398,7 @@ func apply(p Payment, f Fact, r *rule) (Change, error) {
 		return Change{From: p.State, To: p.State, After: p},
 			fmt.Errorf("%w: %s %s stated, %s %s ours", ErrMismatch, f.Amount, f.Asset, p.Amount, p.Asset)
 	}
-	c := Change{T: r.t, From: p.State, To: r.to, After: p, TimerChanged: true}
+	c := Change{T: r.t, From: p.State, To: r.to, After: p, FromChannel: p.Channel, TimerChanged: true}
 	var err error
 	if err = take(&c.After, f, r); err != nil {
 		return Change{From: p.State, To: p.State, After: p}, err
@@ -445,6 +468,14 @@ func moveAttempt(c *Change, f Fact, r *rule) error {
 			return fmt.Errorf("%w: attempt %d (%s) before attempt %d with a send_by", ErrIllegal, a.N, a.State, f.Attempt)
 		}
 		*a = Attempt{N: f.Attempt, State: Intended, Reference: Reference(c.After.ID, f.Attempt), SendBy: f.SendBy}
+		if f.Channel != "" {
+			c.After.Channel = f.Channel
+		}
+	case sameAttempt:
+		if a.State != AttemptUnknown || a.ChannelID != "" || !f.SendBy.After(a.SendBy) {
+			return fmt.Errorf("%w: attempt %d (%s, %q) is not one to send again", ErrIllegal, a.N, a.State, a.ChannelID)
+		}
+		a.State, a.SendBy = Intended, f.SendBy
 	case markAttempt:
 		a.State = r.attempt
 		if f.AttemptState == NeverSent && r.attempt == Absent {

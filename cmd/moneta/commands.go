@@ -155,6 +155,174 @@ func (c *keyRevokeCmd) Run(ctx context.Context) error {
 	return app.KeyRevoke(ctx, app.Database{DSN: c.DSN, DataDir: c.Data}, c.Tenant, c.Prefix, os.Stdout)
 }
 
+// asPerson are the flags of commands that a person gives.
+type asPerson struct {
+	As   string `help:"Key file of the operator who asks." env:"MONETA_OPERATOR" type:"path"`
+	URL  string `name:"url" help:"A node of Moneta." default:"http://127.0.0.1:7070" env:"MONETA_URL"`
+	Code string `help:"What the authenticator shows, for operators with codes."`
+	JSON bool   `help:"Print JSON."`
+	Lang string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
+}
+
+func (c *asPerson) person() *app.Person {
+	return &app.Person{URL: c.URL, KeyFile: c.As, Code: c.Code, JSON: c.JSON, Lang: c.Lang, In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+}
+
+type operatorCmd struct {
+	Enrol   operatorEnrolCmd   `cmd:"" help:"Make your key on your own machine, and print the public half for whoever adds you."`
+	Add     operatorAddCmd     `cmd:"" help:"Add a person: the first two who may approve at the database, from then on by an approval (--as)."`
+	List    operatorListCmd    `cmd:"" help:"List the people of a tenant."`
+	Disable operatorDisableCmd `cmd:"" help:"End a person's access, on every node within a second."`
+	Rotate  operatorRotateCmd  `cmd:"" help:"Take a new key; the old one stops."`
+	Login   operatorLoginCmd   `cmd:"" help:"Open a session of 15 minutes with a code."`
+	Log     operatorLogCmd     `cmd:"" help:"Show what people did."`
+}
+
+type operatorEnrolCmd struct {
+	Name string `help:"Your name: a-z, 0-9, point, hyphen." required:""`
+	Key  string `help:"New file for the secret half." required:"" type:"path"`
+	TOTP bool   `name:"totp" help:"A pass with codes of an authenticator, instead of a signing key."`
+	JSON bool   `help:"Print JSON."`
+	Lang string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
+}
+
+func (c *operatorEnrolCmd) Run() error {
+	return app.OperatorEnrol(&app.Person{KeyFile: c.Key, JSON: c.JSON, Lang: c.Lang, Out: os.Stdout, Err: os.Stderr}, c.Name, c.TOTP)
+}
+
+type operatorAddCmd struct {
+	database
+	asPerson
+	Tenant     string `help:"Name of the tenant." default:"default"`
+	Name       string `help:"The person's name." required:""`
+	Role       string `help:"viewer, operator, approver or admin." required:"" enum:"viewer,operator,approver,admin"`
+	Credential string `help:"What their enrol printed." required:""`
+	Reason     string `help:"Why, for who approves it." default:"a new operator"`
+}
+
+func (c *operatorAddCmd) Run(ctx context.Context) error {
+	return app.OperatorAdd(ctx, app.Database{DSN: c.DSN, DataDir: c.Data}, c.person(), c.Tenant, c.Name, c.Role, c.Credential, c.Reason)
+}
+
+type operatorListCmd struct {
+	database
+	Tenant string `help:"Name of the tenant." default:"default"`
+	JSON   bool   `help:"Print JSON."`
+}
+
+func (c *operatorListCmd) Run(ctx context.Context) error {
+	return app.OperatorList(ctx, app.Database{DSN: c.DSN, DataDir: c.Data}, &app.Person{JSON: c.JSON, Out: os.Stdout}, c.Tenant)
+}
+
+type operatorLogCmd struct {
+	operatorListCmd
+	Limit int `help:"How many, newest first; at most 1000." default:"50"`
+}
+
+func (c *operatorLogCmd) Run(ctx context.Context) error {
+	return app.OperatorLog(ctx, app.Database{DSN: c.DSN, DataDir: c.Data}, &app.Person{JSON: c.JSON, Out: os.Stdout}, c.Tenant, c.Limit)
+}
+
+type operatorDisableCmd struct {
+	database
+	asPerson
+	Tenant string `help:"Name of the tenant." default:"default"`
+	Name   string `arg:"" help:"Whose access ends."`
+}
+
+func (c *operatorDisableCmd) Run(ctx context.Context) error {
+	return app.OperatorDisable(ctx, app.Database{DSN: c.DSN, DataDir: c.Data}, c.person(), c.Tenant, c.Name)
+}
+
+type operatorRotateCmd struct{ asPerson }
+
+func (c *operatorRotateCmd) Run(ctx context.Context) error {
+	return app.OperatorRotate(ctx, c.person())
+}
+
+type operatorLoginCmd struct{ asPerson }
+
+func (c *operatorLoginCmd) Run(ctx context.Context) error { return app.OperatorLogin(ctx, c.person()) }
+
+type approveCmd struct {
+	Propose  approveProposeCmd  `cmd:"" help:"Propose an action; another person decides."`
+	List     approveListCmd     `cmd:"" help:"List approvals, newest first."`
+	Show     approveShowCmd     `cmd:"" help:"Show the exact action and what became of it."`
+	Yes      approveYesCmd      `cmd:"" help:"Approve what somebody else proposed, after seeing exactly what."`
+	No       approveNoCmd       `cmd:"" help:"Reject what somebody else proposed."`
+	Withdraw approveWithdrawCmd `cmd:"" help:"Take back what you proposed."`
+	Run      approveRunCmd      `cmd:"" help:"Carry out what was approved, once."`
+}
+
+type approveProposeCmd struct {
+	asPerson
+	Kind    string            `arg:"" help:"What shall be done, for example set_floor."`
+	Set     map[string]string `help:"Parameters: --set account=acct_… --set floor=-500." mapsep:"none"`
+	Reason  string            `help:"Why." required:""`
+	Expires time.Time         `help:"Until when it stands (RFC 3339); in 30 minutes when left out." format:"2006-01-02T15:04:05Z07:00"`
+}
+
+func (c *approveProposeCmd) Run(ctx context.Context) error {
+	return app.Propose(ctx, c.person(), c.Kind, c.Set, c.Reason, c.Expires)
+}
+
+type approveListCmd struct {
+	asPerson
+	State string `help:"proposed, approved, used, rejected, expired or withdrawn; all when left out."`
+}
+
+func (c *approveListCmd) Run(ctx context.Context) error {
+	return app.ApproveList(ctx, c.person(), c.State)
+}
+
+type approveShowCmd struct {
+	asPerson
+	ID string `arg:"" help:"apr_…"`
+}
+
+func (c *approveShowCmd) Run(ctx context.Context) error {
+	return app.ApproveShow(ctx, c.person(), c.ID)
+}
+
+type decision struct {
+	asPerson
+	ID   string `arg:"" help:"apr_…"`
+	Note string `help:"Kept with the decision."`
+	Sure bool   `help:"Do not ask."`
+}
+
+func (c *decision) do(ctx context.Context, verb app.Verb) error {
+	return app.ApproveDo(ctx, c.person(), c.ID, verb, c.Note, c.Sure)
+}
+
+type approveYesCmd struct{ decision }
+
+func (c *approveYesCmd) Run(ctx context.Context) error { return c.do(ctx, app.Approve) }
+
+type approveNoCmd struct{ decision }
+
+func (c *approveNoCmd) Run(ctx context.Context) error { return c.do(ctx, app.Reject) }
+
+type approveWithdrawCmd struct {
+	asPerson
+	ID   string `arg:"" help:"apr_…"`
+	Sure bool   `help:"Do not ask."`
+}
+
+func (c *approveWithdrawCmd) Run(ctx context.Context) error {
+	return app.ApproveDo(ctx, c.person(), c.ID, app.Withdraw, "", c.Sure)
+}
+
+type approveRunCmd struct {
+	asPerson
+	ID   string `arg:"" help:"apr_…"`
+	Sure bool   `help:"Do not ask."`
+}
+
+func (c *approveRunCmd) Run(ctx context.Context) error {
+	return app.ApproveDo(ctx, c.person(), c.ID, app.Execute, "", c.Sure)
+}
+
 type backupCmd struct {
 	Data string `help:"Data folder of a running up." default:".moneta/data" type:"path"`
 	To   string `help:"New folder for the backup." required:"" type:"path"`

@@ -33,6 +33,8 @@ type cli struct {
 	Bench       benchCmd       `cmd:"" help:"Measure honestly: durable, balance-checked, beside plain SQL in the same run."`
 	Key         keyCmd         `cmd:"" help:"Create, list and revoke API keys."`
 	Case        caseCmd        `cmd:"" help:"What people must look at: list, show, note, assign, close; and the journey of a payment."`
+	Operator    operatorCmd    `cmd:"" help:"People by name: enrol, add, list, disable, rotate."`
+	Approve     approveCmd     `cmd:"" help:"What two people agree on: propose, look, approve, carry out."`
 	Backup      backupCmd      `cmd:"" help:"Copy and verify the private Postgres of a running up."`
 	Restore     restoreCmd     `cmd:"" help:"Put a backup into a new data folder, to a second; payouts then wait for the gap finder."`
 	Export      exportCmd      `cmd:"" help:"Write the books for accountants: hledger journal, trial balance."`

@@ -189,6 +189,9 @@ type Word struct {
 	OccurredAt time.Time
 	// HTTPStatus is 0 when no answer came.
 	HTTPStatus int
+	// RetryAfter is how long the channel asked us to leave it alone; 0 when it did
+	// not, or could not.
+	RetryAfter time.Duration
 	// Latency is the time from the call to the word, on our monotonic clock.
 	Latency time.Duration
 }

@@ -96,26 +96,26 @@ func (b *batch) attempt(p *pay.Payment, born bool) {
 	b.attempts[k] = &attemptRow{p.Attempt, p.Channel, born}
 }
 
-// hop counts a payment out of one hop and into another. The value is bounded by
-// what the ledger holds, so an overflow here would already be one there.
-func (b *batch) hop(p *pay.Payment, from, to string) {
-	if from == to {
+// hop counts a payment out of one hop and into another, which is also elsewhere
+// when the channel is another. The value is bounded by what the ledger holds, so an
+// overflow here would already be one there.
+func (b *batch) hop(p *pay.Payment, fromChannel, from, to string) {
+	if from == to && fromChannel == p.Channel {
 		return
 	}
 	if from != "" {
-		d := b.hopDelta(p, from)
+		d := b.hopDelta(hopKey{from, fromChannel, p.Asset})
 		d.left++
 		d.value, _ = d.value.Sub(p.Amount)
 	}
 	if to != "" {
-		d := b.hopDelta(p, to)
+		d := b.hopDelta(hopKey{to, p.Channel, p.Asset})
 		d.entered++
 		d.value, _ = d.value.Add(p.Amount)
 	}
 }
 
-func (b *batch) hopDelta(p *pay.Payment, hop string) *hopDelta {
-	k := hopKey{hop, p.Channel, p.Asset}
+func (b *batch) hopDelta(k hopKey) *hopDelta {
 	d := b.hops[k]
 	if d == nil {
 		d = &hopDelta{}

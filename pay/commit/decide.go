@@ -179,8 +179,8 @@ func (j *judge) carryOut(changes []pay.Change, source string) (*pay.Payment, err
 		if c.T != 0 {
 			j.mem.last.transition++
 			j.b.writeTransition(j.id(j.mem.last.transition), c, source, firstID, n)
+			j.b.hop(&p, c.FromChannel, hopOf(c.From, p), hopOf(c.To, p))
 		}
-		j.b.hop(&p, hopOf(c.From, p), hopOf(c.To, p))
 	}
 	last := &changes[len(changes)-1]
 	if last.AttemptChanged {
@@ -323,6 +323,12 @@ func (j *judge) decideAccount(f *ledger.AccountFact) (Result, error) {
 	if f.Kind == ledger.Open {
 		return j.openAccount(f)
 	}
+	keyed := f.Key != [16]byte{}
+	if keyed {
+		if e, ok := j.mem.keys.get(f.Key); ok {
+			return j.replay(e, f.Fingerprint)
+		}
+	}
 	b, ok := j.mem.accounts.get(f.ID)
 	if !ok || b.Tenant != f.Tenant || b.Kind == ledger.System {
 		return Result{}, fault.New(fault.AccountNotFound, "no such account").WithResource(pay.AccountID(f.ID).String())
@@ -342,6 +348,9 @@ func (j *judge) decideAccount(f *ledger.AccountFact) (Result, error) {
 	}
 	j.b.writes = true
 	j.b.accounts[b.ID] = b.Account
+	if keyed {
+		j.answerKey(f.Key, keyEntry{fingerprint: f.Fingerprint, kind: keyAccount, subject: int64(b.ID)})
+	}
 	return Result{Account: b.Account}, nil
 }
 

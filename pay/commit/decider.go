@@ -277,7 +277,7 @@ func keyOf(f Fact) ([16]byte, bool) {
 	switch {
 	case f.Payment != nil && f.Payment.Kind == pay.Accept && f.Payment.New != nil:
 		return f.Payment.New.Key, true
-	case f.Account != nil && f.Account.Kind == ledger.Open:
+	case f.Account != nil && (f.Account.Kind == ledger.Open || f.Account.Key != [16]byte{}):
 		return f.Account.Key, true
 	}
 	return [16]byte{}, false

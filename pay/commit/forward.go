@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/telemetry"
+	"github.com/moneta-pay/moneta/pay/ledger"
 )
 
 // Path is where a Node takes Facts from its peers.
@@ -66,27 +68,61 @@ func (n *Node) SubmitAll(ctx context.Context, facts []Fact) []Outcome {
 	ctx, cancel := context.WithTimeout(ctx, submitTimeout)
 	defer cancel()
 	defer context.AfterFunc(n.submits, cancel)()
-	sent := false
-	for {
+	var way hop
+	for ctx.Err() == nil {
 		if out, led := n.local(ctx, facts); led {
-			return doubted(out, sent)
+			return doubted(out, way.doubt)
 		}
-		seen := n.leader.Load()
-		if seen != nil && seen.known && seen.url != "" && seen.url != n.cfg.URL {
+		if seen := n.leader.Load(); way.leadsTo(seen, n.cfg.URL) {
 			term, end := n.terms.within(ctx, seen.id)
 			out, err := n.forward.send(term, seen.url, facts)
 			end()
-			if err == nil {
-				return doubted(out, sent)
+			switch {
+			case err == nil:
+				return doubted(out, way.doubt)
+			case !errors.Is(err, errMaybeSent): // refused at the door: that was no send
+			case way.doubt || !repeatable(facts):
+				return failAll(facts, true)
+			default:
+				way.doubt, way.leader, way.since = true, seen.id, time.Now() //nolint:forbidigo // the monotonic clock, on purpose
 			}
-			// Once more, to whoever leads by then; the keys and states make it safe.
-			sent = sent || errors.Is(err, errMaybeSent)
 		}
 		pause(ctx, watchEvery/2)
-		if ctx.Err() != nil {
-			return failAll(facts, sent)
+	}
+	return failAll(facts, way.doubt)
+}
+
+// hop is what one call knows of its way to the leader. Facts are sent once. When
+// they may have been taken and no answer came, they are sent once more: to the next
+// leader, or to the same one if it has beaten since and so lives. Then the caller
+// is told that nobody knows.
+type hop struct {
+	seen *leaderSeen // the last look that was acted upon
+	// doubt is true when leader may have taken the Facts at since.
+	doubt  bool
+	leader [16]byte
+	since  time.Time
+}
+
+// leadsTo reports whether seen tells of a leader that the Facts may go to now.
+func (h *hop) leadsTo(seen *leaderSeen, own string) bool {
+	if seen == nil || seen == h.seen || !seen.known || seen.url == "" || seen.url == own {
+		return false
+	}
+	h.seen = seen
+	return !h.doubt || seen.id != h.leader || seen.beatAt.After(h.since)
+}
+
+// repeatable reports whether Facts that may have been taken may be taken again: by
+// their key or by the state that they move from. A floor or a freeze has neither:
+// somebody may have set another one in between.
+func repeatable(facts []Fact) bool {
+	for i := range facts {
+		if a := facts[i].Account; a != nil && a.Kind != ledger.Open {
+			return false
 		}
 	}
+	return true
 }
 
 // local hands facts to this node's decider while it leads.
@@ -150,6 +186,10 @@ func (f *forwarder) send(ctx context.Context, url string, facts []Fact) ([]Outco
 		req.Header.Set("Authorization", *header)
 	}
 	resp, err := f.client.Do(req)
+	var dialled *net.OpError
+	if errors.As(err, &dialled) && dialled.Op == "dial" {
+		return nil, fmt.Errorf("reach the node at %s: %w", url, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errMaybeSent, err)
 	}

@@ -42,9 +42,11 @@ func (w *watch) read(ctx context.Context, conn *pgx.Conn) (seen leaderSeen, gone
 	seen.id, seen.known, seen.at = leader.Bytes, leader.Valid, now
 	if leader != w.leader || seen.epoch != w.epoch || beat != w.beat || w.reads == 0 {
 		w.leader, w.epoch, w.beat, w.reads, w.since = leader, seen.epoch, beat, 1, now
+		seen.beatAt = now
 		return seen, !leader.Valid, nil
 	}
 	w.reads++
+	seen.beatAt = w.since
 	silent := w.reads >= takeoverReads && now.Sub(w.since) >= takeoverAfter
 	return seen, !leader.Valid || silent, nil
 }

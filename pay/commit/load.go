@@ -126,7 +126,7 @@ const takenSQL = `(case when p.kind = 4
 // while it is open, its open item. Its state was entered by the last transition
 // that moved the state: settling does not.
 const selectPayments = `select p.id, p.tenant, p.kind, p.asset, p.amount::text, p.fee::text, coalesce(p.from_account, 0), coalesce(p.to_account, 0),
-       coalesce(p.channel, ''), coalesce(p.payee_account, ''), coalesce(p.payee_name, ''), coalesce(p.remittance, ''), coalesce(p.metadata, ''),
+       coalesce(a.channel, p.channel, ''), coalesce(p.payee_account, ''), coalesce(p.payee_name, ''), coalesce(p.remittance, ''), coalesce(p.metadata, ''),
        p.key, p.trace_id, p.effective_at, p.created_at, coalesce(p.original, 0), coalesce(p.expires_at, 'epoch'), ` + takenSQL + `,
        t.to_state, t.settlement, t.seq, coalesce(t.reason, ''),
        coalesce(a.n, 0), coalesce(a.state, 0), coalesce(a.reference, ''), coalesce(a.send_by, 'epoch'), coalesce(a.channel_id, ''), coalesce(a.reason, ''),

@@ -98,6 +98,8 @@ type leaderSeen struct {
 	epoch int64
 	url   string
 	at    time.Time
+	// beatAt is when its last heartbeat was read first.
+	beatAt time.Time
 }
 
 // New makes a Node that does nothing until Run.

@@ -134,7 +134,7 @@ type AssetSum struct {
 // state is that of the last move which changed the state: settlement comes after
 // the final state and must not look like it.
 const readPayment = `select p.id, p.tenant, p.kind, p.asset, p.amount::text, p.fee::text, coalesce(p.from_account, 0), coalesce(p.to_account, 0),
-       coalesce(p.channel, ''), coalesce(p.payee_account, ''), coalesce(p.payee_name, ''), coalesce(p.remittance, ''), coalesce(p.metadata, ''),
+       coalesce(a.channel, p.channel, ''), coalesce(p.payee_account, ''), coalesce(p.payee_name, ''), coalesce(p.remittance, ''), coalesce(p.metadata, ''),
        p.key, p.trace_id, p.effective_at, p.created_at, coalesce(p.original, 0), p.expires_at, ` + takenSQL + `,
        t.to_state, t.settlement, t.seq, coalesce(t.reason, ''), coalesce(o.entered_at, e.at, p.created_at),
        coalesce(a.n, 0), coalesce(a.state, 0), coalesce(a.reference, ''), a.send_by, coalesce(a.channel_id, ''), coalesce(a.reason, ''),
@@ -142,7 +142,7 @@ const readPayment = `select p.id, p.tenant, p.kind, p.asset, p.amount::text, p.f
   from payments p
  cross join lateral (select to_state, settlement, seq, reason from transitions where payment = p.id order by seq desc limit 1) t
   left join lateral (select at from transitions where payment = p.id and from_state <> to_state order by seq desc limit 1) e on true
-  left join lateral (select n, state, reference, send_by, channel_id, reason from attempts where payment = p.id order by n desc limit 1) a on true
+  left join lateral (select n, state, reference, send_by, channel_id, reason, channel from attempts where payment = p.id order by n desc limit 1) a on true
   left join open_payments o on o.payment = p.id`
 
 // Payment returns one payment of the tenant, or fault.NotFound.

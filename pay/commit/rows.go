@@ -62,21 +62,22 @@ func newTables() (ts [tableCount]*table) {
   select * from unnest($1::bigint[], $2::smallint[], $3::text[], $4::text[], $5::smallint[], $6::timestamptz[], $7::timestamptz[], $8::timestamptz[],
     $9::text[], $10::text[])`,
 		i8(), i2(), txt(), txt(), i2(), tz(), tz(), tz(), txt(), txt())
-	add(attemptUpdates, "attempt_updates", `update attempts a set state = u.state, answered_at = u.at, channel_id = u.channel_id, reason = u.reason
-  from unnest($1::bigint[], $2::smallint[], $3::smallint[], $4::timestamptz[], $5::text[], $6::text[]) u(payment, n, state, at, channel_id, reason)
+	add(attemptUpdates, "attempt_updates", `update attempts a set state = u.state, answered_at = u.at, channel_id = u.channel_id, reason = u.reason, send_by = u.send_by
+  from unnest($1::bigint[], $2::smallint[], $3::smallint[], $4::timestamptz[], $5::text[], $6::text[], $7::timestamptz[])
+       u(payment, n, state, at, channel_id, reason, send_by)
  where a.payment = u.payment and a.n = u.n`,
-		i8(), i2(), i2(), tz(), txt(), txt())
+		i8(), i2(), i2(), tz(), txt(), txt(), tz())
 	add(openRows, "open", `insert into open_payments (payment, tenant, kind, asset, amount, account, channel, state, hop, entered_at, next_at, deadline,
     attempt, checks, last_checked_at)
   select * from unnest($1::bigint[], $2::integer[], $3::smallint[], $4::text[], $5::numeric[], $6::bigint[], $7::text[], $8::smallint[], $9::text[],
     $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::smallint[], $14::integer[], $15::timestamptz[])`,
 		i8(), i4(), i2(), txt(), num(), i8(), txt(), i2(), txt(), tz(), tz(), tz(), i2(), i4(), tz())
 	add(openUpdates, "open_updates", `update open_payments o set state = u.state, hop = u.hop, entered_at = u.entered_at, next_at = u.next_at,
-    deadline = u.deadline, attempt = u.attempt, checks = u.checks, last_checked_at = u.last_checked_at
+    deadline = u.deadline, attempt = u.attempt, checks = u.checks, last_checked_at = u.last_checked_at, channel = u.channel
   from unnest($1::bigint[], $2::smallint[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::smallint[], $8::integer[],
-    $9::timestamptz[]) u(payment, state, hop, entered_at, next_at, deadline, attempt, checks, last_checked_at)
+    $9::timestamptz[], $10::text[]) u(payment, state, hop, entered_at, next_at, deadline, attempt, checks, last_checked_at, channel)
  where o.payment = u.payment`,
-		i8(), i2(), txt(), tz(), tz(), tz(), i2(), i4(), tz())
+		i8(), i2(), txt(), tz(), tz(), tz(), i2(), i4(), tz(), txt())
 	add(openDeletes, "open_deletes", `delete from open_payments where payment = any($1::bigint[])`, i8())
 	add(hopUpdates, "hops", `insert into hop_counts as h (hop, channel, asset, open, value, entered, "left")
   select * from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::numeric[], $6::bigint[], $7::bigint[])
@@ -210,19 +211,20 @@ func (b *batch) writeTransition(id int64, ch *pay.Change, source string, firstTr
 func (b *batch) writeAttempts() {
 	for k, o := range b.attempts {
 		a := &o.attempt
+		answered := b.at
+		if a.State == pay.Intended {
+			answered = time.Time{}
+		}
 		if !o.born {
 			c := b.tables[attemptUpdates].columns
 			c[0].AddInt(int64(k.payment))
 			c[1].AddInt(int64(k.n))
 			c[2].AddInt(int64(a.State))
-			c[3].AddTime(b.at)
+			c[3].AddTime(answered)
 			c[4].AddTextOrNull(a.ChannelID)
 			c[5].AddTextOrNull(a.Reason)
+			c[6].AddTime(a.SendBy)
 			continue
-		}
-		answered := b.at
-		if a.State == pay.Intended {
-			answered = time.Time{}
 		}
 		c := b.tables[attemptRows].columns
 		c[0].AddInt(int64(k.payment))
@@ -284,6 +286,7 @@ func (b *batch) updateOpen(p *pay.Payment) {
 	c[6].AddInt(int64(p.Attempt.N))
 	c[7].AddInt(int64(p.Checks))
 	c[8].AddTime(p.LastCheckedAt)
+	c[9].AddText(p.Channel)
 }
 
 func (b *batch) writeHops() {

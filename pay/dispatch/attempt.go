@@ -23,6 +23,10 @@ const (
 
 // intend commits the intents of a batch and sends those that became ours.
 func (d *Dispatcher) intend(l *lane, batch []pay.Payment) {
+	if batch = d.stillProven(l, batch); len(batch) == 0 {
+		l.intended()
+		return
+	}
 	now := d.cfg.Clock.Now()
 	// Microseconds are what the database keeps: ours is recognised by equality.
 	limit := now.Add(min(sendWindowMax, l.window()))
@@ -30,17 +34,26 @@ func (d *Dispatcher) intend(l *lane, batch []pay.Payment) {
 	sendBy := limit.Round(0)
 	facts := make([]commit.Fact, len(batch))
 	for i := range batch {
-		facts[i] = commit.Fact{Payment: &pay.Fact{
+		f := &pay.Fact{
 			Kind: pay.Intend, Payment: batch[i].ID, At: now, Attempt: batch[i].Attempt.N + 1, SendBy: sendBy,
 			Source: "dispatch", NextAt: sendBy.Add(l.caps.ClientTimeout + time.Second),
-		}}
+		}
+		switch {
+		case batch[i].State == pay.Unknown:
+			f.Kind, f.Attempt, f.Reason = pay.Resend, batch[i].Attempt.N, "not_found"
+			d.logResend(&batch[i])
+		case batch[i].Channel != string(l.name):
+			f.Channel = string(l.name)
+		}
+		facts[i] = commit.Fact{Payment: f}
 	}
 	answers := d.submit(facts)
 	l.intended()
 	for i := range answers {
 		p := answers[i].Payment
 		if answers[i].Err == nil && ours(&p, facts[i].Payment) {
-			d.work.Go(func() { d.send(l, p, limit) })
+			resend := facts[i].Payment.Kind == pay.Resend
+			d.work.Go(func() { d.send(l, p, limit, resend) })
 			continue
 		}
 		d.notIntended(l, batch[i].ID, answers[i].Err)
@@ -81,10 +94,13 @@ type outcome struct {
 // send talks to the channel, outside any transaction. Its limit is the attempt's
 // send_by, with the monotonic reading of the moment when the intent was formed: a
 // wall clock that is set back in between gives no byte more time.
-func (d *Dispatcher) send(l *lane, p pay.Payment, limit time.Time) {
+func (d *Dispatcher) send(l *lane, p pay.Payment, limit time.Time, resend bool) {
 	l.inflight.Inc()
 	defer l.inflight.Dec()
-	d.metrics.attempt(string(l.name), p.Attempt.N)
+	d.metrics.attempt(string(l.name), p.Attempt.N, resend)
+	if !resend && p.Attempt.N == 1 {
+		l.budget.earn(1)
+	}
 	// A second more than the channel's own bound: if it must be cut off, it is
 	// the adapter that does it, and knows what was written.
 	ctx, end := d.cfg.Telemetry.Step(d.ctx, p.TraceID, "dispatch.send", time.Time{},
@@ -100,7 +116,11 @@ func (d *Dispatcher) send(l *lane, p pay.Payment, limit time.Time) {
 	l.moved.Store(now.UnixNano())
 	l.judge(word)
 	d.metrics.word(string(l.name), word)
-	d.outcomes <- outcome{lane: l, fact: factOf(l.caps, &p, word, now)}
+	f := factOf(l.caps, &p, word, now)
+	if f.Kind == pay.Decline && d.cfg.Routes.Redirects(&p, f.Reason) {
+		f.Kind = pay.Redirect
+	}
+	d.outcomes <- outcome{lane: l, fact: f}
 }
 
 // factOf turns the channel's word on a send into a fact. What is not clearly
@@ -108,7 +128,7 @@ func (d *Dispatcher) send(l *lane, p pay.Payment, limit time.Time) {
 func factOf(caps channel.Capabilities, p *pay.Payment, w channel.Word, now time.Time) pay.Fact {
 	f := pay.Fact{
 		Payment: p.ID, At: now, Attempt: p.Attempt.N, ChannelID: w.ChannelID, Reason: w.Reason, Source: "reply",
-		NextAt: now.Add(caps.QueryAfter(0)),
+		NextAt: now.Add(max(caps.QueryAfter(0), min(w.RetryAfter, againMax))),
 	}
 	switch w.Verdict {
 	case channel.Acked:

@@ -40,6 +40,12 @@ type Config struct {
 	// Hold reports whether a payout may not be attempted now, for a reason that
 	// somebody else watches; nil holds nothing.
 	Hold func(*pay.Payment) bool
+	// Routes say where a payout may go when its channel is proven not to have moved
+	// the money; none means nowhere else.
+	Routes Routes
+	// DedupProven reports whether it is proven, and not merely claimed, that the
+	// channel moves a reference at most once; nil means never. It must not block.
+	DedupProven func(channel.Name) bool
 	// Clock tells the time; nil means the system's.
 	Clock clock.Clock
 	// Telemetry takes logs and metrics; required.
@@ -138,7 +144,7 @@ func (d *Dispatcher) Stop(ctx context.Context) error {
 // payment is in hand: its attempt is live, or it waits in a queue that moves,
 // behind a breaker that is open, or because it is held. False means: offer it again later.
 func (d *Dispatcher) Offer(p pay.Payment) bool {
-	l := d.lanes[channel.Name(p.Channel)]
+	l := d.laneFor(&p)
 	if l == nil {
 		d.metrics.refused.WithLabelValues(p.Channel, "no_channel").Inc()
 		return false

@@ -54,7 +54,10 @@ type options struct {
 	url       string // instead of the sandbox
 	submitter func(commit.Submitter) commit.Submitter
 	queueMax  int
-	wrap      func(channel.Channel) channel.Channel
+	routes    dispatch.Routes
+	// breakerDelay is 100 ms when left out.
+	breakerDelay time.Duration
+	wrap         func(channel.Channel) channel.Channel
 }
 
 func build(tb testing.TB, o options) *world {
@@ -88,8 +91,11 @@ func build(tb testing.TB, o options) *world {
 	if o.submitter != nil {
 		submitter = o.submitter(submitter)
 	}
+	if o.breakerDelay == 0 {
+		o.breakerDelay = 100 * time.Millisecond
+	}
 	w.dispatch = dispatch.New(dispatch.Config{
-		Submitter: submitter, Channels: w.channels(o), Telemetry: tel, QueueMax: o.queueMax, BreakerDelay: 100 * time.Millisecond,
+		Submitter: submitter, Channels: w.channels(o), Telemetry: tel, QueueMax: o.queueMax, BreakerDelay: o.breakerDelay, Routes: o.routes,
 	})
 	w.wheel = timer.New(timer.Config{Due: timer.Route{Dispatch: w.dispatch.Offer}.Due, Telemetry: tel, Guard: 50 * time.Millisecond})
 	w.run()

@@ -29,6 +29,7 @@ type lane struct {
 	caps    channel.Capabilities
 	slots   int
 	breaker circuitbreaker.CircuitBreaker[any]
+	budget  *budget
 	wake    chan struct{}
 	beat    atomic.Int64 // Unix nanoseconds of the loop's last turn
 	moved   atomic.Int64 // of the last attempt begun or ended
@@ -60,6 +61,7 @@ func (d *Dispatcher) newLane(ch channel.Channel) *lane {
 		OnHalfOpen(func(circuitbreaker.StateChangedEvent) { state.Set(1) }).
 		OnClose(func(circuitbreaker.StateChangedEvent) { state.Set(0) }).
 		Build()
+	l.budget = newBudget(d.cfg.Clock.Now())
 	now := d.cfg.Clock.Now().UnixNano()
 	l.beat.Store(now)
 	l.moved.Store(now)

@@ -10,10 +10,10 @@ import (
 )
 
 type metrics struct {
-	requests, statuses, attempts, firsts, refused *prometheus.CounterVec
-	duration                                      *prometheus.HistogramVec
-	inflight, limit, breaker, queued              *prometheus.GaugeVec
-	contradictions                                prometheus.Counter
+	requests, statuses, attempts, firsts, resends, refused *prometheus.CounterVec
+	duration                                               *prometheus.HistogramVec
+	inflight, limit, breaker, queued                       *prometheus.GaugeVec
+	contradictions                                         prometheus.Counter
 }
 
 func newMetrics(t *telemetry.Telemetry) metrics {
@@ -23,6 +23,7 @@ func newMetrics(t *telemetry.Telemetry) metrics {
 		statuses:       t.CounterVec("moneta_channel_http_status_total", "HTTP statuses of channels' answers.", "channel", "code"),
 		attempts:       t.CounterVec("moneta_channel_attempts_total", "Attempts sent, first ones and further ones.", "channel"),
 		firsts:         t.CounterVec("moneta_channel_first_attempts_total", "First attempts sent.", "channel"),
+		resends:        t.CounterVec("moneta_channel_resends_total", "Attempts sent once more under the same reference.", "channel"),
 		refused:        t.CounterVec("moneta_dispatch_refused_total", "Payments that could not be attempted now, by reason.", "channel", "reason"),
 		inflight:       t.GaugeVec("moneta_channel_inflight", "Attempts on the wire.", "channel"),
 		limit:          t.GaugeVec("moneta_channel_bulkhead_limit", "The most attempts allowed on the wire at once.", "channel"),
@@ -32,9 +33,12 @@ func newMetrics(t *telemetry.Telemetry) metrics {
 	}
 }
 
-func (m *metrics) attempt(channel string, n int16) {
+func (m *metrics) attempt(channel string, n int16, resend bool) {
 	m.attempts.WithLabelValues(channel).Inc()
-	if n == 1 {
+	switch {
+	case resend:
+		m.resends.WithLabelValues(channel).Inc()
+	case n == 1:
 		m.firsts.WithLabelValues(channel).Inc()
 	}
 }

@@ -253,22 +253,29 @@ func (in *Intake) openFact(r *OpenRequest) (*ledger.AccountFact, error) {
 	}, nil
 }
 
-// SetFloor grants an account a floor, zero or below, or takes it back.
-func (in *Intake) SetFloor(ctx context.Context, tenant pay.TenantID, id ledger.AccountID, floor string) (commit.Result, error) {
+// SetFloor grants an account a floor, zero or below, or takes it back. With a key
+// it does so once: the same key again changes nothing. The zero key sets nothing
+// aside.
+func (in *Intake) SetFloor(ctx context.Context, tenant pay.TenantID, id ledger.AccountID, floor string, key pay.Key) (commit.Result, error) {
 	amount, err := parseFloor(floor)
 	if err != nil {
 		return commit.Result{}, err
 	}
-	return in.submit.Submit(ctx, commit.Fact{Account: &ledger.AccountFact{
-		Kind: ledger.SetFloor, At: in.clock.Now().UTC(), ID: id, Tenant: int32(tenant), Floor: amount,
-	}})
+	return in.set(ctx, &ledger.AccountFact{Kind: ledger.SetFloor, ID: id, Tenant: int32(tenant), Floor: amount}, key)
 }
 
-// SetFrozen stops an account from paying, or lets it pay again. It goes on receiving.
-func (in *Intake) SetFrozen(ctx context.Context, tenant pay.TenantID, id ledger.AccountID, frozen bool) (commit.Result, error) {
-	return in.submit.Submit(ctx, commit.Fact{Account: &ledger.AccountFact{
-		Kind: ledger.SetFrozen, At: in.clock.Now().UTC(), ID: id, Tenant: int32(tenant), Frozen: frozen,
-	}})
+// SetFrozen stops an account from paying, or lets it pay again. It goes on
+// receiving. The key is as for SetFloor.
+func (in *Intake) SetFrozen(ctx context.Context, tenant pay.TenantID, id ledger.AccountID, frozen bool, key pay.Key) (commit.Result, error) {
+	return in.set(ctx, &ledger.AccountFact{Kind: ledger.SetFrozen, ID: id, Tenant: int32(tenant), Frozen: frozen}, key)
+}
+
+func (in *Intake) set(ctx context.Context, f *ledger.AccountFact, key pay.Key) (commit.Result, error) {
+	f.At = in.clock.Now().UTC()
+	if key != (pay.Key{}) {
+		f.Key, f.Fingerprint = key, settingFingerprint(f)
+	}
+	return in.submit.Submit(ctx, commit.Fact{Account: f})
 }
 
 func parseFloor(text string) (money.Amount, error) {

@@ -3,6 +3,7 @@ package intake
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"strconv"
 	"strings"
 	"time"
 
@@ -145,6 +146,16 @@ func captureFingerprint(p *pay.Payment) pay.Fingerprint {
 	hi, lo := p.Amount.Parts()
 	c.number(hi)
 	c.number(int64(lo))
+	return c.sum()
+}
+
+func settingFingerprint(f *ledger.AccountFact) pay.Fingerprint {
+	c := canonical{make([]byte, 0, 64)}
+	c.text("setting/1")
+	c.number(int64(f.Kind))
+	c.number(int64(f.ID))
+	c.text(f.Floor.String())
+	c.text(strconv.FormatBool(f.Frozen))
 	return c.sum()
 }
 

@@ -25,7 +25,8 @@ type AccountFact struct {
 	At   time.Time
 	// New is the account to open; the decider gives it its id.
 	New Account
-	// Key and Fingerprint make Open idempotent.
+	// Key and Fingerprint make Open idempotent, and the other kinds where they are
+	// given: a key that was answered changes nothing again.
 	Key         [16]byte
 	Fingerprint [16]byte
 	// ID, Tenant and the value wanted, for the other kinds.

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/telemetry"
 	"github.com/moneta-pay/moneta/pay"
 )
@@ -188,6 +189,21 @@ func (g *Gate) State(ctx context.Context) (DispatchState, error) {
 		s.ResumedAt, s.ResumedBy, s.ResumeReason = &at, p.resumedBy, p.resumedWith
 	}
 	return s, nil
+}
+
+// ResumeWithin does what Resume does within a transaction of the caller's, for the
+// pause that began at pausedAt; fault.NotFound when that one is over. The nodes
+// see it within a second.
+func (g *Gate) ResumeWithin(ctx context.Context, tx pgx.Tx, pausedAt time.Time, by, reason string) error {
+	tag, err := tx.Exec(ctx, `update dispatch_pauses set resumed_at = now(), resumed_by = $1, resume_reason = $2
+		where resumed_at is null and paused_at = $3`, by, reason, pausedAt)
+	if err != nil {
+		return readFault("recon.Gate.ResumeWithin", err)
+	}
+	if tag.RowsAffected() != 1 {
+		return fault.New(fault.NotFound, "no pause began then, or it is over")
+	}
+	return nil
 }
 
 // Resume lets payouts go again and keeps who said so and why. Without a pause it

@@ -48,6 +48,16 @@ type known struct {
 	kind    pay.Kind
 	channel channel.Name
 	open    bool
+	// attempts are the channels that the attempts went to.
+	attempts []string
+}
+
+// at is the channel that attempt n went to.
+func (k *known) at(n int16) channel.Name {
+	if n > 0 && int(n) <= len(k.attempts) {
+		return channel.Name(k.attempts[n-1])
+	}
+	return k.channel
 }
 
 // stated is a line that we have from before, by reference.
@@ -104,7 +114,7 @@ func (it *item) judge(name channel.Name, payments map[pay.ID]known, before []sta
 	case it.id == 0 || !ok:
 		it.stray("nobody knows the reference")
 		return
-	case p.channel != name || !fits(p.kind, it.attempt, it.Direction):
+	case p.at(it.attempt) != name || !fits(p.kind, it.attempt, it.Direction):
 		it.stray(fmt.Sprintf("a line of money %s for attempt %d of a %s through %q", it.Direction, it.attempt, p.kind, p.channel))
 		return
 	}
@@ -135,7 +145,9 @@ func fits(kind pay.Kind, attempt int16, d channel.Direction) bool {
 	return kind == pay.Payout && attempt > 0 && d == channel.Out
 }
 
-const selectPayments = `select p.id, p.kind, coalesce(p.channel, ''), o.payment is not null
+// The channel of a payout is that of each attempt.
+const selectPayments = `select p.id, p.kind, coalesce(p.channel, ''), o.payment is not null,
+       array(select a.channel from attempts a where a.payment = p.id order by a.n)
   from payments p left join open_payments o on o.payment = p.id where p.id = any($1)`
 
 func (r *Recon) payments(ctx context.Context, ids []int64) (map[pay.ID]known, error) {
@@ -146,7 +158,7 @@ func (r *Recon) payments(ctx context.Context, ids []int64) (map[pay.ID]known, er
 	found := make(map[pay.ID]known, len(ids))
 	var id pay.ID
 	var k known
-	if _, err := pgx.ForEachRow(rows, []any{&id, &k.kind, &k.channel, &k.open}, func() error { found[id] = k; return nil }); err != nil {
+	if _, err := pgx.ForEachRow(rows, []any{&id, &k.kind, &k.channel, &k.open, &k.attempts}, func() error { found[id] = k; return nil }); err != nil {
 		return nil, fmt.Errorf("look up payments: %w", err)
 	}
 	return found, nil

@@ -22,8 +22,9 @@ const (
   select coalesce(max(id), $1) from chunk where at <= $2`
 
 	selectMissing = `select t.payment, t.attempt, p.asset, p.amount::text, t.at
-  from transitions t join payments p on p.id = t.payment and p.channel = $3
- where t.id > $1 and t.id <= $2 and t.transition in (7, 14)
+  from transitions t join payments p on p.id = t.payment
+  left join attempts a on a.payment = t.payment and a.n = t.attempt
+ where t.id > $1 and t.id <= $2 and t.transition in (7, 14) and coalesce(a.channel, p.channel) = $3
    and not exists (select from transitions s where s.payment = t.payment and s.transition in (12, 15))`
 
 	moveCursor = `insert into marks (name, value) values ($1, $2)

@@ -10,7 +10,7 @@ import (
 // answerOf turns the channel's word on a query into a fact. There always is one,
 // and while the payment stays open it names the time of the next query.
 func answerOf(caps channel.Capabilities, p *pay.Payment, w channel.Word, known, asked, now time.Time) pay.Fact {
-	next := now.Add(queryWait(caps, int(p.Checks)+1))
+	next := now.Add(max(queryWait(caps, int(p.Checks)+1), min(w.RetryAfter, retryAfterMax)))
 	if p.Kind == pay.Payout && w.Direction == channel.In || p.Kind == pay.Deposit && w.Direction == channel.Out {
 		w = channel.Word{Verdict: channel.Unknown, Reason: channel.ReasonEcho}
 	}
@@ -33,6 +33,9 @@ func answerOf(caps channel.Capabilities, p *pay.Payment, w channel.Word, known, 
 	}
 	return pay.Fact{Kind: pay.Checked, Payment: p.ID, At: now, Source: "query", Reason: w.Reason, NextAt: next}
 }
+
+// retryAfterMax bounds how long a channel can keep us from asking.
+const retryAfterMax = 15 * time.Minute
 
 // absent reports whether a not-found proves that the attempt never executed and
 // never will: the rail's contract says so, everything that could still be under

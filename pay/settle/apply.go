@@ -117,7 +117,7 @@ func (b *Inbox) match(it *item, known map[pay.ID]about) {
 	switch {
 	case !ok:
 		it.park(b.cfg.Clock.Now(), b.cfg.ParkFor)
-	case p.channel != it.channel || !fits(p.kind, it.attempt, &it.word):
+	case p.at(it.attempt) != it.channel || !fits(p.kind, it.attempt, &it.word):
 		it.verdict = unknownRef
 		it.brk = it.breakOf(unknownRef, fmt.Sprintf("a word of %s, %s, about attempt %d of a %s through %q",
 			it.channel, it.word.Direction, it.attempt, p.kind, p.channel))
@@ -125,7 +125,11 @@ func (b *Inbox) match(it *item, known map[pay.ID]about) {
 		next := b.cfg.Clock.Now().Add(b.channels[it.channel].Capabilities().QueryAfter(0))
 		if it.fact = factOf(it.word, it.id, it.attempt, "callback", next); it.fact == nil {
 			it.verdict = applied // it says nothing that changes anything
+			return
 		}
+		redirect(it.fact, &pay.Payment{
+			ID: it.id, Kind: p.kind, Asset: p.asset, PayeeAccount: p.payee, Channel: string(it.channel), Attempt: pay.Attempt{N: it.attempt},
+		}, b.cfg.Redirects)
 	}
 }
 
@@ -167,6 +171,14 @@ func factOf(w channel.Word, id pay.ID, attempt int16, source string, next time.T
 		return nil
 	}
 	return f
+}
+
+// redirect turns a decline into the wish for another channel, where the routes have
+// one for it.
+func redirect(f *pay.Fact, p *pay.Payment, redirects func(*pay.Payment, string) bool) {
+	if f.Kind == pay.Decline && p.Kind == pay.Payout && redirects != nil && redirects(p, f.Reason) {
+		f.Kind = pay.Redirect
+	}
 }
 
 func (b *Inbox) submit(ctx context.Context, items []item) {

@@ -49,6 +49,17 @@ type AskerConfig struct {
 	Telemetry *telemetry.Telemetry
 	// Concurrency bounds the queries of one channel under way; 0 is the default.
 	Concurrency int
+	// Redirects reports whether a payout that was declined for this reason is to be
+	// tried at another channel; nil never.
+	Redirects func(p *pay.Payment, reason string) bool
+	// Resend asks for an attempt to be sent once more under its reference, and
+	// reports whether that is in hand; nil never. It must refuse where the channel's
+	// de-duplication is not proven.
+	Resend func(pay.Payment) bool
+	// ResendCount not-founds over at least ResendAfter make us ask for that; 0 means
+	// 3 over 2 minutes (life cycle T9).
+	ResendCount int
+	ResendAfter time.Duration
 }
 
 // Asker asks channels what became of payments. It runs on the leader.
@@ -62,12 +73,15 @@ type Asker struct {
 	mu   sync.Mutex
 	held map[pay.ID]bool
 	// known is when this process learned of a payment's live attempt.
-	known map[pay.ID]sighting
+	known  map[pay.ID]sighting
+	absent map[pay.ID]absences
 }
 
 // sighting is the first sight of an attempt, on this process's monotonic clock.
+// An attempt that is sent once more is seen anew: it has another send_by.
 type sighting struct {
 	attempt int16
+	sendBy  time.Time
 	at      time.Time
 }
 
@@ -87,10 +101,16 @@ func NewAsker(cfg AskerConfig) *Asker {
 	if cfg.Concurrency <= 0 {
 		cfg.Concurrency = DefaultConcurrency
 	}
+	if cfg.ResendCount <= 0 {
+		cfg.ResendCount = resendCount
+	}
+	if cfg.ResendAfter <= 0 {
+		cfg.ResendAfter = resendAfter
+	}
 	a := &Asker{
 		cfg: cfg, log: cfg.Telemetry.Logger().With(slog.String("station", "settle")), metrics: newMetrics(cfg.Telemetry),
 		lanes: make(map[channel.Name]*askLane), answers: make(chan pay.Fact, answersQueue),
-		held: make(map[pay.ID]bool), known: make(map[pay.ID]sighting),
+		held: make(map[pay.ID]bool), known: make(map[pay.ID]sighting), absent: make(map[pay.ID]absences),
 	}
 	for _, ch := range cfg.Channels {
 		l := &askLane{ch: ch, name: ch.Name(), caps: ch.Capabilities(), due: make(chan pay.Payment, askQueue)}
@@ -137,11 +157,12 @@ func (a *Asker) Note(changed []pay.Payment) {
 func (a *Asker) sight(p *pay.Payment, now time.Time) time.Time {
 	if p.Kind != pay.Payout || !p.Attempt.State.Live() || p.State.Final() {
 		delete(a.known, p.ID)
+		delete(a.absent, p.ID)
 		return now
 	}
 	s, ok := a.known[p.ID]
-	if !ok || s.attempt != p.Attempt.N {
-		s = sighting{p.Attempt.N, now}
+	if !ok || s.attempt != p.Attempt.N || !s.sendBy.Equal(p.Attempt.SendBy) {
+		s = sighting{p.Attempt.N, p.Attempt.SendBy, now}
 		a.known[p.ID] = s
 	}
 	return s.at
@@ -246,7 +267,10 @@ func (a *Asker) askOne(ctx context.Context, l *askLane, p *pay.Payment) pay.Fact
 	word := l.ch.Query(ctx, pay.Reference(p.ID, p.Attempt.N))
 	end(word.Err())
 	a.metrics.word(string(l.name), word)
-	return answerOf(l.caps, p, word, a.knownSince(p, asked), asked, a.cfg.Clock.Now())
+	fact := answerOf(l.caps, p, word, a.knownSince(p, asked), asked, a.cfg.Clock.Now())
+	redirect(&fact, p, a.cfg.Redirects)
+	a.again(p, &word, &fact, asked)
+	return fact
 }
 
 // submit commits answers in batches of whatever is queued.

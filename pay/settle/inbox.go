@@ -22,6 +22,7 @@ import (
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/clock"
 	"github.com/moneta-pay/moneta/internal/telemetry"
+	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
 	"github.com/moneta-pay/moneta/pay/commit"
@@ -58,6 +59,9 @@ type InboxConfig struct {
 	// SweepAfter is how old an unapplied callback must be before the sweep takes
 	// it from whoever received it; 0 means 3 s.
 	SweepAfter time.Duration
+	// Redirects reports whether a payout that was declined for this reason is to be
+	// tried at another channel; nil never.
+	Redirects func(p *pay.Payment, reason string) bool
 	// ParkEvery and ParkFor bound the retries of a callback about a payment that
 	// nobody knows; 0 means every 30 s for 5 min.
 	ParkEvery, ParkFor time.Duration
@@ -294,12 +298,26 @@ func (b *Inbox) applyQueued(ctx context.Context) {
 	}
 }
 
-const selectKinds = `select id, kind, coalesce(channel, '') from payments where id = any($1)`
+// The channel of a payout is that of each attempt.
+const selectKinds = `select id, kind, coalesce(channel, ''), asset, coalesce(payee_account, ''),
+       array(select a.channel from attempts a where a.payment = p.id order by a.n)
+  from payments p where id = any($1)`
 
 // about is what a payment is, as far as a word on it is concerned.
 type about struct {
-	kind    pay.Kind
-	channel channel.Name
+	kind     pay.Kind
+	channel  channel.Name
+	asset    money.Asset
+	payee    string
+	attempts []string // channels, by attempt
+}
+
+// at is the channel that attempt n went to.
+func (a *about) at(n int16) channel.Name {
+	if n > 0 && int(n) <= len(a.attempts) {
+		return channel.Name(a.attempts[n-1])
+	}
+	return a.channel
 }
 
 func (b *Inbox) lookUp(ctx context.Context, ids []int64) (map[pay.ID]about, error) {
@@ -313,7 +331,7 @@ func (b *Inbox) lookUp(ctx context.Context, ids []int64) (map[pay.ID]about, erro
 	found := make(map[pay.ID]about, len(ids))
 	var id pay.ID
 	var a about
-	if _, err := pgx.ForEachRow(rows, []any{&id, &a.kind, &a.channel}, func() error { found[id] = a; return nil }); err != nil {
+	if _, err := pgx.ForEachRow(rows, []any{&id, &a.kind, &a.channel, &a.asset, &a.payee, &a.attempts}, func() error { found[id] = a; return nil }); err != nil {
 		return nil, fmt.Errorf("look up payments: %w", err)
 	}
 	return found, nil

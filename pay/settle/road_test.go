@@ -126,7 +126,7 @@ func buildWatching(tb testing.TB, caps channel.Capabilities, watchEvery time.Dur
 	})
 	r.recon = recon.New(recon.Config{Pool: pool, Submitter: r.node, Channels: channels, Telemetry: r.telemetry, MissingAfter: time.Millisecond})
 	r.wheel = timer.New(timer.Config{
-		Due: timer.Route{Dispatch: r.offer, Settle: r.asker.Check}.Due, Pool: pool, Telemetry: r.telemetry,
+		Due: timer.Route{Dispatch: r.offer, Settle: func(p pay.Payment) bool { return r.asker.Check(p) }}.Due, Pool: pool, Telemetry: r.telemetry,
 		Guard: 4 * watchEvery, WatchEvery: watchEvery,
 	})
 	return r

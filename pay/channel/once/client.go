@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"strconv"
 	"time"
 
 	"github.com/moneta-pay/moneta/internal/clock"
@@ -116,6 +117,9 @@ type Answer struct {
 	// Written is false only when it is certain that no byte of the request was
 	// handed to the network, and that none will be.
 	Written bool
+	// RetryAfter is what the answer's header of that name asks for, in seconds or as
+	// a date; 0 when there is none.
+	RetryAfter time.Duration
 	// Latency is the time the exchange took.
 	Latency time.Duration
 	// Err is nil when status and body arrived whole.
@@ -158,7 +162,7 @@ func (c *Client) exchange(ctx context.Context, req Request) Answer {
 		return Answer{Err: err}
 	}
 	defer resp.Body.Close()
-	answer := Answer{Status: resp.StatusCode}
+	answer := Answer{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header.Get("Retry-After"), c.clock.Now())}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, c.maxBody+1))
 	switch {
 	case err != nil:
@@ -169,4 +173,18 @@ func (c *Client) exchange(ctx context.Context, req Request) Answer {
 		answer.Body = data
 	}
 	return answer
+}
+
+// retryAfter reads the header (RFC 9110 §10.2.3); nonsense asks for nothing.
+func retryAfter(header string, now time.Time) time.Duration {
+	if header == "" {
+		return 0
+	}
+	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(header); err == nil {
+		return max(at.Sub(now), 0)
+	}
+	return 0
 }

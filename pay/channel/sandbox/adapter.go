@@ -170,7 +170,7 @@ func (c *Channel) Send(ctx context.Context, order channel.Order) channel.Word {
 	answer := c.sends.Do(ctx, once.Request{
 		Method: http.MethodPost, URL: c.base + "/payments", Header: jsonHeader, Body: body, SendBy: order.SendBy,
 	})
-	word.HTTPStatus, word.Latency = answer.Status, answer.Latency
+	word.HTTPStatus, word.Latency, word.RetryAfter = answer.Status, answer.Latency, answer.RetryAfter
 	if answer.Err != nil {
 		word.Reason = transportReason(answer)
 		if answer.Written {
@@ -191,7 +191,7 @@ func (c *Channel) Query(ctx context.Context, reference string) channel.Word {
 	answer := c.asks.Do(ctx, once.Request{
 		Method: http.MethodGet, URL: c.base + "/payments/" + url.PathEscape(reference), Header: jsonHeader,
 	})
-	word.HTTPStatus, word.Latency = answer.Status, answer.Latency
+	word.HTTPStatus, word.Latency, word.RetryAfter = answer.Status, answer.Latency, answer.RetryAfter
 	if answer.Err != nil {
 		word.Reason = transportReason(answer)
 		return word

@@ -1,0 +1,250 @@
+package access
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/moneta-pay/moneta/fault"
+)
+
+// Carrying out, and where it can break off.
+//
+// An approval is used up by one compare-and-set, approved → used, and the database
+// lets that happen once. What follows depends on the kind.
+//
+// Apply: the action's rows change in the same transaction. A crash leaves both or
+// neither.
+//
+// Perform: the action is a Fact for the decider, which commits by itself. The
+// approval's id is the Fact's idempotency key, so:
+//
+//	crash before the compare-and-set     approved still; nothing happened
+//	after it, before the Fact commits    used without an outcome; called again
+//	after the Fact, before the outcome   the same; the decider answers the key again
+//	after the outcome                    nothing is left to do
+//
+// Whoever uses an approval up holds it for heldFor. Run, on every node, calls again
+// what nobody holds and nobody finished: nothing is lost because a node died.
+const (
+	heldFor      = 15 * time.Second
+	performLimit = 10 * time.Second // below heldFor: who holds it is done or gives up first
+	tidyEvery    = 2 * time.Second
+	resumeMax    = 20 // at a time
+)
+
+// Execute carries out an approved action, once, and returns what became of it.
+// hash is that of the action as the caller saw it. fault.ApprovalClosed says that
+// it is not approved, expired, or used; fault.ApprovalChanged that it is not what
+// was approved. An Outcome of Refused is final and no error. Any other error says
+// by its money state whether something may still happen; Run sees to it.
+func (a *Approvals) Execute(ctx context.Context, who *Principal, id ApprovalID, hash [sha256.Size]byte) (Approval, error) {
+	if err := person(who, Operate); err != nil {
+		return Approval{}, err
+	}
+	v, err := a.One(ctx, who.Tenant, id)
+	if err != nil {
+		return Approval{}, err
+	}
+	if v.Hash != hash {
+		return Approval{}, changed(id)
+	}
+	kind, err := a.fit(ctx, &v)
+	if err != nil {
+		return Approval{}, err
+	}
+	if v.State != Approved {
+		return v, closed(&v)
+	}
+	if kind.Apply != nil {
+		err = a.apply(ctx, who.Operator, kind, &v)
+	} else if err = a.use(ctx, a.pool, who.Operator, &v); err == nil {
+		err = a.perform(ctx, kind, &v)
+	}
+	if err != nil {
+		return Approval{}, faultOf("access.Execute", err)
+	}
+	return a.One(ctx, who.Tenant, id)
+}
+
+// doubt says of an error that the action may have been carried out, or may still be.
+func doubt(id ApprovalID, err error) error {
+	return fault.New(fault.CommitUnknown, "what was approved may have been carried out, or will be; the approval tells in some seconds").
+		WithOp("access.Execute").WithResource(id.String()).WithCause(err)
+}
+
+// fit makes sure, right before the act, that the action is byte for byte the one
+// that was approved, and that its checker has signed it.
+func (a *Approvals) fit(ctx context.Context, v *Approval) (*Kind, error) {
+	kind := a.kinds[v.Kind]
+	if kind == nil {
+		return nil, fault.New(fault.NotFound, "this node does not know actions of the kind "+v.Kind)
+	}
+	if err := a.intact(v); err != nil {
+		return nil, err
+	}
+	if err := kind.check(v.Parameters); err != nil {
+		return nil, err
+	}
+	if v.State != Approved && v.State != Used {
+		return kind, nil
+	}
+	if v.Method == Ed25519 && (len(v.checkKey) != ed25519.PublicKeySize || !ed25519.Verify(v.checkKey, CheckStatement(v.ID, v.Hash), v.checkSignature)) {
+		return nil, fault.New(fault.ApprovalChanged, "the checker's signature does not fit the action").WithResource(v.ID.String())
+	}
+	if v.State == Approved && kind.Check != nil {
+		return kind, kind.Check(ctx, &v.Action)
+	}
+	return kind, nil
+}
+
+// use takes the approval: exactly one of all who try gets it.
+func (a *Approvals) use(ctx context.Context, db execer, by string, v *Approval) error {
+	tag, err := db.Exec(ctx, `update approvals set state = 'used', used_by = $2, used_at = clock_timestamp(), held_until = clock_timestamp() + $4::interval
+		where id = $1 and state = 'approved' and hash = $3 and expires_at > clock_timestamp()`, v.ID, by, v.Hash[:], heldFor)
+	if err != nil {
+		return faultOf("access.use", err)
+	}
+	if tag.RowsAffected() == 1 {
+		return nil
+	}
+	now, err := a.One(ctx, v.Tenant, v.ID)
+	if err != nil {
+		return err
+	}
+	return closed(&now)
+}
+
+// apply uses the approval and changes our own rows in one transaction. A refusal
+// undoes the change and is kept as the outcome.
+func (a *Approvals) apply(ctx context.Context, by string, kind *Kind, v *Approval) error {
+	ctx, cancel := context.WithTimeout(ctx, performLimit)
+	defer cancel()
+	err := pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
+		if err := a.use(ctx, tx, by, v); err != nil {
+			return err
+		}
+		var result string
+		err := pgx.BeginFunc(ctx, tx, func(inner pgx.Tx) (err error) {
+			result, err = kind.Apply(ctx, inner, &v.Action)
+			return err
+		})
+		if err = faultOf("access.apply", err); err != nil && !final(err) {
+			return err
+		}
+		return a.finish(ctx, tx, v.ID, result, err)
+	})
+	a.store.forgetPeople()
+	a.store.cache.forgetAll()
+	var said *fault.Error
+	if err != nil && !errors.As(err, &said) {
+		return doubt(v.ID, err) // the COMMIT's reply may be what was lost
+	}
+	return err
+}
+
+// perform acts through the decider and keeps the outcome.
+func (a *Approvals) perform(ctx context.Context, kind *Kind, v *Approval) error {
+	ctx, cancel := context.WithTimeout(ctx, performLimit)
+	defer cancel()
+	result, err := kind.Perform(ctx, &v.Action, v.ID)
+	if err != nil && !final(err) {
+		return doubt(v.ID, err)
+	}
+	if err := a.finish(ctx, a.pool, v.ID, result, err); err != nil {
+		return doubt(v.ID, err)
+	}
+	return nil
+}
+
+// final reports whether the error is the last word: nothing happened, and the same
+// again would be refused again.
+func final(err error) bool {
+	var f *fault.Error
+	return errors.As(err, &f) && fault.MoneyStateOf(f) == fault.NotMoved && fault.RetryOf(f) == fault.Never
+}
+
+const resultMax = 500 // bytes
+
+func (a *Approvals) finish(ctx context.Context, db execer, id ApprovalID, result string, refusal error) error {
+	outcome := Done
+	if refusal != nil {
+		f := fault.From(refusal)
+		outcome, result = Refused, string(f.Code)
+		if f.Detail != "" {
+			result += ": " + f.Detail
+		}
+	}
+	if len(result) > resultMax {
+		result = result[:resultMax]
+	}
+	_, err := db.Exec(ctx, `update approvals set finished_at = clock_timestamp(), outcome = $2, result = $3, held_until = null
+		where id = $1 and state = 'used' and finished_at is null`, id, outcome, result)
+	return err
+}
+
+// Run finishes what a node that died has begun, and lets proposals expire, until
+// ctx ends. Every node runs it.
+func (a *Approvals) Run(ctx context.Context) error {
+	ticker := time.NewTicker(tidyEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			if err := a.Tidy(ctx); err != nil && ctx.Err() == nil {
+				a.log.LogAttrs(ctx, slog.LevelWarn, "approvals could not be looked after", slog.Any("error", err))
+			}
+		}
+	}
+}
+
+// Tidy does one round of what Run repeats.
+func (a *Approvals) Tidy(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, performLimit)
+	defer cancel()
+	var wrong []error
+	for _, sql := range []string{
+		`update approvals set state = 'expired' where state in ('proposed', 'approved') and expires_at <= clock_timestamp()`,
+		`delete from operator_nonces where at < now() - interval '10 minutes'`,
+	} {
+		if _, err := a.pool.Exec(bounded, sql); err != nil {
+			wrong = append(wrong, err)
+		}
+	}
+	return errors.Join(append(wrong, a.resume(ctx))...)
+}
+
+// resume takes over what was used, not finished, and is held by nobody.
+func (a *Approvals) resume(ctx context.Context) error {
+	rows, err := a.pool.Query(ctx, `update approvals a set held_until = clock_timestamp() + $1::interval
+		where a.id in (select id from approvals where used_at is not null and finished_at is null and held_until <= clock_timestamp()
+			order by used_at limit $2 for update skip locked) returning `+approvalColumns, heldFor, resumeMax)
+	if err != nil {
+		return err
+	}
+	left, err := pgx.CollectRows(rows, a.scan)
+	if err != nil {
+		return err
+	}
+	var wrong []error
+	for i := range left {
+		v := &left[i]
+		kind, err := a.fit(ctx, v)
+		if err == nil && kind.Perform != nil {
+			err = a.perform(ctx, kind, v)
+		}
+		if err != nil {
+			wrong = append(wrong, err)
+			continue
+		}
+		a.log.LogAttrs(ctx, slog.LevelWarn, "finished an approval that was left in the middle", slog.String("approval", v.ID.String()), slog.String("kind", v.Kind))
+	}
+	return errors.Join(wrong...)
+}

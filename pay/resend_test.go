@@ -1,0 +1,80 @@
+package pay_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/moneta-pay/moneta/money"
+	"github.com/moneta-pay/moneta/pay"
+)
+
+func unknownPayout() pay.Payment {
+	return pay.Payment{
+		ID: 7, Kind: pay.Payout, Asset: "CZK", Amount: money.Int(100), Fee: money.Int(3), State: pay.Unknown, Channel: "bank-ab", Seq: 4,
+		Attempt: pay.Attempt{N: 1, State: pay.AttemptUnknown, Reference: pay.Reference(7, 1), SendBy: t0},
+	}
+}
+
+var t0 = time.Date(2026, 1, 5, 9, 0, 0, 0, time.UTC)
+
+func TestResendKeepsAttemptAndReference(t *testing.T) {
+	t.Parallel()
+	p := unknownPayout()
+	f := pay.Fact{Kind: pay.Resend, Payment: 7, Attempt: 1, At: t0.Add(3 * time.Minute), SendBy: t0.Add(3*time.Minute + time.Second)}
+	c, err := pay.Next(p, f)
+	require.NoError(t, err)
+	require.Equal(t, pay.Transition(9), c.T)
+	require.Equal(t, pay.Dispatching, c.To)
+	require.Empty(t, c.Postings, "the money is in clearing already")
+	require.True(t, c.AttemptChanged)
+	require.Equal(t, pay.Attempt{N: 1, State: pay.Intended, Reference: p.Attempt.Reference, SendBy: f.SendBy}, c.After.Attempt)
+
+	again, err := pay.Next(c.After, f)
+	require.NoError(t, err)
+	require.True(t, again.NoOp(), "the same fact twice sends once")
+
+	for name, spoil := range map[string]func(*pay.Payment, *pay.Fact){
+		"the channel had it once": func(p *pay.Payment, _ *pay.Fact) { p.Attempt.ChannelID = "AB-1" },
+		"no new send_by":          func(_ *pay.Payment, f *pay.Fact) { f.SendBy = t0 },
+		"no attempt named":        func(_ *pay.Payment, f *pay.Fact) { f.Attempt = 0 },
+		"an attempt to come":      func(_ *pay.Payment, f *pay.Fact) { f.Attempt = 2 },
+		"a deposit":               func(p *pay.Payment, _ *pay.Fact) { p.Kind, p.State = pay.Deposit, pay.Processing },
+	} {
+		p, f := unknownPayout(), f
+		spoil(&p, &f)
+		_, err := pay.Next(p, f)
+		require.ErrorIs(t, err, pay.ErrIllegal, name)
+	}
+	p.Attempt.N = 2
+	old, err := pay.Next(p, f)
+	require.NoError(t, err)
+	require.True(t, old.NoOp(), "a wish about an older attempt is stale")
+}
+
+// A new attempt elsewhere moves the money back from the first channel's clearing
+// and into the second one's.
+func TestAttemptElsewhere(t *testing.T) {
+	t.Parallel()
+	for name, proof := range map[string]pay.Fact{
+		"declined": {Kind: pay.Redirect, Payment: 7, Attempt: 1, At: t0, Reason: "bank_closed"},
+		"absent":   {Kind: pay.ProveAbsent, Payment: 7, Attempt: 1, At: t0, AttemptState: pay.Absent},
+	} {
+		back, err := pay.Next(unknownPayout(), proof)
+		require.NoError(t, err, name)
+		require.Equal(t, pay.Reserved, back.To)
+		require.Equal(t, "bank-ab", back.After.Channel, "what goes back comes from the channel that had it")
+		require.Equal(t, []pay.Posting{{Debit: pay.ClearingOut, Credit: pay.FromHeld, Amount: money.Int(100)}}, back.Postings)
+		require.False(t, back.After.Attempt.State.Live())
+
+		out, err := pay.Next(back.After, pay.Fact{Kind: pay.Intend, Payment: 7, Attempt: 2, At: t0, SendBy: t0.Add(time.Second), Channel: "bank-cd"})
+		require.NoError(t, err, name)
+		require.Equal(t, []string{"bank-ab", "bank-cd"}, []string{out.FromChannel, out.After.Channel})
+		require.Equal(t, pay.Reference(7, 2), out.After.Attempt.Reference)
+		_, err = pay.Next(out.After, pay.Fact{Kind: pay.Confirm, Payment: 7, Attempt: 1, At: t0, Amount: money.Int(100), Asset: "CZK"})
+		require.ErrorIs(t, err, pay.ErrContradiction, "the first channel executes after all: nobody may overlook it")
+	}
+	_, err := pay.Next(unknownPayout(), pay.Fact{Kind: pay.Intend, Payment: 7, Attempt: 2, At: t0, SendBy: t0.Add(time.Second), Channel: "bank-cd"})
+	require.ErrorIs(t, err, pay.ErrIllegal, "an unknown attempt never moves elsewhere")
+}
