@@ -52,6 +52,9 @@ func TestOneClickAppeal(t *testing.T) {
 	deadline, err := time.Parse(time.RFC3339Nano, a.str("deadline"))
 	require.NoError(t, err)
 	require.WithinDuration(t, time.Now().Add(4*time.Hour), deadline, time.Minute)
+	doc := w.do(http.MethodGet, "/openapi.json", "", "").json
+	schemas := doc["components"].(map[string]any)["schemas"].(map[string]any)
+	fits(t, doc, schemas["Appealed"].(map[string]any), a.json, "appealed")
 	told := a.json["status"].([]any)
 	require.Len(t, told, 2)
 	for i, words := range []string{"Confirming with the bank", "正在向银行核实"} {
@@ -110,6 +113,8 @@ func TestAHolderSeesNoInternals(t *testing.T) {
 	require.Equal(t, "It is solved.", notes[1].(map[string]any)["text"])
 
 	whole := w.do(http.MethodGet, path, w.admin, "")
+	doc := w.do(http.MethodGet, "/openapi.json", "", "").json
+	fits(t, doc, doc["components"].(map[string]any)["schemas"].(map[string]any)["Case"].(map[string]any), whole.json, "case")
 	for _, part := range []string{"fraud", "internal/1", "Ana Secret", "4711", `"state":"reserved"`, `"told":[{`} {
 		require.Contains(t, string(whole.body), part)
 	}

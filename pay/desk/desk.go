@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -76,6 +77,9 @@ type Desk struct {
 	places map[Kind]Place
 	log    *slog.Logger
 
+	mu     sync.Mutex
+	looked Cursor // how far the sweep has looked for cases that are over
+
 	appeals prometheus.Counter
 	born    *prometheus.CounterVec
 	open    *prometheus.GaugeVec
@@ -110,6 +114,9 @@ func New(cfg Config) *Desk {
 
 // Team is who cases of the kind go to at first; what a holder is told.
 func (d *Desk) Team(kind Kind) string { return d.places[kind].Owner }
+
+// timed reports whether anything may depend on what time it is.
+func (d *Desk) timed() bool { return d.cfg.Unsound() == nil }
 
 func (d *Desk) now() time.Time { return d.cfg.Clock.Now().UTC().Truncate(time.Microsecond) }
 

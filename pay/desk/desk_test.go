@@ -239,6 +239,22 @@ func TestAnOverdueStoryOnAClock(t *testing.T) {
 	require.InDelta(t, 0, w.metric("moneta_cases_overdue", "owner", "duty-manager"), 0)
 }
 
+// TestManyEndAtOnce: more than one sweep may do, and the next ones go on.
+func TestManyEndAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.exec(`insert into transitions (id, payment, seq, transition, from_state, to_state, settlement, attempt, transfers, at)
+		select i, i, 1, 7, 5, 6, 0, 1, 0, $1 from generate_series(1, 450) i`, noon)
+	w.exec(`insert into cases (tenant, payment, kind, owner, finding, opened_at, deadline)
+		select 7, i, 'overdue', 'operations', '{}', $1::timestamptz, $1::timestamptz + i * interval '1 minute' from generate_series(1, 450) i`, noon)
+	w.payment(451, pay.Unknown)
+	w.exec(`insert into cases (tenant, payment, kind, owner, finding, opened_at, deadline) values (7, 451, 'overdue', 'operations', '{}', $1::timestamptz, $1::timestamptz + interval '1 hour')`, noon)
+	for _, left := range []float64{251, 51, 1, 1} {
+		w.sweep()
+		require.InDelta(t, left, w.metric("moneta_cases_open", "kind", "overdue"), 0)
+	}
+}
+
 func TestAnOrphanThatMovesNeedsNobody(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -416,9 +432,13 @@ func TestAppeal(t *testing.T) {
 	w.sweep()
 	now := w.only(desk.Filter{Payment: 1})
 	require.Equal(t, desk.Answered, now.State, "the outcome is the answer; a person closes it")
+	last := now.Notes[len(now.Notes)-1]
+	require.True(t, last.ToHolder)
+	require.Regexp(t, `^The payment was not completed \(2026-.* UTC\)\. / 付款未成功\(2026-.* UTC\)。$`, last.Text)
 	_, err = w.Close(t.Context(), now.Number, "key test", "returned", "")
 	require.NoError(t, err)
 	require.True(t, w.appealed(p, "k1", "where is my money?").Replayed, "the key still names its case")
+	p.State = pay.Failed
 	fresh := w.appealed(p, "k4", "")
 	require.NotEqual(t, first.Number, fresh.Number)
 	w.sweep()

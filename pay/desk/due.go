@@ -49,7 +49,7 @@ func DueAt(p *pay.Payment, bound time.Duration) time.Time {
 
 // Due reports whether p needs a person now.
 func (d *Desk) Due(p *pay.Payment, now time.Time) bool {
-	if d.cfg.Unsound() != nil {
+	if !d.timed() {
 		return false
 	}
 	at := DueAt(p, d.cfg.Bounds[p.Channel])

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -181,6 +182,17 @@ func (t *traced) references() (refs []string) {
 	return refs
 }
 
+// channels are those that any attempt went to.
+func (t *traced) channels() []string {
+	names := []string{t.channel}
+	for _, a := range t.attempts {
+		if !slices.Contains(names, a.channel) {
+			names = append(names, a.channel)
+		}
+	}
+	return names
+}
+
 // readLetters looks for the references in the newest callbacks as they came: a
 // letter that nobody could read is in no other place.
 func (t *traced) readLetters(ctx context.Context, tx pgx.Tx) error {
@@ -193,7 +205,7 @@ func (t *traced) readLetters(ctx context.Context, tx pgx.Tx) error {
 		bodies[i] = []byte(r)
 	}
 	rows, err := tx.Query(ctx, `select id, received_at, coalesce(verdict, 'not judged yet') from (select * from inbox order by id desc limit $1) i
-		where channel = $2 and exists (select from unnest($3::bytea[]) r where position(r in body) > 0) order by id limit $4`, lettersBack, t.channel, bodies, evidenceMax)
+		where channel = any($2) and exists (select from unnest($3::bytea[]) r where position(r in body) > 0) order by id limit $4`, lettersBack, t.channels(), bodies, evidenceMax)
 	if err != nil {
 		return err
 	}
@@ -213,7 +225,7 @@ func (t *traced) readLines(ctx context.Context, tx pgx.Tx) error {
 		return nil
 	}
 	rows, err := tx.Query(ctx, `select line_id, outcome, booked_at, count(*) filter (where direction = 1 and outcome <> 'duplicate_line') over ()
-		from statement_lines where channel = $1 and reference = any($2) order by seq limit $3`, t.channel, refs, evidenceMax)
+		from statement_lines where channel = any($1) and reference = any($2) order by booked_at, seq limit $3`, t.channels(), refs, evidenceMax)
 	if err != nil {
 		return err
 	}

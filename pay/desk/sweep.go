@@ -15,7 +15,8 @@ import (
 
 // Bounds of one sweep; what is left over is next.
 const (
-	sweepMax    = 200 // rows of one sort
+	sweepMax    = 200  // rows of one sort that something is done about
+	overPage    = 5000 // cases that are looked at for their end; the next sweep goes on behind them
 	sweepWithin = 20 * time.Second
 )
 
@@ -42,7 +43,7 @@ func (d *Desk) Sweep(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, sweepWithin)
 	defer cancel()
 	var failed []error
-	for _, step := range []func(context.Context, time.Time) error{d.breaks, d.poison, d.ended, d.explained, d.escalate, d.show} {
+	for _, step := range []func(context.Context, time.Time) error{d.breaks, d.poison, d.over, d.escalate, d.show} {
 		failed = append(failed, step(ctx, d.now()))
 	}
 	return errors.Join(failed...)
@@ -92,9 +93,9 @@ func (d *Desk) openAll(ctx context.Context, origins []origin, now time.Time) err
 // breakKind sorts a break by its class.
 func breakKind(class string) Kind {
 	switch class {
-	case "late_outcome", "wrong_state":
+	case "late_outcome", "wrong_state", "contradiction":
 		return Contradiction
-	case "amount_mismatch", "asset_mismatch":
+	case "amount_mismatch", "wrong_asset":
 		return Mismatch
 	}
 	return Break
@@ -255,117 +256,6 @@ func (d *Desk) openTasks(ctx context.Context, openings []opening) error {
 	return nil
 }
 
-// What has come to its end by itself: tasks and appeals whose payment has become
-// final since. Poison stays: a person decides what becomes of the Fact.
-const endedSQL = `select c.id, c.kind, t.to_state, t.at
-  from cases c
-  join lateral (select to_state, at from transitions where payment = c.payment and from_state <> to_state order by seq desc limit 1) t on true
- where c.state = 'open' and c.kind = any($1) and c.payment is not null
-   and not exists (select from open_payments o where o.payment = c.payment) and t.at > c.opened_at
- order by c.id limit $2`
-
-// A payment that no timer drove and that has moved, or was looked at, since.
-const movedSQL = `select c.id from cases c join open_payments o on o.payment = c.payment
- where c.state = 'open' and c.kind = 'orphan' and greatest(o.entered_at, coalesce(o.last_checked_at, o.entered_at)) > c.opened_at
- order by c.id limit $1`
-
-// ended closes tasks whose payment is final, and answers appeals.
-func (d *Desk) ended(ctx context.Context, now time.Time) error {
-	type end struct {
-		id    int64
-		kind  Kind
-		state pay.State
-		at    time.Time
-	}
-	rows, err := d.cfg.Pool.Query(ctx, endedSQL, []string{string(Overdue), string(UnknownTooLong), string(Orphan), string(Appeal)}, sweepMax)
-	if err != nil {
-		return fmt.Errorf("read cases that have ended: %w", err)
-	}
-	ends, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e end, err error) {
-		err = row.Scan(&e.id, &e.kind, &e.state, &e.at)
-		return e, err
-	})
-	if err != nil {
-		return fmt.Errorf("read cases that have ended: %w", err)
-	}
-	rows, err = d.cfg.Pool.Query(ctx, movedSQL, sweepMax)
-	if err != nil {
-		return fmt.Errorf("read orphans that have moved: %w", err)
-	}
-	moved, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	if err != nil {
-		return fmt.Errorf("read orphans that have moved: %w", err)
-	}
-	return pgx.BeginFunc(ctx, d.cfg.Pool, func(tx pgx.Tx) error {
-		for _, e := range ends {
-			text := "the payment is " + e.state.String() + " since " + e.at.UTC().Format(time.RFC3339)
-			if e.kind == Appeal {
-				err = answer(ctx, tx, e.id, text, now)
-			} else {
-				err = d.finish(ctx, tx, e.id, text, now)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		for _, id := range moved {
-			if err := d.finish(ctx, tx, id, "the payment moves again", now); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// finish closes a case unless somebody closes it just now.
-func (d *Desk) finish(ctx context.Context, tx pgx.Tx, id int64, text string, now time.Time) error {
-	var free bool
-	err := tx.QueryRow(ctx, `select true from cases where id = $1 and state <> 'closed' for update`, id).Scan(&free)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return closeIn(ctx, tx, id, Machine, text, now)
-}
-
-// answer tells the holder, whose status says the same, and leaves the case to its
-// owner: whoever appealed may want a word with a person still.
-func answer(ctx context.Context, tx pgx.Tx, id int64, text string, now time.Time) error {
-	tag, err := tx.Exec(ctx, `update cases set state = 'answered', answered_at = $2 where id = $1 and state = 'open'`, id, now)
-	if err != nil || tag.RowsAffected() == 0 {
-		return err
-	}
-	return note(ctx, tx, id, now, Note{By: Machine, Action: answered, Text: text, ToHolder: true})
-}
-
-// Cases about breaks that have all closed: the statement explains them now.
-const explainedSQL = `select c.id from cases c
- where c.state = 'open' and c.kind = any($1)
-   and exists (select from case_origins o where o.case_id = c.id and o.origin = 'break')
-   and not exists (select from case_origins o join breaks b on b.id = o.id where o.case_id = c.id and o.origin = 'break' and b.closed_at is null)
- order by c.id limit $2`
-
-func (d *Desk) explained(ctx context.Context, now time.Time) error {
-	rows, err := d.cfg.Pool.Query(ctx, explainedSQL, []string{string(Contradiction), string(Mismatch), string(Break)}, sweepMax)
-	if err != nil {
-		return fmt.Errorf("read cases whose breaks have closed: %w", err)
-	}
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	if err != nil {
-		return fmt.Errorf("read cases whose breaks have closed: %w", err)
-	}
-	return pgx.BeginFunc(ctx, d.cfg.Pool, func(tx pgx.Tx) error {
-		for _, id := range ids {
-			if err := d.finish(ctx, tx, id, "every break that it was about has closed", now); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
 // The note names the owner who let the deadline pass.
 const escalateSQL = `with late as (
   select id, owner from cases where state = 'open' and deadline < $1 and escalated_at is null order by deadline, id limit $2 for update skip locked
@@ -380,7 +270,7 @@ select id, opened_at, kind, payment, deadline, had from moved`
 
 // escalate gives what is past its deadline to somebody above.
 func (d *Desk) escalate(ctx context.Context, now time.Time) error {
-	if d.cfg.Unsound() != nil {
+	if !d.timed() {
 		return nil
 	}
 	rows, err := d.cfg.Pool.Query(ctx, escalateSQL, now, sweepMax, d.cfg.EscalateTo, Machine)

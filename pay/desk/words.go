@@ -1,5 +1,11 @@
 package desk
 
+import (
+	"time"
+
+	"github.com/moneta-pay/moneta/pay"
+)
+
 // about is what a case is about, in a sentence: English, Chinese. They name no
 // channel and blame nobody, as those of pay/status.
 var about = map[Kind][2]string{
@@ -36,4 +42,20 @@ var journeyWords = map[string][2]string{
 	"duplicated yes":        {"The channel booked it more than once. Freeze it, and tell finance.", "渠道重复入账。请冻结并通知财务。"},
 	"duplicated no":         {"No equal payment of the holder is within a day of it.", "持有人一天之内没有相同的付款。"},
 	"duplicated unknown":    {"The holder has an equal payment within a day, under another key. Ask whether both were meant.", "持有人一天之内另有相同付款(不同幂等键)。请确认两笔是否均为本意。"},
+}
+
+// outcomes are what the holder of an appeal reads when the payment has ended. Its
+// status says where the money is.
+var outcomes = map[pay.State][2]string{
+	pay.Succeeded: {"The payment has succeeded", "付款已成功"},
+	pay.Failed:    {"The payment was not completed", "付款未成功"},
+	pay.Cancelled: {"The payment was cancelled", "付款已取消"},
+	pay.Expired:   {"The payment has expired", "付款已超时"},
+}
+
+// outcome says it in both languages, since nobody knows yet which one is read.
+func outcome(state pay.State, at time.Time) string {
+	w := outcomes[state]
+	when := at.UTC().Format("2006-01-02 15:04:05 UTC")
+	return w[0] + " (" + when + "). / " + w[1] + "(" + when + ")。"
 }
