@@ -90,7 +90,8 @@ const finishedSQL = `
 with life as (
   select extract(epoch from done.at - made.at)::float8 * 1000 as ms
     from facts.transitions made join facts.transitions done using (payment)
-   where made.from_state = 0 and made.to_state <> 6 and made.at >= $1 and done.from_state <> 6 and done.to_state = 6 and done.at < $2)
+   where made.from_state = 'none' and made.to_state <> 'succeeded' and made.at >= $1
+     and done.from_state <> 'succeeded' and done.to_state = 'succeeded' and done.at < $2)
 select count(*), coalesce(percentile_disc(array[0.5, 0.9, 0.99, 1.0]) within group (order by ms), array[0, 0, 0, 0]) from life`
 
 // finished counts the payouts whose whole life lies within the round: from its
