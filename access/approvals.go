@@ -10,10 +10,12 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/moneta-pay/moneta/fault"
 )
@@ -79,6 +81,18 @@ type Approvals struct {
 	pool  *pgxpool.Pool
 	log   *slog.Logger
 	kinds map[string]*Kind
+	// As of the last round of Run.
+	waiting, unfinished atomic.Int64
+}
+
+// Measure shows how many proposals wait for their second person, and how many
+// used approvals nobody has finished in time: the latter must be zero.
+func (a *Approvals) Measure(reg prometheus.Registerer) {
+	gauge := func(name, help string, n *atomic.Int64) {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(n.Load()) }))
+	}
+	gauge("moneta_approvals_waiting", "Proposals that wait for a second person.", &a.waiting)
+	gauge("moneta_approvals_unfinished", "Approvals that were used and have had no outcome for longer than carrying out may take.", &a.unfinished)
 }
 
 // NewApprovals knows the kinds that concern people and keys; Register adds more.

@@ -55,8 +55,8 @@ func (c *cache) authenticate(ctx context.Context, prefix string, hash [sha256.Si
 	case <-ctx.Done():
 		return Principal{}, fault.New(fault.Timeout, "").WithMoneyState(fault.NotMoved).WithCause(ctx.Err())
 	}
-	if e.err != nil {
-		return Principal{}, dbFault("access.Authenticate", e.err)
+	if e.err != nil { // a look-up has a deadline of its own: the caller is not late, the database is
+		return Principal{}, fault.New(fault.DatabaseUnavailable, "the key cannot be looked up").WithOp("access.Authenticate").WithCause(e.err)
 	}
 	// An unknown prefix is compared too, with zeros, and takes as long as a known one.
 	if subtle.ConstantTimeCompare(e.hash[:], hash[:]) != 1 || !e.found {

@@ -66,11 +66,21 @@ func (a *Approvals) Execute(ctx context.Context, who *Principal, id ApprovalID, 
 	} else if err = a.use(ctx, a.pool, who.Operator, &v); err == nil {
 		err = a.perform(ctx, kind, &v)
 	}
+	if errors.Is(err, errTaken) {
+		now, err := a.One(ctx, who.Tenant, id)
+		if err != nil {
+			return Approval{}, err
+		}
+		return now, closed(&now)
+	}
 	if err != nil {
 		return Approval{}, faultOf("access.Execute", err)
 	}
 	return a.One(ctx, who.Tenant, id)
 }
+
+// errTaken says that somebody else used it, or time did, since it was read.
+var errTaken = errors.New("the approval is not to be had any more")
 
 // doubt says of an error that the action may have been carried out, or may still be.
 func doubt(id ApprovalID, err error) error {
@@ -110,14 +120,10 @@ func (a *Approvals) use(ctx context.Context, db execer, by string, v *Approval) 
 	if err != nil {
 		return faultOf("access.use", err)
 	}
-	if tag.RowsAffected() == 1 {
-		return nil
+	if tag.RowsAffected() != 1 {
+		return errTaken
 	}
-	now, err := a.One(ctx, v.Tenant, v.ID)
-	if err != nil {
-		return err
-	}
-	return closed(&now)
+	return nil
 }
 
 // apply uses the approval and changes our own rows in one transaction. A refusal
@@ -142,7 +148,7 @@ func (a *Approvals) apply(ctx context.Context, by string, kind *Kind, v *Approva
 	a.store.forgetPeople()
 	a.store.cache.forgetAll()
 	var said *fault.Error
-	if err != nil && !errors.As(err, &said) {
+	if err != nil && !errors.As(err, &said) && !errors.Is(err, errTaken) {
 		return doubt(v.ID, err) // the COMMIT's reply may be what was lost
 	}
 	return err
@@ -212,13 +218,28 @@ func (a *Approvals) Tidy(ctx context.Context) error {
 	var wrong []error
 	for _, sql := range []string{
 		`update approvals set state = 'expired' where state in ('proposed', 'approved') and expires_at <= clock_timestamp()`,
-		`delete from operator_nonces where at < now() - interval '10 minutes'`,
+		`delete from operator_nonces where at < now() - interval '10 minutes'`, // longer than any node accepts a signature's time
 	} {
 		if _, err := a.pool.Exec(bounded, sql); err != nil {
 			wrong = append(wrong, err)
 		}
 	}
-	return errors.Join(append(wrong, a.resume(ctx))...)
+	return errors.Join(append(wrong, a.resume(ctx), a.count(ctx))...)
+}
+
+// count keeps for Measure what is left after the round.
+func (a *Approvals) count(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, performLimit)
+	defer cancel()
+	var waiting, unfinished int64
+	err := a.pool.QueryRow(ctx, `select (select count(*) from approvals where state = 'proposed'), (select count(*) from approvals
+		where used_at is not null and finished_at is null and used_at < clock_timestamp() - $1::interval)`, 2*heldFor).Scan(&waiting, &unfinished)
+	if err != nil {
+		return err
+	}
+	a.waiting.Store(waiting)
+	a.unfinished.Store(unfinished)
+	return nil
 }
 
 // resume takes over what was used, not finished, and is held by nobody.

@@ -191,13 +191,14 @@ func (s *Store) Active(ctx context.Context, who *Principal) (bool, error) {
 	return yes, faultOf("access.Active", err)
 }
 
-// FourEyes reports whether the tenant has two active people who may approve. From
-// then on what gives power or credit away needs an approval, whoever asks. Tenant
-// 0 asks for any tenant.
+// FourEyes reports whether the tenant has had two people who may approve. From
+// then on what gives power or credit away needs an approval, whoever asks, and for
+// good: otherwise one admin could disable the others and go on alone. Tenant 0
+// asks for any tenant.
 func (s *Store) FourEyes(ctx context.Context, tenant int32) (bool, error) {
 	var yes bool
 	err := s.pool.QueryRow(ctx, `select exists (select from operators where ($1 = 0 or tenant = $1) and role in ('approver', 'admin')
-		and disabled_at is null group by tenant having count(*) >= 2)`, tenant).Scan(&yes)
+		group by tenant having count(*) >= 2)`, tenant).Scan(&yes)
 	return yes, faultOf("access.FourEyes", err)
 }
 

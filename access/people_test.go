@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/hex"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -371,6 +372,7 @@ func TestACrashAtEachStep(t *testing.T) {
 			_, err := a.Execute(ctx, o.who("mara"), v.ID, v.Hash)
 			require.ErrorIs(t, err, fault.ApprovalClosed, "it is used, whatever became of it")
 			require.NoError(t, a.Tidy(ctx))
+			require.Zero(t, a.unfinished.Load())
 			require.EqualValues(t, 1, d.calls.Load(), "as long as somebody may hold it, nobody takes it over")
 			_, err = o.pool.Exec(ctx, `update approvals set held_until = now() - interval '1 second'`)
 			require.NoError(t, err)
@@ -683,11 +685,27 @@ func TestFourEyesCount(t *testing.T) {
 
 func TestWeakKeysAreRefused(t *testing.T) {
 	t.Parallel()
-	var neutral, zero [ed25519.PublicKeySize]byte
-	neutral[0] = 1
-	for _, weakOne := range [][]byte{neutral[:], zero[:]} {
-		_, err := parseCredential(signingHead + b64.EncodeToString(weakOne))
-		require.ErrorIs(t, err, fault.MalformedRequest)
+	// The points whose order divides eight, each with both signs of x.
+	for _, y := range []string{
+		"0100000000000000000000000000000000000000000000000000000000000000",
+		"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"0000000000000000000000000000000000000000000000000000000000000000",
+		"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+		"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+	} {
+		point, err := hex.DecodeString(y)
+		require.NoError(t, err)
+		for _, sign := range []byte{0, 0x80} {
+			point[31] = point[31]&0x7f | sign
+			_, err := parseCredential(signingHead + b64.EncodeToString(point))
+			// With the other sign, 1 and -1 are no points at all, or the same ones.
+			if err == nil {
+				require.False(t, ed25519.Verify(point, []byte("m"), make([]byte, ed25519.SignatureSize)))
+				require.Equal(t, byte(0x80), sign, y)
+				continue
+			}
+			require.ErrorIs(t, err, fault.MalformedRequest)
+		}
 	}
 	for range 20 {
 		_, err := parseCredential(credentialOf(t, "somebody"))
@@ -697,4 +715,51 @@ func TestWeakKeysAreRefused(t *testing.T) {
 		_, err := parseCredential(bad)
 		require.ErrorIs(t, err, fault.MalformedRequest, bad)
 	}
+}
+
+// TestACrashWithinATransaction: what changes our own tables happens with the use
+// of the approval, or not at all.
+func TestACrashWithinATransaction(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	a := NewApprovals(o.store, slog.New(slog.DiscardHandler))
+	crash := true
+	a.Register(Kind{
+		Name: "rename", Describe: func(*Action) fault.Text { return fault.Text{En: "Rename", Zh: "改名"} },
+		Apply: func(ctx context.Context, tx pgx.Tx, _ *Action) (string, error) {
+			_, err := tx.Exec(ctx, `insert into tenants (id, name) values (77, 'renamed')`)
+			if crash {
+				panic("crash")
+			}
+			return "", err
+		},
+	})
+	ctx := t.Context()
+	v, err := a.Propose(ctx, o.who("mara"), Proposal{Kind: "rename", Reason: "r"})
+	require.NoError(t, err)
+	v, err = a.Approve(ctx, o.who("cleo"), v.ID, v.Hash, o.signature("cleo", &v), "")
+	require.NoError(t, err)
+	require.Panics(t, func() { _, _ = a.Execute(ctx, o.who("mara"), v.ID, v.Hash) })
+	now, err := a.One(ctx, o.tenant, v.ID)
+	require.NoError(t, err)
+	require.Equal(t, Approved, now.State)
+	crash = false
+	var done, refused atomic.Int64
+	var wg sync.WaitGroup
+	who := o.who("mara")
+	for range 50 {
+		wg.Go(func() {
+			now, err := a.Execute(ctx, who, v.ID, v.Hash)
+			switch {
+			case err == nil && now.Outcome == Done:
+				done.Add(1)
+			case errors.Is(err, fault.ApprovalClosed):
+				refused.Add(1)
+			default:
+				t.Error(now.Outcome, now.Result, err)
+			}
+		})
+	}
+	wg.Wait()
+	require.Equal(t, []int64{1, 49}, []int64{done.Load(), refused.Load()})
 }

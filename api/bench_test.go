@@ -59,7 +59,7 @@ func edge(b *testing.B) (http.Handler, string) {
 	key, _, err := store.CreateKey(b.Context(), tenant, "", []access.Scope{access.Admin})
 	require.NoError(b, err)
 	accounts := ledger.NewReader(pool)
-	in, err := intake.New(intake.Config{Submitter: new(instant), Accounts: accounts})
+	in, err := intake.New(intake.Config{Submitter: new(instant), Accounts: accounts, Originals: commit.NewReader(nil)})
 	require.NoError(b, err)
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: commit.NewReader(pool), Access: store, Logger: slog.New(slog.DiscardHandler),

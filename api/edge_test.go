@@ -289,7 +289,7 @@ func TestEveryFaultOfTheLedgerKeepsItsWords(t *testing.T) {
 	t.Parallel()
 	o := &oracle{}
 	pool := pgtest.Database(t)
-	in, err := intake.New(intake.Config{Submitter: o, Accounts: ledger.NewReader(pool)})
+	in, err := intake.New(intake.Config{Submitter: o, Accounts: ledger.NewReader(pool), Originals: commit.NewReader(pool)})
 	require.NoError(t, err)
 	w := newWorld(t, func(c *api.Config) { c.Intake = in })
 	const secret = "only-for-me"

@@ -33,13 +33,14 @@ type Payee struct {
 
 // NewPayment is the body of POST /v1/payments.
 type NewPayment struct {
-	Kind        string            `json:"kind" enum:"send,payout,deposit,hold" doc:"send moves money between two accounts here at once; payout moves it outside through a channel; deposit announces money from outside, which only the channel's word credits; hold sets money aside for another account here, to be captured, released, or given back when it expires"`
+	Kind        string            `json:"kind" enum:"send,payout,deposit,hold,refund" doc:"send moves money between two accounts here at once; payout moves it outside through a channel; deposit announces money from outside, which only the channel's word credits; hold sets money aside for another account here, to be captured, released, or given back when it expires; refund sends a deposit back through its channel, in part or whole"`
 	From        string            `json:"from,omitempty" doc:"Paying account (send, payout, hold)" example:"acct_0000000000002"`
 	To          string            `json:"to,omitempty" doc:"Receiving account (send, deposit, hold)" example:"acct_0000000000004"`
 	Channel     string            `json:"channel,omitempty" doc:"Rail (payout, deposit)" example:"bank-ab"`
 	Payee       *Payee            `json:"payee,omitempty" doc:"Who gets a payout"`
+	Original    string            `json:"original,omitempty" doc:"The deposit that a refund gives back; account, channel and asset are the deposit's" example:"pay_0000000000001"`
 	Amount      string            `json:"amount" doc:"Whole number of the asset's smallest unit, above zero" pattern:"^[1-9][0-9]*$" example:"70000"`
-	Asset       string            `json:"asset" doc:"Code of the asset, upper case" example:"CZK"`
+	Asset       string            `json:"asset,omitempty" doc:"Code of the asset, upper case; a refund's is its original's" example:"CZK"`
 	EffectiveAt *time.Time        `json:"effective_at,omitempty" doc:"Value date, RFC 3339; the moment of acceptance when left out"`
 	ExpiresAt   *time.Time        `json:"expires_at,omitempty" doc:"When a hold gives back what was not captured, RFC 3339; at most 31 days from now, 7 days when left out"`
 	Remittance  string            `json:"remittance,omitempty" doc:"Text for the receiver's statement" maxLength:"140"`
@@ -66,8 +67,8 @@ type Batch struct {
 type Payment struct {
 	ID          string          `json:"id" example:"pay_0000000000001"`
 	Object      string          `json:"object" enum:"payment"`
-	Kind        string          `json:"kind" enum:"send,payout,deposit,hold,capture"`
-	State       string          `json:"state" doc:"created, reserved, dispatching, processing, unknown, succeeded, failed, cancelled, expired; more may come"`
+	Kind        string          `json:"kind" enum:"send,payout,deposit,hold,capture,refund,late_payout,late_deposit,return,inbound,assignment,chargeback,compensation"`
+	State       string          `json:"state" doc:"created, requires_action, in_review, reserved, dispatching, processing, unknown, succeeded, failed, cancelled, expired; more may come"`
 	Status      string          `json:"status" enum:"processing,succeeded,failed" doc:"The state in one of three words"`
 	Amount      string          `json:"amount" doc:"Smallest units"`
 	Asset       string          `json:"asset"`
@@ -87,10 +88,13 @@ type Payment struct {
 	Hop         string          `json:"hop,omitempty" doc:"Who has the payment now, while it is open"`
 	NextAt      *time.Time      `json:"next_at,omitempty" doc:"When its next automatic step is due"`
 	Deadline    *time.Time      `json:"deadline,omitempty" doc:"When it should have left this state"`
-	Original    string          `json:"original,omitempty" doc:"The hold that a capture takes from"`
+	Original    string          `json:"original,omitempty" doc:"The payment that this one is linked to: a capture's hold, a refund's deposit"`
+	Link        string          `json:"link,omitempty" doc:"What outside of the ledger it rests on: the channel's id of a return, a chargeback or a statement line; the break or incident compensated"`
+	Disposition string          `json:"disposition,omitempty" enum:"refunding,partly_refunded,refunded,partly_returned,returned,charged_back,late_success" doc:"What linked payments made of it after its final state, which never changes; the payments are in the timeline"`
+	Refunded    string          `json:"refunded,omitempty" doc:"How much of it linked payments have taken back or are taking back"`
 	ExpiresAt   *time.Time      `json:"expires_at,omitempty" doc:"When a hold gives back what was not captured"`
 	Captured    string          `json:"captured,omitempty" doc:"How much of a hold was captured"`
-	Remaining   string          `json:"remaining,omitempty" doc:"How much of a hold can still be captured"`
+	Remaining   string          `json:"remaining,omitempty" doc:"How much of a hold can still be captured, of a deposit refunded, of money without an owner assigned, of a debt paid"`
 	Reason      string          `json:"reason,omitempty" doc:"Why it is in this state, if somebody said"`
 	TraceID     string          `json:"trace_id"`
 }
@@ -117,15 +121,29 @@ func showPayment(p *pay.Payment) Payment {
 	if p.Original != 0 {
 		out.Original = p.Original.String()
 	}
-	if p.Kind == pay.Hold {
-		out.ExpiresAt, out.Captured, out.Remaining = moment(p.ExpiresAt), p.Taken.String(), p.Remaining().String()
-	}
+	showLinks(&out, p)
 	if p.State.Final() {
 		out.FinalAt = moment(p.EnteredAt)
 	} else {
 		out.NextAt, out.Deadline = moment(p.NextAt), moment(p.Deadline)
 	}
 	return out
+}
+
+// showLinks adds what linked payments took, where there is something to tell.
+func showLinks(out *Payment, p *pay.Payment) {
+	out.Link, out.Disposition, out.ExpiresAt = p.Link, string(p.Disposition()), moment(p.ExpiresAt)
+	switch p.Kind {
+	case pay.Hold:
+		out.Captured, out.Remaining = p.Taken.String(), p.Remaining().String()
+	case pay.Inbound, pay.LatePayout, pay.Chargeback:
+		out.Remaining = p.Remaining().String()
+	case pay.Deposit, pay.LateDeposit:
+		if !p.Taken.IsZero() {
+			out.Refunded, out.Remaining = p.Taken.String(), p.Remaining().String()
+		}
+	case pay.Send, pay.Payout, pay.Capture, pay.Refund, pay.Return, pay.Assignment, pay.Compensation:
+	}
 }
 
 func reference(p *pay.Payment) string {
@@ -165,6 +183,8 @@ func member(d *decoder, name []byte, r *intake.Request) error {
 			}
 			return unknownField(name)
 		}))
+	case "original":
+		return d.text("/original", &r.Original)
 	case "amount":
 		return d.text("/amount", &r.Amount)
 	case "asset":
@@ -210,6 +230,9 @@ func (c *call) pay() error {
 
 // replyPayment answers 201, or 200 for a payment that the key had made before.
 func (c *call) replyPayment(p *pay.Payment, replayed bool) error {
+	if replayed && (!p.Taken.IsZero() || p.Late != 0) { // what became of it is told by readers
+		c.refresh(p)
+	}
 	out := showPayment(p)
 	h := c.w.Header()
 	h["Location"] = []string{"/v1/payments/" + out.ID}
@@ -446,7 +469,7 @@ func (c *call) filter(q url.Values) (f commit.Filter, err error) {
 	if s := q.Get("kind"); s != "" {
 		var ok bool
 		if f.Kind, ok = pay.ParseKind(s); !ok {
-			return f, malformed("kind is send, payout, deposit, hold or capture").WithParam("kind")
+			return f, malformed("there is no such kind of payment").WithParam("kind")
 		}
 	}
 	if s := q.Get("account"); s != "" {
@@ -487,6 +510,7 @@ type Timeline struct {
 	Moves     []TimelineMove    `json:"moves" doc:"The payment's transitions in order; each was one transaction"`
 	Attempts  []TimelineAttempt `json:"attempts"`
 	Callbacks int               `json:"callbacks" doc:"How many moves a callback of the channel caused"`
+	Linked    []Payment         `json:"linked" doc:"The payments that name this one as their original, oldest first; each has a timeline of its own"`
 }
 
 // TimelineMove is one transition with its postings.
@@ -537,7 +561,10 @@ func (c *call) timeline() error {
 	}
 	out := Timeline{
 		Object: "timeline", Payment: showPayment(&t.Payment), Moves: make([]TimelineMove, len(t.Moves)),
-		Attempts: make([]TimelineAttempt, len(t.Attempts)), Callbacks: t.Callbacks,
+		Attempts: make([]TimelineAttempt, len(t.Attempts)), Callbacks: t.Callbacks, Linked: make([]Payment, len(t.Linked)),
+	}
+	for i := range t.Linked {
+		out.Linked[i] = showPayment(&t.Linked[i])
 	}
 	for i := range t.Moves {
 		out.Moves[i] = showMove(&t.Moves[i])

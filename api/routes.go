@@ -94,6 +94,7 @@ var payFaults = append([]fault.Code{
 	fault.UnknownField, fault.IdempotencyKeyMissing, fault.IdempotencyKeyInvalid, fault.IdempotencyKeyReused, fault.IdempotencyInFlight,
 	fault.BodyTooLarge, fault.UnsupportedMediaType, fault.InsufficientFunds, fault.AccountNotFound, fault.AccountFrozen, fault.AccountClosed,
 	fault.AssetMismatch, fault.AssetUnknown, fault.AmountInvalid, fault.ChannelUnknown, fault.SameAccount, fault.HouseAccountForbidden,
+	fault.NotFound, fault.AmountExceedsRemaining, fault.AlreadyFinal, fault.IllegalTransition,
 }, ledgerFaults...)
 
 var openFaults = append([]fault.Code{
@@ -126,7 +127,8 @@ func paymentRoutes() []*route {
 		{
 			method: http.MethodPost, path: "/v1/payments", id: "create-payment", tag: "payments", summary: "Pay",
 			about: "Answers when the payment is durable: a send is then final, a payout is on its way, a deposit waits for the channel's word, and a hold for its holder. " +
-				"After a lost answer send the same request with the same key.",
+				"A refund answers when the money is taken from the account that the deposit credited, and goes out like a payout; if that fails, the " +
+				"money is back and can be refunded again. After a lost answer send the same request with the same key.",
 			scope: access.PaymentsWrite, params: []*huma.Param{keyHeader(), prefer()}, body: of[NewPayment](),
 			answers: map[int]reflect.Type{201: of[Payment](), 200: of[Payment]()}, faults: payFaults, do: (*call).pay,
 		},
@@ -145,7 +147,8 @@ func paymentRoutes() []*route {
 				query("idempotency_key", "Payments that were made with this key.", text()),
 				query("reference", "The payment with this reference: the short one of its status, as people type it, or the one at the channel. "+
 					"Not together with other parameters.", text()),
-				query("kind", "Only this kind.", words("send", "payout", "deposit", "hold", "capture")),
+				query("kind", "Only this kind.", words("send", "payout", "deposit", "hold", "capture", "refund", "late_payout", "late_deposit", "return", "inbound",
+					"assignment", "chargeback", "compensation")),
 				query("channel", "Only this channel.", text()),
 				query("account", "Only payments from or to this account.", text())),
 			answers: map[int]reflect.Type{200: of[ListOf[Payment]]()}, faults: []fault.Code{fault.UnknownField, fault.IdempotencyKeyInvalid},
@@ -184,7 +187,7 @@ func paymentRoutes() []*route {
 				"its original; the hold shows what was captured and what remains, and has succeeded when nothing remains.",
 			scope: access.PaymentsWrite, params: []*huma.Param{id, keyHeader()}, body: of[NewCapture](),
 			answers: map[int]reflect.Type{201: of[Payment](), 200: of[Payment]()},
-			faults:  with(payFaults, fault.NotFound, fault.AmountExceedsRemaining, fault.AlreadyFinal, fault.IllegalTransition), do: (*call).capturePayment,
+			faults:  payFaults, do: (*call).capturePayment,
 		},
 		{
 			method: http.MethodPost, path: "/v1/payments/{id}/release", id: "release-payment", tag: "payments", summary: "Let go of a hold",

@@ -92,7 +92,7 @@ func (c *call) standing() (out standing, err error) {
 func booksOf(t *commit.Timeline) (b status.Books, err error) {
 	holder := ledger.AccountID(t.Payment.Holder())
 	var recipient ledger.AccountID
-	if t.Payment.Kind == pay.Send {
+	if t.Payment.Kind == pay.Send || t.Payment.Kind == pay.Capture {
 		recipient = ledger.AccountID(t.Payment.To)
 	}
 	move := func(book ledger.BookID, by money.Amount) {

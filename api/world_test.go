@@ -117,7 +117,7 @@ func newWorld(t *testing.T, change func(*api.Config)) *world {
 	w.user = w.key(access.PaymentsWrite, access.PaymentsRead, access.AccountsWrite, access.AccountsRead)
 
 	accounts := ledger.NewReader(pool)
-	in, err := intake.New(intake.Config{Submitter: w.node, Accounts: accounts, Channels: []string{"bank-ab"}})
+	in, err := intake.New(intake.Config{Submitter: w.node, Accounts: accounts, Originals: w.payments, Channels: []string{"bank-ab"}})
 	require.NoError(t, err)
 	cfg := api.Config{
 		Intake: in, Ledger: accounts, Payments: w.payments, Access: w.access, Waiter: w.node, Receiver: w.receiver, Ready: w.node,

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"runtime/debug"
@@ -47,7 +46,8 @@ const (
 	readTimeout  = "10s"
 )
 
-// plane is one serve process: the node, the stations of the leader, the edge.
+// plane is one life of a serve process: the node, the stations of the leader, and
+// the edge's handler. It knows leadership once at most; see Serve.
 type plane struct {
 	cfg      config.Config
 	tel      *telemetry.Telemetry
@@ -70,32 +70,13 @@ type plane struct {
 	approvals *access.Approvals
 	events    *outbox.Log
 	feed      *outbox.Feed
+	handler   http.Handler
 
 	leaderWork sync.WaitGroup
 	leaving    atomic.Bool
-	endLeader  context.CancelFunc
-}
-
-// Serve runs the pay plane until ctx ends or leadership is lost; then the process
-// must exit, and whoever supervises it starts it again.
-func Serve(ctx context.Context, cfg config.Config) error {
-	if err := cfg.Validate(); err != nil {
-		return fmt.Errorf("configuration: %w", err)
-	}
-	tuneGC()
-	tel, err := telemetry.Setup(ctx, telemetry.Config{
-		Service: "moneta-serve", Version: Version, OTLPEndpoint: cfg.OTLPEndpoint, SampleOneIn: cfg.TraceOneIn, LogFormat: telemetry.Format(cfg.LogFormat),
-	})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tel.Shutdown(context.WithoutCancel(ctx)) }()
-	p := &plane{cfg: cfg, tel: tel, log: tel.Logger()}
-	if err := p.prepare(ctx); err != nil {
-		return err
-	}
-	defer p.close()
-	return p.run(ctx)
+	endLeader  context.CancelFunc // nil until it led
+	storing    *errgroup.Group    // what goes on until the next life has begun
+	endStoring context.CancelFunc
 }
 
 // The live heap of serve is small beside what a second of payments allocates:
@@ -123,7 +104,10 @@ func (p *plane) prepare(ctx context.Context) error {
 	}
 	err = pgserver.VerifyDurability(ctx, conn)
 	_ = conn.Close(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, pgserver.ErrReadOnly): // reading is better than nothing; the node says why it cannot lead
+		p.log.WarnContext(ctx, "the database takes no writes", slog.Any("error", err))
+	case err != nil:
 		return fmt.Errorf("this database must not hold money: %w", err)
 	}
 	if err := schema.Migrate(ctx, p.cfg.DSN); err != nil {
@@ -146,7 +130,8 @@ func (p *plane) prepare(ctx context.Context) error {
 		return err
 	}
 	p.build()
-	return nil
+	p.handler, err = p.edge()
+	return err
 }
 
 // pool opens connections in the role that may only append to the money tables.
@@ -199,7 +184,7 @@ func (p *plane) build() {
 	p.events = outbox.NewLog(p.reads, p.inLog())
 	p.feed = outbox.NewFeed(p.events, p.tel)
 	p.node = commit.New(commit.Config{
-		DSN: p.cfg.DSN, URL: p.cfg.NodeURL, Logger: p.log, Registerer: p.tel.Registry(),
+		DSN: p.cfg.DSN, URL: p.cfg.NodeURL, Reads: p.reads, Logger: p.log, Registerer: p.tel.Registry(),
 		Lead: p.lead, Left: p.left, Changed: func(changed []pay.Payment) {
 			p.wheel.Note(changed)
 			p.asker.Note(changed)
@@ -225,7 +210,7 @@ func (p *plane) build() {
 	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Gate: p.gate, Telemetry: p.tel})
 	p.expirer = timer.NewExpirer(p.node, nil, p.node.TimeUnsound, p.tel)
 	p.wheel = timer.New(timer.Config{
-		Due:  timer.Route{Dispatch: p.dispatch.Offer, Settle: p.asker.Check, Expire: p.expirer.Offer}.Due,
+		Due:  timer.Route{Dispatch: p.dispatch.Offer, Settle: p.asker.Check, Time: p.expirer.Offer}.Due,
 		Pool: p.stations, Reload: p.payments.ByID, Desk: p.desk, Telemetry: p.tel,
 	})
 }
@@ -301,68 +286,44 @@ func (p *plane) left() {
 	p.leaderWork.Wait()
 }
 
-// run serves until something ends, then takes everything down in order: first the
-// leadership, then the edge, then the callbacks' store. The edge comes second
-// because the other nodes forward to a leader through it, and because what it
-// still holds when the leadership has passed on goes to the successor.
+// run takes part in the shard until ctx ends or leadership is lost. What stores
+// callbacks goes on until end.
 func (p *plane) run(ctx context.Context) error {
-	edge, err := p.edge()
-	if err != nil {
-		return err
-	}
-	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", p.cfg.Listen)
-	if err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
-	server := api.NewServer(edge, p.log)
-	storing, stopStoring := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopStoring()
-	var g errgroup.Group
-	running, stop := context.WithCancel(ctx)
-	defer stop()
-	g.Go(func() error {
-		defer stop()
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("http: %w", err)
-		}
-		return nil
-	})
-	g.Go(func() error {
+	storing, end := context.WithCancel(context.WithoutCancel(ctx))
+	// Streams end first when the process leaves: their clients go on elsewhere.
+	streaming, endStreams := context.WithCancel(ctx)
+	p.storing, p.endStoring = new(errgroup.Group), func() { endStreams(); end() }
+	p.storing.Go(func() error {
 		if err := p.inbox.Run(storing); err != nil && storing.Err() == nil {
 			return fmt.Errorf("inbox: %w", err)
 		}
 		return nil
 	})
-	g.Go(func() error {
-		p.lookBack(running)
+	p.storing.Go(func() error { return p.gate.Watch(storing) })
+	p.storing.Go(func() error { return p.approvals.Run(storing) })
+	p.storing.Go(func() error { return p.feed.Run(streaming) })
+	p.storing.Go(func() error {
+		p.lookBack(storing)
 		return nil
 	})
-	g.Go(func() error { return p.gate.Watch(storing) })
-	g.Go(func() error { return p.approvals.Run(storing) })
-	g.Go(func() error { return p.feed.Run(running) }) // streams end first: their clients go on elsewhere
-	left := make(chan struct{})
-	g.Go(func() error {
-		defer stop()
-		defer close(left)
-		return p.node.Run(running)
-	})
-	p.log.InfoContext(ctx, "serving", slog.String("listen", p.cfg.Listen), slog.Int("channels", len(p.channels)))
-	<-running.Done()
-	p.leaving.Store(true)
-	<-left // bounded by the hand-over
-	p.down(server, stopStoring)
-	return g.Wait()
+	defer context.AfterFunc(ctx, func() { p.leaving.Store(true) })()
+	err := p.node.Run(ctx)
+	if err != nil && p.endLeader != nil { // else left was called while it still led
+		p.left()
+	}
+	return err
 }
 
-func (p *plane) down(server *http.Server, stopStoring context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(context.Background(), commit.HandOverTimeout)
-	defer cancel()
-	if err := server.Shutdown(ctx); err != nil {
-		p.log.Warn("requests were cut off", slog.Any("error", err))
-		_ = server.Close()
+// end stops storing callbacks, when nobody hands any more in.
+func (p *plane) end() error {
+	if p.storing == nil { // it never ran
+		p.close()
+		return nil
 	}
-	stopStoring()
+	p.endStoring()
+	err := p.storing.Wait()
+	p.close()
+	return err
 }
 
 // edge is the HTTP surface: the API, and the hop between nodes.
@@ -372,12 +333,13 @@ func (p *plane) edge() (http.Handler, error) {
 	for i, ch := range p.channels {
 		names[i] = string(ch.Name())
 	}
-	in, err := intake.New(intake.Config{Submitter: p.node, Accounts: accounts, Channels: names})
+	in, err := intake.New(intake.Config{Submitter: p.node, Accounts: accounts, Originals: p.payments, Channels: names})
 	if err != nil {
 		return nil, err
 	}
 	store := access.NewStore(p.reads)
 	p.approvals = access.NewApprovals(store, p.log)
+	p.approvals.Measure(p.tel.Registry())
 	registerActions(p.approvals, in, accounts, p.gate)
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Approvals: p.approvals, Waiter: p.node,
@@ -420,13 +382,19 @@ func (p *plane) Warnings() map[string]string {
 }
 
 func (p *plane) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), commit.HandOverTimeout)
+	defer cancel()
+	defer func() { _ = p.tel.Shutdown(ctx) }() // what it could not send is lost, and nothing else
 	for _, ch := range p.channels {
 		if c, ok := ch.(interface{ Close() }); ok {
 			c.Close()
 		}
 	}
-	p.reads.Close()
-	p.stations.Close()
+	for _, pool := range []*pgxpool.Pool{p.reads, p.stations} {
+		if pool != nil {
+			pool.Close()
+		}
+	}
 }
 
 // leaderRecon reconciles where the decider is, and says so elsewhere.

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -31,11 +32,11 @@ func TestOnePaymentIsOneTrace(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { _ = outside.Run(ctx) }()
 
-	listen, err := freePorts(ctx, 1)
+	ports, err := freePorts(ctx, 1)
 	require.NoError(t, err)
-	require.NoError(t, outside.SetCallbackURL("http://"+listen[0]))
+	require.NoError(t, outside.SetCallbackURL("http://"+ports[0]))
 	cfg := config.Default()
-	cfg.DSN, cfg.Listen, cfg.TraceOneIn = pgtest.DSN(t), listen[0], 1
+	cfg.DSN, cfg.Listen, cfg.TraceOneIn = pgtest.DSN(t), ports[0], 1
 	cfg.Channels = config.SandboxChannels(bank.URL, "s3cret-for-a-test", []string{"AB"})
 	require.NoError(t, cfg.Validate())
 	tel, err := telemetry.Setup(ctx, telemetry.Config{Service: "test", SampleOneIn: 1, LogOutput: t.Output()})
@@ -43,13 +44,14 @@ func TestOnePaymentIsOneTrace(t *testing.T) {
 	p := &plane{cfg: cfg, tel: tel, log: tel.Logger()}
 	require.NoError(t, p.prepare(ctx))
 	done := make(chan error, 1)
-	go func() { done <- p.run(ctx) }()
+	f, err := listen(ctx, cfg.Listen, p)
+	require.NoError(t, err)
+	go func() { done <- errors.Join(p.run(f.serving), f.close(p), p.end()) }()
 	t.Cleanup(func() {
 		cancel()
 		require.NoError(t, <-done)
-		p.close()
 	})
-	base := "http://" + listen[0]
+	base := "http://" + ports[0]
 	require.NoError(t, untilOK(ctx, base+"/readyz"))
 
 	tenant, err := access.NewStore(p.reads).CreateTenant(ctx, "t")

@@ -26,13 +26,14 @@ func Document() string {
 
 const documentHead = `# Payment states
 
-<!-- Drawn by pay.Document from the table in pay/next.go. Do not edit: run
+<!-- Drawn by pay.Document from the tables in pay/table.go and pay/linked.go. Do not edit: run
      go test ./pay -run States -update -->
 
 A payment moves only along these tables. A posting is written ` + "`x → y`" + `: it lowers
 x and raises y, so all postings always sum to zero. P is the amount, F our fee,
-c what the channel keeps, and the rest what was not taken. A posting of zero is
-left out.
+c what the channel keeps, stated what the word says, covered what the holder's
+balance covers at that moment, and the rest what was not taken. A posting of zero
+is left out.
 
 An attempt is one dispatch to one channel. Settlement, whether the money has
 moved between the banks, is an axis of its own: it never changes the state.
@@ -41,6 +42,13 @@ A hold stays reserved until its expires_at, whatever the table of states says:
 that instant is its next step, and it should be left a minute later. A capture is
 a payment of its own that names its hold; both move in one transaction, so that
 what was held is always what was captured, what went back, and what is still open.
+
+Refunds, returns, chargebacks, late outcomes and compensations are linked in the
+same way: a payment of its own names its original, what it does to the original is
+written in the same transaction, and the original never flips. A move that "makes"
+a linked payment accepts it with that move. A late payout and a chargeback that the
+holder's balance does not cover stay open as his debt: it is looked at every hour,
+and somebody must look after a day. Money without an intent waits for a person.
 
 ## States
 
@@ -69,7 +77,9 @@ func spell(d time.Duration) string {
 	return fmt.Sprintf("%d s", d/time.Second)
 }
 
-func titled(name string) string { return strings.ToUpper(name[:1]) + name[1:] }
+func titled(name string) string {
+	return strings.ToUpper(name[:1]) + strings.ReplaceAll(name[1:], "_", " ")
+}
 
 func documentDiagram(b *strings.Builder, k Kind) {
 	b.WriteString("```mermaid\nstateDiagram-v2\n")
@@ -80,7 +90,7 @@ func documentDiagram(b *strings.Builder, k Kind) {
 			if from == None {
 				name = "[*]"
 			}
-			for _, to := range r.leadsTo() {
+			for _, to := range r.leadsTo(from) {
 				fmt.Fprintf(b, "    %s --> %s: %s (T%d)\n", name, to, r.fact, r.t)
 				ends[to] = to.Final()
 			}
@@ -95,7 +105,7 @@ func documentDiagram(b *strings.Builder, k Kind) {
 }
 
 func documentMoves(b *strings.Builder, k Kind) {
-	b.WriteString("| T | From | Fact | To | Who | Postings | Attempt | Settlement |\n|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("| T | From | Fact | To | Who | Postings | Attempt | Settlement | Makes |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, r := range rulesOf(k) {
 		from := make([]string, len(r.from))
 		for i, s := range r.from {
@@ -104,20 +114,27 @@ func documentMoves(b *strings.Builder, k Kind) {
 				from[i] = "–"
 			}
 		}
-		fmt.Fprintf(b, "| %d | %s | %s | %s | %s | %s | %s | %s |\n",
-			r.t, strings.Join(from, ", "), r.fact, toText(&r), r.who, legsText(r.legs), attemptText(&r), settlesText(&r))
+		fmt.Fprintf(b, "| %d | %s | %s | %s | %s | %s | %s | %s | %s |\n",
+			r.t, strings.Join(from, ", "), r.fact, toText(&r), r.who, legsText(r.legs), attemptText(&r), settlesText(&r), orDash(r.makes.String()))
 	}
 }
 
-func (r *rule) leadsTo() []State {
-	if r.when == never {
-		return []State{r.to}
+func (r *rule) leadsTo(from State) []State {
+	to := r.to
+	if to == None {
+		to = from
 	}
-	return []State{r.to, r.instead}
+	if r.when == never {
+		return []State{to}
+	}
+	return []State{to, r.instead}
 }
 
 func toText(r *rule) string {
-	if r.when == never {
+	switch {
+	case r.to == None:
+		return "stays"
+	case r.when == never:
 		return r.to.String()
 	}
 	return fmt.Sprintf("%s; %s %s", r.to, conditionNames[r.when], r.instead)
@@ -170,7 +187,7 @@ func orDash(s string) string {
 // the kind can reach, by asking it.
 func documentAnswers(b *strings.Builder, k Kind) {
 	b.WriteString("\nWhat every fact does in every state: a move (T and the state it leads to), `=` nothing new,\n" +
-		"`!` a contradiction (nothing flips; a person is told), `t` only the timer moves, `×` refused.\n\n| |")
+		"`!` a contradiction (nothing flips; a person is told), `…` too early (to be said again), `t` only the timer moves, `×` refused.\n\n| |")
 	for f := Clear; f < factEnd; f++ {
 		fmt.Fprintf(b, " %s |", f)
 	}
@@ -187,8 +204,10 @@ func documentAnswers(b *strings.Builder, k Kind) {
 func reachable(k Kind) (states []State) {
 	var to [stateEnd]bool
 	for _, r := range rulesOf(k) {
-		for _, s := range r.leadsTo() {
-			to[s] = true
+		for _, from := range r.from {
+			for _, s := range r.leadsTo(from) {
+				to[s] = true
+			}
 		}
 	}
 	for s, yes := range to {
@@ -201,14 +220,23 @@ func reachable(k Kind) (states []State) {
 
 // typical is a payment as it usually stands in a state.
 func typical(k Kind, s State) Payment {
-	p := Payment{ID: 1, Kind: k, State: s, Asset: "CZK", Amount: money.Int(100), Fee: money.Int(1)}
-	if k == Hold {
-		p.Fee, p.ExpiresAt = money.Amount{}, time.Unix(1, 0)
+	p := Payment{ID: 1, Kind: k, State: s, Asset: "CZK", Amount: money.Int(100), Channel: "bank", NextAt: time.Unix(1, 0)}
+	switch k {
+	case Send, Payout, Deposit:
+		p.Fee = money.Int(1)
+	case Hold:
+		p.ExpiresAt = time.Unix(1, 0)
+	case Capture, Refund, LatePayout, LateDeposit, Return, Inbound, Assignment, Chargeback, Compensation, kindEnd:
 	}
-	if s == Succeeded && (k == Payout || k == Deposit) {
-		p.Settlement = SettlementExpected
+	if k == Deposit && s == Created {
+		p.ExpiresAt = time.Unix(1, 0)
 	}
-	if k != Payout {
+	for _, r := range rulesOf(k) {
+		if r.settles == SettlementExpected && (s == r.to || s == r.instead && r.when != never) {
+			p.Settlement = SettlementExpected
+		}
+	}
+	if !k.Leaves() {
 		return p
 	}
 	tried := map[State]AttemptState{
@@ -223,17 +251,25 @@ func typical(k Kind, s State) Payment {
 // answer is what the fact, about the newest attempt, does to p.
 func answer(p Payment, k FactKind) string {
 	at := time.Unix(1, 0)
-	f := Fact{Kind: k, Payment: p.ID, At: at, Attempt: p.Attempt.N, Amount: p.Amount, Asset: p.Asset}
-	if k == Intend {
+	f := Fact{Kind: k, Payment: p.ID, At: at, Attempt: p.Attempt.N, Amount: p.Amount, Asset: p.Asset, ChannelID: "theirs"}
+	switch k {
+	case Intend:
 		f.Attempt, f.SendBy = p.Attempt.N+1, at.Add(time.Second)
-	}
-	if k == Take { // of a part, in time
+	case Take: // of a part, in time
 		f.At, f.Amount = at.Add(-time.Second), money.Int(1)
+	case GiveBack: // of the same
+		f.Amount, p.Taken = money.Int(1), money.Int(1)
+	case Recover:
+		f.Covered = money.Int(1)
+	case Accept, Clear, Ack, Doubt, Confirm, Decline, ProveAbsent, GiveUp, Cancel, Settle, Checked, Expire, Returned, ChargedBack,
+		WriteOff, Challenge, ActionDone, Review, ReviewOk, ReviewNo, factEnd:
 	}
 	c, err := Next(p, f)
 	switch {
 	case errors.Is(err, ErrContradiction):
 		return "!"
+	case errors.Is(err, ErrTooEarly):
+		return "…"
 	case err != nil:
 		return "×"
 	case c.T != 0 && c.From == c.To:

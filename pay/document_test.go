@@ -32,9 +32,10 @@ func TestStatesDocumentNamesEverything(t *testing.T) {
 		"T22", "T1)", "T3)", "T4)", "T5)", "T6)", "T7)", "T8)", "T10)", "T11)", "| 12 |", "| 14 |", "| 15 |",
 		"`from:held → clr:out` P", "`clr:out → nostro` P", "`fee:cost → nostro` c", "`nostro → clr:in` P−c",
 		"never_sent", "## Send", "## Payout", "## Deposit", "## Hold", "## Capture", "`from:held → from:av` rest", "reserved; if nothing is left succeeded", "[*] --> created: accept",
+		"## Refund", "T19", "## Late payout", "`recv:user → clr:out` P", "| late_payout |", "## Chargeback", "## Compensation", "stays",
 	} {
 		require.Contains(t, text, word)
 	}
-	require.Equal(t, 5, strings.Count(text, "```mermaid"))
+	require.Equal(t, 13, strings.Count(text, "```mermaid"))
 	require.NotContains(t, text, "%!", "a broken format")
 }

@@ -1,6 +1,8 @@
 package pay
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"time"
 
 	"github.com/moneta-pay/moneta/money"
@@ -44,19 +46,53 @@ const (
 	Resend
 	// Redirect: the channel declined for a reason that another one may not have.
 	Redirect
+	// GiveBack: a linked object that had taken Amount failed, in the same transaction.
+	GiveBack
+	// Returned: the channel sends Amount of an executed payout back.
+	Returned
+	// ChargedBack: the scheme takes Amount of a deposit back.
+	ChargedBack
+	// Recover: what the holder's balance covers of his debt is taken now.
+	Recover
+	// WriteOff: the rest of a debt becomes our loss; somebody approved it.
+	WriteOff
+	// Challenge: guard wants the holder to confirm before anything is held.
+	Challenge
+	// ActionDone: the holder has confirmed.
+	ActionDone
+	// Review: guard wants a person to look; the funds are held meanwhile.
+	Review
+	// ReviewOk: that person lets it pass.
+	ReviewOk
+	// ReviewNo: that person refuses it.
+	ReviewNo
 	factEnd
 )
 
+// EventKey is the key of a linked object that something outside caused: one a
+// channel, kind and name of the event. Its half for the tenant's own keys is not one
+// that a caller's key can have, since those are hashed with another prefix.
+func EventKey(tenant TenantID, channel string, kind Kind, name string) (k Key) {
+	b := append([]byte("key/event\x00"), kind.String()...)
+	b = append(append(append(b, 0), channel...), 0)
+	b = binary.BigEndian.AppendUint32(b, uint32(tenant))
+	sum := sha256.Sum256(append(b, name...))
+	copy(k[:], sum[:])
+	return k
+}
+
 // aboutAttempt reports whether the fact is somebody's word about one attempt.
 func (k FactKind) aboutAttempt() bool {
-	return k >= Ack && k <= GiveUp || k == Settle || k == Resend || k == Redirect
+	return k >= Ack && k <= GiveUp || k == Settle || k == Returned || k == Resend || k == Redirect
 }
 
 var factNames = [factEnd]string{
 	Accept: "accept", Clear: "clear", Intend: "intend", Ack: "ack", Doubt: "doubt",
 	Confirm: "confirm", Decline: "decline", ProveAbsent: "prove_absent", GiveUp: "give_up",
 	Cancel: "cancel", Settle: "settle", Checked: "checked",
-	Take: "take", Expire: "expire",
+	Take: "take", Expire: "expire", GiveBack: "give_back", Returned: "returned", ChargedBack: "charged_back",
+	Recover: "recover", WriteOff: "write_off", Challenge: "challenge", ActionDone: "action_done",
+	Review: "review", ReviewOk: "review_ok", ReviewNo: "review_no",
 	Resend: "resend", Redirect: "redirect",
 }
 
@@ -75,24 +111,36 @@ type Fact struct {
 	New *Payment
 	// Fingerprint of the accepted payload; only with Accept.
 	Fingerprint Fingerprint
+	// Verdict is what guard says of a new payment: Clear, Challenge or Review; zero
+	// is Clear. Only with Accept, of kinds that guard looks at.
+	Verdict FactKind
+	// Key names the event that makes a linked object, so that the same event again
+	// is a replay; only with Returned and ChargedBack. EventKey makes it.
+	Key Key
 	// Attempt that the fact is about; 0 where it is about the payment.
 	Attempt int16
 	// AttemptState refines ProveAbsent: Absent or NeverSent.
 	AttemptState AttemptState
 	SendBy       time.Time
-	// Channel is where the attempt goes; only with Intend, and empty for the channel
-	// that the payment has.
+	// Channel is where the attempt goes, with Intend; with the channel's word about an
+	// attempt, whose word it is. Empty is the channel that the payment has.
 	Channel   string
 	ChannelID string
 	Reason    string
 	// Source tells where the word came from: reply, callback, query, statement.
 	Source string
 	// Amount and Asset as the channel stated them, compared with ours; with Take,
-	// how much is taken.
+	// GiveBack, Returned and ChargedBack, how much.
 	Amount money.Amount
 	Asset  money.Asset
-	// Cost is what the channel kept; only with Settle.
+	// Settled says that the word is a statement line: the money has moved between
+	// the banks as well. Only with Returned and ChargedBack; Settle says it itself.
+	Settled bool
+	// Cost is what the channel kept; with Settle, or with Settled.
 	Cost money.Amount
+	// Covered is how much of a debt the holder's available balance covers at this
+	// moment; the decider fills it in.
+	Covered money.Amount
 	// NextAt is when the next step is due; zero takes the state's default.
 	NextAt time.Time
 }
@@ -113,12 +161,21 @@ const (
 	Nostro
 	FeeRevenue
 	FeeCost
+	// Suspense is money whose owner nobody knows (susp:in).
+	Suspense
+	// Receivable is what holders owe us.
+	Receivable
+	// Loss is what we have written off.
+	Loss
+	// CompensationExpense is what we have paid for faults of ours.
+	CompensationExpense
 	roleEnd
 )
 
 var roleNames = [roleEnd]string{
 	FromAvailable: "from:av", FromHeld: "from:held", ToAvailable: "to:av", ClearingOut: "clr:out",
 	ClearingIn: "clr:in", Nostro: "nostro", FeeRevenue: "fee:rev", FeeCost: "fee:cost",
+	Suspense: "susp:in", Receivable: "recv:user", Loss: "loss:ops", CompensationExpense: "comp:exp",
 }
 
 // String returns the role as the specification writes it.
@@ -141,6 +198,9 @@ type Change struct {
 	// FromChannel is the payment's channel before; another than After's only when
 	// the change began an attempt elsewhere.
 	FromChannel string
+	// Makes is the linked payment to accept in the same transaction; its ID is the
+	// decider's to give.
+	Makes *Payment
 	// AttemptChanged asks for the attempt's row to be written.
 	AttemptChanged bool
 	// TimerChanged asks for the open item's timer to be written.

@@ -26,197 +26,13 @@ var ErrExceeds = errors.New("more than remains")
 // over.
 var ErrOver = errors.New("it is over")
 
+// ErrTooEarly reports a word that presumes another which has not come yet: it is to
+// be said again later.
+var ErrTooEarly = errors.New("the word before it is still missing")
+
 // ReasonLate stands on a payment that succeeded after its attempt had been proven
 // absent: its channel's contract is wrong, and somebody must look.
 const ReasonLate = "executed after it was proven absent"
-
-// term is an amount as the table writes it.
-type term uint8
-
-const (
-	principal       term = iota + 1 // P
-	fee                             // F
-	principalAndFee                 // P+F
-	cost                            // c, the channel's
-	net                             // D−c
-	rest                            // P less what was taken
-)
-
-var termNames = map[term]string{principal: "P", fee: "F", principalAndFee: "P+F", cost: "c", net: "P−c", rest: "rest"}
-
-type leg struct {
-	debit, credit Role
-	amount        term
-}
-
-// attemptMove is what a transition does to the attempt.
-type attemptMove uint8
-
-const (
-	keepAttempt attemptMove = iota
-	newAttempt
-	markAttempt // to rule.attempt, or to the fact's AttemptState
-	sameAttempt // once more, under the same number and reference
-)
-
-// condition says when a rule leads to another state than usually.
-type condition uint8
-
-const (
-	never         condition = iota
-	nothingLeft             // after this fact, all is taken
-	somethingTook           // something was taken before
-)
-
-var conditionNames = map[condition]string{nothingLeft: "if nothing is left", somethingTook: "if a part was taken"}
-
-func (c condition) holds(p *Payment) bool {
-	switch c {
-	case nothingLeft:
-		return p.Taken == p.Amount
-	case somethingTook:
-		return !p.Taken.IsZero()
-	case never:
-	}
-	return false
-}
-
-// rule is one row of the table.
-type rule struct {
-	t       Transition
-	kind    Kind
-	from    []State
-	fact    FactKind
-	to      State
-	legs    []leg
-	move    attemptMove
-	attempt AttemptState
-	// settles moves the settlement axis; the state stays.
-	settles Settlement
-	// word means that amount and asset must equal ours.
-	word bool
-	// late means that an attempt must have been made, and thought absent.
-	late bool
-	// takes means that the fact's amount is taken from what remains.
-	takes bool
-	// instead is where it leads under a condition.
-	instead State
-	when    condition
-	who     string
-}
-
-// table is the specification's §6.3 for the kinds that exist. Everything else,
-// the replays, the errors, the picture in the docs, follows from it.
-var table = []rule{
-	{
-		t: 22, kind: Send, from: []State{None}, fact: Accept, to: Succeeded, who: "API",
-		legs: []leg{{FromAvailable, ToAvailable, principal}, {FromAvailable, FeeRevenue, fee}},
-	},
-
-	{t: 1, kind: Payout, from: []State{None}, fact: Accept, to: Created, who: "API"},
-	{
-		t: 3, kind: Payout, from: []State{Created}, fact: Clear, to: Reserved, who: "guard",
-		legs: []leg{{FromAvailable, FromHeld, principalAndFee}},
-	},
-	{
-		t: 4, kind: Payout, from: []State{Reserved}, fact: Intend, to: Dispatching, who: "dispatch", move: newAttempt,
-		legs: []leg{{FromHeld, ClearingOut, principal}},
-	},
-	{
-		t: 5, kind: Payout, from: []State{Dispatching, Unknown}, fact: Ack, to: Processing, who: "channel",
-		move: markAttempt, attempt: Acked,
-	},
-	{
-		t: 6, kind: Payout, from: []State{Dispatching, Processing}, fact: Doubt, to: Unknown, who: "timer, transport",
-		move: markAttempt, attempt: AttemptUnknown,
-	},
-	{
-		t: 7, kind: Payout, from: []State{Dispatching, Processing, Unknown}, fact: Confirm, to: Succeeded, who: "channel",
-		move: markAttempt, attempt: Confirmed, settles: SettlementExpected, word: true,
-		legs: []leg{{FromHeld, FeeRevenue, fee}},
-	},
-	// Proven absent, and executed all the same: the channel broke its contract. The
-	// money has left and is still held, so the payment has succeeded; to send it
-	// again would pay twice.
-	{
-		t: 7, kind: Payout, from: []State{Reserved}, fact: Confirm, to: Succeeded, who: "channel, after proof of absence",
-		move: markAttempt, attempt: Confirmed, settles: SettlementExpected, word: true, late: true,
-		legs: []leg{{FromHeld, ClearingOut, principal}, {FromHeld, FeeRevenue, fee}},
-	},
-	{
-		t: 8, kind: Payout, from: []State{Dispatching, Processing, Unknown}, fact: Decline, to: Failed, who: "channel",
-		move: markAttempt, attempt: Declined,
-		legs: []leg{{ClearingOut, FromHeld, principal}, {FromHeld, FromAvailable, principalAndFee}},
-	},
-	{
-		t: 8, kind: Payout, from: []State{Dispatching, Unknown}, fact: GiveUp, to: Failed, who: "settle, proof of absence",
-		move: markAttempt, attempt: Absent,
-		legs: []leg{{ClearingOut, FromHeld, principal}, {FromHeld, FromAvailable, principalAndFee}},
-	},
-	{
-		t: 10, kind: Payout, from: []State{Dispatching, Unknown}, fact: ProveAbsent, to: Reserved, who: "settle, proof of absence",
-		move: markAttempt, attempt: Absent,
-		legs: []leg{{ClearingOut, FromHeld, principal}},
-	},
-	// The channel is shown to move a reference at most once, and says that it does
-	// not know this one. The money is in clearing already.
-	{
-		t: 9, kind: Payout, from: []State{Unknown}, fact: Resend, to: Dispatching, who: "dispatch, proven de-duplication",
-		move: sameAttempt,
-	},
-	{
-		t: 10, kind: Payout, from: []State{Dispatching, Processing, Unknown}, fact: Redirect, to: Reserved, who: "channel, by route",
-		move: markAttempt, attempt: Declined,
-		legs: []leg{{ClearingOut, FromHeld, principal}},
-	},
-	{t: 11, kind: Payout, from: []State{Created}, fact: Cancel, to: Cancelled, who: "holder, operator"},
-	{
-		t: 11, kind: Payout, from: []State{Reserved}, fact: Cancel, to: Cancelled, who: "holder, operator",
-		legs: []leg{{FromHeld, FromAvailable, principalAndFee}},
-	},
-	{
-		t: 12, kind: Payout, from: []State{Succeeded}, fact: Settle, to: Succeeded, who: "recon",
-		settles: SettlementMatched, word: true,
-		legs: []leg{{ClearingOut, Nostro, principal}, {FeeCost, Nostro, cost}},
-	},
-
-	{t: 1, kind: Deposit, from: []State{None}, fact: Accept, to: Created, who: "API"},
-	{t: 5, kind: Deposit, from: []State{Created}, fact: Ack, to: Processing, who: "channel"},
-	{
-		t: 14, kind: Deposit, from: []State{Created, Processing}, fact: Confirm, to: Succeeded, who: "channel",
-		settles: SettlementExpected, word: true,
-		legs: []leg{{ClearingIn, ToAvailable, principal}},
-	},
-	{t: 8, kind: Deposit, from: []State{Created, Processing}, fact: Decline, to: Failed, who: "channel"},
-	{
-		t: 15, kind: Deposit, from: []State{Succeeded}, fact: Settle, to: Succeeded, who: "recon",
-		settles: SettlementMatched, word: true,
-		legs: []leg{{Nostro, ClearingIn, net}, {FeeCost, ClearingIn, cost}},
-	},
-
-	{
-		t: 24, kind: Hold, from: []State{None}, fact: Accept, to: Reserved, who: "API",
-		legs: []leg{{FromAvailable, FromHeld, principal}},
-	},
-	// The money of a capture moves in the capture's own postings.
-	{
-		t: 25, kind: Hold, from: []State{Reserved}, fact: Take, to: Reserved, who: "a capture",
-		takes: true, instead: Succeeded, when: nothingLeft,
-	},
-	{
-		t: 26, kind: Hold, from: []State{Reserved}, fact: Cancel, to: Cancelled, who: "holder, operator",
-		instead: Succeeded, when: somethingTook, legs: []leg{{FromHeld, FromAvailable, rest}},
-	},
-	{
-		t: 26, kind: Hold, from: []State{Reserved}, fact: Expire, to: Expired, who: "timer",
-		instead: Succeeded, when: somethingTook, legs: []leg{{FromHeld, FromAvailable, rest}},
-	},
-
-	{
-		t: 25, kind: Capture, from: []State{None}, fact: Accept, to: Succeeded, who: "API",
-		legs: []leg{{FromHeld, ToAvailable, principal}},
-	},
-}
 
 // index finds the rule of (kind, state, fact): 0 is none, else the row plus 1.
 var index = buildIndex()
@@ -253,54 +69,50 @@ func Next(p Payment, f Fact) (Change, error) {
 		return Change{From: p.State, To: p.State, After: p}, err
 	}
 	row := index[p.Kind][p.State][f.Kind]
-	if row == 0 || (f.Kind == Settle && p.Settlement == SettlementMatched) || (table[row-1].late && p.Attempt.N == 0) {
+	if row == 0 || (f.Kind == Settle && p.Settlement == SettlementMatched) || (table[row-1].late && p.Attempt.N == 0) ||
+		(p.Kind == Capture && p.Channel == "") { // within the ledger it is over when it begins
 		return replayOrError(p, f)
 	}
-	return apply(p, f, &table[row-1])
+	r := &table[row-1]
+	if p.Late != 0 && (r.makes == LatePayout || r.makes == LateDeposit) {
+		return Change{From: p.State, To: p.State, After: p}, nil
+	}
+	if f.Kind == Recover && f.Covered.IsZero() {
+		return unpaid(p, f), nil
+	}
+	return apply(p, f, r)
 }
 
 func accept(p Payment, f Fact) (Change, error) {
 	if p.State != None || f.New == nil || f.New.Kind != p.Kind {
 		return Change{}, fmt.Errorf("%w: accept of a payment that exists or is missing", ErrIllegal)
 	}
-	if f.New.Amount.Sign() <= 0 || f.New.Fee.Sign() < 0 {
-		return Change{}, fmt.Errorf("%w: amount must be above zero and fee not below", ErrIllegal)
-	}
-	if err := acceptLinked(f.New, f.At); err != nil {
+	if err := acceptable(f.New, f.At); err != nil {
 		return Change{}, err
 	}
 	return apply(*f.New, f, &table[index[p.Kind][None][Accept]-1])
-}
-
-// acceptLinked checks what a hold and its captures have beyond other kinds.
-func acceptLinked(p *Payment, at time.Time) error {
-	holds := p.Kind == Hold || p.Kind == Capture
-	switch {
-	case holds && !p.Fee.IsZero():
-		return fmt.Errorf("%w: a %s carries no fee", ErrIllegal, p.Kind)
-	case (p.Kind == Hold) != !p.ExpiresAt.IsZero():
-		return fmt.Errorf("%w: a hold, and only a hold, has an expiry", ErrIllegal)
-	case p.Kind == Hold && !p.ExpiresAt.After(at):
-		return fmt.Errorf("%w: the expiry lies in the past", ErrIllegal)
-	case (p.Kind == Capture) != (p.Original != 0):
-		return fmt.Errorf("%w: a capture, and only a capture, names what it takes from", ErrIllegal)
-	case !p.Taken.IsZero():
-		return fmt.Errorf("%w: something was taken before it began", ErrIllegal)
-	}
-	return nil
 }
 
 // checked notes that the channel was asked and brought no news: only the timer
 // moves. On a final payment it is a no-op.
 func checked(p Payment, f Fact) Change {
 	c := Change{From: p.State, To: p.State, After: p}
-	if p.State.Final() || p.Kind == Hold { // a hold's timer is its expiry; there is no channel to ask
+	due := p.WhenDue()
+	if p.State.Final() || due == Recover || due == Expire && p.Kind != Deposit { // its timer is its end; there is no channel to ask
 		return c
 	}
 	c.TimerChanged = true
 	c.After.Checks++
 	c.After.LastCheckedAt = f.At
-	c.After.NextAt = nextAt(p.State, f)
+	c.After.NextAt = nextAt(&p, p.State, f)
+	return c
+}
+
+// unpaid notes that the balance of who owes covers nothing yet.
+func unpaid(p Payment, f Fact) Change {
+	c := Change{From: p.State, To: p.State, After: p, TimerChanged: true}
+	c.After.Checks++
+	c.After.NextAt = nextAt(&p, p.State, f)
 	return c
 }
 
@@ -317,7 +129,10 @@ func judgeAttempt(p Payment, f Fact) (stale bool, err error) {
 	if f.Attempt > p.Attempt.N {
 		return false, fmt.Errorf("%w: %s of attempt %d, the last is %d", ErrIllegal, f.Kind, f.Attempt, p.Attempt.N)
 	}
-	if f.Kind == Confirm || f.Kind == Settle {
+	if p.State == Failed || p.State == Cancelled { // no attempt is known to have executed, so any may be the first
+		return false, nil
+	}
+	if f.Kind == Confirm || f.Kind == Settle || f.Kind == Returned {
 		return false, fmt.Errorf("%w: %s of attempt %d after attempt %d", ErrContradiction, f.Kind, f.Attempt, p.Attempt.N)
 	}
 	return true, nil
@@ -331,18 +146,18 @@ func replayOrError(p Payment, f Fact) (Change, error) {
 		if p.State == Succeeded {
 			return same, nil
 		}
-		if p.State.Final() || p.State == Reserved {
+		if p.State.Final() || p.State == Reserved || p.State == RequiresAction || p.State == InReview {
 			return same, fmt.Errorf("%w: confirmed, but it is %s", ErrContradiction, p.State)
 		}
 	case Redirect:
-		if p.Kind == Payout && (p.State == Failed || p.State == Reserved && p.Attempt.N == f.Attempt) {
+		if p.Kind.Leaves() && (p.State == Failed || p.State == Reserved && p.Attempt.N == f.Attempt) {
 			return same, nil
 		}
-		if p.Kind == Payout && p.State == Succeeded {
+		if p.Kind.Leaves() && p.State == Succeeded {
 			return same, fmt.Errorf("%w: declined, but it has succeeded", ErrContradiction)
 		}
 	case Resend:
-		if p.Kind == Payout && p.Attempt.N > 0 && p.State != Unknown { // a word came meanwhile, or the answer to this fact was lost
+		if p.Kind.Leaves() && p.Attempt.N > 0 && p.State != Unknown { // a word came meanwhile, or the answer to this fact was lost
 			return same, nil
 		}
 	case Decline:
@@ -373,12 +188,42 @@ func replayOrError(p Payment, f Fact) (Change, error) {
 		}
 	case Cancel, Expire:
 		// Who lets go of a hold that holds nothing any more has what he wanted.
-		if p.State == Cancelled && f.Kind == Cancel || p.Kind == Hold && p.State.Final() {
+		if p.State == Cancelled && f.Kind == Cancel || p.Kind == Hold && p.State.Final() || p.State.Final() && f.Kind == Expire {
 			return same, nil
 		}
 	case Take:
-		if p.Kind == Hold {
-			return same, fmt.Errorf("%w: the hold is %s", ErrOver, p.State)
+		if p.Kind == Hold || p.Kind == Inbound || p.Kind == Deposit && p.State.Final() {
+			return same, fmt.Errorf("%w: the %s is %s", ErrOver, p.Kind, p.State)
+		}
+	case Returned:
+		if p.Kind.Leaves() && p.Open() && p.Attempt.N > 0 {
+			return same, fmt.Errorf("%w: returned, but it is %s", ErrTooEarly, p.State)
+		}
+		if p.State.Final() {
+			return same, fmt.Errorf("%w: returned, but it is %s", ErrContradiction, p.State)
+		}
+	case ChargedBack:
+		if p.Kind == Deposit && p.Open() {
+			return same, fmt.Errorf("%w: charged back, but it is %s", ErrTooEarly, p.State)
+		}
+		if p.State.Final() {
+			return same, fmt.Errorf("%w: charged back, but it is %s", ErrContradiction, p.State)
+		}
+	case ActionDone, ReviewOk:
+		if p.Kind == Payout && p.State != Created && p.State != RequiresAction && p.State != InReview && p.State != Cancelled && p.State != Expired {
+			return same, nil
+		}
+	case ReviewNo:
+		if p.State == Cancelled && p.Kind == Payout {
+			return same, nil
+		}
+	case Challenge, Review:
+		if f.Kind == Challenge && p.State == RequiresAction || f.Kind == Review && p.State == InReview && p.Kind == Payout {
+			return same, nil
+		}
+	case Recover, WriteOff:
+		if p.State == Succeeded && (p.Kind == LatePayout || p.Kind == Chargeback) {
+			return same, nil
 		}
 	case Settle:
 		if p.Settlement == SettlementMatched {
@@ -388,7 +233,7 @@ func replayOrError(p Payment, f Fact) (Change, error) {
 		if p.State == Dispatching && p.Attempt.N == f.Attempt {
 			return same, nil
 		}
-	case Accept, Checked, factEnd:
+	case Accept, Checked, GiveBack, factEnd:
 	}
 	return same, fmt.Errorf("%w: %s %s on %s", ErrIllegal, p.Kind, f.Kind, p.State)
 }
@@ -399,12 +244,18 @@ func apply(p Payment, f Fact, r *rule) (Change, error) {
 			fmt.Errorf("%w: %s %s stated, %s %s ours", ErrMismatch, f.Amount, f.Asset, p.Amount, p.Asset)
 	}
 	c := Change{T: r.t, From: p.State, To: r.to, After: p, FromChannel: p.Channel, TimerChanged: true}
+	if r.to == None {
+		c.To = p.State
+	}
 	var err error
 	if err = take(&c.After, f, r); err != nil {
 		return Change{From: p.State, To: p.State, After: p}, err
 	}
 	if r.when.holds(&c.After) {
 		c.To = r.instead
+	}
+	if r.makes != 0 {
+		c.Makes = made(&p, f, r)
 	}
 	if c.Postings, err = postings(p, f, r.legs); err != nil {
 		return Change{From: p.State, To: p.State, After: p}, err
@@ -418,10 +269,17 @@ func apply(p Payment, f Fact, r *rule) (Change, error) {
 	if r.late {
 		a.Reason = ReasonLate
 	}
+	if r.makes == LatePayout || r.makes == LateDeposit {
+		a.Reason, a.Noted = "executed after it was "+p.State.String(), true
+	}
 	if r.settles != SettlementNone {
 		a.Settlement = r.settles
 	}
 	if c.To == p.State { // settled, or taken from: it stays where it is, and its timer too
+		if f.Kind == Recover {
+			a.Checks++
+			a.NextAt = nextAt(a, c.To, f)
+		}
 		return c, nil
 	}
 	a.State, a.EnteredAt, a.Checks = c.To, f.At, 0
@@ -431,31 +289,64 @@ func apply(p Payment, f Fact, r *rule) (Change, error) {
 	case p.Kind == Hold:
 		a.NextAt, a.Deadline = p.ExpiresAt, p.ExpiresAt.Add(timers[c.To].bound)
 	default:
-		a.NextAt, a.Deadline = nextAt(c.To, f), f.At.Add(timers[c.To].bound)
+		a.NextAt, a.Deadline = nextAt(a, c.To, f), f.At.Add(boundOf(a, c.To, f.At))
 	}
 	return c, nil
 }
 
-// take counts what a linked object takes, and keeps a hold's expiry: from that
-// instant on nothing is taken, and before it nothing expires, so that it makes no
-// difference how late the timer is.
+// take counts what is taken and given back, and keeps the time: from the instant of
+// its expiry on nothing is taken of a hold, and before its time nothing expires, so
+// that it makes no difference how late the timer is.
 func take(after *Payment, f Fact, r *rule) error {
-	over := r.kind == Hold && r.fact != Accept && !f.At.Before(after.ExpiresAt)
-	switch {
-	case f.Kind == Expire && !over:
-		return fmt.Errorf("%w: it expires at %s", ErrIllegal, after.ExpiresAt)
-	case !r.takes:
+	if f.Kind == Expire {
+		return mayExpire(after, f.At)
+	}
+	var by money.Amount
+	switch r.takes {
+	case takesNothing:
 		return nil
-	case over:
-		return fmt.Errorf("%w: the hold has expired", ErrOver)
-	case f.Asset != after.Asset || f.Amount.Sign() <= 0:
-		return fmt.Errorf("%w: %s %s of %s", ErrIllegal, f.Amount, f.Asset, after.Asset)
-	case f.Amount.Cmp(after.Remaining()) > 0:
-		return fmt.Errorf("%w: %s of %s", ErrExceeds, f.Amount, after.Remaining())
+	case takesCovered:
+		by = f.Covered
+		if by.Sign() < 0 || by.Cmp(after.owed()) > 0 {
+			return fmt.Errorf("%w: %s covered of %s", ErrIllegal, by, after.owed())
+		}
+	case takesStated, takesBeyond:
+		by = f.Amount
+		if err := mayTake(after, f, r); err != nil {
+			return err
+		}
+	case givesBack:
+		var err error
+		if by, err = f.Amount.Neg(); err != nil || f.Amount.Sign() <= 0 || f.Amount.Cmp(after.Taken) > 0 {
+			return fmt.Errorf("%w: %s given back of %s", ErrIllegal, f.Amount, after.Taken)
+		}
 	}
 	var err error
-	after.Taken, err = after.Taken.Add(f.Amount)
+	after.Taken, err = after.Taken.Add(by)
 	return err
+}
+
+func mayTake(p *Payment, f Fact, r *rule) error {
+	switch {
+	case p.Kind == Hold && !f.At.Before(p.ExpiresAt):
+		return fmt.Errorf("%w: the hold has expired", ErrOver)
+	case f.Asset != p.Asset || f.Amount.Sign() <= 0:
+		return fmt.Errorf("%w: %s %s of %s", ErrIllegal, f.Amount, f.Asset, p.Asset)
+	case r.takes == takesStated && f.Amount.Cmp(p.Remaining()) > 0:
+		return fmt.Errorf("%w: %s of %s", ErrExceeds, f.Amount, p.Remaining())
+	}
+	return nil
+}
+
+func mayExpire(p *Payment, at time.Time) error {
+	end := p.ExpiresAt
+	if p.State == RequiresAction || p.State == InReview {
+		end = p.NextAt
+	}
+	if end.IsZero() || at.Before(end) {
+		return fmt.Errorf("%w: it expires at %s", ErrIllegal, end)
+	}
+	return nil
 }
 
 func moveAttempt(c *Change, f Fact, r *rule) error {
@@ -525,27 +416,72 @@ func termAmount(p Payment, f Fact, t term) (money.Amount, error) {
 		return p.Amount.Sub(f.Cost)
 	case rest:
 		return p.Amount.Sub(p.Taken)
+	case stated:
+		return f.Amount, nil
+	case covered:
+		return f.Covered, nil
+	case uncovered:
+		return p.Amount.Sub(f.Covered)
+	case inside:
+		if p.To == 0 {
+			return money.Amount{}, nil
+		}
+		return p.Amount, nil
+	case arrived:
+		if p.Original != 0 {
+			return money.Amount{}, nil
+		}
+		return p.Amount, nil
 	}
 	return money.Amount{}, fmt.Errorf("term %d", t)
 }
 
-// timer holds how long a state may last before its next step, and in all.
+// timers holds how long a state may last before its next step, and in all.
 // Source: life cycle §6.2; the next step of a channel's state normally comes
-// from the channel's query schedule instead.
+// from the channel's query schedule instead. A review has half an hour, and is
+// given up after a day.
 var timers = [stateEnd]struct{ step, bound time.Duration }{
-	Created:     {30 * time.Second, 24 * time.Hour},
-	Reserved:    {30 * time.Second, 60 * time.Second},
-	Dispatching: {10 * time.Second, 30 * time.Second},
-	Processing:  {10 * time.Second, 2 * time.Hour},
-	Unknown:     {5 * time.Second, 2 * time.Hour},
+	Created:        {30 * time.Second, 24 * time.Hour},
+	RequiresAction: {15 * time.Minute, 16 * time.Minute},
+	InReview:       {24 * time.Hour, 30 * time.Minute},
+	Reserved:       {30 * time.Second, 60 * time.Second},
+	Dispatching:    {10 * time.Second, 30 * time.Second},
+	Processing:     {10 * time.Second, 2 * time.Hour},
+	Unknown:        {5 * time.Second, 2 * time.Hour},
 }
 
-func nextAt(s State, f Fact) time.Time {
-	if f.NextAt.After(f.At) {
-		return f.NextAt
+// A debt is looked at every hour, and is a case for a person after a day; so is
+// money whose owner nobody has found.
+const (
+	debtStep   = time.Hour
+	personTime = 24 * time.Hour
+)
+
+func nextAt(p *Payment, s State, f Fact) time.Time {
+	next := f.At.Add(timers[s].step)
+	switch {
+	case s == RequiresAction, s == InReview:
+		return next // nothing hurries or delays it
+	case s == Processing && (p.Kind == LatePayout || p.Kind == Chargeback):
+		return f.At.Add(debtStep)
+	case f.NextAt.After(f.At):
+		next = f.NextAt
+	case s == Dispatching && f.SendBy.After(f.At):
+		next = f.SendBy
 	}
-	if s == Dispatching && f.SendBy.After(f.At) {
-		return f.SendBy
+	if s == Created && p.Kind == Deposit && p.ExpiresAt.After(f.At) && next.After(p.ExpiresAt) {
+		next = p.ExpiresAt
 	}
-	return f.At.Add(timers[s].step)
+	return next
+}
+
+// boundOf is how long the payment may be in state s before somebody must look.
+func boundOf(p *Payment, s State, at time.Time) time.Duration {
+	switch {
+	case p.Kind == LatePayout, p.Kind == Chargeback, p.Kind == Inbound:
+		return personTime
+	case p.Kind == Deposit && s == Created && !p.ExpiresAt.IsZero():
+		return p.ExpiresAt.Sub(at) + time.Minute
+	}
+	return timers[s].bound
 }

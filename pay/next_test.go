@@ -24,17 +24,37 @@ func asIs(kind pay.Kind, state pay.State) pay.Payment {
 	if !state.Final() {
 		p.NextAt, p.Deadline = noon.Add(time.Second), noon.Add(time.Minute)
 	}
+	if kind != pay.Send && kind != pay.Payout && kind != pay.Deposit && kind != pay.Return {
+		p.Fee = money.Amount{}
+	}
+	if kind.Linked() {
+		p.Original, p.Link = 76, "theirs"
+	}
 	switch kind {
 	case pay.Hold:
-		p.Fee, p.ExpiresAt = money.Amount{}, noon.Add(time.Hour)
+		p.ExpiresAt = noon.Add(time.Hour)
+	case pay.Deposit:
+		p.To = 4
+		if state == pay.Created {
+			p.ExpiresAt = noon.Add(time.Hour)
+			p.Deadline = noon.Add(time.Hour + time.Minute)
+		}
 	case pay.Capture:
-		p.Fee, p.Original = money.Amount{}, 76
-	case pay.Payout, pay.Deposit:
-		if state == pay.Succeeded {
+		if state == pay.Succeeded || state == pay.None {
+			p.To = 4
+		} else {
+			p.Channel = "bank"
+		}
+	case pay.Inbound:
+		p.Link, p.Settlement = "theirs", pay.SettlementMatched
+	}
+	switch kind {
+	case pay.Payout, pay.Deposit, pay.Refund, pay.LatePayout, pay.LateDeposit, pay.Return, pay.Chargeback:
+		if state == pay.Succeeded || state == pay.Processing && !kind.Leaves() && kind != pay.Deposit {
 			p.Settlement = pay.SettlementExpected
 		}
 	}
-	if kind != pay.Payout {
+	if !kind.Leaves() || kind == pay.Capture && p.Channel == "" {
 		return p
 	}
 	switch state {
@@ -48,7 +68,7 @@ func asIs(kind pay.Kind, state pay.State) pay.Payment {
 		p.Attempt = pay.Attempt{N: 1, State: pay.Confirmed}
 	case pay.Failed:
 		p.Attempt = pay.Attempt{N: 1, State: pay.Declined}
-	case pay.None, pay.Created, pay.Reserved, pay.Cancelled, pay.Expired:
+	case pay.None, pay.Created, pay.Reserved, pay.Cancelled, pay.Expired, pay.RequiresAction, pay.InReview:
 	}
 	return p
 }
@@ -62,8 +82,17 @@ func about(p pay.Payment, kind pay.FactKind) pay.Fact {
 	switch kind {
 	case pay.Intend:
 		f.Attempt, f.SendBy = p.Attempt.N+1, noon.Add(5*time.Second)
+	case pay.Resend:
+		f.SendBy = noon.Add(5 * time.Second)
 	case pay.Expire:
 		f.At = p.ExpiresAt
+		if p.ExpiresAt.IsZero() {
+			f.At = p.NextAt
+		}
+	case pay.GiveBack:
+		f.Amount = p.Taken
+	case pay.Recover:
+		f.Covered = money.Int(400)
 	case pay.Accept:
 		p.State, p.Seq, p.Attempt, p.Settlement = pay.None, 0, pay.Attempt{}, pay.SettlementNone
 		f.New = &p
@@ -74,37 +103,81 @@ func about(p pay.Payment, kind pay.FactKind) pay.Fact {
 // matrix is written by hand from the life cycle, not drawn from the code: what
 // each fact does in each state that a kind can reach. A number is the transition
 // to the state after the slash, = is nothing new, ! a contradiction, t only the
-// timer, x a refusal, o a refusal because it is over.
+// timer, x a refusal, o a refusal because it is over, w a word that comes too early.
 const matrix = `
-         accept  clear       intend         ack           doubt      confirm       decline    prove_absent  give_up    cancel        settle        checked       take         expire
+                accept        clear      intend        ack          doubt     confirm      decline  prove_absent give_up  cancel       settle        checked take         expire       resend        redirect    give_back returned     charged_back recover       write_off    challenge         action_done review      review_ok  review_no
 send
-none     22/succeeded x      x              x             x          x             x          x             x          x             x             x       x            x
-succeeded x      =           x              =             =          =             !          !             !          x             x             =       x            x
+none            22/succeeded  x          x             x            x         x            x        x            x        x            x             x       x            x            x             x           x         x            x            x             x            x                 x           x           x          x
+succeeded       x             =          x             =            =         =            !        !            !        x            x             =       x            =            x             x           x         !            !            x             x            x                 x           x           x          x
 payout
-none     1/created x         x              x             x          x             x          x             x          x             x             x       x            x
-created  x       3/reserved  x              x             x          x             x          x             x          11/cancelled  x             t       x            x
-reserved x       =           4/dispatching  x             x          !             x          =             =          11/cancelled  x             t       x            x
-dispatching x    =           x              5/processing  6/unknown  7/succeeded   8/failed   10/reserved   8/failed   x             x             t       x            x
-processing x     =           x              =             6/unknown  7/succeeded   8/failed   x             x          x             x             t       x            x
-unknown  x       =           x              5/processing  =          7/succeeded   8/failed   10/reserved   8/failed   x             x             t       x            x
-succeeded x      =           x              =             =          =             !          !             !          x             12/succeeded  =       x            x
-failed   x       =           x              =             =          !             =          =             =          x             x             =       x            x
-cancelled x      =           x              =             =          !             x          x             x          =             x             =       x            x
+none            1/created     x          x             x            x         x            x        x            x        x            x             x       x            x            x             x           x         x            x            x             x            x                 x           x           x          x
+created         x             3/reserved x             x            x         x            x        x            x        11/cancelled x             t       x            x            x             x           x         x            x            x             x            2/requires_action x           2/in_review x          x
+requires_action x             =          x             x            x         !            x        x            x        11/cancelled x             =       x            26/expired   x             x           x         x            x            x             x            =                 3/reserved  x           x          x
+in_review       x             =          x             x            x         !            x        x            x        11/cancelled x             =       x            11/cancelled x             x           x         x            x            x             x            x                 x           =           3/reserved 11/cancelled
+reserved        x             =          4/dispatching x            x         !            x        =            =        11/cancelled x             t       x            x            x             =           x         x            x            x             x            x                 =           x           =          x
+dispatching     x             =          x             5/processing 6/unknown 7/succeeded  8/failed 10/reserved  8/failed x            x             t       x            x            =             10/reserved x         w            x            x             x            x                 =           x           =          x
+processing      x             =          x             =            6/unknown 7/succeeded  8/failed x            x        x            x             t       x            x            =             10/reserved x         w            x            x             x            x                 =           x           =          x
+unknown         x             =          x             5/processing =         7/succeeded  8/failed 10/reserved  8/failed x            x             t       x            x            9/dispatching 10/reserved x         w            x            x             x            x                 =           x           =          x
+succeeded       x             =          x             =            =         =            !        !            !        x            12/succeeded  =       x            =            =             !           x         13/succeeded !            x             x            x                 =           x           =          x
+failed          x             =          x             =            =         17/failed    =        =            =        x            17/failed     =       x            =            =             =           x         !            !            x             x            x                 =           x           =          x
+cancelled       x             =          x             =            =         !            x        x            x        =            x             =       x            =            x             x           x         !            !            x             x            x                 x           x           x          =
+expired         x             =          x             =            =         !            x        x            x        x            x             =       x            =            x             x           x         !            !            x             x            x                 x           x           x          x
 deposit
-none     1/created x         x              x             x          x             x          x             x          x             x             x       x            x
-created  x       x           x              5/processing  x          14/succeeded  8/failed   x             x          x             x             t       x            x
-processing x     =           x              =             x          14/succeeded  8/failed   x             x          x             x             t       x            x
-succeeded x      =           x              =             =          =             !          !             !          x             15/succeeded  =       x            x
-failed   x       =           x              =             =          !             =          =             =          x             x             =       x            x
+none            1/created     x          x             x            x         x            x        x            x        x            x             x       x            x            x             x           x         x            x            x             x            x                 x           x           x          x
+created         x             x          x             5/processing x         14/succeeded 8/failed x            x        x            x             t       x            26/expired   x             x           x         x            w            x             x            x                 x           x           x          x
+processing      x             =          x             =            x         14/succeeded 8/failed x            x        x            x             t       x            x            x             x           x         x            w            x             x            x                 x           x           x          x
+succeeded       x             =          x             =            =         =            !        !            !        x            15/succeeded  =       19/succeeded =            x             x           x         !            20/succeeded x             x            x                 x           x           x          x
+failed          x             =          x             =            =         18/failed    =        =            =        x            18/failed     =       o            =            x             x           x         !            !            x             x            x                 x           x           x          x
+expired         x             =          x             =            =         18/expired   x        x            x        x            18/expired    =       o            =            x             x           x         !            !            x             x            x                 x           x           x          x
 hold
-none     24/reserved x       x              x             x          x             x          x             x          x             x             x       x            x
-reserved x       =           x              x             x          !             x          =             =          26/cancelled  x             =       25/succeeded 26/expired
-succeeded x      =           x              =             =          =             !          !             !          =             x             =       o            =
-cancelled x      =           x              =             =          !             x          x             x          =             x             =       o            =
-expired  x       =           x              =             =          !             x          x             x          =             x             =       o            =
+none            24/reserved   x          x             x            x         x            x        x            x        x            x             x       x            x            x             x           x         x            x            x             x            x                 x           x           x          x
+reserved        x             =          x             x            x         !            x        =            =        26/cancelled x             =       25/succeeded 26/expired   x             x           x         x            x            x             x            x                 x           x           x          x
+succeeded       x             =          x             =            =         =            !        !            !        =            x             =       o            =            x             x           x         !            !            x             x            x                 x           x           x          x
+cancelled       x             =          x             =            =         !            x        x            x        =            x             =       o            =            x             x           x         !            !            x             x            x                 x           x           x          x
+expired         x             =          x             =            =         !            x        x            x        =            x             =       o            =            x             x           x         !            !            x             x            x                 x           x           x          x
 capture
-none     25/succeeded x      x              x             x          x             x          x             x          x             x             x       x            x
-succeeded x      =           x              =             =          =             !          !             !          x             x             =       x            x
+none            25/succeeded  x          x             x            x         x            x        x            x        x            x             x       x            x            x             x           x         x            x            x             x            x                 x           x           x          x
+reserved        x             =          4/dispatching x            x         !            x        =            =        11/cancelled x             t       x            x            x             =           x         x            x            x             x            x                 x           x           x          x
+dispatching     x             =          x             5/processing 6/unknown 7/succeeded  8/failed 10/reserved  8/failed x            x             t       x            x            =             10/reserved x         w            x            x             x            x                 x           x           x          x
+processing      x             =          x             =            6/unknown 7/succeeded  8/failed x            x        x            x             t       x            x            =             10/reserved x         w            x            x             x            x                 x           x           x          x
+unknown         x             =          x             5/processing =         7/succeeded  8/failed 10/reserved  8/failed x            x             t       x            x            9/dispatching 10/reserved x         w            x            x             x            x                 x           x           x          x
+succeeded       x             =          x             =            =         =            !        !            !        x            x             =       x            =            x             !           x         !            !            x             x            x                 x           x           x          x
+failed          x             =          x             =            =         17/failed    =        =            =        x            17/failed     =       x            =            =             =           x         !            !            x             x            x                 x           x           x          x
+cancelled       x             =          x             =            =         !            x        x            x        =            x             =       x            =            x             x           x         !            !            x             x            x                 x           x           x          x
+refund
+none            19/created    x          x             x            x         x            x        x            x        x            x             x       x            x            x             x           x         x            x            x             x            x                 x           x           x          x
+created         x             3/reserved x             x            x         x            x        x            x        x            x             t       x            x            x             x           x         x            x            x             x            x                 x           x           x          x
+reserved        x             =          4/dispatching x            x         !            x        =            =        11/cancelled x             t       x            x            x             =           x         x            x            x             x            x                 x           x           x          x
+dispatching     x             =          x             5/processing 6/unknown 7/succeeded  8/failed 10/reserved  8/failed x            x             t       x            x            =             10/reserved x         w            x            x             x            x                 x           x           x          x
+processing      x             =          x             =            6/unknown 7/succeeded  8/failed x            x        x            x             t       x            x            =             10/reserved x         w            x            x             x            x                 x           x           x          x
+unknown         x             =          x             5/processing =         7/succeeded  8/failed 10/reserved  8/failed x            x             t       x            x            9/dispatching 10/reserved x         w            x            x             x            x                 x           x           x          x
+succeeded       x             =          x             =            =         =            !        !            !        x            12/succeeded  =       x            =            =             !           x         13/succeeded !            x             x            x                 x           x           x          x
+failed          x             =          x             =            =         17/failed    =        =            =        x            17/failed     =       x            =            =             =           x         !            !            x             x            x                 x           x           x          x
+cancelled       x             =          x             =            =         !            x        x            x        =            x             =       x            =            x             x           x         !            !            x             x            x                 x           x           x          x
+late_payout
+none            17/processing x          x             x            x         x            x        x            x        x            x             x       x            x            x             x           x         x            x            x             x            x                 x           x           x          x
+processing      x             =          x             =            x         x            x        x            x        x            12/processing =       x            x            x             x           x         x            x            17/processing 17/succeeded x                 x           x           x          x
+succeeded       x             =          x             =            =         =            !        !            !        x            12/succeeded  =       x            =            x             x           x         !            !            =             =            x                 x           x           x          x
+late_deposit
+none            18/succeeded  x          x             x            x         x            x        x            x        x            x             x       x            x            x             x           x         x            x            x             x            x                 x           x           x          x
+succeeded       x             =          x             =            =         =            !        !            !        x            15/succeeded  =       19/succeeded =            x             x           x         !            !            x             x            x                 x           x           x          x
+return
+none            13/succeeded  x          x             x            x         x            x        x            x        x            x             x       x            x            x             x           x         x            x            x             x            x                 x           x           x          x
+succeeded       x             =          x             =            =         =            !        !            !        x            13/succeeded  =       x            =            x             x           x         !            !            x             x            x                 x           x           x          x
+inbound
+none            16/in_review  x          x             x            x         x            x        x            x        x            x             x       x            x            x             x           x         x            x            x             x            x                 x           x           x          x
+in_review       x             =          x             x            x         !            x        x            x        x            =             t       16/succeeded x            x             x           x         x            x            x             x            x                 x           x           x          x
+succeeded       x             =          x             =            =         =            !        !            !        x            =             =       o            =            x             x           x         !            !            x             x            x                 x           x           x          x
+assignment
+none            16/succeeded  x          x             x            x         x            x        x            x        x            x             x       x            x            x             x           x         x            x            x             x            x                 x           x           x          x
+succeeded       x             =          x             =            =         =            !        !            !        x            x             =       x            =            x             x           x         !            !            x             x            x                 x           x           x          x
+chargeback
+none            20/processing x          x             x            x         x            x        x            x        x            x             x       x            x            x             x           x         x            x            x             x            x                 x           x           x          x
+processing      x             =          x             =            x         x            x        x            x        x            20/processing =       x            x            x             x           x         x            x            20/processing 20/succeeded x                 x           x           x          x
+succeeded       x             =          x             =            =         =            !        !            !        x            20/succeeded  =       x            =            x             x           x         !            !            =             =            x                 x           x           x          x
+compensation
+none            21/succeeded  x          x             x            x         x            x        x            x        x            x             x       x            x            x             x           x         x            x            x             x            x                 x           x           x          x
+succeeded       x             =          x             =            =         =            !        !            !        x            x             =       x            =            x             x           x         !            !            x             x            x                 x           x           x          x
 `
 
 func TestEveryFactInEveryState(t *testing.T) {
@@ -138,12 +211,12 @@ func TestEveryFactInEveryState(t *testing.T) {
 			}
 		}
 	}
-	require.Equal(t, 23*len(facts), cells)
+	require.Equal(t, 59*len(facts), cells)
 }
 
 func stateNamed(t *testing.T, name string) pay.State {
 	t.Helper()
-	for s := pay.None; s <= pay.Expired; s++ {
+	for s := pay.None; s <= pay.InReview; s++ {
 		if s.String() == name {
 			return s
 		}
@@ -160,6 +233,8 @@ func said(c pay.Change, err error) string {
 		return "x"
 	case errors.Is(err, pay.ErrOver):
 		return "o"
+	case errors.Is(err, pay.ErrTooEarly):
+		return "w"
 	case err != nil:
 		return err.Error()
 	case c.T != 0:
@@ -204,10 +279,43 @@ func TestPostingsOfEveryMove(t *testing.T) {
 		{pay.Hold, pay.Reserved, pay.Cancel, "from:held>from:av 1000"},
 		{pay.Hold, pay.Reserved, pay.Expire, "from:held>from:av 1000"},
 		{pay.Capture, pay.None, pay.Accept, "from:held>to:av 1000"},
+		{pay.Capture, pay.Unknown, pay.Decline, "clr:out>from:held 1000"},
+		{pay.Capture, pay.Reserved, pay.Cancel, ""},
+		{pay.Payout, pay.Created, pay.Challenge, ""},
+		{pay.Payout, pay.Created, pay.Review, "from:av>from:held 1007"},
+		{pay.Payout, pay.RequiresAction, pay.ActionDone, "from:av>from:held 1007"},
+		{pay.Payout, pay.RequiresAction, pay.Expire, ""},
+		{pay.Payout, pay.InReview, pay.ReviewOk, ""},
+		{pay.Payout, pay.InReview, pay.ReviewNo, "from:held>from:av 1007"},
+		{pay.Payout, pay.InReview, pay.Expire, "from:held>from:av 1007"},
+		{pay.Payout, pay.Succeeded, pay.Returned, ""},
+		{pay.Payout, pay.Failed, pay.Confirm, ""},
+		{pay.Deposit, pay.Created, pay.Expire, ""},
+		{pay.Deposit, pay.Succeeded, pay.Take, ""},
+		{pay.Deposit, pay.Expired, pay.Confirm, ""},
+		{pay.Refund, pay.Created, pay.Clear, "from:av>from:held 1000"},
+		{pay.Refund, pay.Unknown, pay.Decline, "clr:out>from:held 1000, from:held>from:av 1000"},
+		{pay.Refund, pay.Succeeded, pay.Settle, "clr:out>nostro 1000, fee:cost>nostro 3"},
+		{pay.LatePayout, pay.None, pay.Accept, "recv:user>clr:out 1000, from:av>recv:user 400"},
+		{pay.LatePayout, pay.Processing, pay.Recover, "from:av>recv:user 400"},
+		{pay.LatePayout, pay.Processing, pay.WriteOff, "loss:ops>recv:user 1000"},
+		{pay.LatePayout, pay.Processing, pay.Settle, "clr:out>nostro 1000, fee:cost>nostro 3"},
+		{pay.LateDeposit, pay.None, pay.Accept, "clr:in>to:av 1000"},
+		{pay.LateDeposit, pay.Succeeded, pay.Settle, "nostro>clr:in 997, fee:cost>clr:in 3"},
+		{pay.Return, pay.None, pay.Accept, "clr:in>to:av 1000, fee:rev>to:av 7"},
+		{pay.Return, pay.Succeeded, pay.Settle, "nostro>clr:in 997, fee:cost>clr:in 3"},
+		{pay.Inbound, pay.None, pay.Accept, "nostro>susp:in 1000"},
+		{pay.Inbound, pay.InReview, pay.Take, ""},
+		{pay.Assignment, pay.None, pay.Accept, "from:av>to:av 1000"},
+		{pay.Chargeback, pay.None, pay.Accept, "from:av>clr:in 400, recv:user>clr:in 600"},
+		{pay.Chargeback, pay.Processing, pay.Recover, "from:av>recv:user 400"},
+		{pay.Chargeback, pay.Processing, pay.WriteOff, "loss:ops>recv:user 1000"},
+		{pay.Chargeback, pay.Succeeded, pay.Settle, "clr:in>nostro 1000, fee:cost>nostro 3"},
+		{pay.Compensation, pay.None, pay.Accept, "comp:exp>to:av 1000"},
 	} {
 		p := asIs(c.kind, c.state)
 		f := about(p, c.fact)
-		f.Cost = money.Int(3)
+		f.Cost, f.Covered = money.Int(3), money.Int(400)
 		if c.state == pay.None {
 			p = pay.Payment{Kind: c.kind}
 		}
@@ -357,15 +465,15 @@ func TestAcceptTakesOnlyNewPaymentsWithMoney(t *testing.T) {
 
 func TestNextIsTotal(t *testing.T) {
 	t.Parallel()
-	edges := []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 127, 128, 255}
+	edges := []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 127, 128, 255}
 	for _, k := range edges {
 		for _, s := range edges {
 			for _, f := range edges {
 				p := pay.Payment{Kind: pay.Kind(k), State: pay.State(s), Amount: money.Int(1), Asset: "CZK"}
 				c, err := pay.Next(p, pay.Fact{Kind: pay.FactKind(f), At: noon, Amount: p.Amount, Asset: p.Asset, New: &p})
 				if err == nil {
-					require.True(t, k >= 1 && k <= int(pay.Capture) && s <= int(pay.Expired) && f >= 1 && f <= int(pay.Expire))
-					require.LessOrEqual(t, c.To, pay.Expired)
+					require.True(t, k >= 1 && k <= int(pay.Compensation) && s <= int(pay.InReview) && f >= 1 && f <= int(pay.ReviewNo))
+					require.LessOrEqual(t, c.To, pay.InReview)
 				}
 			}
 		}
@@ -386,8 +494,9 @@ func TestNamesAndPublicWords(t *testing.T) {
 		[]string{pay.SettlementNone.String(), pay.SettlementExpected.String(), pay.SettlementMatched.String()})
 	hops := map[pay.State]string{
 		pay.Created: "intake", pay.Reserved: "dispatch", pay.Dispatching: "channel", pay.Processing: "channel", pay.Unknown: "settle",
+		pay.RequiresAction: "holder", pay.InReview: "operator",
 	}
-	for s := pay.None; s <= pay.Expired; s++ {
+	for s := pay.None; s <= pay.InReview; s++ {
 		p := pay.Payment{Kind: pay.Payout, State: s, From: 2, To: 4}
 		require.Equal(t, hops[s], p.Hop(), s)
 		require.Equal(t, p.Open(), p.Hop() != "", "what is open is at a hop")

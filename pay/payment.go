@@ -37,11 +37,42 @@ const (
 	// Hold sets money of an account aside for another account of this ledger,
 	// until it is captured, released, or expires (T24–T26).
 	Hold
-	// Capture moves a part of a hold, or all of it, to the hold's receiver. It is
-	// a linked object: Original is the hold.
+	// Capture moves a part of a hold, or all of it, to the hold's receiver: within
+	// the ledger, or through the hold's channel. It is a linked object: Original is
+	// the hold.
 	Capture
+	// Refund sends a deposit back through its channel, in part or whole (T19), or
+	// money that nobody could place (Original is an Inbound).
+	Refund
+	// LatePayout is the truth about a payout that was called failed and has
+	// executed all the same (T17): its holder owes us what he got back.
+	LatePayout
+	// LateDeposit is money for a deposit that was called failed or expired (T18).
+	LateDeposit
+	// Return is money of an executed payout that its bank sends back (T13).
+	Return
+	// Inbound is money that came without an intent (T16). It waits for a person.
+	Inbound
+	// Assignment gives an Inbound, or a part of it, to an account (T16).
+	Assignment
+	// Chargeback is a deposit that its scheme takes back (T20).
+	Chargeback
+	// Compensation is what we pay a holder for a fault of ours (T21).
+	Compensation
 	kindEnd
 )
+
+// Linked reports whether payments of the kind name an Original: what they do to
+// it is written in the same transaction, and the original never flips.
+func (k Kind) Linked() bool { return k >= Capture && k < kindEnd && k != Inbound }
+
+// Leaves reports whether payments of the kind are sent through a channel, attempt
+// by attempt. A capture is only when its hold has a channel.
+func (k Kind) Leaves() bool { return k == Payout || k == Refund || k == Capture }
+
+// takes reports whether a linked payment takes from what remains of its original,
+// and gives it back when it fails.
+func (k Kind) takes() bool { return k == Capture || k == Refund || k == Assignment }
 
 // State is what we promise about a payment.
 type State uint8
@@ -58,11 +89,15 @@ const (
 	Failed
 	Cancelled
 	Expired
+	// RequiresAction waits for the holder to confirm; nothing is held yet.
+	RequiresAction
+	// InReview waits for a person of ours; the money is held.
+	InReview
 	stateEnd
 )
 
 // Final reports whether s never changes again.
-func (s State) Final() bool { return s >= Succeeded && s < stateEnd }
+func (s State) Final() bool { return s >= Succeeded && s <= Expired }
 
 // Status is the public word: processing, succeeded or failed.
 func (s State) Status() string {
@@ -131,10 +166,9 @@ type Payment struct {
 	Asset  money.Asset
 	Amount money.Amount
 	Fee    money.Amount
-	// From pays (send, payout, hold, capture); To receives (send, deposit, hold,
-	// capture).
+	// From pays and To receives; a kind that meets the outside has only one of them.
 	From, To AccountID
-	// Channel is the rail of a payout or deposit.
+	// Channel is the rail of what comes from outside or goes there.
 	Channel      string
 	PayeeAccount string
 	PayeeName    string
@@ -145,14 +179,28 @@ type Payment struct {
 	TraceID     TraceID
 	EffectiveAt time.Time
 	CreatedAt   time.Time
-	// Original is the payment that this one takes from: a capture's hold. Zero
-	// for what stands alone.
+	// Original is the payment that this one is linked to: a capture's hold, a
+	// refund's deposit. Zero for what stands alone.
 	Original ID
-	// ExpiresAt is when the rest of a hold goes back; zero for other kinds.
+	// Link is what outside of the ledger this rests on: the channel's id of a return,
+	// a chargeback or a statement line, the reference of a late attempt, the break or
+	// incident that is compensated. Empty for kinds that rest on nothing.
+	Link string
+	// ExpiresAt is when the rest of a hold goes back, or a deposit that nobody paid
+	// is over; zero for other kinds.
 	ExpiresAt time.Time
 
-	// Taken is the sum of what linked objects took: a hold's captures.
-	Taken      money.Amount
+	// Taken is the sum of what linked objects took: a hold's captures, a deposit's
+	// refunds and chargebacks, a payout's returns. Of a LatePayout and a Chargeback
+	// it is what the holder has paid of it.
+	Taken money.Amount
+	// Back is what linked objects brought back; only readers fill it in.
+	Back Back
+	// Late is the linked object of a success that came after the failure; zero
+	// without one.
+	Late ID
+	// Noted says that a contradiction stands in the payment's log.
+	Noted      bool
 	State      State
 	Settlement Settlement
 	// Seq counts the payment's transitions.
@@ -170,8 +218,10 @@ type Payment struct {
 
 // Holder is the account whose owner asked for the payment.
 func (p *Payment) Holder() AccountID {
-	if p.Kind == Deposit {
+	switch p.Kind {
+	case Deposit, LateDeposit, Return, Assignment, Compensation:
 		return p.To
+	case Send, Payout, Hold, Capture, Refund, LatePayout, Inbound, Chargeback, kindEnd:
 	}
 	return p.From
 }
@@ -179,17 +229,29 @@ func (p *Payment) Holder() AccountID {
 // Open reports whether the payment still has a next step.
 func (p *Payment) Open() bool { return p.State != None && !p.State.Final() }
 
-// Remaining is what linked objects may still take.
+// Remaining is what linked objects may still take: of a hold and of money that
+// waits for its owner while they are open, of a deposit, a payout and a refund
+// once they have succeeded.
 func (p *Payment) Remaining() money.Amount {
+	var source bool
+	switch p.Kind {
+	case Hold, Inbound:
+		source = p.Open()
+	case Deposit, Payout, Refund, Capture, LateDeposit:
+		source = p.State == Succeeded
+	case LatePayout, Chargeback: // what is still owed
+		source = p.Open()
+	case Send, Return, Assignment, Compensation, kindEnd:
+	}
 	rest, err := p.Amount.Sub(p.Taken)
-	if err != nil || p.State.Final() {
+	if err != nil || !source || rest.Sign() < 0 { // a scheme may take back what was refunded already
 		return money.Amount{}
 	}
 	return rest
 }
 
-// Hop names the station or channel that has the payment now. A hold waits for
-// its holder.
+// Hop names the station, the channel or the person that has the payment now. A
+// hold waits for its holder, and so does a debt.
 func (p *Payment) Hop() string {
 	switch p.State {
 	case Created:
@@ -197,12 +259,19 @@ func (p *Payment) Hop() string {
 			return "channel"
 		}
 		return "intake"
+	case RequiresAction:
+		return "holder"
+	case InReview:
+		return "operator"
 	case Reserved:
 		if p.Kind == Hold {
 			return "holder"
 		}
 		return "dispatch"
 	case Dispatching, Processing:
+		if p.Kind == LatePayout || p.Kind == Chargeback {
+			return "holder" // he owes the rest
+		}
 		return "channel"
 	case Unknown:
 		return "settle"
@@ -222,7 +291,11 @@ type Fingerprint [16]byte
 // TraceID is the W3C trace id of the request that made the payment.
 type TraceID [16]byte
 
-var kindNames = [kindEnd]string{Send: "send", Payout: "payout", Deposit: "deposit", Hold: "hold", Capture: "capture"}
+var kindNames = [kindEnd]string{
+	Send: "send", Payout: "payout", Deposit: "deposit", Hold: "hold", Capture: "capture", Refund: "refund",
+	LatePayout: "late_payout", LateDeposit: "late_deposit", Return: "return", Inbound: "inbound", Assignment: "assignment",
+	Chargeback: "chargeback", Compensation: "compensation",
+}
 
 // String returns the kind's name in the API.
 func (k Kind) String() string { return kindNames[k] }
@@ -240,7 +313,7 @@ func ParseKind(name string) (Kind, bool) {
 var stateNames = [stateEnd]string{
 	None: "none", Created: "created", Reserved: "reserved", Dispatching: "dispatching",
 	Processing: "processing", Unknown: "unknown", Succeeded: "succeeded", Failed: "failed",
-	Cancelled: "cancelled", Expired: "expired",
+	Cancelled: "cancelled", Expired: "expired", RequiresAction: "requires_action", InReview: "in_review",
 }
 
 // String returns the state's name in the API.

@@ -74,7 +74,7 @@ func (s *Server) writeConfig(ctx context.Context) error {
 		}
 		conf.WriteByte('\n')
 	}
-	conf.WriteString("include_if_exists = 'custom.conf'\n")
+	conf.WriteString("include_if_exists = 'custom.conf'\ninclude_if_exists = '../disk_full.conf'\n")
 	if err := writeOwned(filepath.Join(s.dir.data, "postgresql.conf"), conf.String(), s.who); err != nil {
 		return err
 	}

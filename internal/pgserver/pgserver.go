@@ -83,6 +83,9 @@ type Config struct {
 	// StopTimeout bounds the fast shutdown; 0 means DefaultStopTimeout.
 	StopTimeout time.Duration
 
+	// GuardDisk watches for a full disk with a small footprint too.
+	GuardDisk bool
+
 	maxRestarts int // tests give up sooner
 }
 
@@ -149,6 +152,8 @@ type Server struct {
 	stopping chan struct{}
 	done     chan struct{}
 
+	diskMu sync.Mutex // one look at the disk at a time
+
 	mu          sync.Mutex
 	proc        *postmaster
 	settings    []Setting
@@ -177,6 +182,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, errors.Join(err, s.abandon())
 	}
 	go s.supervise()
+	go s.guardDisk()
 	s.log.InfoContext(ctx, "postgres serving", slog.Bool("adopted", s.adopted), slog.Int("pid", s.Pid()),
 		slog.String("version", s.bin.Version), slog.String("folder", s.dir.root),
 		slog.Duration("took", time.Since(began).Round(time.Millisecond)))
@@ -370,8 +376,9 @@ func (s *Server) port() int {
 	return port
 }
 
+// connect opens a session of the supervisor's, which may write on a full disk too.
 func (s *Server) connect(ctx context.Context, database string) (*pgx.Conn, error) {
-	conn, err := pgx.Connect(ctx, s.DSN(database))
+	conn, err := pgx.Connect(ctx, s.DSN(database)+" default_transaction_read_only=off")
 	if err != nil {
 		return nil, fmt.Errorf("pgserver: connect: %w", err)
 	}

@@ -95,7 +95,7 @@ func megabytes(v int64) string { return strconv.FormatInt(v/mib, 10) + "MB" }
 // size returns the settings that depend on the machine.
 func size(m machine) []Setting {
 	buffers := clamp(m.memory/8, 128*mib, 4*gib)
-	wal := clamp(m.free/8, 512*mib, 8*gib)
+	wal := clamp(m.free/8, 128*mib, 8*gib)
 	return []Setting{
 		{"shared_buffers", megabytes(buffers), "an eighth of memory: the machine is shared with the pay plane"},
 		{"effective_cache_size", megabytes(max(m.memory/2, buffers)), "half of memory: what the page cache likely holds"},
@@ -103,7 +103,7 @@ func size(m machine) []Setting {
 		{"maintenance_work_mem", megabytes(clamp(m.memory/32, 64*mib, 512*mib)), "vacuum and index builds"},
 		{"wal_buffers", megabytes(clamp(buffers/32, 4*mib, 64*mib)), "a whole batch fits before its commit"},
 		{"max_wal_size", megabytes(wal), "an eighth of the free disk, at most 8 GB: no checkpoint storms, and crash recovery stays short"},
-		{"min_wal_size", megabytes(clamp(wal/4, 128*mib, gib)), "recycled segments cost no file creation in the commit path"},
+		{"min_wal_size", megabytes(clamp(wal/4, 64*mib, gib)), "recycled segments cost no file creation in the commit path"},
 		{"max_worker_processes", strconv.Itoa(max(8, m.cores)), ""},
 		{"max_parallel_workers", strconv.Itoa(max(2, m.cores)), ""},
 		{"max_connections", "200", "several nodes with pools, plus the doctor"},

@@ -37,6 +37,10 @@ const (
 	EventRestartFailed EventKind = "restart_failed"
 	EventGaveUp        EventKind = "gave_up"
 	EventStopped       EventKind = "stopped"
+	// The disk: writing stopped, the reserve given to recovery, writing again.
+	EventReadOnly     EventKind = "read_only"
+	EventReserveGiven EventKind = "reserve_given"
+	EventWritable     EventKind = "writable"
 )
 
 // Event is one thing that happened to the server.
@@ -65,9 +69,9 @@ func (s *Server) report(kind EventKind, pid int, detail string) {
 	}
 	s.mu.Unlock()
 	switch kind {
-	case EventDied, EventRestartFailed, EventGaveUp:
+	case EventDied, EventRestartFailed, EventGaveUp, EventReadOnly, EventReserveGiven:
 		s.log.Error("postgres "+string(kind), slog.Int("pid", pid), slog.String("detail", detail))
-	case EventStarted, EventAdopted, EventRestarted, EventStopped:
+	case EventStarted, EventAdopted, EventRestarted, EventStopped, EventWritable:
 		s.log.Info("postgres "+string(kind), slog.Int("pid", pid), slog.String("detail", detail))
 	}
 	if s.cfg.OnEvent != nil {
@@ -121,6 +125,9 @@ func (s *Server) adopt(ctx context.Context, pf pidFile) error {
 // launch starts a new server process and waits until it answers.
 func (s *Server) launch(ctx context.Context) error {
 	if err := s.clearRemains(ctx); err != nil {
+		return err
+	}
+	if err := s.lookAtDisk(false); err != nil {
 		return err
 	}
 	if err := s.writeConfig(ctx); err != nil {

@@ -14,6 +14,10 @@ import (
 // lose a commit that it acknowledged, or cannot take one.
 var ErrUnsafe = errors.New("server is not safe for money")
 
+// ErrReadOnly is wrapped, beside ErrUnsafe, when nothing else is wrong than that
+// the server takes no writes from this role at the moment.
+var ErrReadOnly = errors.New("transactions are read-only")
+
 // Querier is the part of a pgx connection or pool that VerifyDurability uses.
 type Querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
@@ -62,6 +66,7 @@ func VerifyDurability(ctx context.Context, conn Querier) error {
 		return fmt.Errorf("pgserver: verify durability: %w", err)
 	}
 	var wrong []string
+	var notNow error
 	if version < MinMajor*10000 {
 		wrong = append(wrong, fmt.Sprintf("server version is %d.%d, need %d or later", version/10000, version%10000, MinMajor))
 	}
@@ -69,15 +74,20 @@ func VerifyDurability(ctx context.Context, conn Querier) error {
 	case recovery:
 		wrong = append(wrong, "server is in recovery (a standby): connect to the primary")
 	case readOnly == "on":
-		wrong = append(wrong, "transactions are read-only: check default_transaction_read_only for this role and database")
+		notNow = fmt.Errorf("%w: is the disk full? else check default_transaction_read_only for this role and database", ErrReadOnly)
 	}
 	for i, d := range durability {
 		if !slices.Contains(d.accept, values[i]) {
 			wrong = append(wrong, fmt.Sprintf("%s is %s, need %s: %s", d.name, values[i], strings.Join(d.accept, " or "), d.why))
 		}
 	}
-	if len(wrong) > 0 {
-		return fmt.Errorf("pgserver: %w: %s", ErrUnsafe, strings.Join(wrong, "; "))
+	switch {
+	case notNow != nil && len(wrong) > 0:
+		wrong = append(wrong, notNow.Error())
+	case notNow != nil:
+		return fmt.Errorf("pgserver: %w: %w", ErrUnsafe, notNow)
+	case len(wrong) == 0:
+		return nil
 	}
-	return nil
+	return fmt.Errorf("pgserver: %w: %s", ErrUnsafe, strings.Join(wrong, "; "))
 }

@@ -22,6 +22,7 @@ type batch struct {
 	attempts map[attemptKey]*attemptRow
 	hops     map[hopKey]*hopDelta
 	changed  []pay.Payment
+	late     []pay.Payment // successes after the failure, to be told of once they stand
 	writes   bool
 }
 
@@ -70,6 +71,7 @@ func (b *batch) reset(at time.Time) {
 	b.at, b.writes = at, false
 	clear(b.tickets)
 	b.tickets, b.changed = b.tickets[:0], nil
+	b.late = b.late[:0]
 	for _, t := range b.tables {
 		t.reset()
 	}

@@ -72,7 +72,8 @@ func (j *judge) dependsOnTime(f *pay.Fact) bool {
 		return f.AttemptState != pay.NeverSent
 	case pay.Accept:
 		return f.New.Kind == pay.Hold || f.New.Kind == pay.Capture
-	case pay.Clear, pay.Ack, pay.Doubt, pay.Confirm, pay.Decline, pay.Cancel, pay.Settle, pay.Checked:
+	case pay.Clear, pay.Ack, pay.Doubt, pay.Confirm, pay.Decline, pay.Cancel, pay.Settle, pay.Checked,
+		pay.GiveBack, pay.Returned, pay.ChargedBack, pay.Recover, pay.WriteOff, pay.Challenge, pay.ActionDone, pay.Review, pay.ReviewOk, pay.ReviewNo:
 	}
 	return false
 }

@@ -86,7 +86,7 @@ func open(t *testing.T, s commit.Submitter, name string, kind ledger.Kind) pay.A
 func accept(kind pay.Kind, from, to pay.AccountID, amount int64, k string) commit.Fact {
 	p := pay.Payment{Tenant: 1, Kind: kind, Asset: "CZK", Amount: money.Int(amount), From: from, To: to, Key: key("%s", k)}
 	switch kind {
-	case pay.Payout, pay.Deposit:
+	case pay.Payout, pay.Deposit, pay.Refund:
 		p.Channel = "bank-ab"
 	case pay.Hold:
 		p.ExpiresAt = time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond)

@@ -150,6 +150,43 @@ var flows = []flow{
 			}
 		}, map[string]int64{"alice": 70, "nostro:bank-ab": -70}, [4]int{1, 3, 2, 0},
 	},
+	{
+		"a refund that fails, and one that does not", func(k *keeper, w *world, n string) {
+			r := k.must(accept(pay.Deposit, 0, w.user, 70, n))
+			d := k.must(about(r.Payment, pay.Confirm)).Payment
+			for i, last := range []pay.FactKind{pay.Decline, pay.Confirm} {
+				refund := accept(pay.Refund, w.user, 0, 40, fmt.Sprint(n, " refund ", i))
+				refund.Payment.New.Original = d.ID
+				r = k.must(refund)
+				for _, s := range []pay.FactKind{pay.Intend, last} {
+					r = k.must(about(r.Payment, s))
+				}
+			}
+		}, map[string]int64{"alice": 30, "clr:bank-ab:in": -70, "clr:bank-ab:out": 40}, [4]int{3, 13, 7, 0},
+	},
+	{
+		"a late outcome", func(k *keeper, w *world, n string) {
+			payoutSteps(k, w, n, pay.Intend, pay.Decline, pay.Confirm, pay.Settle)
+		}, map[string]int64{"alice": -50, "nostro:bank-ab": 51, "fee:cost": -1}, [4]int{2, 7, 8, 0},
+	},
+	{
+		"a return and a chargeback", func(k *keeper, w *world, n string) {
+			r := k.must(accept(pay.Payout, w.user, 0, 50, n))
+			r = k.must(about(r.Payment, pay.Intend))
+			r = k.must(about(r.Payment, pay.Confirm))
+			k.must(event(r.Payment, pay.Returned, 20, n))
+			r = k.must(accept(pay.Deposit, 0, w.user, 70, n+" in"))
+			r = k.must(about(r.Payment, pay.Confirm))
+			k.must(event(r.Payment, pay.ChargedBack, 70, n))
+		}, map[string]int64{"alice": -30, "clr:bank-ab:out": 50, "clr:bank-ab:in": -20}, [4]int{4, 10, 5, 0},
+	},
+}
+
+// event is a word of the channel that makes a linked payment.
+func event(p pay.Payment, kind pay.FactKind, amount int64, name string) commit.Fact {
+	f := about(p, kind)
+	f.Payment.Amount, f.Payment.ChannelID, f.Payment.Key = money.Int(amount), name, key("%s %s", kind, name)
+	return f
 }
 
 type crash struct {

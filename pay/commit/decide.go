@@ -50,6 +50,7 @@ func (j *judge) accept(f *pay.Fact) (Result, error) {
 	if p.EffectiveAt.IsZero() {
 		p.EffectiveAt = j.b.at
 	}
+	j.fromSuspense(&p)
 	born := *f
 	born.New, born.At = &p, j.b.at
 	changes, err := acceptChanges(p, born)
@@ -75,50 +76,44 @@ func (j *judge) accept(f *pay.Fact) (Result, error) {
 	return Result{Payment: *after}, nil
 }
 
-// acceptChanges takes a payout straight through guard's verdict: what reaches
-// the decider has passed it.
+// acceptChanges takes what guard looks at straight through its verdict: what
+// reaches the decider has been judged.
 func acceptChanges(p pay.Payment, f pay.Fact) ([]pay.Change, error) {
 	c, err := pay.Next(pay.Payment{Kind: p.Kind}, f)
 	if err != nil {
 		return nil, err
 	}
 	changes := []pay.Change{c}
-	if p.Kind == pay.Payout {
-		cleared, err := pay.Next(c.After, pay.Fact{Kind: pay.Clear, Payment: p.ID, At: f.At})
+	if c.To == pay.Created && p.Kind != pay.Deposit {
+		verdict := f.Verdict
+		if verdict == 0 {
+			verdict = pay.Clear
+		}
+		judged, err := pay.Next(c.After, pay.Fact{Kind: verdict, Payment: p.ID, At: f.At, Reason: f.Reason})
 		if err != nil {
 			return nil, err
 		}
-		changes = append(changes, cleared)
+		changes = append(changes, judged)
 	}
 	return changes, nil
 }
 
-// taken is what a linked payment does to its original: nil for what has none.
-func (j *judge) taken(p *pay.Payment) (*pay.Change, error) {
-	if p.Original == 0 {
-		return nil, nil
-	}
-	o, ok := j.mem.payment(p.Original)
-	if !ok || o.Tenant != p.Tenant || o.Kind != pay.Hold {
-		return nil, fault.New(fault.NotFound, "no such hold").WithResource(p.Original.String())
-	}
-	if o.From != p.From || o.To != p.To {
-		return nil, fault.New(fault.MalformedRequest, "a capture goes from the hold's payer to its receiver").WithResource(o.ID.String())
-	}
-	c, err := pay.Next(*o, pay.Fact{Kind: pay.Take, Payment: o.ID, At: j.b.at, Amount: p.Amount, Asset: p.Asset})
-	if err != nil {
-		return nil, illegal(err, o)
-	}
-	return &c, nil
-}
-
 func (j *judge) advance(f *pay.Fact) (Result, error) {
+	if e, ok := j.mem.keys.get(f.Key); ok && f.Key != (pay.Key{}) {
+		return j.eventAgain(e, f)
+	}
 	p, ok := j.mem.payment(f.Payment)
 	if !ok {
 		return Result{}, fault.New(fault.NotFound, "no such payment").WithResource(f.Payment.String())
 	}
+	if p.Late != 0 && (f.Kind == pay.Confirm || f.Kind == pay.Settle) {
+		return j.lateAgain(p, f)
+	}
 	now := *f
 	now.At = j.b.at
+	if f.Kind == pay.Recover {
+		now.Covered = j.covered(p.From, p.Remaining())
+	}
 	c, err := pay.Next(*p, now)
 	if err == nil && c.NoOp() {
 		return Result{Payment: *p, NoOp: true}, nil
@@ -127,11 +122,20 @@ func (j *judge) advance(f *pay.Fact) (Result, error) {
 		return Result{Payment: *p}, err
 	}
 	if err != nil {
-		return Result{Payment: *p}, illegal(err, p)
+		return j.contradicted(p, &now, err)
 	}
+	if c.Makes != nil {
+		return j.make(&c, &now)
+	}
+	back := j.givenBack(&c)
 	after, err := j.carryOut([]pay.Change{c}, f.Source)
 	if err != nil {
 		return Result{Payment: *p}, err
+	}
+	if back != nil {
+		if err := j.giveBack(back, f.Source); err != nil {
+			return Result{}, err
+		}
 	}
 	return Result{Payment: *after}, nil
 }
@@ -143,7 +147,7 @@ func illegal(err error, p *pay.Payment) error {
 	case errors.Is(err, pay.ErrExceeds):
 		return fault.New(fault.AmountExceedsRemaining, p.Remaining().String()+" remains of "+p.Amount.String()).
 			WithParam("/amount").WithResource(p.ID.String()).WithCause(err)
-	case errors.Is(err, pay.ErrOver) && !p.State.Final():
+	case errors.Is(err, pay.ErrOver) && p.Kind == pay.Hold && !p.State.Final():
 		return fault.New(fault.AlreadyFinal, "the hold has expired").WithResource(p.ID.String()).WithCause(err)
 	case errors.Is(err, pay.ErrOver):
 		code = fault.AlreadyFinal
@@ -249,7 +253,8 @@ func (j *judge) resolve(p *pay.Payment, r pay.Role) (*ledger.Books, ledger.BookI
 		return j.book(p.From, true)
 	case pay.ToAvailable:
 		return j.book(p.To, false)
-	case pay.ClearingOut, pay.ClearingIn, pay.Nostro, pay.FeeRevenue, pay.FeeCost:
+	}
+	if _, named := systemNames[r]; named {
 		b := j.systemAccount(p, r)
 		return b, b.ID.Available(), nil
 	}
@@ -259,6 +264,9 @@ func (j *judge) resolve(p *pay.Payment, r pay.Role) (*ledger.Books, ledger.BookI
 func (j *judge) book(id pay.AccountID, held bool) (*ledger.Books, ledger.BookID, error) {
 	b, ok := j.mem.accounts.get(ledger.AccountID(id))
 	if !ok {
+		b, ok = j.mem.systemByID[ledger.AccountID(id)]
+	}
+	if !ok {
 		return nil, 0, fault.New(fault.AccountNotFound, "no such account").WithResource(id.String())
 	}
 	if held {
@@ -267,10 +275,10 @@ func (j *judge) book(id pay.AccountID, held bool) (*ledger.Books, ledger.BookID,
 	return b, b.ID.Available(), nil
 }
 
-// systemAccount finds or opens a clearing, nostro or fee account.
+// systemAccount finds or opens one of the accounts that nobody holds.
 func (j *judge) systemAccount(p *pay.Payment, r pay.Role) *ledger.Books {
 	k := systemKey{int32(p.Tenant), p.Asset, r, p.Channel}
-	if r == pay.FeeRevenue || r == pay.FeeCost {
+	if systemNames[r] != "" { // one for all channels
 		k.channel = ""
 	}
 	if b, ok := j.mem.system[k]; ok {
@@ -282,7 +290,7 @@ func (j *judge) systemAccount(p *pay.Payment, r pay.Role) *ledger.Books {
 	}}
 	j.b.writes = true // memory has it from here on, whatever becomes of the Fact
 	j.b.writeAccount(&b.Account)
-	j.mem.system[k] = b
+	j.mem.keepSystem(k, b)
 	return b
 }
 
@@ -302,7 +310,7 @@ func (j *judge) parties(p *pay.Payment) error {
 			return err
 		}
 	}
-	if p.From == p.To {
+	if p.From == p.To && p.From != 0 {
 		return fault.New(fault.SameAccount, "from and to are the same account").WithParam("/to")
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -242,6 +243,10 @@ func (d *decider) decideOne(j *judge, t *ticket) (err error) {
 	return nil
 }
 
+// linksMax is how many payments one leads to at most: a refund that failed, its
+// deposit, and the late outcome of either.
+const linksMax = 3
+
 // need reads the keys, payments and accounts that tickets refer to and memory
 // does not hold: none, usually, but the keys.
 func (d *decider) need(ctx context.Context, tickets []*ticket) error {
@@ -261,11 +266,17 @@ func (d *decider) need(ctx context.Context, tickets []*ticket) error {
 		}
 	}
 	payments, accounts := d.wanted(tickets)
-	if len(payments) > 0 {
+	for range linksMax {
+		if len(payments) == 0 {
+			break
+		}
 		if err := d.load.payments(ctx, payments, d.mem); err != nil {
 			return err
 		}
-		_, accounts = d.wanted(tickets)
+		asked := payments
+		if payments, accounts = d.wanted(tickets); slices.Equal(asked, payments) { // there are none of these
+			break
+		}
 	}
 	if len(accounts) > 0 {
 		return d.load.accounts(ctx, accounts, d.mem)
@@ -279,6 +290,8 @@ func keyOf(f Fact) ([16]byte, bool) {
 		return f.Payment.New.Key, true
 	case f.Account != nil && (f.Account.Kind == ledger.Open || f.Account.Key != [16]byte{}):
 		return f.Account.Key, true
+	case f.Payment != nil && f.Payment.Key != pay.Key{}:
+		return f.Payment.Key, true
 	}
 	return [16]byte{}, false
 }
@@ -294,11 +307,15 @@ func (d *decider) wanted(tickets []*ticket) (payments, accounts []int64) {
 			return
 		}
 		seen[id] = struct{}{}
+		if _, system := d.mem.systemByID[ledger.AccountID(id)]; system {
+			return
+		}
 		if _, ok := d.mem.accounts.get(ledger.AccountID(id)); !ok {
 			accounts = append(accounts, id)
 		}
 	}
-	payment := func(id pay.ID) {
+	var payment func(id pay.ID)
+	payment = func(id pay.ID) {
 		p, ok := d.mem.payment(id)
 		if !ok {
 			payments = append(payments, int64(id))
@@ -306,6 +323,12 @@ func (d *decider) wanted(tickets []*ticket) (payments, accounts []int64) {
 		}
 		account(int64(p.From))
 		account(int64(p.To))
+		if p.Open() && (p.Kind == pay.Capture || p.Kind == pay.Refund) { // it may give back what it took
+			payment(p.Original)
+		}
+		if p.Late != 0 {
+			payment(p.Late)
+		}
 	}
 	for _, t := range tickets {
 		f := t.fact
@@ -358,6 +381,13 @@ type flight struct {
 func (d *decider) answer(b *batch) {
 	for _, t := range b.tickets {
 		t.answer(t.out)
+	}
+	for i := range b.late {
+		p := &b.late[i]
+		d.metrics.lateOutcome(p.Kind.String())
+		d.logger.Error("a payment that was called failed has executed; nothing flipped, a linked payment stands for it",
+			slog.String("payment", p.Original.String()), slog.String("late", p.ID.String()), slog.String("kind", p.Kind.String()),
+			slog.String("amount", p.Amount.String()), slog.String("asset", string(p.Asset)), slog.String("state", p.State.String()))
 	}
 	if len(b.changed) > 0 && d.changed != nil {
 		d.changed(b.changed)

@@ -82,14 +82,18 @@ func (n *Node) SubmitAll(ctx context.Context, facts []Fact) []Outcome {
 				return doubted(out, way.doubt)
 			case !errors.Is(err, errMaybeSent): // refused at the door: that was no send
 			case way.doubt || !repeatable(facts):
-				return failAll(facts, true)
+				return n.known(ctx, facts, failAll(facts, errCommitUnknown(), true))
 			default:
 				way.doubt, way.leader, way.since = true, seen.id, time.Now() //nolint:forbidigo // the monotonic clock, on purpose
 			}
 		}
+		if err, atOnce := n.trouble.verdict(); atOnce {
+			return n.known(ctx, facts, failAll(facts, err, way.doubt))
+		}
 		pause(ctx, watchEvery/2)
 	}
-	return failAll(facts, way.doubt)
+	err, _ := n.trouble.verdict()
+	return n.known(ctx, facts, failAll(facts, err, way.doubt))
 }
 
 // hop is what one call knows of its way to the leader. Facts are sent once. When
@@ -146,23 +150,19 @@ func doubted(out []Outcome, sent bool) []Outcome {
 	for i := range out {
 		switch code := fault.CodeOf(out[i].Err); {
 		case !sent:
-		case code == fault.Overloaded, code == fault.NotLeader, code == fault.Timeout:
+		case code == fault.Overloaded, code == fault.NotLeader, code == fault.Timeout, code == fault.ReadOnly, code == fault.DatabaseUnavailable:
 			out[i].Err = errCommitUnknown()
 		}
 	}
 	return out
 }
 
-func failAll(facts []Fact, sent bool) []Outcome {
-	err := errNobodyLeads()
-	if sent {
-		err = errCommitUnknown()
-	}
+func failAll(facts []Fact, err error, sent bool) []Outcome {
 	out := make([]Outcome, len(facts))
 	for i := range out {
 		out[i].Err = err
 	}
-	return out
+	return doubted(out, sent)
 }
 
 // wireOutcome is an Outcome between nodes.

@@ -50,7 +50,7 @@ var invariants = []struct{ name, sql string }{
 	{"a payment's transitions are numbered from 1 and join end to start (P7)", `
 	  with t as (select *, row_number() over w n, lag(to_state) over w before from transitions window w as (partition by payment order by id))
 	  select format('payment %s transition %s', payment, id) from t where seq <> n or from_state <> coalesce(before, 0)`},
-	{"a final state never changes (P9)", `select format('payment %s', payment) from transitions where from_state >= 6 and to_state <> from_state`},
+	{"a final state never changes (P9)", `select format('payment %s', payment) from transitions where from_state between 6 and 9 and to_state <> from_state`},
 	{"every payment has a first transition and its key", `
 	  select p.id::text from payments p where not exists (select from transitions t where t.payment = p.id and t.seq = 1 and t.from_state = 0)
 	  union all select p.id::text from payments p where not exists (select from keys k where k.key = p.key and k.kind = 1 and k.subject = p.id)
@@ -64,7 +64,7 @@ var invariants = []struct{ name, sql string }{
 	  union all select format('transfer %s is nobody''s', id) from transfers where id not in (select id from claimed where id is not null)`},
 	{"open payments are those whose last transition is not final", `
 	  with last as (select distinct on (payment) payment, to_state, attempt from transitions order by payment, seq desc)
-	  select format('payment %s', coalesce(l.payment, o.payment)) from (select * from last where to_state < 6) l
+	  select format('payment %s', coalesce(l.payment, o.payment)) from (select * from last where to_state not between 6 and 9) l
 	    full join open_payments o using (payment)
 	   where l.payment is null or o.payment is null or l.to_state <> o.state or l.attempt <> o.attempt`},
 	{"every open payment has a next step after its state began (P8)", `select payment::text from open_payments
@@ -83,35 +83,66 @@ var invariants = []struct{ name, sql string }{
 	{"a payout succeeds exactly with a confirmed attempt", `
 	  with last as (select distinct on (payment) payment, to_state from transitions order by payment, seq desc)
 	  select format('payment %s', p.id) from payments p join last l on l.payment = p.id
-	   where p.kind = 2 and (l.to_state = 6) <> exists (select from attempts a where a.payment = p.id and a.state = 4)`},
+	   where (p.kind in (2, 6) or p.kind = 5 and p.channel is not null) and (l.to_state = 6) <> exists (select from attempts a where a.payment = p.id and a.state = 4)`},
 	{"nothing is held for what is final; all is held for what waits (P3)", `
 	  with last as (select distinct on (payment) payment, to_state from transitions order by payment, seq desc),
-	  held as (select coalesce(o.original, x.payment) payment, sum(x.amount) total from facts.postings x join payments o on o.id = x.payment
-	    where x.account & 1 = 1 group by 1)
+	  held as (select case when o.kind = 5 then o.original else x.payment end payment, sum(x.amount) total from facts.postings x join payments o on o.id = x.payment
+	    where x.account & 1 = 1 group by 1),
+	  captured as (select c.original, sum(c.amount) filter (where l.to_state not in (1, 2, 7, 8, 9)) gone
+	    from payments c join last l on l.payment = c.id where c.kind = 5 group by 1)
 	  select format('payment %s in state %s holds %s', p.id, l.to_state, h.total) from payments p join last l on l.payment = p.id
 	    left join held h on h.payment = p.id
-	   where coalesce(h.total, 0) <> case when p.kind = 4 and l.to_state < 6
-	                                        then p.amount - coalesce((select sum(c.amount) from payments c where c.original = p.id), 0)
-	                                      when p.kind <> 2 or l.to_state >= 6 or l.to_state = 1 then 0
-	                                      when l.to_state = 2 then p.amount + p.fee else p.fee end`},
+	    left join captured c on c.original = p.id
+	   where coalesce(h.total, 0) <> case when p.kind = 4 and l.to_state = 2 then p.amount - coalesce(c.gone, 0)
+	                                      when p.kind not in (2, 6) or l.to_state in (1, 6, 7, 8, 9, 10) then 0
+	                                      when l.to_state in (2, 11) then p.amount + p.fee else p.fee end`},
 	{"a hold is what was captured, what went back, and what is open (M6)", `
 	  with last as (select distinct on (payment) payment, to_state from transitions order by payment, seq desc),
 	  sums as (select p.id, p.amount, l.to_state,
-	      coalesce((select sum(c.amount) from payments c where c.original = p.id), 0) captured,
+	      coalesce((select sum(c.amount) from payments c where c.original = p.id and c.kind = 5), 0) captured,
 	      coalesce((select sum(x.amount) from transfers x join payments c on c.id = x.payment
 	        where c.original = p.id and x.debit = p.from_account + 1 and x.credit = p.to_account and x.transition = 25), 0) moved,
 	      coalesce((select sum(x.amount) from transfers x where x.payment = p.id and x.debit = p.from_account + 1 and x.credit = p.from_account), 0) released
-	    from payments p join last l on l.payment = p.id where p.kind = 4)
+	    from payments p join last l on l.payment = p.id where p.kind = 4 and p.channel is null)
 	  select format('hold %s of %s in state %s: %s captured, %s moved, %s released', id, amount, to_state, captured, moved, released) from sums
-	   where captured <> moved or captured > amount or (to_state >= 6 and captured + released <> amount) or (to_state < 6 and released <> 0)
-	      or (to_state = 6) <> (to_state >= 6 and captured > 0)`},
+	   where captured <> moved or captured > amount or (to_state <> 2 and captured + released <> amount) or (to_state = 2 and released <> 0)
+	      or (to_state = 6) <> (to_state <> 2 and captured > 0)`},
 	{"a capture stands with a move of its hold, at the same instant", `
-	  with took as (select t.payment, t.at, count(*) n from transitions t join payments p on p.id = t.payment and p.kind = 4 where t.transition = 25 group by 1, 2),
+	  with took as (select t.payment, t.at, count(*) n from transitions t join payments p on p.id = t.payment and p.kind = 4 where t.transition = 25 and t.reason not like 'given back%' group by 1, 2),
 	  made as (select c.original payment, c.created_at at, count(*) n from payments c where c.kind = 5 group by 1, 2)
 	  select format('hold %s at %s', payment, at) from took full join made using (payment, at) where took.n is distinct from made.n
 	  union all select format('capture %s of another kind', c.id) from payments c left join payments p on p.id = c.original
-	   where (c.kind = 5) <> (c.original is not null) or (c.original is not null and (p.kind, p.from_account, p.to_account, p.asset, p.tenant)
+	   where c.kind = 5 and (c.original is null or (p.kind, p.from_account, p.to_account, p.asset, p.tenant)
 	     is distinct from (4::smallint, c.from_account, c.to_account, c.asset, c.tenant))`},
+	{"linked payments, and only those, name an original of their tenant and asset", `
+	  select c.id::text from payments c left join payments p on p.id = c.original
+	   where (c.kind between 5 and 12 and c.kind <> 10) and c.original is null or c.kind in (1, 2, 3, 4) and c.original is not null
+	      or c.original is not null and (p.asset, p.tenant) is distinct from (c.asset, c.tenant)
+	      or c.original is not null and c.kind not in (10, 13) and not (case c.kind when 5 then p.kind = 4 when 6 then p.kind in (3, 8, 10)
+	           when 7 then p.kind in (2, 5, 6) when 8 then p.kind = 3 when 9 then p.kind in (2, 5, 6) when 11 then p.kind = 10 when 12 then p.kind = 3 end)`},
+	{"what rests on the outside says on what", `select id::text from payments where (kind in (7, 8, 9, 10, 12, 13)) <> (link is not null)`},
+	{"no more is refunded, returned or assigned than there was", `
+	  with last as (select distinct on (payment) payment, to_state from transitions order by payment, seq desc)
+	  select format('payment %s', p.id) from payments p join payments c on c.original = p.id join last l on l.payment = c.id
+	   where c.kind in (6, 9, 11) and l.to_state not in (7, 8, 9) group by p.id, p.amount having sum(c.amount) > p.amount`},
+	{"one late outcome a payment, of what was called failed (P9)", `
+	  with last as (select distinct on (payment) payment, to_state from transitions order by payment, seq desc)
+	  select format('payment %s', p.id) from payments c join payments p on p.id = c.original join last l on l.payment = p.id
+	   where c.kind in (7, 8) group by p.id, p.amount, l.to_state
+	  having count(*) > 1 or sum(c.amount) <> p.amount or l.to_state not in (7, 8, 9)`},
+	{"what holders owe is what is open of their debts", `
+	  with last as (select distinct on (payment) payment, to_state from transitions order by payment, seq desc),
+	  owed as (select x.payment, sum(x.amount) total from facts.postings x join accounts a on a.id = x.account and a.name = 'recv:user' and a.kind = 3 group by 1)
+	  select format('payment %s in state %s: %s', p.id, l.to_state, o.total) from owed o join payments p on p.id = o.payment join last l on l.payment = p.id
+	   where p.kind not in (7, 12) or o.total > 0 or (l.to_state = 6) <> (o.total = 0)`},
+	{"money without an owner is what is open of what came", `
+	  with last as (select distinct on (payment) payment, to_state from transitions order by payment, seq desc),
+	  open as (select p.asset, p.tenant, sum(p.amount - coalesce((select sum(c.amount) from payments c join last m on m.payment = c.id
+	      where c.original = p.id and c.kind in (6, 11) and m.to_state not in (7, 8, 9)), 0)) total
+	    from payments p join last l on l.payment = p.id where p.kind = 10 and l.to_state = 11 group by 1, 2),
+	  books as (select a.asset, a.tenant, sum(x.amount) total from facts.postings x join accounts a on a.id = x.account and a.name = 'susp:in' and a.kind = 3 group by 1, 2)
+	  select format('%s: %s, not %s', asset, b.total, o.total) from open o full join books b using (asset, tenant)
+	   where coalesce(o.total, 0) <> coalesce(b.total, 0)`},
 	{"a hold waits until it expires", `select o.payment::text from open_payments o join payments p on p.id = o.payment
 	   where p.kind = 4 and o.next_at <> p.expires_at`},
 	{"clearing carries what is on the way, and nothing once settled (P4)", `
@@ -119,9 +150,9 @@ var invariants = []struct{ name, sql string }{
 	  clr as (select x.payment, sum(x.amount) total from facts.postings x join accounts a on a.id = x.account and a.name like 'clr:%' group by 1)
 	  select format('payment %s leaves %s', p.id, c.total) from payments p join last l on l.payment = p.id left join clr c on c.payment = p.id
 	   where coalesce(c.total, 0) <> case
-	     when l.settlement = 2 or p.kind in (1, 4, 5) then 0
-	     when p.kind = 2 and l.to_state in (3, 4, 5, 6) then p.amount
-	     when p.kind = 3 and l.to_state = 6 then -p.amount else 0 end`},
+	     when l.settlement = 2 or p.kind in (1, 4) then 0
+	     when (p.kind in (2, 6) or p.kind = 5 and p.channel is not null) and l.to_state in (3, 4, 5, 6) or p.kind in (7, 12) then p.amount
+	     when p.kind = 3 and l.to_state = 6 or p.kind in (8, 9) then -p.amount else 0 end`},
 }
 
 // holds asks the raw rows whether every invariant holds.

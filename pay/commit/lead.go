@@ -22,6 +22,7 @@ type watch struct {
 	beat   int64
 	reads  int
 	since  time.Time
+	beats  bool // it was seen to beat, and is not silent since
 }
 
 const selectLeader = `select s.leader, s.epoch, s.leader_url, h.beat, clock_timestamp()
@@ -41,13 +42,16 @@ func (w *watch) read(ctx context.Context, conn *pgx.Conn) (seen leaderSeen, gone
 	now := time.Now() //nolint:forbidigo // the monotonic clock, on purpose
 	seen.id, seen.known, seen.at = leader.Bytes, leader.Valid, now
 	if leader != w.leader || seen.epoch != w.epoch || beat != w.beat || w.reads == 0 {
+		w.beats = w.reads > 0 && leader == w.leader && seen.epoch == w.epoch
 		w.leader, w.epoch, w.beat, w.reads, w.since = leader, seen.epoch, beat, 1, now
-		seen.beatAt = now
+		seen.beats, seen.beatAt = w.beats, now
 		return seen, !leader.Valid, nil
 	}
 	w.reads++
 	seen.beatAt = w.since
 	silent := w.reads >= takeoverReads && now.Sub(w.since) >= takeoverAfter
+	w.beats = w.beats && !silent
+	seen.beats = w.beats
 	return seen, !leader.Valid || silent, nil
 }
 
@@ -145,6 +149,13 @@ func (n *Node) beat(ctx context.Context, d *decider) error {
 		}
 		if ctx.Err() != nil {
 			return nil
+		}
+		switch {
+		case errors.Is(err, errNoProgress):
+		case errors.Is(err, ErrLost): // the database answered
+			n.trouble.note(nil)
+		default:
+			n.trouble.note(err)
 		}
 		now := time.Now() //nolint:forbidigo // the monotonic clock, on purpose
 		switch {

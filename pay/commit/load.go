@@ -71,7 +71,7 @@ func (l *loader) systemAccounts(ctx context.Context, m *memory) error {
 	// 3 is ledger.System, written out for the partial index accounts_system.
 	return l.books(ctx, selectAccounts+"a.kind = 3", func(b *ledger.Books) {
 		role, channel := systemRole(b.Name)
-		m.system[systemKey{b.Tenant, b.Asset, role, channel}] = b
+		m.keepSystem(systemKey{b.Tenant, b.Asset, role, channel}, b)
 	})
 }
 
@@ -117,17 +117,25 @@ func (l *loader) books(ctx context.Context, sql string, keep func(*ledger.Books)
 	return nil
 }
 
-// takenSQL is what captures (5) have taken of a hold (4): each has succeeded, or
-// would not be there. No other kind is asked.
-const takenSQL = `(case when p.kind = 4
-    then coalesce((select sum(c.amount) from payments c where c.original = p.id and c.kind = 5), 0) else 0 end)::text`
+// linkedSQL is what linked objects did to a payment: how much of it they took, the
+// late outcome, and whether a contradiction stands in the log. Kinds, states and
+// transitions are the numbers of package pay. What failed (7), was cancelled (8)
+// or expired (9) takes nothing. Of a debt (7, 12) it is what its holder has paid.
+const linkedSQL = `(case when p.kind in (2, 3, 4, 5, 6, 8, 10) then coalesce((select sum(c.amount) from payments c
+      where c.original = p.id and (c.kind in (9, 12) or c.kind in (5, 6, 11)
+        and (select l.to_state from transitions l where l.payment = c.id order by l.seq desc limit 1) not in (7, 8, 9))), 0)
+    when p.kind in (7, 12) then coalesce((select sum(x.amount) from transitions m
+      join transfers x on x.id between m.first_transfer and m.first_transfer + m.transfers - 1
+     where m.payment = p.id and x.debit = p.from_account), 0) else 0 end)::text,
+  (case when p.kind in (2, 3, 5, 6) then coalesce((select c.id from payments c where c.original = p.id and c.kind in (7, 8)), 0) else 0 end),
+  exists (select from transitions n where n.payment = p.id and n.transition in (17, 18))`
 
 // A payment is its immutable row, its last transition, its last attempt and,
 // while it is open, its open item. Its state was entered by the last transition
 // that moved the state: settling does not.
 const selectPayments = `select p.id, p.tenant, p.kind, p.asset, p.amount::text, p.fee::text, coalesce(p.from_account, 0), coalesce(p.to_account, 0),
        coalesce(a.channel, p.channel, ''), coalesce(p.payee_account, ''), coalesce(p.payee_name, ''), coalesce(p.remittance, ''), coalesce(p.metadata, ''),
-       p.key, p.trace_id, p.effective_at, p.created_at, coalesce(p.original, 0), coalesce(p.expires_at, 'epoch'), ` + takenSQL + `,
+       p.key, p.trace_id, p.effective_at, p.created_at, coalesce(p.original, 0), coalesce(p.expires_at, 'epoch'), coalesce(p.link, ''), ` + linkedSQL + `,
        t.to_state, t.settlement, t.seq, coalesce(t.reason, ''),
        coalesce(a.n, 0), coalesce(a.state, 0), coalesce(a.reference, ''), coalesce(a.send_by, 'epoch'), coalesce(a.channel_id, ''), coalesce(a.reason, ''),
        coalesce(o.next_at, 'epoch'), coalesce(o.deadline, 'epoch'), coalesce(o.entered_at, e.at), coalesce(o.checks, 0), coalesce(o.last_checked_at, 'epoch')
@@ -172,7 +180,7 @@ func scanPayment(rows pgx.Rows) (*pay.Payment, error) {
 	var key, trace pgtype.UUID
 	err := rows.Scan(&p.ID, &p.Tenant, &p.Kind, &p.Asset, &amount, &fee, &p.From, &p.To,
 		&p.Channel, &p.PayeeAccount, &p.PayeeName, &p.Remittance, &p.Metadata,
-		&key, &trace, &p.EffectiveAt, &p.CreatedAt, &p.Original, &p.ExpiresAt, &taken,
+		&key, &trace, &p.EffectiveAt, &p.CreatedAt, &p.Original, &p.ExpiresAt, &p.Link, &taken, &p.Late, &p.Noted,
 		&p.State, &p.Settlement, &p.Seq, &p.Reason,
 		&p.Attempt.N, &p.Attempt.State, &p.Attempt.Reference, &p.Attempt.SendBy, &p.Attempt.ChannelID, &p.Attempt.Reason,
 		&p.NextAt, &p.Deadline, &p.EnteredAt, &p.Checks, &p.LastCheckedAt)

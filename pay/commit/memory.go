@@ -60,19 +60,22 @@ type systemKey struct {
 type memory struct {
 	accounts *cache[ledger.AccountID, *ledger.Books]
 	system   map[systemKey]*ledger.Books
-	open     map[pay.ID]*pay.Payment
-	recent   *cache[pay.ID, *pay.Payment]
-	keys     *cache[[16]byte, keyEntry]
-	last     ids
+	// systemByID finds the same accounts where a payment names one.
+	systemByID map[ledger.AccountID]*ledger.Books
+	open       map[pay.ID]*pay.Payment
+	recent     *cache[pay.ID, *pay.Payment]
+	keys       *cache[[16]byte, keyEntry]
+	last       ids
 }
 
 func newMemory() *memory {
 	return &memory{
-		accounts: newCache[ledger.AccountID, *ledger.Books](accountsRemembered),
-		system:   make(map[systemKey]*ledger.Books),
-		open:     make(map[pay.ID]*pay.Payment),
-		recent:   newCache[pay.ID, *pay.Payment](paymentsRemembered),
-		keys:     newCache[[16]byte, keyEntry](keysRemembered),
+		accounts:   newCache[ledger.AccountID, *ledger.Books](accountsRemembered),
+		system:     make(map[systemKey]*ledger.Books),
+		systemByID: make(map[ledger.AccountID]*ledger.Books),
+		open:       make(map[pay.ID]*pay.Payment),
+		recent:     newCache[pay.ID, *pay.Payment](paymentsRemembered),
+		keys:       newCache[[16]byte, keyEntry](keysRemembered),
 	}
 }
 
@@ -93,7 +96,19 @@ func (m *memory) keep(p *pay.Payment) {
 	m.recent.put(p.ID, p)
 }
 
-// systemName is the account name of the specification's §6.3.
+func (m *memory) keepSystem(k systemKey, b *ledger.Books) {
+	m.system[k] = b
+	m.systemByID[b.ID] = b
+}
+
+// systemNames are the roles that system accounts play, with the name of those
+// that no channel has of its own. Names are the specification's, §6.3.
+var systemNames = map[pay.Role]string{
+	pay.ClearingOut: "", pay.ClearingIn: "", pay.Nostro: "",
+	pay.FeeRevenue: "fee:rev", pay.FeeCost: "fee:cost", pay.Suspense: "susp:in", pay.Receivable: "recv:user",
+	pay.Loss: "loss:ops", pay.CompensationExpense: "comp:exp",
+}
+
 func systemName(k systemKey) string {
 	switch k.role {
 	case pay.ClearingOut:
@@ -102,11 +117,10 @@ func systemName(k systemKey) string {
 		return "clr:" + k.channel + ":in"
 	case pay.Nostro:
 		return "nostro:" + k.channel
-	case pay.FeeRevenue:
-		return "fee:rev"
-	case pay.FeeCost:
-		return "fee:cost"
 	case pay.FromAvailable, pay.FromHeld, pay.ToAvailable:
+	}
+	if name := systemNames[k.role]; name != "" {
+		return name
 	}
 	panic("commit: no system account plays " + k.role.String())
 }
@@ -114,16 +128,17 @@ func systemName(k systemKey) string {
 // systemRole reads what systemName wrote.
 func systemRole(name string) (pay.Role, string) {
 	switch {
-	case name == "fee:rev":
-		return pay.FeeRevenue, ""
-	case name == "fee:cost":
-		return pay.FeeCost, ""
 	case len(name) > 7 && name[:7] == "nostro:":
 		return pay.Nostro, name[7:]
 	case len(name) > 8 && name[:4] == "clr:" && name[len(name)-4:] == ":out":
 		return pay.ClearingOut, name[4 : len(name)-4]
 	case len(name) > 7 && name[:4] == "clr:" && name[len(name)-3:] == ":in":
 		return pay.ClearingIn, name[4 : len(name)-3]
+	}
+	for role, n := range systemNames {
+		if n == name {
+			return role, ""
+		}
 	}
 	return 0, ""
 }

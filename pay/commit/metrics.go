@@ -16,6 +16,7 @@ type metrics struct {
 	recoveries prometheus.Counter
 	poisoned   prometheus.Counter
 	leading    prometheus.Gauge
+	late       *prometheus.CounterVec
 	failovers  prometheus.Counter
 	drift      prometheus.Gauge
 	skew       prometheus.Gauge
@@ -51,7 +52,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		unsound: prometheus.NewGauge(prometheus.GaugeOpts{Name: "moneta_clock_unsound", Help: "1 while clocks disagree and nothing is decided that depends on the time."}),
 		stops:   prometheus.NewCounter(prometheus.CounterOpts{Name: "moneta_clock_stops_total", Help: "Times that clocks began to disagree."}),
 	}
-	r.MustRegister(m.facts, m.batches, m.duration, m.recoveries, m.poisoned, m.leading, m.failovers, m.drift, m.skew, m.unsound, m.stops)
+	m.late = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "moneta_late_outcome_total", Help: "Successes that came after the failure, by the kind of linked payment that stands for them.",
+	}, []string{"kind"})
+	r.MustRegister(m.facts, m.batches, m.duration, m.recoveries, m.poisoned, m.leading, m.failovers, m.late, m.drift, m.skew, m.unsound, m.stops)
 	return m
 }
 
@@ -77,6 +81,12 @@ func (m *metrics) recovered() {
 func (m *metrics) quarantined() {
 	if m != nil {
 		m.poisoned.Inc()
+	}
+}
+
+func (m *metrics) lateOutcome(kind string) {
+	if m != nil {
+		m.late.WithLabelValues(kind).Inc()
 	}
 }
 

@@ -40,9 +40,12 @@ type refPayment struct {
 	accept               commit.Fact
 	refusal              fault.Code
 	clearing, nostro     int64
-	captured             int64
-	hold                 *refPayment // of a capture
+	captured             int64       // of a hold; taken of a deposit or a payout
+	hold                 *refPayment // of a capture; the deposit of a refund
 	feeRevenue, feeCosts int64
+	late                 *refPayment // the success after the failure
+	debt                 int64       // what the holder owes
+	in                   int64       // in clearing inwards, of a payout's returns and a deposit's chargebacks
 }
 
 // verdict is what the reference says about an operation.
@@ -59,6 +62,19 @@ func (p *refPayment) born() verdict {
 		p.refusal = fault.AccountFrozen
 	case p.from != nil && p.from == p.to:
 		p.refusal = fault.SameAccount
+	case p.kind == pay.Refund && (p.hold.state == "created" || p.hold.state == "processing"):
+		p.refusal = fault.IllegalTransition
+	case p.kind == pay.Refund && p.hold.state != "succeeded":
+		p.refusal = fault.AlreadyFinal
+	case p.kind == pay.Refund && p.amount > p.hold.amount-p.hold.captured:
+		p.refusal = fault.AmountExceedsRemaining
+	case p.kind == pay.Refund && p.from.av-p.amount < p.from.floor:
+		p.refusal = fault.InsufficientFunds
+	case p.kind == pay.Refund:
+		p.hold.captured += p.amount
+		p.from.av -= p.amount
+		p.from.held += p.amount
+		p.state = "reserved"
 	case p.kind == pay.Send && !p.from.house && (p.from.av-p.amount < p.from.floor || p.fee > 0 && p.from.av-need < p.from.floor),
 		p.kind == pay.Payout && !p.from.house && p.from.av-need < p.from.floor,
 		p.kind == pay.Hold && !p.from.house && p.from.av-p.amount < p.from.floor:
@@ -127,8 +143,16 @@ func (p *refPayment) again(samePayload bool) verdict {
 
 // step is what a fact about the newest attempt does.
 func (p *refPayment) step(f pay.FactKind) verdict {
-	if p.kind == pay.Payout {
-		return p.stepPayout(f)
+	if f == pay.Returned || f == pay.ChargedBack {
+		return p.sentBack(f)
+	}
+	if p.kind == pay.Payout || p.kind == pay.Refund {
+		before := p.state
+		v := p.stepPayout(f)
+		if p.kind == pay.Refund && p.state != before && (p.state == "failed" || p.state == "cancelled") {
+			p.hold.captured -= p.amount
+		}
+		return v
 	}
 	if p.kind == pay.Hold {
 		return p.stepHold(f)
@@ -224,11 +248,89 @@ func (p *refPayment) stepPayout(f pay.FactKind) verdict {
 	return verdict{state: p.state}
 }
 
+// pays is how much the account pays of a debt at once.
+func (a *refAccount) pays(owed int64) int64 {
+	n := min(max(a.av, 0), owed)
+	if a.house {
+		n = owed
+	}
+	a.av -= n
+	return n
+}
+
+// sentBack is a return of one unit of a payout, or a chargeback of a deposit.
+func (p *refPayment) sentBack(f pay.FactKind) verdict {
+	leaves := p.kind == pay.Payout || p.kind == pay.Refund
+	switch {
+	case f == pay.Returned && leaves && p.state == "succeeded" && p.captured == p.amount:
+		return verdict{code: fault.AmountExceedsRemaining, state: p.state}
+	case f == pay.Returned && leaves && p.state == "succeeded":
+		p.captured++
+		p.from.av++
+		p.in--
+		if p.amount == 1 { // the whole
+			p.from.av += p.fee
+			p.feeRevenue -= p.fee
+		}
+	case f == pay.ChargedBack && p.kind == pay.Deposit && p.state == "succeeded":
+		p.captured += p.amount
+		p.in += p.amount
+		p.debt += p.amount - p.to.pays(p.amount)
+	case final(p.state):
+		return verdict{code: fault.AlreadyFinal, state: p.state}
+	default:
+		return p.illegal()
+	}
+	return verdict{state: p.state}
+}
+
+// tooLate is a success after the failure: a payment of its own, once.
+func (p *refPayment) tooLate(f pay.FactKind) verdict {
+	fresh := p.late == nil
+	if fresh {
+		p.late = &refPayment{state: "succeeded"}
+		if p.kind == pay.Deposit {
+			p.to.av += p.amount
+			p.clearing -= p.amount
+		} else {
+			p.clearing += p.amount
+			p.debt = p.amount - p.from.pays(p.amount)
+			if p.debt > 0 {
+				p.late.state = "processing"
+			}
+		}
+	}
+	if f == pay.Confirm {
+		return verdict{state: p.state, noop: !fresh}
+	}
+	v := verdict{state: p.state}
+	if !fresh {
+		v = verdict{state: p.late.state, noop: p.late.settled}
+	}
+	if p.late.settled {
+		return v
+	}
+	p.late.settled = true
+	p.feeCosts--
+	if p.kind == pay.Deposit {
+		p.nostro -= p.amount - 1
+		p.clearing += p.amount
+		return v
+	}
+	p.clearing -= p.amount
+	p.nostro += p.amount + 1
+	return v
+}
+
 // afterwards is what comes too late, or makes no sense.
 func (p *refPayment) afterwards(f pay.FactKind) verdict {
 	same := verdict{state: p.state, noop: true}
 	contradicts := verdict{code: fault.AlreadyFinal, state: p.state}
+	failed := p.state == "failed" || p.state == "cancelled"
+	leaves := (p.kind == pay.Payout || p.kind == pay.Refund) && p.attempt > 0
 	switch {
+	case failed && (leaves || p.kind == pay.Deposit) && (f == pay.Confirm || f == pay.Settle):
+		return p.tooLate(f)
 	case f == pay.Cancel && p.state == "cancelled":
 		return same
 	case !final(p.state):
@@ -299,24 +401,30 @@ func (w *walker) next() operation {
 }
 
 func (w *walker) accept() operation {
-	p := &refPayment{kind: pay.Kind(1 + w.rnd.IntN(5)), amount: 1 + w.rnd.Int64N(400), fee: w.rnd.Int64N(3)}
+	p := &refPayment{kind: pay.Kind(1 + w.rnd.IntN(6)), amount: 1 + w.rnd.Int64N(400), fee: w.rnd.Int64N(3)}
 	if p.kind != pay.Deposit {
 		p.from = w.pick()
 	}
-	if p.kind != pay.Payout {
+	if p.kind != pay.Payout && p.kind != pay.Refund {
 		p.to = w.pick()
 	}
 	if p.kind == pay.Send && w.rnd.IntN(4) == 0 {
 		p.from, p.fee = w.house, 0
 	}
-	if p.kind == pay.Deposit || p.kind == pay.Hold || p.kind == pay.Capture {
+	if p.kind != pay.Send && p.kind != pay.Payout {
 		p.fee = 0
+	}
+	if p.kind == pay.Refund {
+		if p.hold = w.original(pay.Deposit, "succeeded"); p.hold == nil {
+			return w.accept()
+		}
+		p.from, p.amount = p.hold.to, 1+w.rnd.Int64N(200)
 	}
 	if p.kind == pay.Capture && len(w.payments) == 0 {
 		return w.accept()
 	}
 	if p.kind == pay.Capture {
-		if p.hold = w.held(); p.hold == nil {
+		if p.hold = w.original(pay.Hold, "reserved"); p.hold == nil {
 			return w.accept()
 		}
 		p.from, p.to, p.amount = p.hold.from, p.hold.to, 1+w.rnd.Int64N(200)
@@ -338,11 +446,15 @@ func (w *walker) accept() operation {
 	return operation{p.accept, want, func(r commit.Result) { p.id = r.Payment.ID }, "accept " + p.kind.String()}
 }
 
-// held picks a hold that has an id by now; mostly one that still holds.
-func (w *walker) held() *refPayment {
+// original picks a payment of the kind that has an id by now; mostly one in the state
+// in which something can be taken of it.
+func (w *walker) original(kind pay.Kind, state string) *refPayment {
 	for range 30 {
+		if len(w.payments) == 0 {
+			return nil
+		}
 		p := w.payments[max(0, len(w.payments)-1-w.rnd.IntN(60))]
-		if p.kind == pay.Hold && p.id != 0 && (p.state == "reserved" || w.rnd.IntN(10) == 0) {
+		if p.kind == kind && p.id != 0 && (p.state == state || w.rnd.IntN(10) == 0) {
 			return p
 		}
 	}
@@ -374,6 +486,13 @@ func (w *walker) step() operation {
 	}
 	f := &pay.Fact{
 		Kind: k, Payment: p.id, Attempt: p.attempt, Amount: money.Int(p.amount), Asset: "CZK", Cost: money.Int(1), Source: "model",
+	}
+	if w.rnd.IntN(8) == 0 {
+		k = pay.Returned + pay.FactKind(w.rnd.IntN(2))
+		f.Kind, f.Key, f.ChannelID = k, key("%s", w.key()), fmt.Sprint("event ", w.keys)
+		if k == pay.Returned {
+			f.Amount = money.Int(1)
+		}
 	}
 	if k == pay.Intend {
 		f.Attempt, f.SendBy = p.attempt+1, time.Now().Add(5*time.Second)
@@ -535,6 +654,8 @@ func compareBooks(t *testing.T, dsn string, house *refAccount, ws []*walker) {
 				side = ":in"
 			}
 			system["clr:bank-ab"+side] += p.clearing
+			system["clr:bank-ab:in"] += p.in
+			system["recv:user"] -= p.debt
 			system["nostro:bank-ab"] += p.nostro
 			system["fee:rev"] += p.feeRevenue
 			system["fee:cost"] += p.feeCosts

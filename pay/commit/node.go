@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/moneta-pay/moneta/fault"
@@ -30,7 +31,10 @@ type Config struct {
 	Shard int16
 	// URL under which the other nodes reach Handler, for example
 	// http://127.0.0.1:7070; empty when there is one node.
-	URL    string
+	URL string
+	// Reads reaches the primary, to answer known keys while nobody leads; nil for
+	// no such answers.
+	Reads  *pgxpool.Pool
 	Clock  clock.Clock
 	Logger *slog.Logger
 	// Registerer for the metrics; nil for none.
@@ -82,6 +86,7 @@ type Node struct {
 	leading atomic.Bool
 	leader  atomic.Pointer[leaderSeen]
 	terms   terms
+	trouble trouble
 	decider atomic.Pointer[decider]
 	// gate keeps leading from ending while somebody puts Facts into the queue.
 	gate sync.RWMutex
@@ -98,6 +103,8 @@ type leaderSeen struct {
 	epoch int64
 	url   string
 	at    time.Time
+	// beats means that its heart was seen to beat, not only that its name stands there.
+	beats bool
 	// beatAt is when its last heartbeat was read first.
 	beatAt time.Time
 }
@@ -153,6 +160,8 @@ func (n *Node) Run(ctx context.Context) (err error) {
 			fresh, err := dial(ctx, n.cfg.DSN, watchName, false)
 			if err == nil {
 				conn, w = fresh, n.newWatch()
+			} else if ctx.Err() == nil {
+				n.trouble.note(err)
 			}
 		}
 		if !conn.IsClosed() {
@@ -179,11 +188,15 @@ func (n *Node) look(ctx context.Context, conn *pgx.Conn, w *watch) bool {
 	seen, gone, err := w.read(readCtx, conn)
 	if err != nil {
 		if ctx.Err() == nil {
+			n.trouble.note(err)
 			n.cfg.Logger.WarnContext(ctx, "cannot read who leads", slog.Any("error", err))
 		}
 		return false
 	}
 	n.sees(&seen)
+	if !n.trouble.refused() || seen.beats { // who beats, writes
+		n.trouble.note(nil)
+	}
 	return gone
 }
 
@@ -196,6 +209,7 @@ func (n *Node) takeAndLead(ctx context.Context, conn *pgx.Conn, w *watch) error 
 	case errors.Is(err, errTaken), ctx.Err() != nil:
 		return nil //nolint:nilerr // another node leads, or nobody wants us to
 	case err != nil:
+		n.trouble.note(err)
 		n.cfg.Logger.WarnContext(ctx, "cannot take the shard", slog.Any("error", err))
 		return nil
 	}
@@ -240,8 +254,8 @@ func (n *Node) lead(ctx context.Context, d *decider) error {
 	leadCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	n.decider.Store(d)
-	d.progress.Store(time.Now().UnixNano())                                                        //nolint:forbidigo // liveness
-	n.sees(&leaderSeen{id: d.leader, known: true, epoch: d.epoch, url: n.cfg.URL, at: time.Now()}) //nolint:forbidigo // liveness
+	d.progress.Store(time.Now().UnixNano())                                                                     //nolint:forbidigo // liveness
+	n.sees(&leaderSeen{id: d.leader, known: true, epoch: d.epoch, url: n.cfg.URL, at: time.Now(), beats: true}) //nolint:forbidigo // liveness
 	n.gate.Lock()
 	n.leading.Store(true)
 	n.gate.Unlock()
@@ -343,6 +357,9 @@ func (n *Node) changed(changed []pay.Payment) {
 
 // Ready reports why this node cannot make progress, or nil.
 func (n *Node) Ready(context.Context) error {
+	if err := n.trouble.why(); err != nil {
+		return err
+	}
 	if d := n.decider.Load(); n.leading.Load() && d != nil {
 		age := time.Since(time.Unix(0, d.progress.Load())) //nolint:forbidigo // liveness
 		if age > ProgressMax {
@@ -351,7 +368,7 @@ func (n *Node) Ready(context.Context) error {
 		return nil
 	}
 	seen := n.leader.Load()
-	if seen == nil || !seen.known || seen.url == "" {
+	if seen == nil || !seen.known || seen.url == "" || !seen.beats {
 		return fault.New(fault.NotLeader, "no node leads the shard yet")
 	}
 	if age := time.Since(seen.at); age > 2*ProgressMax { //nolint:forbidigo // liveness

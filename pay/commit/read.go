@@ -29,6 +29,7 @@ const (
 	listWindow = 10_000
 	// timelineMax bounds the transitions of one payment that are shown.
 	timelineMax = 500
+	linkedMax   = 500 // payments of one original that are shown
 )
 
 // Reader tells people about payments: committed rows of the primary, each answer
@@ -68,6 +69,8 @@ type Timeline struct {
 	Callbacks int
 	// Breaks counts the open breaks about one of its references.
 	Breaks int64
+	// Linked are the payments that name this one, oldest first; at most linkedMax.
+	Linked []pay.Payment
 }
 
 // Move is one transition and the postings in the same transaction.
@@ -135,7 +138,7 @@ type AssetSum struct {
 // the final state and must not look like it.
 const readPayment = `select p.id, p.tenant, p.kind, p.asset, p.amount::text, p.fee::text, coalesce(p.from_account, 0), coalesce(p.to_account, 0),
        coalesce(a.channel, p.channel, ''), coalesce(p.payee_account, ''), coalesce(p.payee_name, ''), coalesce(p.remittance, ''), coalesce(p.metadata, ''),
-       p.key, p.trace_id, p.effective_at, p.created_at, coalesce(p.original, 0), p.expires_at, ` + takenSQL + `,
+       p.key, p.trace_id, p.effective_at, p.created_at, coalesce(p.original, 0), p.expires_at, coalesce(p.link, ''), ` + linkedSQL + `, ` + backSQL + `,
        t.to_state, t.settlement, t.seq, coalesce(t.reason, ''), coalesce(o.entered_at, e.at, p.created_at),
        coalesce(a.n, 0), coalesce(a.state, 0), coalesce(a.reference, ''), a.send_by, coalesce(a.channel_id, ''), coalesce(a.reason, ''),
        o.next_at, o.deadline, coalesce(o.checks, 0), o.last_checked_at
@@ -144,6 +147,15 @@ const readPayment = `select p.id, p.tenant, p.kind, p.asset, p.amount::text, p.f
   left join lateral (select at from transitions where payment = p.id and from_state <> to_state order by seq desc limit 1) e on true
   left join lateral (select n, state, reference, send_by, channel_id, reason, channel from attempts where payment = p.id order by n desc limit 1) a on true
   left join open_payments o on o.payment = p.id`
+
+// backSQL is pay.Back of the kinds that have one, in its order.
+const backSQL = `(case when p.kind in (2, 3, 5, 6, 8) then (select array[
+      coalesce(sum(b.amount) filter (where b.kind = 6 and b.state = 6), 0)::text,
+      coalesce(sum(b.amount) filter (where b.kind = 6 and b.state not between 6 and 9), 0)::text,
+      coalesce(sum(b.amount) filter (where b.kind = 9), 0)::text,
+      coalesce(sum(b.amount) filter (where b.kind = 12), 0)::text]
+    from (select c.kind, c.amount, (select l.to_state from transitions l where l.payment = c.id order by l.seq desc limit 1) state
+            from payments c where c.original = p.id) b) end)`
 
 // Payment returns one payment of the tenant, or fault.NotFound.
 func (r *Reader) Payment(ctx context.Context, tenant pay.TenantID, id pay.ID) (pay.Payment, error) {
@@ -230,11 +242,12 @@ func (r *Reader) payments(ctx context.Context, sql string, args ...any) ([]pay.P
 func readPaymentRow(row pgx.CollectableRow) (pay.Payment, error) {
 	var p pay.Payment
 	var amount, fee, taken string
+	var back []string
 	var key, trace pgtype.UUID
 	var expiresAt, sendBy, nextAt, deadline, checkedAt *time.Time
 	err := row.Scan(&p.ID, &p.Tenant, &p.Kind, &p.Asset, &amount, &fee, &p.From, &p.To,
 		&p.Channel, &p.PayeeAccount, &p.PayeeName, &p.Remittance, &p.Metadata,
-		&key, &trace, &p.EffectiveAt, &p.CreatedAt, &p.Original, &expiresAt, &taken,
+		&key, &trace, &p.EffectiveAt, &p.CreatedAt, &p.Original, &expiresAt, &p.Link, &taken, &p.Late, &p.Noted, &back,
 		&p.State, &p.Settlement, &p.Seq, &p.Reason, &p.EnteredAt,
 		&p.Attempt.N, &p.Attempt.State, &p.Attempt.Reference, &sendBy, &p.Attempt.ChannelID, &p.Attempt.Reason,
 		&nextAt, &deadline, &p.Checks, &checkedAt)
@@ -250,6 +263,13 @@ func readPaymentRow(row pgx.CollectableRow) (pay.Payment, error) {
 	}
 	if p.Taken, err = money.ParseMinor(taken); err != nil {
 		return p, err
+	}
+	if len(back) == 4 {
+		for i, sum := range []*money.Amount{&p.Back.Refunded, &p.Back.Refunding, &p.Back.Returned, &p.Back.ChargedBack} {
+			if *sum, err = money.ParseMinor(back[i]); err != nil {
+				return p, err
+			}
+		}
 	}
 	p.Fee, err = money.ParseMinor(fee)
 	return p, err
@@ -279,6 +299,12 @@ func (r *Reader) Timeline(ctx context.Context, tenant pay.TenantID, id pay.ID) (
 		return out, readFault(op, err)
 	}
 	if out.Breaks, err = readBreaks(ctx, tx, &out.Payment); err != nil {
+		return out, readFault(op, err)
+	}
+	if rows, err = tx.Query(ctx, readPayment+` where p.original = $1 and p.tenant = $2 order by p.id limit $3`, int64(id), int32(tenant), linkedMax); err != nil {
+		return out, readFault(op, err)
+	}
+	if out.Linked, err = pgx.CollectRows(rows, readPaymentRow); err != nil {
 		return out, readFault(op, err)
 	}
 	for i := range out.Moves {
@@ -406,7 +432,7 @@ const countsSQL = `select
   (select count(*) from open_payments),
   (select count(*) from transitions where from_state = to_state and settlement = $1),
   (select count(*) from (select distinct payment from transitions where to_state = $2) u
-    where exists (select from transitions f where f.payment = u.payment and f.to_state >= $3))`
+    where exists (select from transitions f where f.payment = u.payment and f.to_state between $3 and $4))`
 
 // Totals counts the whole installation, every tenant, from one snapshot.
 func (r *Reader) Totals(ctx context.Context) (Totals, error) {
@@ -444,13 +470,13 @@ func readSums(ctx context.Context, tx pgx.Tx, out *Totals) error {
 }
 
 func readCounts(ctx context.Context, tx pgx.Tx, out *Totals) error {
-	return tx.QueryRow(ctx, countsSQL, int16(pay.SettlementMatched), int16(pay.Unknown), int16(pay.Succeeded)).
+	return tx.QueryRow(ctx, countsSQL, int16(pay.SettlementMatched), int16(pay.Unknown), int16(pay.Succeeded), int16(pay.Expired)).
 		Scan(&out.Open, &out.Settled, &out.UnknownResolved)
 }
 
 func readFinal(ctx context.Context, tx pgx.Tx, out *Totals) error {
 	rows, err := tx.Query(ctx, `select to_state, count(*) from transitions
-		where to_state >= $1 and from_state <> to_state group by to_state`, int16(pay.Succeeded))
+		where to_state between $1 and $2 and from_state <> to_state group by to_state`, int16(pay.Succeeded), int16(pay.Expired))
 	if err != nil {
 		return err
 	}

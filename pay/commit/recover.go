@@ -38,9 +38,16 @@ func (d *decider) recover(ctx context.Context, failed error, b *batch) error {
 	d.logger.WarnContext(ctx, "batch failed; deciding anew on what is committed", slog.Int("facts", len(tickets)), slog.Any("error", failed))
 	d.metrics.recovered()
 	deadline := time.Now().Add(recoverFor) //nolint:forbidigo // a bound, not a decision
-	for left := len(tickets); ; {
-		err := d.comeBack(ctx, failed)
-		if err == nil {
+	for left, doubt := len(tickets), false; ; {
+		// In doubt until the epoch was raised, however many tries that takes.
+		doubt = doubt || errors.Is(failed, pgbatch.ErrUnknown)
+		err := d.comeBack(ctx, failed, doubt)
+		switch {
+		case err != nil:
+		case refusesWrites(failed) && !doubt:
+			err = d.refuse(ctx, withoutAnswered(tickets), failed)
+		default:
+			doubt = false
 			err = d.redo(ctx, withoutAnswered(tickets), failed)
 		}
 		switch {
@@ -70,14 +77,14 @@ func pause(ctx context.Context, d time.Duration) {
 
 // comeBack makes sure that the failed transaction has ended, one way or the
 // other, and reads what stands.
-func (d *decider) comeBack(ctx context.Context, failed error) error {
+func (d *decider) comeBack(ctx context.Context, failed error, doubt bool) error {
 	var pgErr *pgconn.PgError
 	if errors.As(failed, &pgErr) && pgErr.Code == divisionByZero {
 		return ErrLost
 	}
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	if d.wire == nil || d.wire.IsClosed() || d.load.conn.IsClosed() || errors.Is(failed, pgbatch.ErrUnknown) {
+	if d.wire == nil || d.wire.IsClosed() || d.load.conn.IsClosed() || doubt {
 		if err := d.connect(ctx); err != nil {
 			return err
 		}

@@ -43,11 +43,11 @@ func newTables() (ts [tableCount]*table) {
   select * from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::timestamptz[])`,
 		id(), id(), i2(), i8(), txt(), txt(), txt(), txt(), tz())
 	add(paymentRows, "payments", `insert into payments (id, tenant, kind, asset, amount, fee, from_account, to_account, channel,
-    payee_account, payee_name, remittance, metadata, key, trace_id, effective_at, created_at, original, expires_at)
+    payee_account, payee_name, remittance, metadata, key, trace_id, effective_at, created_at, original, expires_at, link)
   select * from unnest($1::bigint[], $2::integer[], $3::smallint[], $4::text[], $5::numeric[], $6::numeric[], $7::bigint[], $8::bigint[],
     $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::uuid[], $15::uuid[], $16::timestamptz[], $17::timestamptz[],
-    $18::bigint[], $19::timestamptz[])`,
-		i8(), i4(), i2(), txt(), num(), num(), i8(), i8(), txt(), txt(), txt(), txt(), txt(), id(), id(), tz(), tz(), i8(), tz())
+    $18::bigint[], $19::timestamptz[], $20::text[])`,
+		i8(), i4(), i2(), txt(), num(), num(), i8(), i8(), txt(), txt(), txt(), txt(), txt(), id(), id(), tz(), tz(), i8(), tz(), txt())
 	add(transferRows, "transfers", `insert into transfers (id, payment, debit, credit, amount, debit_seq, credit_seq, debit_balance, credit_balance,
     transition, effective_at, booked_at)
   select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::numeric[], $6::bigint[], $7::bigint[], $8::numeric[], $9::numeric[],
@@ -173,6 +173,7 @@ func (b *batch) writePayment(p *pay.Payment) {
 	c[16].AddTime(p.CreatedAt)
 	c[17].AddIntOrNull(int64(p.Original))
 	c[18].AddTime(p.ExpiresAt)
+	c[19].AddTextOrNull(p.Link)
 }
 
 func (b *batch) writeTransfer(t *ledger.Transfer) {

@@ -111,6 +111,6 @@ func (n *Node) refuseQueued() {
 	}
 }
 
-func errNobodyLeads() error {
+func errNobodyLeads() *fault.Error {
 	return fault.New(fault.NotLeader, "no node leads the ledger at the moment; send the same request again").WithMoneyState(fault.NotMoved)
 }

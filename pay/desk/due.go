@@ -18,7 +18,7 @@ const (
 // how long after sending its rail promises a final answer; 0 if it promises
 // nothing. It depends on durable fields alone.
 func DueAt(p *pay.Payment, bound time.Duration) time.Time {
-	sent := p.Kind == pay.Payout && !p.Attempt.SendBy.IsZero()
+	sent := p.Kind.Leaves() && !p.Attempt.SendBy.IsZero()
 	switch p.State {
 	case pay.None, pay.Succeeded, pay.Failed, pay.Cancelled, pay.Expired:
 		return time.Time{}

@@ -66,6 +66,14 @@ func (o owner) systemTitle(b ledger.BookID) string {
 		return o.under("income", "fees"+tail)
 	case "fee:cost":
 		return o.under("expenses", "channel-fees"+tail)
+	case "susp:in":
+		return o.under("liabilities", "suspense"+tail)
+	case "recv:user":
+		return o.under("assets", "receivables:users"+tail)
+	case "loss:ops":
+		return o.under("expenses", "losses"+tail)
+	case "comp:exp":
+		return o.under("expenses", "compensation"+tail)
 	}
 	return o.under("equity", "system:"+exact(o.name)+tail)
 }

@@ -83,8 +83,11 @@ func (in *Intake) payment(r *Request, now time.Time) (*pay.Payment, error) {
 		return nil, err
 	}
 	kind, ok := pay.ParseKind(r.Kind)
-	if !ok || kind == pay.Capture {
-		return nil, fault.New(fault.MalformedRequest, `kind is "send", "payout", "deposit" or "hold"`).WithParam("/kind")
+	if !ok || kind.Linked() || kind == pay.Inbound {
+		return nil, fault.New(fault.MalformedRequest, `kind is "send", "payout", "deposit", "hold" or "refund"`).WithParam("/kind")
+	}
+	if r.Original != "" {
+		return nil, fault.New(fault.MalformedRequest, "only a refund names an original").WithParam("/original")
 	}
 	p := &pay.Payment{
 		Tenant: r.Tenant, Kind: kind, Channel: r.Channel, PayeeAccount: r.PayeeAccount, PayeeName: r.PayeeName,

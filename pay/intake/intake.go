@@ -33,13 +33,16 @@ type Request struct {
 	PayeeAccount string
 	PayeeName    string
 	Remittance   string
-	Metadata     map[string]string
+	// Original is the payment that a refund gives back.
+	Original string
+	Metadata map[string]string
 	// EffectiveAt is the value date; zero is the moment of acceptance.
 	EffectiveAt time.Time
 	// ExpiresAt is when a hold lets go of the rest; zero is HoldDefault from now.
 	ExpiresAt time.Time
 	TraceID   pay.TraceID
-	// House allows paying from a house account, which has no floor.
+	// House allows paying from a house account, which has no floor, and what only an
+	// admin may do: to send back money that nobody could place.
 	House bool
 }
 
@@ -63,12 +66,20 @@ type Accounts interface {
 	Account(ctx context.Context, tenant int32, id ledger.AccountID) (ledger.Account, error)
 }
 
+// Originals finds the payment that a linked one names. *commit.Reader is one. What
+// remains of it is the decider's to judge.
+type Originals interface {
+	Payment(ctx context.Context, tenant pay.TenantID, id pay.ID) (pay.Payment, error)
+}
+
 // Config says what an Intake works with.
 type Config struct {
 	// Submitter reaches the decider.
 	Submitter commit.Submitter
 	// Accounts is asked once per paying account whether it is a house account.
 	Accounts Accounts
+	// Originals is asked for the payment that a refund gives back.
+	Originals Originals
 	// Channels are the names of the configured rails.
 	Channels []string
 	// Clock is clock.System when nil.
@@ -77,21 +88,22 @@ type Config struct {
 
 // Intake accepts requests. It is safe for concurrent use.
 type Intake struct {
-	submit   commit.Submitter
-	houses   *houses
-	channels map[string]bool
-	clock    clock.Clock
+	submit    commit.Submitter
+	originals Originals
+	houses    *houses
+	channels  map[string]bool
+	clock     clock.Clock
 }
 
 // New makes an Intake; an error names the setting that is missing.
 func New(cfg Config) (*Intake, error) {
-	if cfg.Submitter == nil || cfg.Accounts == nil {
-		return nil, errors.New("intake: Submitter and Accounts are needed")
+	if cfg.Submitter == nil || cfg.Accounts == nil || cfg.Originals == nil {
+		return nil, errors.New("intake: Submitter, Accounts and Originals are needed")
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = clock.System
 	}
-	in := &Intake{submit: cfg.Submitter, houses: newHouses(cfg.Accounts), channels: make(map[string]bool), clock: cfg.Clock}
+	in := &Intake{submit: cfg.Submitter, originals: cfg.Originals, houses: newHouses(cfg.Accounts), channels: make(map[string]bool), clock: cfg.Clock}
 	for _, name := range cfg.Channels {
 		in.channels[name] = true
 	}
@@ -133,6 +145,9 @@ func (in *Intake) AcceptAll(ctx context.Context, requests []Request) []commit.Ou
 
 func (in *Intake) fact(ctx context.Context, r *Request) (commit.Fact, error) {
 	now := in.clock.Now().UTC().Truncate(time.Microsecond)
+	if r.Kind == pay.Refund.String() {
+		return in.refund(ctx, r, now)
+	}
 	p, err := in.payment(r, now)
 	if err != nil {
 		return commit.Fact{}, err

@@ -46,7 +46,7 @@ var noon = time.Date(2026, 1, 31, 12, 0, 0, 123456789, time.UTC)
 func newIntake(t require.TestingT) (*intake.Intake, *pen) {
 	p := new(pen)
 	in, err := intake.New(intake.Config{
-		Submitter: p, Accounts: people{2: ledger.User, 6: ledger.House}, Channels: []string{"bank-ab"}, Clock: clock.NewManual(noon),
+		Submitter: p, Accounts: people{2: ledger.User, 6: ledger.House}, Originals: none{}, Channels: []string{"bank-ab"}, Clock: clock.NewManual(noon),
 	})
 	require.NoError(t, err)
 	return in, p
@@ -196,7 +196,7 @@ func TestSeveralProblemsAtOnce(t *testing.T) {
 
 func BenchmarkAccept(b *testing.B) {
 	p := new(pen)
-	in, err := intake.New(intake.Config{Submitter: p, Accounts: people{2: ledger.User}})
+	in, err := intake.New(intake.Config{Submitter: p, Accounts: people{2: ledger.User}, Originals: none{}})
 	require.NoError(b, err)
 	r := send()
 	b.ReportAllocs()
@@ -244,4 +244,11 @@ func TestAHoldExpiresInSevenDaysOrWhenItsCallerSays(t *testing.T) {
 	hold.From = 6
 	_, err := in.Capture(t.Context(), &intake.CaptureRequest{Hold: hold, Key: "c", Amount: "5"})
 	require.ErrorIs(t, err, fault.HouseAccountForbidden)
+}
+
+// none knows no payment that could be given back.
+type none struct{}
+
+func (none) Payment(context.Context, pay.TenantID, pay.ID) (pay.Payment, error) {
+	return pay.Payment{}, fault.New(fault.NotFound, "")
 }

@@ -139,6 +139,23 @@ func paymentFingerprint(p *pay.Payment, effectiveAt, expiresAt time.Time) pay.Fi
 	return c.sum()
 }
 
+// linkedFingerprint covers what the caller chose of a linked payment; payee as he
+// gave it.
+func linkedFingerprint(p *pay.Payment, payee string) pay.Fingerprint {
+	c := canonical{make([]byte, 0, 256)}
+	c.text("linked/1")
+	c.text(p.Kind.String())
+	c.number(int64(p.Original))
+	c.number(int64(p.To))
+	hi, lo := p.Amount.Parts()
+	c.number(hi)
+	c.number(int64(lo))
+	for _, text := range []string{payee, p.PayeeName, p.Remittance, p.Metadata, p.Link} {
+		c.text(text)
+	}
+	return c.sum()
+}
+
 func captureFingerprint(p *pay.Payment) pay.Fingerprint {
 	c := canonical{make([]byte, 0, 128)}
 	c.text("capture/1")

@@ -142,7 +142,7 @@ func fits(kind pay.Kind, attempt int16, d channel.Direction) bool {
 	if kind == pay.Deposit {
 		return attempt == 0 && d == channel.In
 	}
-	return kind == pay.Payout && attempt > 0 && d == channel.Out
+	return kind.Leaves() && attempt > 0 && d == channel.Out
 }
 
 // The channel of a payout is that of each attempt.

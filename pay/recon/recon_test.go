@@ -280,8 +280,8 @@ func TestMissingIsABreakUntilItsLineComes(t *testing.T) {
 	require.True(t, w.money().ClearingIn.IsZero())
 }
 
-// Money that we cannot place, money for what has failed, and another amount
-// than ours: breaks with their class, and nothing moves.
+// Money that we cannot place and another amount than ours are breaks with their
+// class, and nothing moves; money for what has failed is its holder's all the same.
 func TestWhatDoesNotFitMovesNothing(t *testing.T) {
 	t.Parallel()
 	w := build(t, 2)
@@ -296,10 +296,14 @@ func TestWhatDoesNotFitMovesNothing(t *testing.T) {
 	w.instruct(pay.Reference(declined.ID, 0), 300)
 	w.instruct(pay.Reference(other.ID, 0), 401)
 	w.run()
-	require.Equal(t, map[string]int{"unmatched_inbound": 3, "late_outcome": 1, "amount_mismatch": 1}, w.classes())
+	require.Equal(t, map[string]int{"unmatched_inbound": 3, "amount_mismatch": 1}, w.classes())
 	require.False(t, w.settled(declined.ID) || w.settled(other.ID))
 	require.True(t, w.settled(payout.ID))
-	require.Equal(t, money.Int(100+100+500+300+401), w.money().Difference, "what the breaks explain")
+	var late pay.ID
+	require.NoError(t, w.pool.QueryRow(t.Context(), `select id from payments where original = $1 and kind = $2`,
+		int64(declined.ID), int16(pay.LateDeposit)).Scan(&late))
+	require.True(t, w.settled(late), "the statement is proof: credited late, and settled at once")
+	require.Equal(t, money.Int(100+100+500+401), w.money().Difference, "what the breaks explain")
 }
 
 // The bank executes an order twice: the second line is a break of its own.

@@ -11,7 +11,7 @@ import (
 // and while the payment stays open it names the time of the next query.
 func answerOf(caps channel.Capabilities, p *pay.Payment, w channel.Word, known, asked, now time.Time) pay.Fact {
 	next := now.Add(max(queryWait(caps, int(p.Checks)+1), min(w.RetryAfter, retryAfterMax)))
-	if p.Kind == pay.Payout && w.Direction == channel.In || p.Kind == pay.Deposit && w.Direction == channel.Out {
+	if p.Kind.Leaves() && w.Direction == channel.In || p.Kind == pay.Deposit && w.Direction == channel.Out {
 		w = channel.Word{Verdict: channel.Unknown, Reason: channel.ReasonEcho}
 	}
 	switch w.Verdict {
@@ -44,7 +44,7 @@ const retryAfterMax = 15 * time.Minute
 // and by this process's monotonic clock since it knew of the attempt, which no
 // clock that is wrong, here or there, can make too early.
 func absent(caps channel.Capabilities, p *pay.Payment, known, asked time.Time) bool {
-	return p.Kind == pay.Payout && p.State == pay.Unknown && p.Attempt.ChannelID == "" &&
+	return p.Kind.Leaves() && p.State == pay.Unknown && p.Attempt.ChannelID == "" &&
 		caps.NotFoundMeansNever && !p.Attempt.SendBy.IsZero() && !asked.Before(caps.NotFoundCounts(p.Attempt.SendBy)) &&
 		asked.Sub(known) >= caps.NotFoundAfter()
 }

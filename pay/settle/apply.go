@@ -141,7 +141,7 @@ func fits(kind pay.Kind, attempt int16, w *channel.Word) bool {
 	if kind == pay.Deposit {
 		return attempt == 0 && d != channel.Out
 	}
-	return kind == pay.Payout && attempt > 0 && d != channel.In
+	return kind.Leaves() && attempt > 0 && d != channel.In
 }
 
 // park keeps a letter for a payment that may still appear; after a while it is

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
@@ -193,20 +194,24 @@ func TestAContradictionIsABreakAndFlipsNothing(t *testing.T) {
 	t.Parallel()
 	r := build(t, quick())
 	r.lead()
-	p := r.submit(r.deposit(1, 900))[0]
-	_, err := r.node.Submit(t.Context(), commit.Fact{Payment: &pay.Fact{Kind: pay.Decline, Payment: p.ID}})
-	require.NoError(t, err)
-	header, body := r.capture(pay.Reference(p.ID, 0), 900)
-	wrongHeader, wrong := r.capture(pay.Reference(r.submit(r.deposit(2, 901))[0].ID, 0), 1)
-	for _, letter := range [][2]any{{header, body}, {wrongHeader, wrong}} {
-		_, err = r.pool.Exec(t.Context(), `insert into inbox (channel, headers, body, received_at) values ('bank-ab', $1, $2, now())`, letter[0], letter[1])
-		require.NoError(t, err)
-	}
-	r.eventually("breaks", func() bool {
-		return r.number(`select count(*) from breaks where class in ('late_outcome', 'amount_mismatch') and payment is not null`) == 2
-	})
+	p := r.submit(r.payout(1, 1_000_000_009))[0] // its callback is lost
+	r.untilFinal()
 	state, _ := r.state(p.ID)
-	require.Equal(t, pay.Failed, state)
+	require.Equal(t, pay.Succeeded, state)
+	_, err := r.node.Submit(t.Context(), commit.Fact{Payment: &pay.Fact{Kind: pay.Decline, Payment: p.ID, Attempt: 1, Source: "query"}})
+	require.ErrorIs(t, err, fault.AlreadyFinal)
+	_, err = r.node.Submit(t.Context(), commit.Fact{Payment: &pay.Fact{Kind: pay.GiveUp, Payment: p.ID, Attempt: 1, Source: "query"}})
+	require.ErrorIs(t, err, fault.AlreadyFinal)
+	require.Equal(t, int64(1), r.number(`select count(*) from transitions where payment = $1 and transition = 17 and from_state = to_state
+		and transfers = 0 and reason like 'the channel contradicts%'`, int64(p.ID)), "it stands in the log, once")
+	wrongHeader, wrong := r.capture(pay.Reference(r.submit(r.deposit(2, 901))[0].ID, 0), 1)
+	_, err = r.pool.Exec(t.Context(), `insert into inbox (channel, headers, body, received_at) values ('bank-ab', $1, $2, now())`, wrongHeader, wrong)
+	require.NoError(t, err)
+	r.eventually("a break", func() bool {
+		return r.number(`select count(*) from breaks where class = 'amount_mismatch' and payment is not null`) == 1
+	})
+	state, _ = r.state(p.ID)
+	require.Equal(t, pay.Succeeded, state)
 	require.Contains(t, r.log.String(), "the channel contradicts us")
 }
 

@@ -55,9 +55,11 @@ type Status struct {
 	Status  string `json:"status" enum:"processing,succeeded,failed" doc:"failed only with proof that the money did not move"`
 	Phase   string `json:"phase" doc:"The payment's state, or delayed; more may come"`
 	// MoneyAt is empty for money that never was, or may not have been, on its way to us.
-	MoneyAt string `json:"money_at,omitempty" enum:"available,held,in_transit,with_recipient,returned,under_review" doc:"Where the money is; left out for a deposit that no bank has announced or that was not carried out"`
-	Safe    bool   `json:"safe" doc:"True only when the postings explain the money and no open break touches the payment"`
-	ETA     *ETA   `json:"eta,omitempty" doc:"Left out when the payment is final"`
+	// Disposition is what linked payments made of it afterwards.
+	Disposition string `json:"disposition,omitempty" enum:"refunding,partly_refunded,refunded,partly_returned,returned,charged_back,late_success" doc:"What became of it after its final state"`
+	MoneyAt     string `json:"money_at,omitempty" enum:"available,held,in_transit,with_recipient,returned,under_review" doc:"Where the money is; left out for a deposit that no bank has announced or that was not carried out"`
+	Safe        bool   `json:"safe" doc:"True only when the postings explain the money and no open break touches the payment"`
+	ETA         *ETA   `json:"eta,omitempty" doc:"Left out when the payment is final"`
 	// LastCheckedAt is when the bank was last asked and brought no news.
 	LastCheckedAt *time.Time `json:"last_checked_at,omitempty" doc:"When the bank was last asked"`
 	NextUpdateAt  *time.Time `json:"next_update_at,omitempty" doc:"When the next automatic step is due; left out when final"`
@@ -114,7 +116,7 @@ func Of(p *pay.Payment, f Facts, lang string) Status {
 		Object: "payment_status", Payment: p.ID.String(), Status: public(p), Phase: phase(p, f),
 		Safe:       f.Breaks == 0 && proven(p) && Explained(p, f.Books),
 		DoNotRetry: doNotRetry(p), CanCancel: canCancel(p), AsOf: f.Now.UTC(), Reference: Reference(p.ID),
-		LastCheckedAt: moment(p.LastCheckedAt), Case: f.Case, AppealURL: f.AppealURL,
+		LastCheckedAt: moment(p.LastCheckedAt), Disposition: string(p.Disposition()), Case: f.Case, AppealURL: f.AppealURL,
 	}
 	s.MoneyAt = moneyAt(p)
 	if !s.Safe {
@@ -135,6 +137,9 @@ func proven(p *pay.Payment) bool {
 }
 
 func public(p *pay.Payment) string {
+	if p.Late != 0 { // the state never flips, and nobody is told what is not true
+		return pay.Succeeded.Status()
+	}
 	if !proven(p) {
 		return processing
 	}
@@ -158,30 +163,50 @@ func delayed(p *pay.Payment, f Facts) bool {
 	case pay.Unknown:
 		return inState > unknownMax
 	case pay.Dispatching, pay.Processing:
+		if p.Kind == pay.LatePayout || p.Kind == pay.Chargeback { // its holder owes it
+			return false
+		}
 		if last := f.Forecast.FinalRecordAt; !last.IsZero() && f.Now.After(last) {
 			return true
 		}
 		usual := p95Times * f.Forecast.P95
 		return usual > 0 && f.Now.Sub(p.CreatedAt) > max(usual, delayedMin)
-	case pay.None, pay.Succeeded, pay.Failed, pay.Cancelled, pay.Expired:
+	case pay.InReview:
+		return p.Kind != pay.Inbound && f.Now.After(p.Deadline)
+	case pay.None, pay.Succeeded, pay.Failed, pay.Cancelled, pay.Expired, pay.RequiresAction: // the last waits for its holder
 	}
 	return false
 }
 
 // moneyAt is where the postings of p's state leave the money.
 func moneyAt(p *pay.Payment) string {
-	if p.Kind == pay.Deposit {
-		switch p.State {
-		case pay.Processing:
-			return InTransit
-		case pay.Succeeded:
+	switch p.Disposition() {
+	case pay.ReturnedBack:
+		return Available
+	case pay.Refunded, pay.ChargedBackDone:
+		return Returned
+	case pay.LateSuccess:
+		if p.Kind == pay.Deposit {
 			return Available
-		case pay.None, pay.Created, pay.Reserved, pay.Dispatching, pay.Unknown, pay.Failed, pay.Cancelled, pay.Expired:
 		}
-		return ""
+		return WithRecipient
+	case pay.NoDisposition, pay.Refunding, pay.PartlyRefunded, pay.PartlyReturned:
+	}
+	switch p.Kind {
+	case pay.Deposit:
+		return depositAt(p)
+	case pay.Return, pay.LateDeposit, pay.Compensation, pay.Assignment:
+		return Available
+	case pay.LatePayout, pay.Chargeback:
+		return WithRecipient
+	case pay.Inbound:
+		if p.Open() {
+			return UnderReview
+		}
+	case pay.Send, pay.Payout, pay.Hold, pay.Capture, pay.Refund:
 	}
 	switch p.State {
-	case pay.Reserved:
+	case pay.Reserved, pay.InReview:
 		return Held
 	case pay.Dispatching, pay.Processing, pay.Unknown:
 		return InTransit
@@ -189,14 +214,25 @@ func moneyAt(p *pay.Payment) string {
 		return WithRecipient
 	case pay.Failed:
 		return Returned
-	case pay.None, pay.Created, pay.Cancelled, pay.Expired:
+	case pay.None, pay.Created, pay.Cancelled, pay.Expired, pay.RequiresAction:
 	}
 	return Available
 }
 
+func depositAt(p *pay.Payment) string {
+	switch p.State {
+	case pay.Processing:
+		return InTransit
+	case pay.Succeeded:
+		return Available
+	case pay.None, pay.Created, pay.Reserved, pay.Dispatching, pay.Unknown, pay.Failed, pay.Cancelled, pay.Expired, pay.RequiresAction, pay.InReview:
+	}
+	return ""
+}
+
 // doNotRetry: while it is open it may still be paid, and what has succeeded is.
 func doNotRetry(p *pay.Payment) bool {
-	return p.Attempt.State.Live() || p.State.Status() != failed
+	return p.Attempt.State.Live() || p.State.Status() != failed || p.Late != 0
 }
 
 // canCancel asks the table of legal moves.
@@ -231,16 +267,26 @@ func Explained(p *pay.Payment, b Books) bool {
 			want.Available, want.Held = neg(whole), whole
 		}
 	case pay.Capture:
-		want.Held, want.Recipient = neg(whole), p.Amount
-	case pay.Payout:
+		switch {
+		case p.Channel == "":
+			want.Held, want.Recipient = neg(whole), p.Amount
+		case p.State == pay.Succeeded || p.Attempt.State.Live():
+			want.Held = neg(whole)
+		}
+	case pay.Return, pay.LateDeposit, pay.Compensation, pay.Assignment:
+		want.Available = whole
+	case pay.LatePayout, pay.Chargeback:
+		want.Available = neg(p.Taken)
+	case pay.Inbound: // it is nobody's yet
+	case pay.Payout, pay.Refund:
 		switch p.State {
-		case pay.Reserved:
+		case pay.Reserved, pay.InReview:
 			want.Available, want.Held = neg(whole), whole
 		case pay.Dispatching, pay.Processing, pay.Unknown:
 			want.Available, want.Held = neg(whole), p.Fee
 		case pay.Succeeded:
 			want.Available = neg(whole)
-		case pay.None, pay.Created, pay.Failed, pay.Cancelled, pay.Expired:
+		case pay.None, pay.Created, pay.Failed, pay.Cancelled, pay.Expired, pay.RequiresAction:
 		}
 	}
 	return b == want

@@ -24,19 +24,52 @@ var Languages = []string{"en", "zh"}
 // catalogue is everything that people read: English, Chinese. In braces stand the
 // values that fill fills in.
 var catalogue = map[string][2]string{
-	"head-created":      {"Received", "已受理"},
-	"head-reserved":     {"Money reserved, about to be sent", "资金已锁定,排队发送"},
-	"head-dispatching":  {"Sending", "正在发送"},
-	"head-processing":   {"Being processed by the bank", "银行处理中"},
-	"head-unknown":      {"Confirming with the bank", "正在向银行核实"},
-	"head-delayed":      {"Taking longer than usual", "处理时间比平时长"},
-	"head-succeeded":    {"Succeeded", "成功"},
-	"head-failed":       {"Not completed, money returned", "未成功,款项已退回"},
-	"head-cancelled":    {"Cancelled", "已取消"},
-	"head-expired":      {"Expired, not charged", "已超时,未扣款"},
-	"head-review":       {"We are checking this payment", "正在核查这笔付款"},
-	"head-deposit":      {"Waiting for your transfer", "等待您的转账"},
-	"head-not-credited": {"Not completed, nothing was credited", "未成功,没有入账"},
+	"head-created":         {"Received", "已受理"},
+	"head-reserved":        {"Money reserved, about to be sent", "资金已锁定,排队发送"},
+	"head-dispatching":     {"Sending", "正在发送"},
+	"head-processing":      {"Being processed by the bank", "银行处理中"},
+	"head-unknown":         {"Confirming with the bank", "正在向银行核实"},
+	"head-requires_action": {"Needs your confirmation", "需要您确认"},
+	"head-in_review":       {"Security check", "安全核实中"},
+	"head-delayed":         {"Taking longer than usual", "处理时间比平时长"},
+	"head-succeeded":       {"Succeeded", "成功"},
+	"head-failed":          {"Not completed, money returned", "未成功,款项已退回"},
+	"head-cancelled":       {"Cancelled", "已取消"},
+	"head-expired":         {"Expired, not charged", "已超时,未扣款"},
+	"head-review":          {"We are checking this payment", "正在核查这笔付款"},
+	"head-deposit":         {"Waiting for your transfer", "等待您的转账"},
+	"head-not-credited":    {"Not completed, nothing was credited", "未成功,没有入账"},
+
+	"head-refunding":       {"Refund on its way", "退款处理中"},
+	"head-partly_refunded": {"Partly refunded", "部分退款"},
+	"head-refunded":        {"Refunded", "已退款"},
+	"head-partly_returned": {"Partly returned", "部分退回"},
+	"head-returned":        {"Returned", "已被退回"},
+	"head-charged_back":    {"Taken back by the payer's bank", "已被付款方银行追回"},
+	"head-late_success":    {"Carried out after all", "这笔付款其实已成功"},
+	"head-late_deposit":    {"Credited late", "延迟入账"},
+	"head-late_payout":     {"Settling a payment that was carried out after all", "结清一笔其实已成功的付款"},
+	"head-chargeback":      {"Taken back by the payer's bank", "已被付款方银行追回"},
+	"head-compensation":    {"Compensation", "补偿"},
+	"head-assignment":      {"We found your deposit", "已找到您的入账"},
+	"head-inbound":         {"Looking for the owner of this money", "正在查找这笔款项的归属"},
+
+	"money-requires_action": {"Your {amount} is safe: in your available balance, nothing has been taken.", "您的 {amount} 安全:仍在可用余额中,尚未扣款。"},
+	"money-in_review":       {"Your {amount} is safe: set aside while we check this payment.", "您的 {amount} 安全:核实期间已为此笔付款锁定。"},
+	"money-refunding":       {"{back} of {amount} is on its way back to where it came from.", "{amount} 中的 {back} 正在原路退回。"},
+	"money-partly_refunded": {"{back} of {amount} has gone back to where it came from.", "{amount} 中的 {back} 已原路退回。"},
+	"money-refunded":        {"{back} has gone back to where it came from.", "{back} 已原路退回。"},
+	"money-partly_returned": {"The recipient's bank sent {back} of {amount} back. It is in your available balance.", "收款银行退回了 {amount} 中的 {back},已入您的可用余额。"},
+	"money-returned-back":   {"The recipient's bank sent {back} back. It is in your available balance.", "收款银行退回了 {back},已入您的可用余额。"},
+	"money-charged_back":    {"The payer's bank has taken {back} back.", "付款方银行已追回 {back}。"},
+	"money-late_success":    {"We told you that this had failed. That was wrong, and we are sorry: the bank has now proven that {amount} was paid out. What had gone back to your balance is taken from it again.", "我们曾告知您这笔付款失败,这是错误的,非常抱歉:银行现已证实 {amount} 已付出。此前退回余额的款项将重新扣除。"},
+	"money-late_credit":     {"The money for this deposit came late. {amount} is in your available balance.", "这笔入账的款项晚到。{amount} 已入您的可用余额。"},
+	"money-debt":            {"{amount} had gone back to your balance by mistake; {rest} of it is still to be taken.", "{amount} 曾误退回您的余额;其中 {rest} 尚待扣除。"},
+	"money-debt-paid":       {"{amount} had gone back to your balance by mistake. This is settled.", "{amount} 曾误退回您的余额,现已结清。"},
+	"money-chargeback":      {"The payer's bank has taken {amount} back; {rest} of it is still to be taken from your balance.", "付款方银行已追回 {amount};其中 {rest} 尚待从您的余额扣除。"},
+	"money-chargeback-paid": {"The payer's bank has taken {amount} back. It was taken from your balance.", "付款方银行已追回 {amount},已从您的余额扣除。"},
+	"money-unassigned":      {"{amount} has arrived, and nobody knows yet whose it is.", "{amount} 已到账,尚不清楚归属。"},
+	"money-assigned":        {"{amount} has found its owner or gone back.", "{amount} 已归属或已退回。"},
 
 	"money-available":     {"Your {amount} is safe: in your available balance, nothing has been taken.", "您的 {amount} 安全:仍在可用余额中,尚未扣款。"},
 	"money-reserved":      {"Your {amount} is safe: reserved, not yet sent.", "您的 {amount} 安全:已从可用余额锁定,尚未离开。"},
@@ -66,6 +99,7 @@ var catalogue = map[string][2]string{
 	"next-case-late":      {"A person is looking into it: case {case} was due by {due}, is late, and has gone to somebody above.", "已转人工核实:工单 {case} 应在 {due} 前处理,现已逾期,已上报。"},
 	"next-review":         {"This page changes when the records agree.", "记录一致后,本页面会更新。"},
 
+	"do-confirm":      {"Please confirm by {step}; otherwise it is not carried out and nothing is charged.", "请于 {step} 前确认;否则不会执行,也不会扣款。"},
 	"do-wait":         {"Please do not pay again. Nothing to do; you may close this page.", "请勿重复支付。无需操作,可关闭页面。"},
 	"do-or-cancel":    {"Please do not pay again. Nothing to do; you may close this page. You can still cancel.", "请勿重复支付。无需操作,可关闭页面。现在仍可取消。"},
 	"do-transfer":     {"Send the money once and quote {quote}. If you have sent it already, please do not pay again.", "请只转账一次,并注明 {quote}。如已转账,请勿重复支付。"},
@@ -113,11 +147,13 @@ func texts(p *pay.Payment, s *Status, f Facts, lang string) Texts {
 	if lang == "zh" {
 		gap = ""
 	}
+	back, left := taken(p)
 	var of OpenCase
 	if s.Case != nil {
 		of = *s.Case
 	}
 	fill := strings.NewReplacer(
+		"{back}", money.Format(back, p.Asset)+" "+string(p.Asset), "{rest}", money.Format(left, p.Asset)+" "+string(p.Asset),
 		"{amount}", money.Format(p.Amount, p.Asset)+" "+string(p.Asset), "{p90}", instant(f.Forecast.P90.Add(time.Second-1)),
 		"{final}", instant(f.Forecast.FinalRecordAt), "{checked}", instant(p.LastCheckedAt), "{step}", instant(later(p.NextAt, f.Now)),
 		"{quote}", pay.Reference(p.ID, 0), "{case}", of.Number, "{due}", instant(of.Deadline),
@@ -146,7 +182,9 @@ func keysOf(p *pay.Payment, s *Status) (head, where, advice string) {
 		advice = "do-new"
 	case pay.Created:
 		where = "money-available"
-	case pay.None, pay.Reserved, pay.Dispatching, pay.Processing, pay.Unknown:
+	case pay.RequiresAction:
+		return head, where, "do-confirm"
+	case pay.None, pay.Reserved, pay.Dispatching, pay.Processing, pay.Unknown, pay.InReview:
 	}
 	if s.CanCancel {
 		advice = "do-or-cancel"
@@ -154,10 +192,76 @@ func keysOf(p *pay.Payment, s *Status) (head, where, advice string) {
 	if p.Kind == pay.Deposit {
 		head, where, advice = depositKeys(p, head, where, advice)
 	}
+	if h, w, ok := linkedKeys(p); ok {
+		return h, w, "do-nothing"
+	}
 	if s.Phase == Delayed {
 		head = "head-delayed"
 	}
 	return head, where, advice
+}
+
+// linkedKeys are the words of linked payments, and of what they made of an original.
+func linkedKeys(p *pay.Payment) (head, where string, ok bool) {
+	paid := "-paid"
+	if p.Open() {
+		paid = ""
+	}
+	switch p.Kind {
+	case pay.Return:
+		return "head-returned", "money-returned-back", true
+	case pay.LateDeposit:
+		return "head-late_deposit", "money-late_credit", true
+	case pay.Compensation:
+		return "head-compensation", "money-credited", true
+	case pay.Assignment:
+		return "head-assignment", "money-credited", true
+	case pay.LatePayout:
+		return "head-late_payout", "money-debt" + paid, true
+	case pay.Chargeback:
+		return "head-chargeback", "money-chargeback" + paid, true
+	case pay.Inbound:
+		if p.Open() {
+			return "head-inbound", "money-unassigned", true
+		}
+		return "head-inbound", "money-assigned", true
+	case pay.Refund:
+		if p.State == pay.Succeeded && p.Disposition() == pay.NoDisposition {
+			return "head-refunded", "money-refunded", true
+		}
+	case pay.Send, pay.Payout, pay.Deposit, pay.Hold, pay.Capture:
+	}
+	switch d := p.Disposition(); d {
+	case pay.NoDisposition:
+		return "", "", false
+	case pay.ReturnedBack:
+		return "head-returned", "money-returned-back", true
+	case pay.LateSuccess:
+		if p.Kind == pay.Deposit {
+			return "head-late_deposit", "money-late_credit", true
+		}
+		return "head-late_success", "money-late_success", true
+	case pay.Refunding, pay.PartlyRefunded, pay.Refunded, pay.PartlyReturned, pay.ChargedBackDone:
+		return "head-" + string(d), "money-" + string(d), true
+	}
+	return "", "", false
+}
+
+// taken is what went back of p, and what is left to take.
+func taken(p *pay.Payment) (back, left money.Amount) {
+	switch p.Disposition() {
+	case pay.Refunding:
+		back = p.Back.Refunding
+	case pay.PartlyRefunded, pay.Refunded:
+		back = p.Back.Refunded
+	case pay.PartlyReturned, pay.ReturnedBack:
+		back = p.Back.Returned
+	case pay.ChargedBackDone:
+		back = p.Back.ChargedBack
+	case pay.NoDisposition, pay.LateSuccess:
+		back = p.Amount
+	}
+	return back, p.Remaining()
 }
 
 // depositKeys: money that comes from outside is not ours to call safe.
@@ -174,7 +278,7 @@ func depositKeys(p *pay.Payment, head, where, advice string) (string, string, st
 			head = "head-not-credited"
 		}
 		return head, "money-not-credited", "do-ask-own-bank"
-	case pay.None, pay.Reserved, pay.Dispatching, pay.Unknown:
+	case pay.None, pay.Reserved, pay.Dispatching, pay.Unknown, pay.RequiresAction, pay.InReview:
 	}
 	return head, where, advice
 }
@@ -190,6 +294,7 @@ func nextKeys(p *pay.Payment, f Facts) (keys []string) {
 		keys = append(keys, "next-history")
 	}
 	switch {
+	case p.State == pay.InReview, p.State == pay.RequiresAction, p.Kind == pay.LatePayout, p.Kind == pay.Chargeback:
 	case p.Kind == pay.Deposit:
 		keys = append(keys, "next-credit")
 	case !p.Attempt.State.Live():

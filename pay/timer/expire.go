@@ -22,19 +22,25 @@ const (
 	expiryWait  = 20 * time.Second
 )
 
-// Expirer says of payments whose time is over that it is: it submits the Expire
-// Fact, and the decider's clock has the last word. It refuses to wait for anybody
-// in Offer, and to keep a payment that could not be expired: the wheel offers it
-// again.
+// Expirer says of payments whose time has come that it has: it submits the Fact
+// that pay.WhenDue names, mostly Expire, and the decider's clock has the last word.
+// It refuses to wait for anybody in Offer, and to keep a payment that could not be
+// moved: the wheel offers it again.
 type Expirer struct {
 	submit commit.Submitter
 	clock  clock.Clock
 	wait   func() error // why nothing may expire now; nil when it may
 	log    *slog.Logger
-	queue  chan pay.ID
+	queue  chan due
 
 	mu     sync.Mutex
 	inHand map[pay.ID]struct{}
+}
+
+// due is a payment and the fact that its timer owes it.
+type due struct {
+	id   pay.ID
+	fact pay.FactKind
 }
 
 // NewExpirer returns an Expirer that does nothing before Run. A nil clock is the
@@ -49,7 +55,7 @@ func NewExpirer(submit commit.Submitter, c clock.Clock, unsound func() error, te
 	}
 	return &Expirer{
 		submit: submit, clock: c, wait: unsound, log: tel.Logger().With(slog.String("station", "timer")),
-		queue: make(chan pay.ID, expiryQueue), inHand: make(map[pay.ID]struct{}),
+		queue: make(chan due, expiryQueue), inHand: make(map[pay.ID]struct{}),
 	}
 }
 
@@ -64,7 +70,7 @@ func (e *Expirer) Offer(p pay.Payment) bool {
 		return true
 	}
 	select {
-	case e.queue <- p.ID:
+	case e.queue <- due{p.ID, p.WhenDue()}:
 		e.inHand[p.ID] = struct{}{}
 		return true
 	default:
@@ -78,39 +84,40 @@ func (e *Expirer) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case id := <-e.queue:
-			e.expire(ctx, e.more(id))
+		case first := <-e.queue:
+			e.expire(ctx, e.more(first))
 		}
 	}
 }
 
 // more takes what else waits, up to a batch.
-func (e *Expirer) more(first pay.ID) []pay.ID {
-	ids := []pay.ID{first}
-	for len(ids) < expiryBatch {
+func (e *Expirer) more(first due) []due {
+	all := []due{first}
+	for len(all) < expiryBatch {
 		select {
-		case id := <-e.queue:
-			ids = append(ids, id)
+		case next := <-e.queue:
+			all = append(all, next)
 		default:
-			return ids
+			return all
 		}
 	}
-	return ids
+	return all
 }
 
-func (e *Expirer) expire(ctx context.Context, ids []pay.ID) {
+func (e *Expirer) expire(ctx context.Context, all []due) {
 	ctx, cancel := context.WithTimeout(ctx, expiryWait)
 	defer cancel()
-	facts := make([]commit.Fact, len(ids))
-	for i, id := range ids {
-		facts[i] = commit.Fact{Payment: &pay.Fact{
-			Kind: pay.Expire, Payment: id, At: e.clock.Now().UTC(), Source: "timer", Reason: "its time was over",
-		}}
+	facts := make([]commit.Fact, len(all))
+	for i, d := range all {
+		facts[i] = commit.Fact{Payment: &pay.Fact{Kind: d.fact, Payment: d.id, At: e.clock.Now().UTC(), Source: "timer"}}
+		if d.fact == pay.Expire {
+			facts[i].Payment.Reason = "its time was over"
+		}
 	}
 	out := e.submit.SubmitAll(ctx, facts)
 	e.mu.Lock()
-	for _, id := range ids {
-		delete(e.inHand, id)
+	for _, d := range all {
+		delete(e.inHand, d.id)
 	}
 	e.mu.Unlock()
 	for i, o := range out {
@@ -121,7 +128,7 @@ func (e *Expirer) expire(ctx context.Context, ids []pay.ID) {
 		if errors.Is(o.Err, fault.IllegalTransition) || errors.Is(o.Err, fault.DatabaseUnsafe) { // the decider's clock is a little behind, or not believed
 			level = slog.LevelDebug
 		}
-		e.log.LogAttrs(ctx, level, "a payment does not expire yet; the wheel offers it again",
-			slog.String("payment", ids[i].String()), slog.Any("error", o.Err))
+		e.log.LogAttrs(ctx, level, "a payment does not move by its timer yet; the wheel offers it again",
+			slog.String("payment", all[i].id.String()), slog.String("fact", all[i].fact.String()), slog.Any("error", o.Err))
 	}
 }

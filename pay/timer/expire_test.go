@@ -28,7 +28,7 @@ func TestHoldsExpireByThemselves(t *testing.T) {
 	var wheel *timer.Wheel
 	n := commit.New(commit.Config{DSN: db.Config().ConnString(), Changed: func(p []pay.Payment) { wheel.Note(p) }})
 	expirer := timer.NewExpirer(n, nil, nil, tel)
-	wheel = timer.New(timer.Config{Due: timer.Route{Expire: expirer.Offer}.Due, Telemetry: tel})
+	wheel = timer.New(timer.Config{Due: timer.Route{Time: expirer.Offer}.Due, Telemetry: tel})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 3)
 	for _, run := range []func(context.Context) error{n.Run, wheel.Run, expirer.Run} {

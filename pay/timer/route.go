@@ -10,8 +10,9 @@ type Route struct {
 	Clear func(pay.Payment) bool
 	// Dispatch takes a payout whose funds are reserved.
 	Dispatch func(pay.Payment) bool
-	// Expire takes a hold whose time is over.
-	Expire func(pay.Payment) bool
+	// Time takes what a timer alone moves on: a hold, a deposit or a review whose time
+	// is over, a debt to be looked at again.
+	Time func(pay.Payment) bool
 	// Settle takes what the channel must be asked about: attempts on the wire,
 	// acknowledged or unknown, and deposits under way.
 	Settle func(pay.Payment) bool
@@ -20,6 +21,9 @@ type Route struct {
 // Due hands p over and reports whether somebody has it in hand now.
 func (r Route) Due(p pay.Payment) bool {
 	station := r.Settle
+	if p.WhenDue() != 0 {
+		return r.Time != nil && r.Time(p)
+	}
 	switch p.State {
 	case pay.Created:
 		if p.Kind != pay.Deposit {
@@ -27,10 +31,7 @@ func (r Route) Due(p pay.Payment) bool {
 		}
 	case pay.Reserved:
 		station = r.Dispatch
-		if p.Kind == pay.Hold {
-			station = r.Expire
-		}
-	case pay.Dispatching, pay.Processing, pay.Unknown:
+	case pay.Dispatching, pay.Processing, pay.Unknown, pay.RequiresAction, pay.InReview:
 	case pay.None, pay.Succeeded, pay.Failed, pay.Cancelled, pay.Expired:
 		return true // final payments are not on the wheel
 	}

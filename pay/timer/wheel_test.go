@@ -282,7 +282,7 @@ func TestRoute(t *testing.T) {
 	to := func(name string) func(pay.Payment) bool {
 		return func(pay.Payment) bool { got = name; return true }
 	}
-	r := timer.Route{Clear: to("clear"), Dispatch: to("dispatch"), Settle: to("settle"), Expire: to("expire")}
+	r := timer.Route{Clear: to("clear"), Dispatch: to("dispatch"), Settle: to("settle"), Time: to("expire")}
 	for _, c := range []struct {
 		kind  pay.Kind
 		state pay.State

@@ -83,7 +83,8 @@ const (
 	againMax   = 250 * time.Millisecond
 )
 
-// until repeats until an answer below 500 other than 429, or until ctx ends.
+// until repeats until an answer below 500 that is none of those that say "later"
+// (423 read-only, 429), or until ctx ends.
 func (c *client) until(ctx context.Context, method, path, idempotencyKey, body string) (status int, answer []byte, tries int, err error) {
 	wait := againFirst
 	for tries = 1; ; tries++ {
@@ -94,7 +95,7 @@ func (c *client) until(ctx context.Context, method, path, idempotencyKey, body s
 		if c.seen != nil && ctx.Err() == nil {
 			c.seen(node, status, err)
 		}
-		if err == nil && status < 500 && status != http.StatusTooManyRequests {
+		if err == nil && status < 500 && status != http.StatusTooManyRequests && status != http.StatusLocked {
 			return status, answer, tries, nil
 		}
 		if ctx.Err() != nil {

@@ -49,7 +49,13 @@ const readyWithin = 2 * time.Minute
 // newWorld starts everything in a fresh folder and waits until it serves.
 func newWorld(t *testing.T, extra ...string) *world {
 	t.Helper()
-	w := &world{t: t, dir: folder(t), listen: freePorts(t, 2), extra: extra}
+	return newWorldIn(t, folder(t), extra...)
+}
+
+// newWorldIn does so in a folder that the test made.
+func newWorldIn(t *testing.T, dir string, extra ...string) *world {
+	t.Helper()
+	w := &world{t: t, dir: dir, listen: freePorts(t, 2), extra: extra}
 	w.api, w.banks = "http://"+w.listen[0], "http://"+w.listen[1]
 	place, moved, err := pgserver.Place(t.Context(), filepath.Join(w.dir, "pg"))
 	require.NoError(t, err)

@@ -1,0 +1,86 @@
+package commit
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// knownWithin bounds the look for keys while nobody leads.
+const knownWithin = 2 * time.Second
+
+// known answers those of the refused facts whose keys were decided before, as the
+// decider would: that only needs reading, and whoever repeats a request because
+// its answer was lost must not be told that nothing has moved. What cannot be
+// read stays refused.
+func (n *Node) known(ctx context.Context, facts []Fact, out []Outcome) []Outcome {
+	if n.cfg.Reads == nil || (n.trouble.why() != nil && !n.trouble.refused()) {
+		return out
+	}
+	var keys []pgtype.UUID
+	for i := range facts {
+		if k, ok := keyOf(facts[i]); ok {
+			keys = append(keys, uuidOf(k))
+		}
+	}
+	if len(keys) == 0 {
+		return out
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), knownWithin)
+	defer cancel()
+	m, err := n.recall(ctx, keys)
+	if err != nil {
+		return out
+	}
+	j := &judge{mem: m}
+	for i := range facts {
+		k, ok := keyOf(facts[i])
+		if !ok {
+			continue
+		}
+		if e, found := m.keys.get(k); found {
+			out[i].Result, out[i].Err = j.replay(e, fingerprintOf(facts[i]))
+		}
+	}
+	return out
+}
+
+// recall reads what the keys were answered with, from the primary.
+func (n *Node) recall(ctx context.Context, keys []pgtype.UUID) (*memory, error) {
+	conn, err := n.cfg.Reads.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Release()
+	l, m := &loader{conn.Conn(), func() {}}, newMemory()
+	if err := l.keys(ctx, keys, m); err != nil {
+		return nil, err
+	}
+	var payments, accounts []int64
+	for _, k := range keys {
+		switch e, _ := m.keys.get(k.Bytes); e.kind {
+		case keyPayment:
+			payments = append(payments, e.subject)
+		case keyAccount:
+			accounts = append(accounts, e.subject)
+		case keyRefusal: // it is all there
+		}
+	}
+	if len(payments) > 0 {
+		if err := l.payments(ctx, payments, m); err != nil {
+			return nil, err
+		}
+	}
+	if len(accounts) > 0 {
+		return m, l.accounts(ctx, accounts, m)
+	}
+	return m, nil
+}
+
+func fingerprintOf(f Fact) [16]byte {
+	if f.Account != nil {
+		return f.Account.Fingerprint
+	}
+	return f.Payment.Fingerprint
+}

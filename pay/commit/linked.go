@@ -1,0 +1,212 @@
+package commit
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/money"
+	"github.com/moneta-pay/moneta/pay"
+)
+
+// taken is what a new linked payment does to its original: nil for what takes
+// nothing. It completes p with what only its original knows.
+func (j *judge) taken(p *pay.Payment) (*pay.Change, error) {
+	if p.Original == 0 {
+		return nil, nil
+	}
+	o, ok := j.mem.payment(p.Original)
+	if !ok || o.Tenant != p.Tenant {
+		return nil, fault.New(fault.NotFound, "no such original").WithResource(p.Original.String())
+	}
+	if p.Kind == pay.Compensation {
+		return nil, nil
+	}
+	if err := fits(p, o); err != nil {
+		return nil, err
+	}
+	c, err := pay.Next(*o, pay.Fact{
+		Kind: pay.Take, Payment: o.ID, At: j.b.at, Amount: p.Amount, Asset: p.Asset, Reason: "taken by " + p.ID.String(),
+	})
+	if err != nil {
+		return nil, illegal(err, o)
+	}
+	return &c, nil
+}
+
+// fits checks that a linked payment has the parties and the road of its original.
+func fits(p, o *pay.Payment) error {
+	no := fault.New(fault.NotFound, fmt.Sprintf("a %s gives nothing to a %s", o.Kind, p.Kind)).WithResource(o.ID.String())
+	var ok bool
+	switch p.Kind {
+	case pay.Capture:
+		if o.Kind != pay.Hold {
+			return no
+		}
+		ok = o.From == p.From && o.To == p.To && o.Channel == p.Channel && o.PayeeAccount == p.PayeeAccount
+	case pay.Refund:
+		if o.Kind != pay.Deposit && o.Kind != pay.LateDeposit && o.Kind != pay.Inbound {
+			return no
+		}
+		ok = p.Channel == o.Channel && (o.Kind == pay.Inbound || p.From == o.To)
+	case pay.Assignment:
+		if o.Kind != pay.Inbound {
+			return no
+		}
+		ok = true
+	case pay.Send, pay.Payout, pay.Deposit, pay.Hold, pay.LatePayout, pay.LateDeposit, pay.Return, pay.Inbound, pay.Chargeback, pay.Compensation:
+		return no
+	default:
+		return no
+	}
+	if !ok {
+		return fault.New(fault.MalformedRequest, fmt.Sprintf("the parties of a %s are those of its %s", p.Kind, o.Kind)).WithResource(o.ID.String())
+	}
+	return nil
+}
+
+// fromSuspense makes the account of money without an owner the payer of what is
+// done with it. No request can name that account.
+func (j *judge) fromSuspense(p *pay.Payment) {
+	if p.Kind != pay.Assignment && p.Kind != pay.Refund {
+		return
+	}
+	if o, ok := j.mem.payment(p.Original); ok && o.Kind == pay.Inbound && o.Tenant == p.Tenant && o.Asset == p.Asset {
+		p.From = pay.AccountID(j.systemAccount(p, pay.Suspense).ID)
+	}
+}
+
+// make carries out a change that makes a linked payment, and accepts that. Both
+// stand or neither. The answer is the original, as of now.
+func (j *judge) make(c *pay.Change, f *pay.Fact) (Result, error) {
+	n := *c.Makes
+	n.ID = pay.ID(j.id(j.mem.last.payment + 1))
+	n.CreatedAt, n.EffectiveAt = j.b.at, j.b.at
+	born := pay.Fact{Kind: pay.Accept, Payment: n.ID, At: j.b.at, New: &n, Source: f.Source, Reason: f.Reason, Covered: j.covered(n.From, n.Amount)}
+	accepted, err := pay.Next(pay.Payment{Kind: n.Kind}, born)
+	if err != nil {
+		return Result{}, illegal(err, &c.After)
+	}
+	changes := []pay.Change{accepted}
+	if f.Settled || f.Kind == pay.Settle {
+		settled, err := pay.Next(accepted.After, pay.Fact{
+			Kind: pay.Settle, Payment: n.ID, At: j.b.at, Amount: n.Amount, Asset: n.Asset, Cost: f.Cost, Source: f.Source,
+		})
+		if err != nil {
+			return Result{}, illegal(err, &c.After)
+		}
+		changes = append(changes, settled)
+	}
+	made, err := j.carryOut(changes, f.Source)
+	if err != nil {
+		return Result{}, err
+	}
+	j.mem.last.payment++
+	j.b.writePayment(made)
+	j.answerKey(made.Key, keyEntry{kind: keyPayment, subject: int64(made.ID)})
+	if made.Kind == pay.LatePayout || made.Kind == pay.LateDeposit {
+		c.After.Late = made.ID
+		j.b.late = append(j.b.late, *made)
+	}
+	after, err := j.carryOut([]pay.Change{*c}, f.Source)
+	if err != nil { // it posts nothing, so it cannot fail any more
+		panic(fmt.Sprintf("commit: %s made %s without a posting, and fails: %v", c.After.ID, made.ID, err))
+	}
+	return Result{Payment: *after}, nil
+}
+
+// covered is how much of owed the account can pay now without falling below zero.
+func (j *judge) covered(from pay.AccountID, owed money.Amount) money.Amount {
+	b, _, err := j.book(from, false)
+	switch {
+	case err != nil:
+		return money.Amount{}
+	case b.Unlimited, b.Available.Balance.Cmp(owed) >= 0:
+		return owed
+	case b.Available.Balance.Sign() < 0:
+		return money.Amount{}
+	}
+	return b.Available.Balance
+}
+
+// eventAgain answers an event that made its linked payment before. What was a
+// callback then may be a statement line now.
+func (j *judge) eventAgain(e keyEntry, f *pay.Fact) (Result, error) {
+	p, ok := j.mem.payment(pay.ID(e.subject))
+	if e.kind != keyPayment || !ok {
+		return Result{}, fault.New(fault.Internal, "").WithOp("commit.eventAgain").WithCause(fmt.Errorf("payment %d was not loaded", e.subject))
+	}
+	if p.Amount != f.Amount || p.Asset != f.Asset || p.Original != f.Payment {
+		return Result{Payment: *p}, fault.New(fault.AmountInvalid, "the same event was told otherwise before").WithResource(p.ID.String())
+	}
+	if !f.Settled {
+		return Result{Payment: *p, NoOp: true}, nil
+	}
+	return j.advance(&pay.Fact{Kind: pay.Settle, Payment: p.ID, At: f.At, Amount: f.Amount, Asset: f.Asset, Cost: f.Cost, Source: f.Source})
+}
+
+// lateAgain hands a word of success after the failure to the late outcome that
+// stands. Another attempt's is a contradiction: money may have left twice.
+func (j *judge) lateAgain(p *pay.Payment, f *pay.Fact) (Result, error) {
+	late, ok := j.mem.payment(p.Late)
+	if !ok {
+		return Result{}, fault.New(fault.Internal, "").WithOp("commit.lateAgain").WithCause(fmt.Errorf("payment %d was not loaded", p.Late))
+	}
+	if ref := pay.Reference(p.ID, f.Attempt); late.Link != ref {
+		return j.contradicted(p, f, fmt.Errorf("%w: %s executed, and %s before", pay.ErrContradiction, ref, late.Link))
+	}
+	if f.Kind == pay.Confirm {
+		return Result{Payment: *p, NoOp: true}, nil
+	}
+	g := *f
+	g.Payment, g.Attempt = late.ID, 0
+	return j.advance(&g)
+}
+
+// contradicted answers a fact that the table refused. A contradiction of what is
+// final stands in the payment's log from then on, once, although nothing moves.
+func (j *judge) contradicted(p *pay.Payment, f *pay.Fact, err error) (Result, error) {
+	said := illegal(err, p)
+	if !errors.Is(err, pay.ErrContradiction) {
+		return Result{Payment: *p}, said
+	}
+	if c := pay.Note(*p, *f, strings.ToValidUTF8(err.Error(), "?")); !c.NoOp() {
+		if _, err := j.carryOut([]pay.Change{c}, f.Source); err != nil {
+			panic(fmt.Sprintf("commit: a note on %s posts nothing, and fails: %v", p.ID, err))
+		}
+	}
+	return Result{Payment: *p}, said
+}
+
+// givenBack is what the original gets back when a linked payment ends without
+// having moved: nil when there is nothing.
+func (j *judge) givenBack(c *pay.Change) *pay.Change {
+	p := &c.After
+	takes := p.Kind == pay.Capture || p.Kind == pay.Refund
+	if !takes || !c.To.Final() || c.To == pay.Succeeded || c.From.Final() {
+		return nil
+	}
+	o, ok := j.mem.payment(p.Original)
+	if !ok {
+		panic(fmt.Sprintf("commit: %s, the original of %s, was not loaded", p.Original, p.ID))
+	}
+	link := pay.Reference(p.ID, p.Attempt.N)
+	back, err := pay.Next(*o, pay.Fact{
+		Kind: pay.GiveBack, Payment: o.ID, At: j.b.at, Amount: p.Amount, Asset: p.Asset, Reason: "given back by " + p.ID.String(),
+		ChannelID: link, Key: pay.EventKey(p.Tenant, p.Channel, pay.Inbound, link),
+	})
+	if err != nil {
+		panic(fmt.Sprintf("commit: %s does not take back what %s took: %v", o.ID, p.ID, err))
+	}
+	return &back
+}
+
+func (j *judge) giveBack(back *pay.Change, source string) error {
+	if back.Makes != nil {
+		_, err := j.make(back, &pay.Fact{Kind: pay.GiveBack, Source: source, Reason: back.After.Reason})
+		return err
+	}
+	_, err := j.carryOut([]pay.Change{*back}, source)
+	return err
+}

@@ -1,0 +1,232 @@
+package settle_test
+
+import (
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/money"
+	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/commit"
+)
+
+// paid announces a deposit and lets the bank send it.
+func (r *road) paid(n int, amount int64) pay.Payment {
+	r.t.Helper()
+	d := r.submit(r.deposit(n, amount))[0]
+	r.instruct(pay.Reference(d.ID, 0), amount)
+	r.eventually("the deposit is credited", func() bool { state, _ := r.state(d.ID); return state == pay.Succeeded })
+	return d
+}
+
+func (r *road) refund(d pay.Payment, k string, amount int64) commit.Fact {
+	return accept(&pay.Payment{
+		Tenant: 1, Kind: pay.Refund, Asset: "CZK", Amount: money.Int(amount), From: d.To, Original: d.ID, Channel: d.Channel,
+		PayeeAccount: pay.Reference(d.ID, 0), Key: key("refund %s", k),
+	})
+}
+
+func (r *road) read(id pay.ID) *pay.Payment {
+	r.t.Helper()
+	p, err := commit.NewReader(r.pool).Payment(r.t.Context(), 1, id)
+	require.NoError(r.t, err)
+	return &p
+}
+
+func (r *road) reconciled() {
+	r.t.Helper()
+	require.NoError(r.t, r.recon.Run(r.t.Context()))
+	report, err := r.recon.Report(r.t.Context())
+	require.NoError(r.t, err)
+	a := report.Channels[0].Assets[0]
+	require.True(r.t, a.ClearingIn.IsZero() && a.ClearingOut.IsZero() && a.Difference.IsZero(), "%+v", a)
+}
+
+// A deposit is refunded in two parts through the bank that brought it: one part
+// with its reply lost, so that nobody knows for a while. The deposit never flips.
+func TestADepositIsRefundedThroughItsBank(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.door()
+	r.lead()
+	d := r.paid(1, 3_000_000_000)
+	parts := r.submit(r.refund(d, "a", 1_000_000_004), r.refund(d, "b", 700))
+	r.untilFinal()
+	for _, p := range parts {
+		require.Equal(t, pay.Succeeded, r.read(p.ID).State)
+		require.Equal(t, d.ID, r.read(p.ID).Original)
+	}
+	got := r.read(d.ID)
+	require.Equal(t, pay.Succeeded, got.State)
+	require.Equal(t, pay.PartlyRefunded, got.Disposition())
+	require.Equal(t, money.Int(1_000_000_704), got.Back.Refunded)
+	require.Equal(t, money.Int(3_000_000_000-1_000_000_704), got.Remaining())
+	_, err := r.node.Submit(t.Context(), r.refund(d, "c", 3_000_000_000-1_000_000_703))
+	require.ErrorIs(t, err, fault.AmountExceedsRemaining)
+	r.submit(r.refund(d, "d", 3_000_000_000-1_000_000_704))
+	r.untilFinal()
+	require.Equal(t, pay.Refunded, r.read(d.ID).Disposition())
+	r.proof()
+	r.reconciled()
+}
+
+// A refund that the bank declines gives the money back to where it can be refunded
+// from again.
+func TestARefundThatFailsCanBeMadeAgain(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.door()
+	r.lead()
+	d := r.paid(1, 1_000_000_001) // the bank declines this amount
+	failed := r.submit(r.refund(d, "a", 1_000_000_001))[0]
+	_, err := r.node.Submit(t.Context(), r.refund(d, "at once", 1))
+	require.Error(t, err, "it is all under way or nothing")
+	r.untilFinal()
+	require.Equal(t, pay.Failed, r.read(failed.ID).State)
+	got := r.read(d.ID)
+	require.Equal(t, pay.NoDisposition, got.Disposition())
+	require.True(t, got.Taken.IsZero())
+	r.submit(r.refund(d, "b", 1_000_000_000))
+	r.untilFinal()
+	require.Equal(t, pay.PartlyRefunded, r.read(d.ID).Disposition())
+	require.Equal(t, money.Int(1), r.read(d.ID).Remaining())
+	r.proof()
+	r.reconciled()
+}
+
+// Five hundred pairs of refunds of one deposit each race for the last of it over
+// the whole road: the bank never pays back more than it brought.
+func TestFiveHundredPairsOfRefundsRace(t *testing.T) {
+	t.Parallel()
+	const pairs = 500
+	r := build(t, quick())
+	r.lead()
+	deposits := make([]commit.Fact, pairs)
+	for i := range deposits {
+		deposits[i] = r.deposit(i, 100)
+	}
+	credited := r.submit(deposits...)
+	confirm := make([]commit.Fact, pairs)
+	for i, d := range credited {
+		confirm[i] = commit.Fact{Payment: &pay.Fact{Kind: pay.Confirm, Payment: d.ID, Amount: d.Amount, Asset: d.Asset, Source: "callback"}}
+	}
+	r.submit(confirm...)
+	var wg sync.WaitGroup
+	won := make([]int, pairs)
+	var mu sync.Mutex
+	for i, d := range credited {
+		for _, half := range []string{"left", "right"} {
+			wg.Go(func() {
+				_, err := r.node.Submit(t.Context(), r.refund(d, half+d.ID.String(), 60))
+				mu.Lock()
+				defer mu.Unlock()
+				switch fault.CodeOf(err) {
+				case "":
+					won[i]++
+				case fault.AmountExceedsRemaining:
+				default:
+					t.Errorf("refund: %v", err)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	for i, n := range won {
+		require.Equal(t, 1, n, "of pair %d", i)
+	}
+	r.untilFinal()
+	require.Equal(t, int64(pairs), r.number(`select count(*) from payments where kind = $1`, int16(pay.Refund)))
+	refunds := 0
+	for reference, n := range r.effects() {
+		require.Equal(t, 1, n, reference)
+		refunds++
+	}
+	require.Equal(t, pairs, refunds, "the bank has paid each deposit back once")
+}
+
+// The bank says that a payout failed, the holder has his money back and spends a
+// part of it; then the statement shows that it was executed. Nothing flips: the
+// holder owes, what he has is taken at once, the rest when something comes, and
+// clearing runs to zero.
+func TestAPayoutThatWasCalledFailedHasExecuted(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.lead()
+	r.submit(accept(&pay.Payment{Tenant: 1, Kind: pay.Send, Asset: "CZK", Amount: money.Int(1000), From: r.house, To: r.user, Key: key("fund")}))
+	r.deaf.Store(true)
+	p := r.submit(accept(&pay.Payment{
+		Tenant: 1, Kind: pay.Payout, Asset: "CZK", Amount: money.Int(900), From: r.user, Channel: "bank-ab", PayeeAccount: "1", Key: key("out"),
+	}))[0]
+	for _, f := range []pay.Fact{
+		{Kind: pay.Intend, Payment: p.ID, Attempt: 1, SendBy: time.Now().Add(time.Second)},
+		{Kind: pay.Decline, Payment: p.ID, Attempt: 1, Source: "callback", Reason: "declined, they said"},
+	} {
+		_, err := r.node.Submit(t.Context(), commit.Fact{Payment: &f})
+		require.NoError(t, err)
+	}
+	require.Equal(t, pay.Failed, r.read(p.ID).State)
+	r.submit(accept(&pay.Payment{Tenant: 1, Kind: pay.Send, Asset: "CZK", Amount: money.Int(600), From: r.user, To: r.house, Key: key("spend")}))
+	r.call(http.MethodPost, "/banks/ab/payments", `{"reference":"`+pay.Reference(p.ID, 1)+`","amount":"900","asset":"CZK","account":"1"}`, nil)
+	r.eventually("the statement shows it", func() bool { return r.effects()[pay.Reference(p.ID, 1)] == 1 })
+	require.NoError(t, r.recon.Run(t.Context()))
+
+	got := r.read(p.ID)
+	require.Equal(t, pay.Failed, got.State)
+	require.Equal(t, pay.LateSuccess, got.Disposition())
+	late := r.read(got.Late)
+	require.Equal(t, pay.LatePayout, late.Kind)
+	require.Equal(t, pay.Processing, late.State)
+	require.Equal(t, pay.SettlementMatched, late.Settlement)
+	require.Equal(t, money.Int(400), late.Taken, "what he had")
+	require.Equal(t, money.Int(500), late.Remaining())
+	require.True(t, late.NextAt.After(time.Now()), "P8")
+	require.Contains(t, r.log.String(), "a payment that was called failed has executed")
+	r.reconciled()
+
+	again, err := r.node.Submit(t.Context(), commit.Fact{Payment: &pay.Fact{
+		Kind: pay.Confirm, Payment: p.ID, Attempt: 1, Amount: p.Amount, Asset: p.Asset, Source: "callback",
+	}})
+	require.NoError(t, err)
+	require.True(t, again.NoOp, "one late outcome a payment, whichever way the word came")
+	recover := commit.Fact{Payment: &pay.Fact{Kind: pay.Recover, Payment: late.ID, Source: "timer"}}
+	r.submit(recover)
+	require.Equal(t, money.Int(400), r.read(late.ID).Taken, "there is nothing to take")
+	r.submit(accept(&pay.Payment{Tenant: 1, Kind: pay.Send, Asset: "CZK", Amount: money.Int(450), From: r.house, To: r.user, Key: key("more")}))
+	r.submit(recover)
+	require.Equal(t, money.Int(850), r.read(late.ID).Taken)
+	r.submit(commit.Fact{Payment: &pay.Fact{Kind: pay.WriteOff, Payment: late.ID, Source: "operator", Reason: "approved"}})
+	require.Equal(t, pay.Succeeded, r.read(late.ID).State)
+	require.Equal(t, int64(-50), r.number(`select sum(x.amount)::bigint from facts.postings x join accounts a on a.id = x.account where a.name = 'loss:ops'`))
+	require.Zero(t, r.number(`select sum(x.amount)::bigint from facts.postings x join accounts a on a.id = x.account where a.name = 'recv:user'`))
+	require.Zero(t, r.number(`select sum(amount)::bigint from facts.postings where account = $1`, int64(r.user)))
+}
+
+// A deposit that nobody paid in time is over; the money that comes later is its
+// holder's all the same.
+func TestMoneyForAnExpiredDepositIsCreditedLate(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.door()
+	r.lead()
+	f := r.deposit(1, 800)
+	f.Payment.New.ExpiresAt = time.Now().Add(300 * time.Millisecond).UTC().Truncate(time.Microsecond)
+	d := r.submit(f)[0]
+	r.eventually("it expires", func() bool { state, _ := r.state(d.ID); return state == pay.Expired })
+	require.Zero(t, r.number(`select count(*) from open_payments`))
+	r.instruct(pay.Reference(d.ID, 0), 800)
+	r.eventually("credited late", func() bool { return r.read(d.ID).Late != 0 })
+	require.Equal(t, pay.Expired, r.read(d.ID).State)
+	late := r.read(r.read(d.ID).Late)
+	require.Equal(t, pay.LateDeposit, late.Kind)
+	require.Equal(t, int64(800), r.number(`select sum(amount)::bigint from facts.postings where account = $1`, int64(r.user)))
+	r.reconciled()
+	require.Equal(t, pay.SettlementMatched, r.read(late.ID).Settlement)
+	r.submit(r.refund(pay.Payment{ID: late.ID, To: r.user, Channel: "bank-ab"}, "late", 800))
+	r.untilFinal()
+	require.Equal(t, pay.Refunded, r.read(late.ID).Disposition(), "what came late can be refunded")
+	r.reconciled()
+}
