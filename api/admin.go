@@ -18,11 +18,7 @@ import (
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
-	"github.com/moneta-pay/moneta/pay/recon"
 )
-
-// breaksMax bounds one page of breaks.
-const breaksMax = 500
 
 // NewKey is the body of POST /v1/keys.
 type NewKey struct {
@@ -167,66 +163,6 @@ func (c *call) totals() error {
 	return c.reply(http.StatusOK, &out)
 }
 
-// breaks pages through the open breaks, newest first, the newest recon.BreaksMax
-// of them.
-func (c *call) breaks() error {
-	if c.s.Recon == nil {
-		return fault.New(fault.NotFound, "this node does not reconcile")
-	}
-	q := c.r.URL.Query()
-	n, err := limit(q, breaksMax)
-	if err != nil {
-		return err
-	}
-	var after int64
-	if s := q.Get("after"); s != "" {
-		if after, err = strconv.ParseInt(s, 10, 64); err != nil || after < 0 {
-			return malformed("the cursor is not one that this list gave out").WithParam("after")
-		}
-	}
-	found, err := c.s.Recon.Breaks(c.ctx, recon.BreaksMax)
-	if err != nil {
-		return err
-	}
-	open := slices.DeleteFunc(found, func(b recon.Break) bool { return b.ClosedAt != nil })
-	if after != 0 {
-		place := slices.IndexFunc(open, func(b recon.Break) bool { return b.ID == after })
-		open = open[place+1:] // one that was closed meanwhile: from the start again
-	}
-	out := ListOf[recon.Break]{Object: "list", Data: open[:min(n, len(open))], HasMore: len(open) > n}
-	if out.HasMore {
-		out.Next = strconv.FormatInt(out.Data[n-1].ID, 10)
-		c.linkNext(out.Next)
-	}
-	return c.reply(http.StatusOK, &out)
-}
-
-// reconRun reconciles and then reports; what one channel's statement refuses to
-// tell is named, and the others are read all the same.
-func (c *call) reconRun() error {
-	if c.s.Recon == nil {
-		return fault.New(fault.NotFound, "this node does not reconcile")
-	}
-	if err := c.s.Recon.Run(c.ctx); err != nil {
-		if errors.Is(err, fault.NotLeader) {
-			return err
-		}
-		return fault.New(fault.ChannelUnavailable, "not every statement could be read to its end; run it again").WithCause(err)
-	}
-	return c.reconReport()
-}
-
-func (c *call) reconReport() error {
-	if c.s.Recon == nil {
-		return fault.New(fault.NotFound, "this node does not reconcile")
-	}
-	r, err := c.s.Recon.Report(c.ctx)
-	if err != nil {
-		return err
-	}
-	return c.reply(http.StatusOK, &r)
-}
-
 func (c *call) dispatch() error {
 	if c.s.Dispatch == nil {
 		return fault.New(fault.NotFound, "this node does not dispatch")
@@ -332,6 +268,11 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 		defer cancel()
 		if d, err := s.Dispatch.State(ctx); err == nil && d.Paused {
 			out["dispatch"] = "paused: " + d.Reason
+		}
+	}
+	if s.Runs != nil {
+		if late := s.Runs.Overdue(); len(late) > 0 { // payments go on all the same
+			out["recon"] = overdueText(late)
 		}
 	}
 	writeProbe(w, http.StatusOK, out)

@@ -62,8 +62,13 @@ type Receiver interface {
 // Recon tells what the channels' statements say against the ledger. *recon.Recon
 // is one.
 type Recon interface {
-	// Breaks returns open breaks first, the newest of each first.
-	Breaks(ctx context.Context, limit int) ([]recon.Break, error)
+	// Breaks returns a page, the newest first, and whether more follow.
+	Breaks(ctx context.Context, f recon.BreakFilter) ([]recon.Break, bool, error)
+	// Break returns one with its history.
+	Break(ctx context.Context, id int64) (recon.Break, error)
+	// Close and Assign change one; they move no money.
+	Close(ctx context.Context, id int64, state, who, why string) (recon.Break, error)
+	Assign(ctx context.Context, id int64, owner, who, why string) (recon.Break, error)
 	Report(ctx context.Context) (recon.Report, error)
 	// Run reads every statement to its end, now.
 	Run(ctx context.Context) error
@@ -75,6 +80,9 @@ type Dispatch interface {
 	State(ctx context.Context) (recon.DispatchState, error)
 	Resume(ctx context.Context, by, reason string) (recon.DispatchState, error)
 }
+
+// Runs tells which channels were not reconciled in time. *recon.Watch is one.
+type Runs interface{ Overdue() []recon.Overdue }
 
 // Readiness reports whether this process makes progress: nil, or why not.
 type Readiness interface {
@@ -99,6 +107,8 @@ type Config struct {
 	Receiver Receiver
 	Recon    Recon
 	Dispatch Dispatch
+	// Runs tells /readyz which channels were not reconciled in time.
+	Runs Runs
 	// Desk keeps the cases for people.
 	Desk  Desk
 	Ready Readiness

@@ -110,6 +110,7 @@ func routes() []*route {
 	all := paymentRoutes()
 	all = append(all, eventRoutes()...)
 	all = append(all, accountRoutes()...)
+	all = append(all, reconRoutes()...)
 	all = append(all, caseRoutes()...)
 	all = append(all, operatorRoutes()...)
 	all = append(all, peopleRoutes()...)
@@ -314,21 +315,6 @@ func operatorRoutes() []*route {
 			method: http.MethodGet, path: "/v1/totals", id: "get-totals", tag: "operator", summary: "Count the whole installation",
 			about: "Every tenant, from one snapshot; the sum of each asset's books is zero.", scope: access.Admin,
 			answers: map[int]reflect.Type{200: of[Totals]()}, do: (*call).totals,
-		},
-		{
-			method: http.MethodGet, path: "/v1/recon/breaks", id: "list-breaks", tag: "operator", summary: "List open breaks",
-			about: "What the channels' statements say and the ledger does not, or the other way round.", scope: access.Admin, params: paging("500"),
-			answers: map[int]reflect.Type{200: of[ListOf[recon.Break]]()}, faults: []fault.Code{fault.UnknownField, fault.NotFound}, do: (*call).breaks,
-		},
-		{
-			method: http.MethodGet, path: "/v1/recon/report", id: "get-recon", tag: "operator", summary: "Where each channel stands",
-			about: "Lines read and matched, open breaks, clearing and nostro against the statements.", scope: access.Admin,
-			answers: map[int]reflect.Type{200: of[recon.Report]()}, faults: []fault.Code{fault.NotFound}, do: (*call).reconReport,
-		},
-		{
-			method: http.MethodPost, path: "/v1/recon/run", id: "run-recon", role: access.Operate, tag: "operator", summary: "Reconcile now",
-			about: "Reads every channel's statement to its end, then answers where each stands. Only the leading node reconciles.", scope: access.Admin,
-			answers: map[int]reflect.Type{200: of[recon.Report]()}, faults: []fault.Code{fault.NotFound, fault.NotLeader, fault.ChannelUnavailable}, do: (*call).reconRun,
 		},
 		{
 			method: http.MethodGet, path: "/v1/dispatch", id: "get-dispatch", tag: "operator", summary: "Are payouts sent?",

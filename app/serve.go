@@ -70,6 +70,8 @@ type plane struct {
 	approvals *access.Approvals
 	events    *outbox.Log
 	feed      *outbox.Feed
+	runs      *recon.Watch
+	terms     map[channel.Name]recon.Terms
 	handler   http.Handler
 
 	leaderWork sync.WaitGroup
@@ -122,6 +124,9 @@ func (p *plane) prepare(ctx context.Context) error {
 	if err := p.connectChannels(); err != nil {
 		return err
 	}
+	if p.terms, err = statementTerms(p.cfg.Channels); err != nil {
+		return err
+	}
 	if p.desk, err = p.newDesk(); err != nil {
 		return err
 	}
@@ -163,6 +168,14 @@ func (p *plane) connectChannels() error {
 		p.channels = append(p.channels, ch)
 	}
 	return nil
+}
+
+func (p *plane) channelNames() []channel.Name {
+	names := make([]channel.Name, len(p.channels))
+	for i, ch := range p.channels {
+		names[i] = ch.Name()
+	}
+	return names
 }
 
 // routes are the configured ones, as dispatch and settle read them.
@@ -207,7 +220,8 @@ func (p *plane) build() {
 	p.inbox = settle.NewInbox(settle.InboxConfig{
 		Pool: p.stations, Submitter: p.node, Channels: p.channels, Redirects: routes.Redirects, Telemetry: p.tel,
 	})
-	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Gate: p.gate, Telemetry: p.tel})
+	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Gate: p.gate, Terms: p.terms, Telemetry: p.tel})
+	p.runs = recon.NewWatch(p.stations, nil, p.channelNames(), p.tel)
 	p.expirer = timer.NewExpirer(p.node, nil, p.node.TimeUnsound, p.tel)
 	p.wheel = timer.New(timer.Config{
 		Due:  timer.Route{Dispatch: p.dispatch.Offer, Settle: p.asker.Check, Time: p.expirer.Offer}.Due,
@@ -300,6 +314,7 @@ func (p *plane) run(ctx context.Context) error {
 		return nil
 	})
 	p.storing.Go(func() error { return p.gate.Watch(storing) })
+	p.storing.Go(func() error { return p.runs.Run(storing) })
 	p.storing.Go(func() error { return p.approvals.Run(storing) })
 	p.storing.Go(func() error { return p.feed.Run(streaming) })
 	p.storing.Go(func() error {
@@ -329,9 +344,9 @@ func (p *plane) end() error {
 // edge is the HTTP surface: the API, and the hop between nodes.
 func (p *plane) edge() (http.Handler, error) {
 	accounts := ledger.NewReader(p.reads)
-	names := make([]string, len(p.channels))
-	for i, ch := range p.channels {
-		names[i] = string(ch.Name())
+	var names []string
+	for _, name := range p.channelNames() {
+		names = append(names, string(name))
 	}
 	in, err := intake.New(intake.Config{Submitter: p.node, Accounts: accounts, Originals: p.payments, Channels: names})
 	if err != nil {
@@ -343,7 +358,7 @@ func (p *plane) edge() (http.Handler, error) {
 	registerActions(p.approvals, in, accounts, p.gate)
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Approvals: p.approvals, Waiter: p.node,
-		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Desk: p.desk, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
+		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Runs: p.runs, Desk: p.desk, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
 		Registry: p.tel.Registry(), Logger: p.log, Version: Version,
 	})
 	if err != nil {

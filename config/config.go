@@ -65,6 +65,32 @@ type Channel struct {
 	Bank string `json:"bank"`
 	// Secrets verify callbacks: one, or two while one replaces the other.
 	Secrets []string `json:"secrets"`
+	// Statement is what was agreed about its statement.
+	Statement Statement `json:"statement"`
+}
+
+// Statement says when a channel's statement comes and what it may charge. Zero
+// fields: a rail that never closes, by UTC, whose lines follow within ten minutes and
+// may cost anything.
+type Statement struct {
+	// TimeZone of the times and days below, such as Europe/Prague; empty is UTC.
+	TimeZone string `json:"time_zone"`
+	// CutOff is the local time, such as 17:00, at which its business day ends;
+	// empty and 24:00 are midnight.
+	CutOff string `json:"cut_off"`
+	// Weekend are the days on which it does not book, such as saturday.
+	Weekend []string `json:"weekend"`
+	// Holidays are further days, such as 2026-12-24.
+	Holidays []string `json:"holidays"`
+	// Daily says that one statement a business day comes, on a later day.
+	Daily bool `json:"daily"`
+	// ArriveDays is how many business days later, ArriveAt the local time.
+	ArriveDays int    `json:"arrive_days"`
+	ArriveAt   string `json:"arrive_at"`
+	// Grace is how long after that a line may still stay away, such as 1h30m.
+	Grace string `json:"grace"`
+	// Fees are what it keeps of each line, by asset, in the smallest unit.
+	Fees map[string]string `json:"fees"`
 }
 
 // Route is an ordered list of channels for payouts of one kind.

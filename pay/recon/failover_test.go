@@ -46,7 +46,7 @@ func at(t *testing.T, dsn, bank string) *site {
 	s.gate = recon.NewGate(s.pool, tel)
 	s.node = commit.New(commit.Config{DSN: dsn})
 	s.recon = recon.New(recon.Config{
-		Pool: s.pool, Submitter: s.node, Channels: []channel.Channel{ch}, Gate: s.gate, Telemetry: tel, MissingAfter: time.Hour, PageMax: 100,
+		Pool: s.pool, Submitter: s.node, Channels: []channel.Channel{ch}, Gate: s.gate, Telemetry: tel, Terms: nil, PageMax: 100,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

@@ -162,8 +162,8 @@ func (r *Recon) adopt(ctx context.Context, name channel.Name, w restored, n int1
 	reference := pay.Reference(w.id, n)
 	r.log.LogAttrs(ctx, slog.LevelWarn, "took over an attempt from before the restore", slog.String("channel", string(name)),
 		slog.String("reference", reference), slog.String("verdict", word.Verdict.String()))
-	_, err := r.cfg.Pool.Exec(ctx, `insert into breaks (class, channel, payment, reference, asset, amount, detail, closed_at)
-	  values ($1, $2, $3, $4, $5, $6::numeric, $7, now()) on conflict (class, channel, reference) do nothing`,
+	_, err := r.cfg.Pool.Exec(ctx, `insert into breaks (class, channel, payment, reference, asset, amount, detail, state, closed_at, closed_by, close_reason)
+	  values ($1, $2, $3, $4, $5, $6::numeric, $7, 'resolved', now(), 'recon', 'taken over from the channel''s word') on conflict do nothing`,
 		restoreGap, string(name), int64(w.id), reference, string(w.asset), w.amount.String(),
 		"attempted after the restored point; the channel says "+word.Verdict.String()+", and the ledger took it over")
 	if err != nil {
@@ -189,7 +189,7 @@ func said(id pay.ID, n int16, w channel.Word, now time.Time) pay.Fact {
 // gap, whatever it looks like.
 func (r *Recon) gapOr(it *item) string {
 	p := r.cfg.Gate.state()
-	lateRestored := p.paused() && it.class == lateOutcome && it.id <= p.last
+	lateRestored := p.paused() && (it.class == lateOutcome || it.class == contradiction) && it.id <= p.last
 	if p.lost(it.id) || lateRestored {
 		return restoreGap
 	}

@@ -20,24 +20,42 @@ const insertLines = `insert into statement_lines (channel, seq, line_id, directi
          as l(seq, line_id, direction, reference, amount, fee, asset, remittance, booked_at, payment, outcome)
   on conflict (channel, seq) do nothing`
 
-const openBreaks = `insert into breaks (class, channel, payment, reference, asset, amount, detail, closed_at)
-  select class, $1, nullif(payment, 0), reference, asset, amount::numeric, detail, case when class = 'duplicate_line' then now() end
-    from unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[])
-         as b(class, payment, reference, asset, amount, detail)
-   order by class, reference
-  on conflict (class, channel, reference) do nothing`
+// A break that another station opened about the same words, before the line came,
+// becomes the line's: one movement is one break.
+const adoptBreaks = `update breaks b set line = n.line
+  from unnest($2::text[], $3::text[], $4::text[]) as n(class, reference, line)
+ where b.class = n.class and b.channel = $1 and b.reference = n.reference and b.line = '' and n.line <> ''
+   and not exists (select from breaks o where o.class = n.class and o.channel = $1 and o.reference = n.reference and o.line = n.line)`
 
-// What a matching line explains: that it was missing, or that an earlier line
-// had another amount.
-const closeBreaks = `update breaks set closed_at = now()
-  where closed_at is null and channel = $1 and reference = any($2) and class in ('missing_in_statement', 'amount_mismatch')`
+const openBreaks = `insert into breaks (class, channel, payment, reference, line, asset, amount, detail, state, closed_at, closed_by, close_reason)
+  select class, $1, nullif(payment, 0), reference, line, asset, amount::numeric, detail,
+         case when closed <> '' then 'resolved' else 'open' end, case when closed <> '' then now() end, case when closed <> '' then 'recon' end, nullif(closed, '')
+    from unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[])
+         as b(class, payment, reference, line, asset, amount, detail, closed)
+   order by class, reference, line
+  on conflict do nothing`
+
+// What a line explains of earlier breaks: $4 says which classes.
+const closeBreaks = `with closed as (
+  update breaks set state = 'resolved', closed_at = now(), closed_by = 'recon', close_reason = $3
+   where closed_at is null and channel = $1 and reference = any($2) and class = any($4) returning id
+)
+insert into break_events (break, what, who, note) select id, 'resolved', 'recon', $3 from closed order by id`
+
+// byMatch are the classes that a matching line explains: that it was missing, or
+// that an earlier line had another amount or asset. byStray is what a callback
+// opened before the line came and got its own.
+var (
+	byMatch = []string{missingInStatement, amountMismatch, wrongAsset}
+	byStray = []string{unknownReference}
+)
 
 // lineRows are the columns of insertLines.
 type lineRows struct {
-	seqs, payments                                                         []int64
-	directions                                                             []int16
-	lineIDs, refs, amounts, fees, assets, remittances, outcomes, explained []string
-	booked                                                                 []time.Time
+	seqs, payments                                                                 []int64
+	directions                                                                     []int16
+	lineIDs, refs, amounts, fees, assets, remittances, outcomes, explained, strays []string
+	booked                                                                         []time.Time
 }
 
 func rowsOf(items []item) *lineRows {
@@ -50,8 +68,11 @@ func rowsOf(items []item) *lineRows {
 		l.amounts, l.fees = append(l.amounts, it.Amount.String()), append(l.fees, it.Fee.String())
 		l.assets, l.remittances = append(l.assets, string(it.Asset)), append(l.remittances, it.Remittance)
 		l.outcomes, l.booked = append(l.outcomes, it.outcome), append(l.booked, it.BookedAt)
-		if it.outcome == matched {
+		switch {
+		case it.outcome == matched:
 			l.explained = append(l.explained, it.Reference)
+		case it.outcome == unmatched && it.class != unknownReference:
+			l.strays = append(l.strays, it.Reference)
 		}
 	}
 	return &l
@@ -69,12 +90,18 @@ func (r *Recon) keep(ctx context.Context, name channel.Name, items []item) error
 		it := &items[i]
 		r.metrics.lines.WithLabelValues(string(name), it.outcome).Inc()
 		if it.class != "" {
-			breaks = append(breaks, brk{r.gapOr(it), it.id, it.Reference, it.Asset, it.Amount, it.detail})
+			breaks = append(breaks, brk{
+				class: r.gapOr(it), payment: it.id, reference: it.Reference, line: it.ID, asset: it.Asset, amount: it.value, detail: it.detail, healed: it.healed,
+			})
 		}
 	}
 	r.open(ctx, &batch, name, breaks)
 	if len(l.explained) > 0 {
-		batch.Queue(closeBreaks, string(name), l.explained)
+		batch.Queue(meetExpectations, string(name), l.explained)
+		batch.Queue(closeBreaks, string(name), l.explained, "the statement shows it", byMatch)
+	}
+	if len(l.strays) > 0 {
+		batch.Queue(closeBreaks, string(name), l.strays, "the statement shows it: see the break of its line", byStray)
 	}
 	return r.send(ctx, &batch)
 }
@@ -84,9 +111,11 @@ type brk struct {
 	class     string
 	payment   pay.ID
 	reference string
+	line      string
 	asset     money.Asset
 	amount    money.Amount
 	detail    string
+	healed    string // why it is closed as it opens
 }
 
 const detailMax = 500 // bytes of a break's detail
@@ -96,18 +125,19 @@ func (r *Recon) open(ctx context.Context, batch *pgx.Batch, name channel.Name, b
 		return
 	}
 	var payments []int64
-	var classes, refs, assets, amounts, details []string
+	var classes, refs, lines, assets, amounts, details, closed []string
 	for _, b := range breaks {
-		classes, payments, refs = append(classes, b.class), append(payments, int64(b.payment)), append(refs, b.reference)
-		assets, amounts = append(assets, string(b.asset)), append(amounts, b.amount.String())
+		classes, payments, refs, lines = append(classes, b.class), append(payments, int64(b.payment)), append(refs, b.reference), append(lines, b.line)
+		assets, amounts, closed = append(assets, string(b.asset)), append(amounts, b.amount.String()), append(closed, b.healed)
 		details = append(details, strings.ToValidUTF8(b.detail[:min(len(b.detail), detailMax)], ""))
 		if b.class != duplicateLine {
 			r.log.LogAttrs(ctx, slog.LevelError, "break between the statement and the ledger", slog.String("class", b.class),
-				slog.String("channel", string(name)), slog.String("reference", b.reference), slog.String("amount", b.amount.String()),
-				slog.String("asset", string(b.asset)), slog.String("detail", b.detail))
+				slog.String("channel", string(name)), slog.String("reference", b.reference), slog.String("line", b.line),
+				slog.String("amount", b.amount.String()), slog.String("asset", string(b.asset)), slog.String("detail", b.detail))
 		}
 	}
-	batch.Queue(openBreaks, string(name), classes, payments, refs, assets, amounts, details)
+	batch.Queue(adoptBreaks, string(name), classes, refs, lines)
+	batch.Queue(openBreaks, string(name), classes, payments, refs, lines, assets, amounts, details, closed)
 }
 
 // send runs a batch as one transaction: one Sync, no begin.

@@ -9,27 +9,18 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
 	"github.com/moneta-pay/moneta/pay/commit"
 )
 
-// Outcomes of a line, as its row carries them.
+// Outcomes of a line, as its row carries them; the others are the name of the class
+// of its break.
 const (
-	matched        = "matched"
-	duplicateLine  = "duplicate_line"   // the same line stated again: moves nothing
-	doubled        = "double_execution" // another line for what has matched already
-	unmatched      = "unmatched"
-	amountMismatch = "amount_mismatch"
-	wrongState     = "wrong_state"
-)
-
-// Classes of breaks beside those that are named like an outcome.
-const (
-	unmatchedInbound   = "unmatched_inbound"
-	unmatchedOutbound  = "unmatched_outbound"
-	missingInStatement = "missing_in_statement"
-	lateOutcome        = "late_outcome"
+	matched    = "matched"
+	unmatched  = "unmatched"
+	wrongState = "wrong_state"
 )
 
 // item is a line under judgement.
@@ -40,14 +31,18 @@ type item struct {
 	outcome string
 	class   string // of the break to open; empty for none
 	detail  string
-	open    bool // the payment was not final when we looked
+	healed  string       // why the break is closed as it opens; empty leaves it open
+	value   money.Amount // of the break
+	known
 }
 
 // known is what we have on a payment that a line may be about.
 type known struct {
-	kind    pay.Kind
-	channel channel.Name
-	open    bool
+	kind   pay.Kind
+	via    channel.Name // of a deposit; an attempt has its own
+	asset  money.Asset
+	amount money.Amount
+	state  pay.State // when we looked
 	// attempts are the channels that the attempts went to.
 	attempts []string
 }
@@ -57,13 +52,29 @@ func (k *known) at(n int16) channel.Name {
 	if n > 0 && int(n) <= len(k.attempts) {
 		return channel.Name(k.attempts[n-1])
 	}
-	return k.channel
+	return k.via
 }
 
-// stated is a line that we have from before, by reference.
+// stated is a line that we have from before.
 type stated struct {
-	lineID  string
+	channel.Line
 	outcome string
+}
+
+// same reports whether the channel says the same of both lines; formats write the
+// time and the remittance of one line differently.
+func (s *stated) same(l *channel.Line) bool {
+	return s.Direction == l.Direction && s.Reference == l.Reference && s.Amount == l.Amount && s.Fee == l.Fee && s.Asset == l.Asset
+}
+
+// past holds earlier lines by what a new one may repeat.
+type past struct {
+	byID, byReference map[string][]stated
+}
+
+func (p *past) add(s stated) {
+	p.byID[s.ID] = append(p.byID[s.ID], s)
+	p.byReference[s.Reference] = append(p.byReference[s.Reference], s)
 }
 
 func (r *Recon) cursor(ctx context.Context, name channel.Name) (int64, error) {
@@ -80,53 +91,89 @@ func (r *Recon) cursor(ctx context.Context, name channel.Name) (int64, error) {
 func (r *Recon) match(ctx context.Context, name channel.Name, lines []channel.Line) ([]item, error) {
 	items := make([]item, len(lines))
 	var ids []int64
-	refs := make([]string, len(lines))
+	var refs []string
+	lineIDs := make([]string, len(lines))
 	for i := range lines {
-		items[i] = item{Line: lines[i]}
-		refs[i] = lines[i].Reference
+		items[i] = item{Line: lines[i], value: lines[i].Amount}
+		lineIDs[i] = lines[i].ID
 		if id, attempt, err := pay.ParseReference(lines[i].Reference); err == nil {
 			items[i].id, items[i].attempt = id, attempt
-			ids = append(ids, int64(id))
+			ids, refs = append(ids, int64(id)), append(refs, lines[i].Reference)
 		}
 	}
 	payments, err := r.payments(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
-	before, err := r.before(ctx, name, refs)
+	before, err := r.before(ctx, name, refs, lineIDs)
 	if err != nil {
 		return nil, err
 	}
 	for i := range items {
 		it := &items[i]
-		it.judge(name, payments, before[it.Reference])
-		if it.outcome == "" {
-			// For the lines behind it on this page: they cannot both settle.
-			before[it.Reference] = append(before[it.Reference], stated{it.ID, matched})
+		it.judge(name, payments, before)
+		outcome := it.outcome
+		if outcome == "" {
+			outcome = matched // for the lines behind it on this page: they cannot both settle
 		}
+		before.add(stated{it.Line, outcome})
 	}
 	return items, nil
 }
 
-func (it *item) judge(name channel.Name, payments map[pay.ID]known, before []stated) {
-	p, ok := payments[it.id]
-	switch {
-	case it.id == 0 || !ok:
-		it.stray("nobody knows the reference")
-		return
-	case p.at(it.attempt) != name || !fits(p.kind, it.attempt, it.Direction):
-		it.stray(fmt.Sprintf("a line of money %s for attempt %d of a %s through %q", it.Direction, it.attempt, p.kind, p.channel))
+// judge finds what stands against the line, in the order in which it matters: a
+// line that was told before tells nothing, whatever it is about.
+func (it *item) judge(name channel.Name, payments map[pay.ID]known, before past) {
+	if it.repeats(before.byID[it.ID]) {
 		return
 	}
-	it.open = p.open
-	for _, s := range before {
-		if s.lineID == it.ID {
+	var ok bool
+	it.known, ok = payments[it.id]
+	switch {
+	case it.id == 0:
+		it.stray("nobody knows the reference")
+	case !ok:
+		it.outcome, it.class, it.detail = unmatched, unknownReference, "the reference has our form, and there is no such payment"
+	case it.at(it.attempt) != name || !fits(it.kind, it.attempt, it.Direction):
+		it.outcome, it.class = unmatched, misdirected
+		it.detail = fmt.Sprintf("a line of money %s for attempt %d of a %s through %q", it.Direction, it.attempt, it.kind, it.at(it.attempt))
+	case it.asset != it.Asset:
+		it.outcome, it.class = wrongAsset, wrongAsset
+		it.detail = fmt.Sprintf("the line is in %s, the payment in %s", it.Asset, it.asset)
+	default:
+		it.doubles(before.byReference[it.Reference])
+	}
+	if it.outcome == "" && it.Direction == channel.In && it.Amount == it.amount && it.Fee.Cmp(it.Amount) > 0 {
+		it.outcome, it.class, it.value = feeUnexpected, feeUnexpected, it.Fee
+		it.detail = "the fee is more than what came in: nothing was posted"
+	}
+}
+
+// repeats reports whether the channel told the line before.
+func (it *item) repeats(before []stated) bool {
+	if it.ID == "" || len(before) == 0 {
+		return false
+	}
+	for i := range before {
+		if before[i].same(&it.Line) {
 			it.outcome, it.class, it.detail = duplicateLine, duplicateLine, "line "+it.ID+" is stated twice; it moved money once"
-			return
+			it.healed = "it counts once"
+			return true
 		}
-		if s.outcome == matched {
+	}
+	was := &before[0]
+	it.outcome, it.class = lineChanged, lineChanged
+	it.detail = fmt.Sprintf("line %s was %s %s %s for %q with a fee of %s, and is now %s %s %s for %q with a fee of %s", it.ID,
+		was.Direction, was.Amount, was.Asset, was.Reference, was.Fee, it.Direction, it.Amount, it.Asset, it.Reference, it.Fee)
+	return true
+}
+
+func (it *item) doubles(before []stated) {
+	for i := range before {
+		if before[i].outcome == matched {
 			it.outcome, it.class = doubled, doubled
-			it.detail = "line " + it.ID + " moves money that line " + s.lineID + " has moved already"
+			it.detail = "line " + it.ID + " moves money that line " + before[i].ID + " has moved already"
+			return
 		}
 	}
 }
@@ -146,9 +193,11 @@ func fits(kind pay.Kind, attempt int16, d channel.Direction) bool {
 }
 
 // The channel of a payout is that of each attempt.
-const selectPayments = `select p.id, p.kind, coalesce(p.channel, ''), o.payment is not null,
+const selectPayments = `select p.id, p.kind, coalesce(p.channel, ''), p.asset, p.amount::text, t.to_state,
        array(select a.channel from attempts a where a.payment = p.id order by a.n)
-  from payments p left join open_payments o on o.payment = p.id where p.id = any($1)`
+  from payments p
+  join lateral (select to_state from transitions where payment = p.id order by seq desc limit 1) t on true
+ where p.id = any($1)`
 
 func (r *Recon) payments(ctx context.Context, ids []int64) (map[pay.ID]known, error) {
 	rows, err := r.cfg.Pool.Query(ctx, selectPayments, ids)
@@ -158,24 +207,42 @@ func (r *Recon) payments(ctx context.Context, ids []int64) (map[pay.ID]known, er
 	found := make(map[pay.ID]known, len(ids))
 	var id pay.ID
 	var k known
-	if _, err := pgx.ForEachRow(rows, []any{&id, &k.kind, &k.channel, &k.open, &k.attempts}, func() error { found[id] = k; return nil }); err != nil {
+	var amount string
+	_, err = pgx.ForEachRow(rows, []any{&id, &k.kind, &k.via, &k.asset, &amount, &k.state, &k.attempts}, func() (err error) {
+		k.amount, err = money.ParseMinor(amount)
+		found[id] = k
+		return err
+	})
+	if err != nil {
 		return nil, fmt.Errorf("look up payments: %w", err)
 	}
 	return found, nil
 }
 
-const selectBefore = `select reference, line_id, outcome from statement_lines where channel = $1 and reference = any($2)`
+const selectBefore = `select line_id, direction, reference, amount::text, fee::text, asset, outcome
+  from statement_lines where channel = $1 and reference = any($2)
+ union
+select line_id, direction, reference, amount::text, fee::text, asset, outcome
+  from statement_lines where channel = $1 and line_id = any($3)`
 
-func (r *Recon) before(ctx context.Context, name channel.Name, refs []string) (map[string][]stated, error) {
-	rows, err := r.cfg.Pool.Query(ctx, selectBefore, string(name), refs)
+// before looks up the lines that new ones with these references or ids may repeat.
+func (r *Recon) before(ctx context.Context, name channel.Name, refs, lineIDs []string) (past, error) {
+	found := past{byID: map[string][]stated{}, byReference: map[string][]stated{}}
+	rows, err := r.cfg.Pool.Query(ctx, selectBefore, string(name), refs, lineIDs)
 	if err != nil {
-		return nil, fmt.Errorf("look up lines: %w", err)
+		return found, fmt.Errorf("look up lines: %w", err)
 	}
-	found := make(map[string][]stated)
-	var ref string
 	var s stated
-	if _, err := pgx.ForEachRow(rows, []any{&ref, &s.lineID, &s.outcome}, func() error { found[ref] = append(found[ref], s); return nil }); err != nil {
-		return nil, fmt.Errorf("look up lines: %w", err)
+	var amount, fee string
+	_, err = pgx.ForEachRow(rows, []any{&s.ID, &s.Direction, &s.Reference, &amount, &fee, &s.Asset, &s.outcome}, func() (err error) {
+		if s.Amount, err = money.ParseMinor(amount); err == nil {
+			s.Fee, err = money.ParseMinor(fee)
+		}
+		found.add(s)
+		return err
+	})
+	if err != nil {
+		return found, fmt.Errorf("look up lines: %w", err)
 	}
 	return found, nil
 }
@@ -201,7 +268,7 @@ func (r *Recon) settle(ctx context.Context, items []item) error {
 		if it.outcome != "" {
 			continue
 		}
-		if it.open {
+		if !it.state.Final() {
 			add(it, pay.Confirm)
 		}
 		add(it, pay.Settle)
@@ -225,6 +292,9 @@ func (it *item) conclude(err error) error {
 		if it.outcome == "" {
 			it.outcome = matched
 		}
+		if it.state.Final() && it.state != pay.Succeeded {
+			it.class, it.healed, it.detail = lateOutcome, "a linked payment stands for it", "the payment was "+it.state.String()+" here, and executed"
+		}
 		return nil
 	case !definite(err):
 		return fmt.Errorf("settle %s: %w", it.Reference, err)
@@ -233,11 +303,29 @@ func (it *item) conclude(err error) error {
 	case errors.Is(err, fault.AmountInvalid):
 		it.outcome, it.class = amountMismatch, amountMismatch
 	case errors.Is(err, fault.NotFound):
-		it.stray("nobody knows the payment")
-	default:
+		it.outcome, it.class = unmatched, unknownReference
+	case it.state.Final() && it.state != pay.Succeeded:
 		it.outcome, it.class = wrongState, lateOutcome
+	default:
+		it.outcome, it.class = wrongState, contradiction
 	}
 	it.detail = err.Error()
+	return nil
+}
+
+// checkFee holds a matched line's fee against what was agreed for the channel; the
+// fee is booked as stated in any case, because it was taken.
+func (it *item) checkFee(agreed map[money.Asset]money.Amount) error {
+	want, ok := agreed[it.Asset]
+	if it.outcome != matched || it.class != "" || !ok || it.Fee == want {
+		return nil
+	}
+	difference, err := it.Fee.Sub(want)
+	if err != nil {
+		return fmt.Errorf("fee of line %s: %w", it.ID, err)
+	}
+	it.class, it.value = feeUnexpected, difference
+	it.detail = fmt.Sprintf("the fee is %s, agreed is %s", it.Fee, want)
 	return nil
 }
 

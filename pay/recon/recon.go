@@ -25,7 +25,7 @@ import (
 const (
 	// DefaultEvery is how often the statements are read.
 	DefaultEvery = 10 * time.Second
-	// DefaultMissingAfter is how long a succeeded payment may wait for its line.
+	// DefaultMissingAfter is how long after it is due a line may stay away.
 	DefaultMissingAfter = 10 * time.Minute
 	// DefaultPageMax is how many lines are asked for at once.
 	DefaultPageMax = 200
@@ -49,9 +49,12 @@ type Config struct {
 	Clock clock.Clock
 	// Telemetry takes logs and metrics; required.
 	Telemetry *telemetry.Telemetry
+	// Terms were agreed with each channel; one without has a statement that follows
+	// at once, by UTC, and may cost anything.
+	Terms map[channel.Name]Terms
 
-	Every, MissingAfter time.Duration
-	PageMax             int
+	Every   time.Duration
+	PageMax int
 }
 
 // Recon reconciles all channels of a shard. It runs on the leader.
@@ -80,9 +83,6 @@ func New(cfg Config) *Recon {
 	}
 	if cfg.Every <= 0 {
 		cfg.Every = DefaultEvery
-	}
-	if cfg.MissingAfter <= 0 {
-		cfg.MissingAfter = DefaultMissingAfter
 	}
 	if cfg.PageMax <= 0 {
 		cfg.PageMax = DefaultPageMax
@@ -116,11 +116,16 @@ func (r *Recon) Loop(ctx context.Context) error {
 	}
 }
 
+func (r *Recon) terms(name channel.Name) Terms { return r.cfg.Terms[name] }
+
 // Run reads every channel's statement to its end and then looks for payments
 // that it should have shown. Channels stand alone: the error joins theirs.
 func (r *Recon) Run(ctx context.Context) error {
 	r.turn.Lock()
 	defer r.turn.Unlock()
+	if err := errors.Join(r.expect(ctx), r.triage(ctx)); err != nil {
+		return err
+	}
 	errs := make([]error, len(r.cfg.Channels))
 	var wait sync.WaitGroup
 	for i, ch := range r.cfg.Channels {
@@ -131,7 +136,7 @@ func (r *Recon) Run(ctx context.Context) error {
 		})
 	}
 	wait.Wait()
-	if err := errors.Join(append(errs, r.showAges(ctx))...); err != nil {
+	if err := errors.Join(append(errs, r.triage(ctx), r.showAges(ctx))...); err != nil {
 		return err
 	}
 	return r.resumeWhenClean(ctx)
@@ -142,18 +147,19 @@ func (r *Recon) channel(ctx context.Context, ch channel.Channel) error {
 	if err := r.reclaim(ctx, ch); err != nil {
 		return err
 	}
+	var lines int64
 	for range pagesMax {
-		more, err := r.page(ctx, ch)
+		n, more, err := r.page(ctx, ch)
 		if err != nil {
 			return err
 		}
+		lines += int64(n)
 		if !more {
 			// Only a statement read to its end can be missing something.
 			if err := r.missing(ctx, ch.Name(), started); err != nil {
 				return err
 			}
-			r.metrics.success.WithLabelValues(string(ch.Name())).SetToCurrentTime()
-			return nil
+			return r.ran(ctx, ch.Name(), lines)
 		}
 	}
 	return fmt.Errorf("%d pages and no end; the next run goes on", pagesMax)
@@ -161,34 +167,39 @@ func (r *Recon) channel(ctx context.Context, ch channel.Channel) error {
 
 // page reads one page, commits what it says, and only then keeps its lines: a
 // crash in between reads the page again, and its facts are replays.
-func (r *Recon) page(ctx context.Context, ch channel.Channel) (more bool, err error) {
+func (r *Recon) page(ctx context.Context, ch channel.Channel) (n int, more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pageWithin)
 	defer cancel()
 	name := ch.Name()
 	cursor, err := r.cursor(ctx, name)
 	if err != nil {
-		return false, err
+		return 0, false, err
 	}
 	asked := r.cfg.Clock.Now()
 	page, err := ch.Statement(ctx, cursor, r.cfg.PageMax)
 	r.metrics.duration.WithLabelValues(string(name), "statement").Observe(r.cfg.Clock.Now().Sub(asked).Seconds())
 	if err != nil {
 		r.metrics.requests.WithLabelValues(string(name), "statement", "failed").Inc()
-		return false, err
+		return 0, false, err
 	}
 	r.metrics.requests.WithLabelValues(string(name), "statement", "ok").Inc()
 	if len(page.Lines) == 0 {
-		return false, nil
+		return 0, false, nil
 	}
 	items, err := r.match(ctx, name, page.Lines)
 	if err != nil {
-		return false, err
+		return 0, false, err
 	}
 	if err := r.settle(ctx, items); err != nil {
-		return false, err
+		return 0, false, err
+	}
+	for i := range items {
+		if err := items[i].checkFee(r.terms(name).Fees); err != nil {
+			return 0, false, err
+		}
 	}
 	if err := r.keep(ctx, name, items); err != nil {
-		return false, err
+		return 0, false, err
 	}
-	return page.HasMore, nil
+	return len(items), page.HasMore, nil
 }

@@ -11,69 +11,10 @@ import (
 
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/money"
-	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
 )
 
-// BreaksMax bounds how many breaks one call returns.
-const BreaksMax = 1000
-
 const reportWithin = 30 * time.Second
-
-// Break is a difference between a statement and the ledger.
-type Break struct {
-	ID      int64        `json:"id"`
-	Class   string       `json:"class"`
-	Channel channel.Name `json:"channel"`
-	// Payment is empty when nobody knows whose money it is.
-	Payment   string       `json:"payment,omitempty"`
-	Reference string       `json:"reference,omitempty"`
-	Asset     money.Asset  `json:"asset,omitempty"`
-	Amount    money.Amount `json:"amount"`
-	Detail    string       `json:"detail,omitempty"`
-	OpenedAt  time.Time    `json:"opened_at"`
-	ClosedAt  *time.Time   `json:"closed_at,omitempty"`
-}
-
-const selectBreaks = `select id, class, channel, coalesce(payment, 0), reference, asset, amount::text, detail, opened_at, closed_at
-  from breaks order by closed_at is not null, opened_at desc, id desc limit $1`
-
-// Breaks returns up to limit breaks (at most BreaksMax), open ones first, the
-// newest of each first.
-func (r *Recon) Breaks(ctx context.Context, limit int) ([]Break, error) {
-	if limit <= 0 || limit > BreaksMax {
-		limit = BreaksMax
-	}
-	rows, err := r.cfg.Pool.Query(ctx, selectBreaks, limit)
-	if err != nil {
-		return nil, readFault("recon.Breaks", err)
-	}
-	breaks, err := pgx.CollectRows(rows, readBreak)
-	if err != nil {
-		return nil, readFault("recon.Breaks", err)
-	}
-	return breaks, nil
-}
-
-func readBreak(row pgx.CollectableRow) (Break, error) {
-	var b Break
-	var payment pay.ID
-	var amount string
-	if err := row.Scan(&b.ID, &b.Class, &b.Channel, &payment, &b.Reference, &b.Asset, &amount, &b.Detail, &b.OpenedAt, &b.ClosedAt); err != nil {
-		return b, err
-	}
-	if payment != 0 {
-		b.Payment = payment.String()
-	}
-	b.OpenedAt = b.OpenedAt.UTC()
-	if b.ClosedAt != nil {
-		utc := b.ClosedAt.UTC()
-		b.ClosedAt = &utc
-	}
-	var err error
-	b.Amount, err = money.ParseMinor(amount)
-	return b, err
-}
 
 // Report is where every channel stands against the ledger.
 type Report struct {

@@ -125,7 +125,7 @@ func buildWatching(tb testing.TB, caps channel.Capabilities, watchEvery time.Dur
 		Pool: pool, Submitter: r.node, Channels: channels, Telemetry: r.telemetry,
 		SweepEvery: 50 * time.Millisecond, SweepAfter: 200 * time.Millisecond, ParkEvery: 50 * time.Millisecond, ParkFor: 300 * time.Millisecond,
 	})
-	r.recon = recon.New(recon.Config{Pool: pool, Submitter: r.node, Channels: channels, Telemetry: r.telemetry, MissingAfter: time.Millisecond})
+	r.recon = recon.New(recon.Config{Pool: pool, Submitter: r.node, Channels: channels, Telemetry: r.telemetry, Terms: map[channel.Name]recon.Terms{"bank-ab": {Calendar: recon.Calendar{Grace: time.Millisecond}}}})
 	r.expirer = timer.NewExpirer(r.node, nil, nil, r.telemetry)
 	r.wheel = timer.New(timer.Config{
 		Due: timer.Route{Dispatch: r.offer, Settle: func(p pay.Payment) bool { return r.asker.Check(p) }, Time: r.expirer.Offer}.Due, Pool: pool, Telemetry: r.telemetry,

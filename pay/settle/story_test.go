@@ -15,6 +15,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/channel"
 	rail "github.com/moneta-pay/moneta/pay/channel/sandbox"
 	"github.com/moneta-pay/moneta/pay/commit"
+	"github.com/moneta-pay/moneta/pay/recon"
 	"github.com/moneta-pay/moneta/pay/settle"
 	"github.com/moneta-pay/moneta/sandbox"
 )
@@ -77,7 +78,7 @@ func (r *road) checkRecon() {
 	r.t.Helper()
 	require.NoError(r.t, r.recon.Run(r.t.Context()))
 	require.NoError(r.t, r.recon.Run(r.t.Context()))
-	breaks, err := r.recon.Breaks(r.t.Context(), 100)
+	breaks, _, err := r.recon.Breaks(r.t.Context(), recon.BreakFilter{State: "all"})
 	require.NoError(r.t, err)
 	found := map[string]int64{}
 	for _, b := range breaks {
@@ -169,7 +170,9 @@ func TestUnknownReferenceIsParkedThenABreak(t *testing.T) {
 	})
 	require.Equal(t, int64(2), r.number(`select count(*) from inbox where applied_at is not null and verdict = 'unknown_reference'`))
 	require.NoError(t, r.recon.Run(t.Context()))
-	require.Equal(t, int64(2), r.number(`select count(*) from breaks where class = 'unmatched_inbound'`))
+	require.Equal(t, int64(1), r.number(`select count(*) from breaks where class = 'unmatched_inbound'`))
+	require.Equal(t, int64(2), r.number(`select count(*) from breaks where closed_at is null`), "one movement, one open break")
+	require.Equal(t, int64(1), r.number(`select count(*) from breaks where class = 'unknown_reference' and closed_at is null and line <> ''`))
 }
 
 // A word for somebody else's payment, or of the wrong direction, moves nothing:
@@ -254,7 +257,7 @@ func TestABadDayAtTheBankEndsInTheTruth(t *testing.T) {
 	r.proof()
 	r.behave(`{"lose_before":0,"lose_reply":0,"error_500":{"probability":0,"executed":false,"status":500}}`)
 	require.NoError(t, r.recon.Run(t.Context()))
-	breaks, err := r.recon.Breaks(t.Context(), 100)
+	breaks, _, err := r.recon.Breaks(t.Context(), recon.BreakFilter{State: "all"})
 	require.NoError(t, err)
 	require.Empty(t, breaks)
 	report, err := r.recon.Report(t.Context())

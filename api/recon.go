@@ -1,0 +1,259 @@
+package api
+
+import (
+	"encoding/csv"
+	"errors"
+	"net/http"
+	"net/url"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/moneta-pay/moneta/access"
+	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/pay/channel"
+	"github.com/moneta-pay/moneta/pay/recon"
+)
+
+// breaksMax bounds one page of breaks.
+const breaksMax = 500
+
+func breakParams() []*huma.Param {
+	return []*huma.Param{
+		query("state", "open when left out.", words("open", "explained", "resolved", "all")),
+		query("channel", "Only this channel.", text()),
+		query("class", "Only this class, such as amount_mismatch.", text()),
+	}
+}
+
+func reconRoutes() []*route {
+	id := pathID("id", "The break's number")
+	return []*route{
+		{
+			method: http.MethodGet, path: "/v1/recon/breaks", id: "list-breaks", tag: "operator", summary: "List breaks",
+			about: "What the channels' statements say and the ledger does not, or the other way round: each with owner, age, severity and what would heal it. " +
+				"The newest first; a page begins after the last id of the one before.",
+			scope: access.Admin, params: append(paging("500"), breakParams()...),
+			answers: map[int]reflect.Type{200: of[ListOf[recon.Break]]()}, faults: []fault.Code{fault.UnknownField, fault.NotFound}, do: (*call).breaks,
+		},
+		{
+			method: http.MethodGet, path: "/v1/recon/breaks.csv", id: "export-breaks", tag: "operator", summary: "Export breaks as CSV",
+			about: "All that the filter lets through, the newest first. Amounts are in the asset's smallest unit.",
+			scope: access.Admin, params: breakParams(), answers: map[int]reflect.Type{200: of[string]()}, media: []string{"text/csv"},
+			faults: []fault.Code{fault.UnknownField, fault.NotFound}, do: (*call).breaksCSV,
+		},
+		{
+			method: http.MethodGet, path: "/v1/recon/breaks/{id}", id: "get-break", tag: "operator", summary: "Look at a break",
+			about: "With everything that happened to it.", scope: access.Admin, params: []*huma.Param{id},
+			answers: map[int]reflect.Type{200: of[recon.Break]()}, faults: []fault.Code{fault.NotFound}, do: (*call).getBreak,
+		},
+		{
+			method: http.MethodPost, path: "/v1/recon/breaks/{id}/close", id: "close-break", role: access.Operate, tag: "operator", summary: "Close a break",
+			about: "As explained, when it may stand, or as resolved, when it is right by now. Who and why are kept. It moves no money.",
+			scope: access.Admin, params: []*huma.Param{id}, body: of[BreakClosing](), answers: map[int]reflect.Type{200: of[recon.Break]()},
+			faults: []fault.Code{fault.NotFound, fault.AlreadyFinal, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType},
+			do:     (*call).closeBreak,
+		},
+		{
+			method: http.MethodPost, path: "/v1/recon/breaks/{id}/assign", id: "assign-break", role: access.Operate, tag: "operator", summary: "Give a break to somebody",
+			scope: access.Admin, params: []*huma.Param{id}, body: of[BreakAssignment](), answers: map[int]reflect.Type{200: of[recon.Break]()},
+			faults: []fault.Code{fault.NotFound, fault.AlreadyFinal, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType},
+			do:     (*call).assignBreak,
+		},
+		{
+			method: http.MethodGet, path: "/v1/recon/report", id: "get-recon", tag: "operator", summary: "Where each channel stands",
+			about: "Lines read and matched, open breaks, clearing and nostro against the statements.", scope: access.Admin,
+			answers: map[int]reflect.Type{200: of[recon.Report]()}, faults: []fault.Code{fault.NotFound}, do: (*call).reconReport,
+		},
+		{
+			method: http.MethodPost, path: "/v1/recon/run", id: "run-recon", role: access.Operate, tag: "operator", summary: "Reconcile now",
+			about: "Reads every channel's statement to its end, then answers where each stands. Only the leading node reconciles.", scope: access.Admin,
+			answers: map[int]reflect.Type{200: of[recon.Report]()}, faults: []fault.Code{fault.NotFound, fault.NotLeader, fault.ChannelUnavailable}, do: (*call).reconRun,
+		},
+	}
+}
+
+var errNoRecon = fault.New(fault.NotFound, "this node does not reconcile")
+
+func breakFilter(q url.Values) recon.BreakFilter {
+	return recon.BreakFilter{State: q.Get("state"), Channel: channel.Name(q.Get("channel")), Class: q.Get("class")}
+}
+
+func (c *call) breaks() error {
+	if c.s.Recon == nil {
+		return errNoRecon
+	}
+	q := c.r.URL.Query()
+	f := breakFilter(q)
+	var err error
+	if f.Limit, err = limit(q, breaksMax); err != nil {
+		return err
+	}
+	if s := q.Get("after"); s != "" {
+		if f.After, err = strconv.ParseInt(s, 10, 64); err != nil || f.After <= 0 {
+			return malformed("the cursor is not one that this list gave out").WithParam("after")
+		}
+	}
+	found, more, err := c.s.Recon.Breaks(c.ctx, f)
+	if err != nil {
+		return err
+	}
+	out := ListOf[recon.Break]{Object: "list", Data: found, HasMore: more}
+	if out.Data == nil {
+		out.Data = []recon.Break{}
+	}
+	if more {
+		out.Next = strconv.FormatInt(found[len(found)-1].ID, 10)
+		c.linkNext(out.Next)
+	}
+	return c.reply(http.StatusOK, &out)
+}
+
+// breaksCSV streams the breaks page by page. What cannot be read to its end breaks
+// the connection off: half a list must not look like a whole one.
+func (c *call) breaksCSV() error {
+	if c.s.Recon == nil {
+		return errNoRecon
+	}
+	f := breakFilter(c.r.URL.Query())
+	f.Limit = recon.BreaksMax
+	page, more, err := c.s.Recon.Breaks(c.ctx, f)
+	if err != nil {
+		return err
+	}
+	c.status = http.StatusOK
+	c.w.Header().Set("Content-Type", "text/csv; charset=utf-8; header=present")
+	c.w.Header().Set("Content-Disposition", `attachment; filename="breaks.csv"`)
+	out := csv.NewWriter(c.w)
+	_ = out.Write(recon.BreakColumns()) // a caller that has left shows at Flush
+	for {
+		for i := range page {
+			_ = out.Write(page[i].Row())
+		}
+		if !more {
+			break
+		}
+		f.After = page[len(page)-1].ID
+		if page, more, err = c.s.Recon.Breaks(c.ctx, f); err != nil {
+			c.s.Logger.WarnContext(c.ctx, "an export was broken off", slogError(err))
+			panic(http.ErrAbortHandler)
+		}
+	}
+	out.Flush()
+	return nil
+}
+
+func (c *call) breakID() (int64, error) {
+	if c.s.Recon == nil {
+		return 0, errNoRecon
+	}
+	id, err := strconv.ParseInt(c.r.PathValue("id"), 10, 64)
+	if err != nil || id <= 0 {
+		return 0, fault.New(fault.NotFound, "a break's id is a number")
+	}
+	return id, nil
+}
+
+func (c *call) getBreak() error {
+	id, err := c.breakID()
+	if err != nil {
+		return err
+	}
+	b, err := c.s.Recon.Break(c.ctx, id)
+	if err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, &b)
+}
+
+// BreakClosing is the body of POST /v1/recon/breaks/{id}/close.
+type BreakClosing struct {
+	State  string `json:"state" enum:"explained,resolved" doc:"explained: it may stand; resolved: it is right by now"`
+	Reason string `json:"reason" doc:"Why; kept" minLength:"1" maxLength:"500"`
+}
+
+// BreakAssignment is the body of POST /v1/recon/breaks/{id}/assign.
+type BreakAssignment struct {
+	Owner  string `json:"owner" doc:"Role or person who has to act" minLength:"1" maxLength:"100"`
+	Reason string `json:"reason" doc:"Why; kept" minLength:"1" maxLength:"500"`
+}
+
+func (c *call) closeBreak() error {
+	return c.changeBreak("state", func(id int64, state, reason string) (recon.Break, error) {
+		return c.s.Recon.Close(c.ctx, id, state, c.actor(), reason)
+	})
+}
+
+func (c *call) assignBreak() error {
+	return c.changeBreak("owner", func(id int64, owner, reason string) (recon.Break, error) {
+		return c.s.Recon.Assign(c.ctx, id, owner, c.actor(), reason)
+	})
+}
+
+func (c *call) changeBreak(member string, change func(id int64, value, reason string) (recon.Break, error)) error {
+	id, err := c.breakID()
+	if err != nil {
+		return err
+	}
+	body, err := c.body(bodyMax)
+	if err != nil {
+		return err
+	}
+	var value, reason string
+	err = decodeObject(body, func(d *decoder, name []byte) error {
+		switch string(name) {
+		case member:
+			return d.text("/"+member, &value)
+		case "reason":
+			return d.text("/reason", &reason)
+		}
+		return unknownField(name)
+	})
+	if err != nil {
+		return err
+	}
+	b, err := change(id, value, reason)
+	if err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, &b)
+}
+
+// reconRun reconciles and then reports; what one channel's statement refuses to
+// tell is named, and the others are read all the same.
+func (c *call) reconRun() error {
+	if c.s.Recon == nil {
+		return errNoRecon
+	}
+	if err := c.s.Recon.Run(c.ctx); err != nil {
+		if errors.Is(err, fault.NotLeader) {
+			return err
+		}
+		return fault.New(fault.ChannelUnavailable, "not every statement could be read to its end; run it again").WithCause(err)
+	}
+	return c.reconReport()
+}
+
+func (c *call) reconReport() error {
+	if c.s.Recon == nil {
+		return errNoRecon
+	}
+	r, err := c.s.Recon.Report(c.ctx)
+	if err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, &r)
+}
+
+// overdueText is what a probe says about missing runs.
+func overdueText(late []recon.Overdue) string {
+	var b strings.Builder
+	b.WriteString("overdue:")
+	for _, o := range late {
+		b.WriteString(" " + string(o.Channel) + " since " + o.Since.Format(time.RFC3339))
+	}
+	return b.String()
+}
