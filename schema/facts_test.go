@@ -126,8 +126,13 @@ func TestFactsTellWhatIsGoingOn(t *testing.T) {
 	_, err := conn.Exec(t.Context(), `insert into cases (tenant, payment, kind, owner, finding, opened_at, deadline)
 		select 1, payment, 'stuck', 'support', '{}', now(), now() from open_payments order by payment limit 1`)
 	require.NoError(t, err)
+	_, err = conn.Exec(t.Context(), `insert into marks values ('recon_expected', 3000), ('duplicate_callbacks', 7);
+		update shards set last_transition = 3100, leader = gen_random_uuid(), epoch = 4; update heartbeats set epoch = 4, beat = 12`)
+	require.NoError(t, err)
 	for sql, want := range map[string]string{
-		`select version::text from facts.contract`: "1",
+		`select string_agg(name || ' ' || behind, ', ') from facts.projections`:                                                              "recon_expected 100",
+		`select concat_ws(' ', epoch, beat, last_transition) from facts.heartbeats`:                                                          "4 12 3100",
+		`select version::text from facts.contract`:                                                                                           "1",
 		`select concat_ws(' ', count(*), min(kind), min(hop), min(channel), min(state), min(value), min(amount_band)) from facts.open_items`: "20 payout channel bank-ab processing 1234 4",
 		// Of twenty, three are due now or past it and one of these has a case; two deadlines have passed.
 		`select concat_ws(' ', count(*) filter (where due), count(*) filter (where orphan), count(*) filter (where has_case), count(*) filter (where stalled)) from facts.timers`: "3 1 1 2",

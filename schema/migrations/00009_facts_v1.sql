@@ -143,12 +143,10 @@ create view facts.heartbeats as
     from public.heartbeats h join public.shards s on s.id = h.shard;
 comment on view facts.heartbeats is 'who leads each shard: the beat rises while it makes progress';
 
--- +goose StatementBegin
 create view facts.projections as
   select m.name, m.value as position, s.head, greatest(s.head - m.value, 0) as behind
     from public.marks m cross join (select coalesce(max(last_transition), 0) as head from public.shards) s
-   where m.name like 'recon\_expected:%';
--- +goose StatementEnd
+   where m.name = 'recon_expected';
 comment on view facts.projections is 'readers of the event log: how far each is, and how far behind the newest event';
 
 create view facts.statements as
