@@ -85,7 +85,7 @@ func standbyCommand(ctx context.Context, primary *pgserver.Server, dir string) (
 	if os.Geteuid() == 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: sys.Uid, Gid: sys.Gid}}
 		err = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-			return errors.Join(err, os.Lchown(path, int(sys.Uid), int(sys.Gid)))
+			return errors.Join(err, os.Lchown(path, int(sys.Uid), int(sys.Gid))) //nolint:gosec // a folder of ours that nobody else writes
 		})
 	}
 	return cmd, err

@@ -66,13 +66,13 @@ func (j *judge) timed(f *pay.Fact) error {
 // known by who held it, not by a clock.
 func (j *judge) dependsOnTime(f *pay.Fact) bool {
 	switch f.Kind {
-	case pay.Expire, pay.Intend, pay.Take:
+	case pay.Expire, pay.Intend, pay.Resend, pay.Take:
 		return true
 	case pay.ProveAbsent, pay.GiveUp:
 		return f.AttemptState != pay.NeverSent
 	case pay.Accept:
 		return f.New.Kind == pay.Hold || f.New.Kind == pay.Capture
-	case pay.Clear, pay.Ack, pay.Doubt, pay.Confirm, pay.Decline, pay.Cancel, pay.Settle, pay.Checked,
+	case pay.Clear, pay.Ack, pay.Doubt, pay.Confirm, pay.Decline, pay.Cancel, pay.Settle, pay.Checked, pay.Redirect,
 		pay.GiveBack, pay.Returned, pay.ChargedBack, pay.Recover, pay.WriteOff, pay.Challenge, pay.ActionDone, pay.Review, pay.ReviewOk, pay.ReviewNo:
 	}
 	return false

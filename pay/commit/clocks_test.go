@@ -103,6 +103,7 @@ func (w *timed) nothingTimed() {
 	require.Equal(w.t, pay.Unknown, unknown.State, "not to know is right at any time")
 	w.submit(about(unknown, pay.ProveAbsent), fault.DatabaseUnsafe)
 	w.submit(about(unknown, pay.GiveUp), fault.DatabaseUnsafe)
+	w.submit(about(unknown, pay.Resend), fault.DatabaseUnsafe)
 	w.submit(accept(pay.Send, w.payer, w.payee, 1, "send"), "")
 	replayed := w.submit(accept(pay.Hold, w.payer, w.payee, 100, "hold"), "")
 	require.True(w.t, replayed.Replayed, "an answer that stands is given at any time")

@@ -52,6 +52,8 @@ type decider struct {
 	writer *pgbatch.Conn
 	wire   *pgx.Conn
 	last   time.Time
+	// aside are steps that were put aside, and when.
+	aside map[step]time.Time
 }
 
 // start connects and reads the shard's state. The epoch must already be ours.
@@ -230,15 +232,20 @@ func (d *decider) extend(ctx context.Context, b *batch, tickets []*ticket) error
 	return nil
 }
 
-// decideOne recovers a panic: the Fact is quarantined, its neighbours go on.
+// decideOne recovers a panic: the Fact is put aside when memory can be trusted
+// again, its neighbours go on.
 func (d *decider) decideOne(j *judge, t *ticket) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			d.quarantine(t, fmt.Errorf("panic: %v", r))
+			t.poison = fmt.Errorf("panic: %v", r)
 			d.logger.Error("a fact panicked", slog.Any("panic", r), slog.String("stack", string(debug.Stack())))
 			err = errPoisoned
 		}
 	}()
+	if err := d.isAside(t.fact); err != nil {
+		t.out.Err = err
+		return nil
+	}
 	t.out.Result, t.out.Err = j.decide(t.fact)
 	return nil
 }

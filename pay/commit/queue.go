@@ -25,6 +25,8 @@ type ticket struct {
 	// tried and answered are the decider's alone. A Fact that was tried may have
 	// been committed, whatever its caller still wants.
 	tried, answered bool
+	// poison is why the Fact panicked; it is put aside and not tried again.
+	poison error
 }
 
 // group lets one caller wait for many tickets.

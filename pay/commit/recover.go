@@ -2,7 +2,6 @@ package commit
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -138,8 +137,9 @@ func withoutAnswered(tickets []*ticket) []*ticket {
 // redo decides tickets in one batch, or in halves when the database refuses the
 // whole for a reason that lies in a Fact.
 func (d *decider) redo(ctx context.Context, tickets []*ticket, failed error) error {
-	if len(tickets) == 0 {
-		return nil
+	tickets, err := d.putPoisonAside(ctx, tickets)
+	if err != nil || len(tickets) == 0 {
+		return err
 	}
 	if !blamesFact(failed) {
 		err := d.once(ctx, tickets)
@@ -155,12 +155,14 @@ func (d *decider) redo(ctx context.Context, tickets []*ticket, failed error) err
 		if err == nil || !blamesFact(err) {
 			return err
 		}
+		if reload := d.reload(ctx); reload != nil {
+			return reload
+		}
 		if rowLocked(err) {
 			tickets[0].answer(Outcome{Err: fault.New(fault.Overloaded, "another session holds the account; send the same request again shortly")})
-		} else {
-			d.quarantine(tickets[0], err)
+			return nil
 		}
-		return d.reload(ctx)
+		return d.quarantine(ctx, tickets[0], err)
 	}
 	half := len(tickets) / 2
 	for _, part := range [][]*ticket{tickets[:half], tickets[half:]} {
@@ -227,29 +229,6 @@ func blamesFact(err error) bool {
 func rowLocked(err error) bool {
 	var pgErr *pgconn.PgError
 	return errors.As(err, &pgErr) && pgErr.Code == negativeRoot
-}
-
-// quarantine puts a Fact that cannot be committed aside, for a person, and pages.
-func (d *decider) quarantine(t *ticket, cause error) {
-	d.metrics.quarantined()
-	text, err := json.Marshal(t.fact)
-	if err != nil {
-		text = []byte(fmt.Sprintf("unreadable fact: %v", err))
-	}
-	var payment int64
-	if t.fact.Payment != nil {
-		payment = int64(t.fact.Payment.Payment)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) //nolint:forbidigo // outlives the batch
-	defer cancel()
-	conn, err := d.dial(ctx)
-	if err == nil {
-		_, err = conn.Exec(ctx, `insert into quarantine (shard, payment, fact, error) values ($1, nullif($2, 0), $3, $4)`,
-			d.shard, payment, string(text), cause.Error())
-		_ = conn.Close(ctx)
-	}
-	d.logger.Error("fact quarantined: a person must decide", slog.String("fact", string(text)), slog.Any("error", cause), slog.Any("store_error", err))
-	t.answer(Outcome{Err: fault.New(fault.PaymentQuarantined, "the ledger could not take this and put it aside for a person").WithCause(cause)})
 }
 
 // giveUp answers what nobody can answer any more on this node.

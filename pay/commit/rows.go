@@ -84,6 +84,10 @@ func newTables() (ts [tableCount]*table) {
   on conflict (hop, channel, asset) do update set open = h.open + excluded.open, value = h.value + excluded.value,
     entered = h.entered + excluded.entered, "left" = h."left" + excluded."left"`,
 		txt(), txt(), txt(), i8(), num(), i8(), i8())
+	add(quarantineRows, "quarantine", `insert into quarantine (shard, payment, fact, error, at, key, step)
+  select * from unnest($1::smallint[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[], $6::uuid[], $7::text[])
+  on conflict (payment, step) where step is not null do nothing`,
+		i2(), i8(), txt(), txt(), tz(), id(), txt())
 	// The fence: nothing of the batch stands unless the shard is still ours.
 	// Zero rows divide by zero, which aborts the transaction.
 	add(fence, "fence", `with fenced as (
@@ -109,6 +113,7 @@ const (
 	openUpdates
 	openDeletes
 	hopUpdates
+	quarantineRows
 	fence
 	tableCount
 )

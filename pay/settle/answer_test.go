@@ -117,6 +117,11 @@ func TestAbsenceCountsOnOneClock(t *testing.T) {
 	require.Equal(t, pay.Checked, notFound(), "another attempt, another count")
 	hands.Advance(13 * time.Second)
 	require.Equal(t, pay.ProveAbsent, notFound())
+	p.Attempt.SendBy = p.Attempt.SendBy.Add(time.Minute)
+	a.Note([]pay.Payment{p})
+	require.Equal(t, pay.Checked, notFound(), "the same attempt sent again, another count")
+	hands.Advance(13 * time.Second)
+	require.Equal(t, pay.ProveAbsent, notFound())
 	a.Load([]pay.Payment{p})
 	require.Equal(t, pay.Checked, notFound(), "another leadership, another count")
 	p.State, p.Attempt.State = pay.Failed, pay.Absent
