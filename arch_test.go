@@ -65,6 +65,7 @@ var rules = map[string]rule{
 	"pay/settle":              {imports: station, outside: withDriver},
 	"pay/recon":               {imports: station, outside: withDriver},
 	"pay/outbox":              {imports: with("pay"), outside: withDriver},
+	"pay/notify":              {imports: with("pay"), outside: withDriver},
 	"pay/finance":             {imports: with("pay", "pay/ledger"), outside: withDriver},
 	"pay/desk":                {imports: with("pay", "pay/status"), outside: withDriver},
 	"pay/timer":               {imports: station, outside: withDriver},
@@ -77,7 +78,7 @@ var rules = map[string]rule{
 	"schema": {imports: []string{"internal/..."}, outside: withDriver},
 	"config": {imports: with(), outside: withoutDriver},
 	"api": {
-		imports: with("pay", "pay/intake", "pay/ledger", "pay/commit", "pay/recon", "pay/settle", "pay/status", "pay/desk", "pay/channel", "pay/outbox", "access"),
+		imports: with("pay", "pay/intake", "pay/ledger", "pay/commit", "pay/recon", "pay/settle", "pay/status", "pay/desk", "pay/channel", "pay/notify", "pay/outbox", "access"),
 		outside: withoutDriver,
 	},
 	"app":        {imports: []string{"..."}, outside: withDriver},

@@ -1,10 +1,10 @@
-// Package access says who may: tenants, the API keys that act for them, the people
-// who operate them, and what two of those people must agree on. A credential is
-// checked against the database at most one second ago, so that a revoked key or a
-// disabled person stops within a second on every node, without a query a request.
-// It refuses to keep a secret, to log one, to let an unknown credential cost more
-// than a bounded number of queries, and to carry out an approved action that
-// differs in one byte from what was approved.
+// Package access says who may, and how much: tenants, the API keys that act for
+// them, the people who operate them, and what two of those people must agree on. A
+// credential is checked against the database at most one second ago, so that a
+// revoked key or a disabled person stops within a second on every node, without a
+// query a request. It refuses to keep a secret, to log one, to let an unknown
+// credential cost more than a bounded number of queries, and to carry out an
+// approved action that differs in one byte from what was approved.
 package access
 
 import (
@@ -36,12 +36,14 @@ const (
 	PaymentsRead  Scope = "payments:read"
 	AccountsWrite Scope = "accounts:write"
 	AccountsRead  Scope = "accounts:read"
+	WebhooksWrite Scope = "webhooks:write"
+	WebhooksRead  Scope = "webhooks:read"
 	Admin         Scope = "admin"
 )
 
 // Scopes lists all scopes.
 func Scopes() []Scope {
-	return []Scope{PaymentsWrite, PaymentsRead, AccountsWrite, AccountsRead, Admin}
+	return []Scope{PaymentsWrite, PaymentsRead, AccountsWrite, AccountsRead, WebhooksWrite, WebhooksRead, Admin}
 }
 
 // Principal is who a request acts for.
@@ -51,6 +53,8 @@ type Principal struct {
 	// KeyPrefix names the key, without its secret, in logs and lists; empty for a
 	// person.
 	KeyPrefix string
+	// Limits of the key; zero limits nothing.
+	Limits Limits
 	// Operator is the person's name; empty for a key.
 	Operator string
 	Role     Role
@@ -74,6 +78,7 @@ type Key struct {
 	CreatedAt time.Time
 	// RevokedAt is the zero time while the key is valid.
 	RevokedAt time.Time
+	Limits    Limits
 }
 
 const (
@@ -151,8 +156,11 @@ func (s *Store) Authenticate(ctx context.Context, key string) (Principal, error)
 // lookUp reads one valid key; found is false for an unknown or revoked one.
 func (s *Store) lookUp(ctx context.Context, prefix string) (p Principal, hash []byte, found bool, err error) {
 	p.KeyPrefix = prefix
-	err = s.pool.QueryRow(ctx, `select tenant, scopes, hash from api_keys where prefix = $1 and revoked_at is null`, prefix).
-		Scan(&p.Tenant, &p.Scopes, &hash)
+	var writes, writesS, reads, readsS int32
+	err = s.pool.QueryRow(ctx, `select tenant, scopes, hash, writes_quota, writes_window_s, reads_quota, reads_window_s
+		from api_keys where prefix = $1 and revoked_at is null`, prefix).
+		Scan(&p.Tenant, &p.Scopes, &hash, &writes, &writesS, &reads, &readsS)
+	p.Limits = Limits{limitOf(writes, writesS), limitOf(reads, readsS)}
 	if errors.Is(err, pgx.ErrNoRows) {
 		return p, nil, false, nil
 	}
@@ -245,7 +253,7 @@ type querier interface {
 
 func revoke(ctx context.Context, db querier, tenant int32, prefix string) (Key, error) {
 	rows, err := db.Query(ctx, `update api_keys set revoked_at = coalesce(revoked_at, now())
-		where tenant = $1 and prefix = $2 returning prefix, tenant, name, scopes, created_at, revoked_at`, tenant, prefix)
+		where tenant = $1 and prefix = $2 returning `+keyColumns, tenant, prefix)
 	if err != nil {
 		return Key{}, err
 	}
@@ -254,7 +262,7 @@ func revoke(ctx context.Context, db querier, tenant int32, prefix string) (Key, 
 
 // List returns the tenant's keys, newest first, revoked ones too.
 func (s *Store) List(ctx context.Context, tenant int32) ([]Key, error) {
-	rows, err := s.pool.Query(ctx, `select prefix, tenant, name, scopes, created_at, revoked_at from api_keys
+	rows, err := s.pool.Query(ctx, `select `+keyColumns+` from api_keys
 		where tenant = $1 order by created_at desc, prefix limit $2`, tenant, listMax)
 	if err != nil {
 		return nil, dbFault("access.List", err)
@@ -266,10 +274,14 @@ func (s *Store) List(ctx context.Context, tenant int32) ([]Key, error) {
 	return list, nil
 }
 
+const keyColumns = `prefix, tenant, name, scopes, created_at, revoked_at, writes_quota, writes_window_s, reads_quota, reads_window_s`
+
 func scanKey(row pgx.CollectableRow) (Key, error) {
 	var k Key
 	var revoked *time.Time
-	err := row.Scan(&k.Prefix, &k.Tenant, &k.Name, &k.Scopes, &k.CreatedAt, &revoked)
+	var writes, writesS, reads, readsS int32
+	err := row.Scan(&k.Prefix, &k.Tenant, &k.Name, &k.Scopes, &k.CreatedAt, &revoked, &writes, &writesS, &reads, &readsS)
+	k.Limits = Limits{limitOf(writes, writesS), limitOf(reads, readsS)}
 	k.CreatedAt = k.CreatedAt.UTC()
 	if revoked != nil {
 		k.RevokedAt = revoked.UTC()

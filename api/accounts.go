@@ -36,7 +36,8 @@ type Account struct {
 	Name      string    `json:"name"`
 	Kind      string    `json:"kind" doc:"user, house or system"`
 	Floor     string    `json:"floor,omitempty" doc:"Lowest available balance in smallest units; left out when there is none"`
-	Status    string    `json:"status" doc:"active, or frozen: receives but does not pay"`
+	Status    string    `json:"status" doc:"active or frozen"`
+	Frozen    *Frozen   `json:"frozen,omitempty" doc:"Left out while nothing is refused"`
 	CreatedAt time.Time `json:"created_at"`
 }
 
@@ -49,9 +50,34 @@ func showAccount(a *ledger.Account) Account {
 		out.Floor = a.Floor.String()
 	}
 	if a.Frozen {
-		out.Status = "frozen"
+		out.Status, out.Frozen = "frozen", &Frozen{Refuses: refusesDebits, Reason: a.FreezeReason}
+		if a.FrozenAll {
+			out.Frozen.Refuses = refusesAll
+		}
 	}
 	return out
+}
+
+// Frozen says what a frozen account refuses, and why.
+type Frozen struct {
+	Refuses string `json:"refuses" enum:"debits,all"`
+	Reason  string `json:"reason"`
+}
+
+const (
+	refusesDebits = "debits"
+	refusesAll    = "all"
+)
+
+// NewFreeze is the body of POST /v1/accounts/{id}/freeze.
+type NewFreeze struct {
+	Refuses string `json:"refuses,omitempty" enum:"debits,all" default:"debits" doc:"debits: it goes on receiving and does not pay; all: it takes part in nothing new"`
+	Reason  string `json:"reason" doc:"Why; kept with the change, and shown with the account" minLength:"1" maxLength:"500" example:"court order 12/2026"`
+}
+
+// Thaw is the body of POST /v1/accounts/{id}/thaw.
+type Thaw struct {
+	Reason string `json:"reason" doc:"Why; kept with the change" minLength:"1" maxLength:"500"`
 }
 
 func (c *call) openAccount() error {
@@ -193,55 +219,6 @@ func asOf(q url.Values) (at time.Time, by ledger.By, err error) {
 	return at, by, nil
 }
 
-// Entry is one posting on a statement.
-type Entry struct {
-	Transfer     int64     `json:"transfer" doc:"Its place in the ledger"`
-	Payment      string    `json:"payment"`
-	Book         string    `json:"book" enum:"available,held"`
-	Counterparty string    `json:"counterparty" doc:"The account at the other end"`
-	Amount       string    `json:"amount" doc:"Smallest units, below zero when it left"`
-	Balance      string    `json:"balance" doc:"Of the book, after it"`
-	Transition   string    `json:"transition" doc:"Row of the state table that caused it" example:"T22"`
-	EffectiveAt  time.Time `json:"effective_at"`
-	BookedAt     time.Time `json:"booked_at"`
-}
-
-func (c *call) statement() error {
-	id, err := c.accountID()
-	if err != nil {
-		return err
-	}
-	q := c.r.URL.Query()
-	n, err := limit(q, ledger.PageMax)
-	if err != nil {
-		return err
-	}
-	book, name := id.Available(), "available"
-	switch q.Get("book") {
-	case "", name:
-	case "held":
-		book, name = id.Held(), "held"
-	default:
-		return malformed("book is available or held").WithParam("book")
-	}
-	page, err := c.s.Ledger.Statement(c.ctx, c.who.Tenant, book, q.Get("after"), n)
-	if err != nil {
-		return err
-	}
-	out := ListOf[Entry]{Object: "list", Data: make([]Entry, len(page.Entries)), HasMore: page.Next != "", Next: page.Next}
-	for i, e := range page.Entries {
-		out.Data[i] = Entry{
-			Transfer: e.Transfer, Payment: pay.ID(e.Payment).String(), Book: name,
-			Counterparty: pay.AccountID(e.Other.Account()).String(), Amount: e.Amount.String(), Balance: e.Balance.String(),
-			Transition: transitionName(e.Transition), EffectiveAt: e.EffectiveAt, BookedAt: e.BookedAt,
-		}
-	}
-	if out.HasMore {
-		c.linkNext(out.Next)
-	}
-	return c.reply(http.StatusOK, &out)
-}
-
 // Explanation holds each book's balance against the sum of its postings.
 type Explanation struct {
 	Object    string            `json:"object" enum:"explanation"`
@@ -292,7 +269,32 @@ func (c *call) setFrozen(frozen bool) error {
 			return err
 		}
 	}
-	res, err := c.s.Intake.SetFrozen(c.ctx, pay.TenantID(c.who.Tenant), id, frozen, pay.Key{})
+	body, err := c.body(bodyMax)
+	if err != nil {
+		return err
+	}
+	f := intake.Freeze{Debits: frozen, By: c.who.Name()}
+	var refuses string
+	err = decodeObject(body, func(d *decoder, name []byte) error {
+		switch {
+		case string(name) == "reason":
+			return d.text("/reason", &f.Reason)
+		case string(name) == "refuses" && frozen:
+			return d.text("/refuses", &refuses)
+		}
+		return unknownField(name)
+	})
+	if err != nil {
+		return err
+	}
+	switch refuses {
+	case "", refusesDebits:
+	case refusesAll:
+		f.All = true
+	default:
+		return malformed("refuses is debits or all").WithParam("/refuses")
+	}
+	res, err := c.s.Intake.Freeze(c.ctx, pay.TenantID(c.who.Tenant), id, f, pay.Key{})
 	return c.replyAccount(&res, err)
 }
 
@@ -323,7 +325,7 @@ func (c *call) setFloor() error {
 			return err
 		}
 	}
-	res, err := c.s.Intake.SetFloor(c.ctx, pay.TenantID(c.who.Tenant), id, floor, pay.Key{})
+	res, err := c.s.Intake.SetFloor(c.ctx, pay.TenantID(c.who.Tenant), id, floor, c.who.Name(), pay.Key{})
 	return c.replyAccount(&res, err)
 }
 

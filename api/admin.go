@@ -23,7 +23,7 @@ import (
 // NewKey is the body of POST /v1/keys.
 type NewKey struct {
 	Name   string   `json:"name,omitempty" doc:"What the key is for" maxLength:"100"`
-	Scopes []string `json:"scopes" minItems:"1" doc:"payments:write, payments:read, accounts:write, accounts:read, admin"`
+	Scopes []string `json:"scopes" minItems:"1" doc:"payments:write, payments:read, accounts:write, accounts:read, webhooks:write, webhooks:read, admin"`
 }
 
 // Key is an API key as the API shows it.
@@ -35,10 +35,14 @@ type Key struct {
 	Scopes    []string   `json:"scopes"`
 	CreatedAt time.Time  `json:"created_at"`
 	RevokedAt *time.Time `json:"revoked_at,omitempty"`
+	Limits    *KeyLimits `json:"limits,omitempty" doc:"Left out when nothing limits the key"`
 }
 
 func showKey(k *access.Key) Key {
 	out := Key{Object: "key", Prefix: k.Prefix, Name: k.Name, CreatedAt: k.CreatedAt, RevokedAt: moment(k.RevokedAt)}
+	if k.Limits != (access.Limits{}) {
+		out.Limits = &KeyLimits{Writes: showLimit(k.Limits.Writes), Reads: showLimit(k.Limits.Reads)}
+	}
 	for _, s := range k.Scopes {
 		out.Scopes = append(out.Scopes, string(s))
 	}

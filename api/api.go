@@ -29,6 +29,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/commit"
 	"github.com/moneta-pay/moneta/pay/intake"
 	"github.com/moneta-pay/moneta/pay/ledger"
+	"github.com/moneta-pay/moneta/pay/notify"
 	"github.com/moneta-pay/moneta/pay/outbox"
 	"github.com/moneta-pay/moneta/pay/recon"
 	"github.com/moneta-pay/moneta/pay/status"
@@ -117,6 +118,8 @@ type Config struct {
 	// Events is the log that GET /v1/events reads, and Feed tells of its new end.
 	Events *outbox.Log
 	Feed   *outbox.Feed
+	// Webhooks keeps the tenants' endpoints.
+	Webhooks *notify.Endpoints
 	// Outlook forecasts when open payments end; without one no time is given.
 	Outlook *status.Outlook
 	// Registry takes the edge's metrics and is served under /metrics.
@@ -174,6 +177,7 @@ type server struct {
 	metrics  *metrics
 	logGate  logGate
 	streams  *streams
+	limiter  *access.Limiter
 	inFlight atomic.Int64
 	waiting  atomic.Int64
 }
@@ -183,7 +187,7 @@ func New(cfg Config) (http.Handler, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	s := &server{Config: cfg, mux: http.NewServeMux(), streams: newStreams(cfg.StreamsPerKey)}
+	s := &server{Config: cfg, mux: http.NewServeMux(), streams: newStreams(cfg.StreamsPerKey), limiter: access.NewLimiter(cfg.Clock.Now)}
 	s.metrics = newMetrics(cfg.Registry, &s.inFlight, &s.waiting)
 	s.routes = routes()
 	var err error
@@ -191,6 +195,7 @@ func New(cfg Config) (http.Handler, error) {
 		return nil, err
 	}
 	for _, rt := range s.routes {
+		rt.class = classOf(rt)
 		rt.counts = s.metrics.route(rt.pattern())
 		s.mux.Handle(rt.pattern(), s.handler(rt))
 	}

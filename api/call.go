@@ -158,6 +158,9 @@ func (c *call) admit() error {
 		if err := c.identify(); err != nil {
 			return err
 		}
+		if err := c.use(1); err != nil {
+			return err
+		}
 	}
 	if c.r.URL.RawQuery == "" {
 		return nil

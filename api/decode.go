@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"time"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -149,6 +150,25 @@ func (d *decoder) text(pointer string, into *string) error {
 		return under(pointer, err)
 	}
 	*into = string(b)
+	return nil
+}
+
+// number reads a whole number above zero into *into.
+func (d *decoder) number(pointer string, into *int32) error {
+	d.space()
+	start := d.i
+	for d.i < len(d.b) && d.b[d.i] >= '0' && d.b[d.i] <= '9' {
+		d.i++
+	}
+	n, err := strconv.ParseInt(string(d.b[start:d.i]), 10, 32)
+	if err != nil || n == 0 || d.b[start] == '0' {
+		d.i = start
+		return under(pointer, malformed("a whole number from 1 is wanted"))
+	}
+	if d.i < len(d.b) && (d.b[d.i] == '.' || d.b[d.i]|0x20 == 'e') {
+		return under(pointer, malformed("a whole number from 1 is wanted"))
+	}
+	*into = int32(n)
 	return nil
 }
 

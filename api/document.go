@@ -49,6 +49,7 @@ func document(version string, routes []*route) ([]byte, error) {
 		Tags: []*huma.Tag{
 			{Name: "payments", Description: "Moving money"},
 			{Name: "events", Description: "What happened, in order"},
+			{Name: "webhooks", Description: "Being told"},
 			{Name: "accounts", Description: "Where money stands"},
 			{Name: "cases", Description: "For people who look into what stands still"},
 			{Name: "channels", Description: "For the rails"},
@@ -132,7 +133,7 @@ func answer(reg huma.Registry, rt *route, status int, t reflect.Type) *huma.Resp
 	}
 	_, creates := rt.answers[http.StatusCreated]
 	switch {
-	case status == http.StatusCreated && (rt.scope != "" && rt.id != "create-key" || rt.id == "propose"):
+	case status == http.StatusCreated && (rt.scope != "" && rt.id != "create-key" && rt.tag != "webhooks" || rt.id == "propose"):
 		headers["Location"] = &huma.Param{Description: "The resource", Schema: text()}
 	case status == http.StatusOK && creates:
 		about = "The key was used before with this payload: the resource as it is now"

@@ -151,16 +151,16 @@ func TestOperator(t *testing.T) {
 	pay := func(amount, key string) *answer {
 		return w.post("/v1/payments", w.user, `{"kind":"send","from":"`+from+`","to":"`+to+`","amount":"`+amount+`","asset":"CZK"}`, key)
 	}
-	for _, path := range []string{"/freeze", "/thaw", "/floor"} {
+	for path, body := range map[string]string{"/freeze": `{"reason":"x"}`, "/thaw": `{"reason":"x"}`, "/floor": `{"floor":"-1"}`} {
 		requireProblem(t, w.do(http.MethodPost, "/v1/accounts/"+from+path, w.user, ""), fault.Forbidden)
-		requireProblem(t, w.do(http.MethodPost, "/v1/accounts/acct_00000000000ZY"+path, w.admin, `{"floor":"-1"}`), fault.NotFound)
+		requireProblem(t, w.do(http.MethodPost, "/v1/accounts/acct_00000000000ZY"+path, w.admin, body), fault.NotFound)
 	}
-	a := w.do(http.MethodPost, "/v1/accounts/"+from+"/freeze", w.admin, "")
+	a := w.do(http.MethodPost, "/v1/accounts/"+from+"/freeze", w.admin, `{"reason":"stolen phone"}`)
 	require.Equal(t, "frozen", a.str("status"), string(a.body))
 	frozen := pay("1", "k1")
 	requireProblem(t, frozen, fault.AccountFrozen)
 	require.Equal(t, from, frozen.str("resource"))
-	require.Equal(t, "active", w.do(http.MethodPost, "/v1/accounts/"+from+"/thaw", w.admin, "").str("status"))
+	require.Equal(t, "active", w.do(http.MethodPost, "/v1/accounts/"+from+"/thaw", w.admin, `{"reason":"found again"}`).str("status"))
 
 	requireProblem(t, pay("1500", "k2"), fault.InsufficientFunds)
 	require.Equal(t, "-500", w.do(http.MethodPost, "/v1/accounts/"+from+"/floor", w.admin, `{"floor":"-500"}`).str("floor"))

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/event"
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/pay"
@@ -260,12 +261,21 @@ func (c *call) stillMay(ctx context.Context) bool {
 		active, err := c.s.Access.Active(ctx, &c.who)
 		return err != nil || active
 	}
-	key, _ := bearer(c.r.Header)
-	who, err := c.s.Access.Authenticate(ctx, key)
-	if err != nil {
-		return fault.From(err).Code != fault.Unauthenticated
+	token, ok := bearer(c.r.Header)
+	if !ok {
+		return true // a signed request cannot be judged twice; the stream's own end bounds it
 	}
-	return who.May(c.route.scope)
+	var who access.Principal
+	var err error
+	if access.IsSession(token) {
+		who, err = c.s.Access.AuthenticateSession(ctx, token)
+	} else {
+		who, err = c.s.Access.Authenticate(ctx, token)
+	}
+	if err != nil {
+		return fault.CodeOf(err) != fault.Unauthenticated
+	}
+	return who.Operator != "" && who.Role.Covers(c.route.role) || who.Operator == "" && who.May(c.route.scope)
 }
 
 // mayTake lets the connection live as long as an answer that waits: the server's

@@ -260,6 +260,9 @@ func (c *call) payBatch() error {
 	if err != nil {
 		return err
 	}
+	if err := c.use(int64(len(requests)) - 1); err != nil { // the request itself was counted as one
+		return err
+	}
 	answers := make([]BatchAnswer, len(requests))
 	shown := make([]Payment, len(requests))
 	for i, o := range c.s.Intake.AcceptAll(c.ctx, requests) {
@@ -466,11 +469,14 @@ func (c *call) filter(q url.Values) (f commit.Filter, err error) {
 			return f, malformed("the cursor is not one that this list gave out").WithParam("after")
 		}
 	}
-	if s := q.Get("kind"); s != "" {
-		var ok bool
-		if f.Kind, ok = pay.ParseKind(s); !ok {
-			return f, malformed("there is no such kind of payment").WithParam("kind")
-		}
+	if f.Kind, err = kindOf(q); err != nil {
+		return f, err
+	}
+	if f.States, err = stateFilter(q); err != nil {
+		return f, err
+	}
+	if f.CreatedFrom, f.CreatedTo, err = timeRange(q, "created_from", "created_to"); err != nil {
+		return f, err
 	}
 	if s := q.Get("account"); s != "" {
 		id, err := intake.ParseAccount(s)

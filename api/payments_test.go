@@ -289,7 +289,7 @@ func TestATenantSeesItsOwn(t *testing.T) {
 		requireProblem(t, w.do(http.MethodGet, path, stranger, ""), fault.NotFound)
 	}
 	requireProblem(t, w.do(http.MethodPost, "/v1/payments/"+id+"/cancel", stranger, ""), fault.NotFound)
-	requireProblem(t, w.do(http.MethodPost, "/v1/accounts/"+from+"/freeze", stranger, ""), fault.NotFound)
+	requireProblem(t, w.do(http.MethodPost, "/v1/accounts/"+from+"/freeze", stranger, `{"reason":"x"}`), fault.NotFound)
 	require.Empty(t, w.do(http.MethodGet, "/v1/payments?idempotency_key=k1", stranger, "").json["data"])
 	require.Empty(t, w.do(http.MethodGet, "/v1/payments", stranger, "").json["data"])
 	require.Empty(t, w.do(http.MethodGet, "/v1/accounts", stranger, "").json["data"])

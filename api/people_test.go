@@ -163,18 +163,18 @@ func TestPowerNeedsTwoPeople(t *testing.T) {
 		return c.do(http.MethodPost, "/v1/accounts/"+account+"/floor", c.admin, `{"floor":"-5"}`)
 	}
 	require.Equal(t, http.StatusOK, floor().StatusCode)
-	require.Equal(t, http.StatusOK, c.as("abe", http.MethodPost, "/v1/accounts/"+account+"/thaw", "").StatusCode, "a lone admin")
+	require.Equal(t, http.StatusOK, c.as("abe", http.MethodPost, "/v1/accounts/"+account+"/thaw", `{"reason":"x"}`).StatusCode, "a lone admin")
 
 	c.add("cleo", access.Approver)
 	requireProblem(t, floor(), fault.ApprovalRequired)
 	requireProblem(t, c.as("abe", http.MethodPost, "/v1/accounts/"+account+"/floor", `{"floor":"-5"}`), fault.ApprovalRequired)
-	requireProblem(t, c.do(http.MethodPost, "/v1/accounts/"+account+"/thaw", c.admin, ""), fault.ApprovalRequired)
+	requireProblem(t, c.do(http.MethodPost, "/v1/accounts/"+account+"/thaw", c.admin, `{"reason":"x"}`), fault.ApprovalRequired)
 	requireProblem(t, c.do(http.MethodPost, "/v1/keys", c.admin, `{"scopes":["admin"]}`), fault.Forbidden)
 	requireProblem(t, c.post("/v1/accounts", c.user, `{"asset":"CZK","floor":"-1"}`, "k"), fault.ApprovalRequired)
 	// Taking away, and containing, is anybody's whose role it is.
 	require.Equal(t, http.StatusOK, c.do(http.MethodPost, "/v1/accounts/"+account+"/floor", c.admin, `{"floor":"0"}`).StatusCode)
-	require.Equal(t, http.StatusOK, c.do(http.MethodPost, "/v1/accounts/"+account+"/freeze", c.admin, "").StatusCode)
-	require.Equal(t, http.StatusOK, c.as("cleo", http.MethodPost, "/v1/accounts/"+account+"/freeze", "").StatusCode)
+	require.Equal(t, http.StatusOK, c.do(http.MethodPost, "/v1/accounts/"+account+"/freeze", c.admin, `{"reason":"x"}`).StatusCode)
+	require.Equal(t, http.StatusOK, c.as("cleo", http.MethodPost, "/v1/accounts/"+account+"/freeze", `{"reason":"x"}`).StatusCode)
 	require.Equal(t, http.StatusCreated, c.do(http.MethodPost, "/v1/keys", c.admin, `{"scopes":["payments:read"]}`).StatusCode)
 
 	requireProblem(t, c.as("cleo", http.MethodPost, "/v1/operators/abe/disable", ""), fault.Forbidden)

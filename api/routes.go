@@ -32,6 +32,8 @@ type route struct {
 	// faults are codes of this route beyond those that every route may answer with.
 	faults []fault.Code
 	do     func(*call) error
+	// class is what the key's limits count the route as.
+	class  access.Class
 	counts *routeCounts
 }
 
@@ -53,6 +55,8 @@ func param(in, name, about string, required bool, schema *huma.Schema) *huma.Par
 }
 
 func text() *huma.Schema { return &huma.Schema{Type: huma.TypeString} }
+
+func instantText() *huma.Schema { return &huma.Schema{Type: huma.TypeString, Format: "date-time"} }
 
 func words(w ...any) *huma.Schema { return &huma.Schema{Type: huma.TypeString, Enum: w} }
 
@@ -109,7 +113,9 @@ func with(some []fault.Code, more ...fault.Code) []fault.Code { return append(mo
 func routes() []*route {
 	all := paymentRoutes()
 	all = append(all, eventRoutes()...)
+	all = append(all, webhookRoutes()...)
 	all = append(all, accountRoutes()...)
+	all = append(all, keyRoutes()...)
 	all = append(all, reconRoutes()...)
 	all = append(all, caseRoutes()...)
 	all = append(all, operatorRoutes()...)
@@ -151,7 +157,11 @@ func paymentRoutes() []*route {
 				query("kind", "Only this kind.", words("send", "payout", "deposit", "hold", "capture", "refund", "late_payout", "late_deposit", "return", "inbound",
 					"assignment", "chargeback", "compensation")),
 				query("channel", "Only this channel.", text()),
-				query("account", "Only payments from or to this account.", text())),
+				query("account", "Only payments from or to this account.", text()),
+				query("state", "Only payments in this state now. Open states, failed, cancelled and expired are found at once; succeeded is looked for.", text()),
+				query("status", "Only payments with this status now.", words("processing", "succeeded", "failed")),
+				query("created_from", "Only payments accepted from this instant on, RFC 3339.", instantText()),
+				query("created_to", "Only payments accepted before this instant, RFC 3339.", instantText())),
 			answers: map[int]reflect.Type{200: of[ListOf[Payment]]()}, faults: []fault.Code{fault.UnknownField, fault.IdempotencyKeyInvalid},
 			do: (*call).listPayments,
 		},
@@ -264,9 +274,23 @@ func accountRoutes() []*route {
 		},
 		{
 			method: http.MethodGet, path: "/v1/accounts/{id}/statement", id: "get-statement", tag: "accounts", summary: "Read a statement",
-			about: "Postings of one book, newest first, each with the balance after it.", scope: access.AccountsRead,
-			params:  append(paging("100"), id, query("book", "Which book; available when left out.", words("available", "held"))),
-			answers: map[int]reflect.Type{200: of[ListOf[Entry]]()}, faults: []fault.Code{fault.NotFound, fault.UnknownField}, do: (*call).statement,
+			about: "Postings of one book, newest first, each with the balance after it. With filters only so many postings are looked through for one " +
+				"page, so that a page may be short and have more. As CSV (format=csv, or Accept: text/csv) up to 100,000 rows come in one answer; its trailer " +
+				"Statement-Next says where to go on, and Statement-Rows how many rows there are: a CSV without them was cut off.",
+			scope: access.AccountsRead,
+			params: append(paging("100; as CSV 100000"), id,
+				query("book", "Which book; available when left out.", words("available", "held")),
+				query("from", "Only postings from this instant on, RFC 3339.", instantText()),
+				query("to", "Only postings before this instant, RFC 3339.", instantText()),
+				query("by", "Which time from and to count by; booking when left out. By booking the range is found at once; by value date it is looked for.",
+					words("booking", "effective")),
+				query("direction", "Only what came in, or what went out.", words("in", "out")),
+				query("kind", "Only payments of this kind.", text()),
+				query("counterparty", "Only postings with this account at the other end.", text()),
+				query("remittance", "Only payments whose remittance begins with this.", text()),
+				query("format", "json or csv; wins over Accept.", words("json", "csv"))),
+			answers: map[int]reflect.Type{200: of[ListOf[Entry]]()}, media: []string{"text/csv"}, faults: []fault.Code{fault.NotFound, fault.UnknownField},
+			do: (*call).statement,
 		},
 		{
 			method: http.MethodGet, path: "/v1/accounts/{id}/explanation", id: "explain-account", tag: "accounts", summary: "Count an account again",
@@ -275,14 +299,16 @@ func accountRoutes() []*route {
 		},
 		{
 			method: http.MethodPost, path: "/v1/accounts/{id}/freeze", id: "freeze-account", tag: "operator", summary: "Freeze an account",
-			about: "It goes on receiving and does not pay.", scope: access.Admin, role: access.Operate, params: []*huma.Param{id},
-			answers: map[int]reflect.Type{200: of[Account]()}, faults: with(ledgerFaults, fault.NotFound), do: (*call).freeze,
+			about: "New payments from it are refused with account-frozen, with refuses=all those to it as well. What has left for a channel settles, " +
+				"and deposits that were announced before are credited. A second freeze replaces the first.",
+			scope: access.Admin, role: access.Operate, params: []*huma.Param{id}, body: of[NewFreeze](), answers: map[int]reflect.Type{200: of[Account]()},
+			faults: with(ledgerFaults, fault.NotFound, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType), do: (*call).freeze,
 		},
 		{
 			method: http.MethodPost, path: "/v1/accounts/{id}/thaw", id: "thaw-account", tag: "operator", summary: "Let an account pay again",
 			about: "With two people who may approve, by an approval of the kind thaw_account only.",
-			scope: access.Admin, role: access.Chief, params: []*huma.Param{id}, answers: map[int]reflect.Type{200: of[Account]()},
-			faults: with(ledgerFaults, fault.NotFound, fault.ApprovalRequired), do: (*call).thaw,
+			scope: access.Admin, role: access.Chief, params: []*huma.Param{id}, body: of[Thaw](), answers: map[int]reflect.Type{200: of[Account]()},
+			faults: with(ledgerFaults, fault.NotFound, fault.ApprovalRequired, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType), do: (*call).thaw,
 		},
 		{
 			method: http.MethodPost, path: "/v1/accounts/{id}/floor", id: "set-floor", tag: "operator", summary: "Grant an overdraft limit, or take it back",
@@ -294,7 +320,8 @@ func accountRoutes() []*route {
 	}
 }
 
-func operatorRoutes() []*route {
+func keyRoutes() []*route {
+	prefix := pathID("prefix", "The key's prefix")
 	return []*route{
 		{
 			method: http.MethodPost, path: "/v1/keys", id: "create-key", tag: "operator", summary: "Make an API key",
@@ -308,9 +335,22 @@ func operatorRoutes() []*route {
 		},
 		{
 			method: http.MethodDelete, path: "/v1/keys/{prefix}", id: "revoke-key", tag: "operator", summary: "Revoke an API key",
-			about: "It stops on every node within a second.", scope: access.Admin, role: access.Chief, params: []*huma.Param{pathID("prefix", "The key's prefix")},
+			about: "It stops on every node within a second.", scope: access.Admin, role: access.Chief, params: []*huma.Param{prefix},
 			answers: map[int]reflect.Type{200: of[Key]()}, faults: []fault.Code{fault.NotFound}, do: (*call).revokeKey,
 		},
+		{
+			method: http.MethodPost, path: "/v1/keys/{prefix}/limits", id: "limit-key", tag: "operator", summary: "Limit an API key",
+			about: "So many writes and so many reads in a window; what is left out is not limited. Writes are what moves or changes something, each payment " +
+				"of a batch one. Effective on every node within a second; each node counts for itself. Routes for the operator are never limited, so " +
+				"that a limit can always be changed. What is left is told in RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers).",
+			scope: access.Admin, role: access.Chief, params: []*huma.Param{prefix}, body: of[KeyLimits](), answers: map[int]reflect.Type{200: of[Key]()},
+			faults: []fault.Code{fault.NotFound, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType}, do: (*call).limitKey,
+		},
+	}
+}
+
+func operatorRoutes() []*route {
+	return []*route{
 		{
 			method: http.MethodGet, path: "/v1/totals", id: "get-totals", tag: "operator", summary: "Count the whole installation",
 			about: "Every tenant, from one snapshot; the sum of each asset's books is zero.", scope: access.Admin,

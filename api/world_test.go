@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -28,10 +29,14 @@ import (
 	"github.com/moneta-pay/moneta/pay/commit"
 	"github.com/moneta-pay/moneta/pay/intake"
 	"github.com/moneta-pay/moneta/pay/ledger"
+	"github.com/moneta-pay/moneta/pay/notify"
 	"github.com/moneta-pay/moneta/pay/outbox"
 )
 
 const patience = 30 * time.Second
+
+// loopback is where webhooks may go in tests.
+var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 
 // world is the edge before a real decider on a real database.
 type world struct {
@@ -48,6 +53,7 @@ type world struct {
 	tenant      int32
 	receiver    *receiver
 	feed        *outbox.Feed
+	telemetry   *telemetry.Telemetry
 }
 
 type syncBuffer struct {
@@ -98,10 +104,11 @@ func newWorld(t *testing.T, change func(*api.Config)) *world {
 		logs: new(syncBuffer), receiver: new(receiver),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	tel, err := telemetry.Setup(ctx, telemetry.Config{LogOutput: w.logs})
+	var err error
+	w.telemetry, err = telemetry.Setup(ctx, telemetry.Config{LogOutput: w.logs})
 	require.NoError(t, err)
 	events := outbox.NewLog(pool, nil)
-	w.feed = outbox.NewFeed(events, tel)
+	w.feed = outbox.NewFeed(events, w.telemetry)
 	w.node = commit.New(commit.Config{
 		DSN: pool.Config().ConnString(), Logger: slog.New(slog.DiscardHandler), Changed: func([]pay.Payment) { w.feed.Wake() },
 	})
@@ -114,14 +121,14 @@ func newWorld(t *testing.T, change func(*api.Config)) *world {
 	w.tenant, err = w.access.CreateTenant(t.Context(), "test")
 	require.NoError(t, err)
 	w.admin = w.key(access.Admin)
-	w.user = w.key(access.PaymentsWrite, access.PaymentsRead, access.AccountsWrite, access.AccountsRead)
+	w.user = w.key(access.PaymentsWrite, access.PaymentsRead, access.AccountsWrite, access.AccountsRead, access.WebhooksWrite, access.WebhooksRead)
 
 	accounts := ledger.NewReader(pool)
 	in, err := intake.New(intake.Config{Submitter: w.node, Accounts: accounts, Originals: w.payments, Channels: []string{"bank-ab"}})
 	require.NoError(t, err)
 	cfg := api.Config{
 		Intake: in, Ledger: accounts, Payments: w.payments, Access: w.access, Waiter: w.node, Receiver: w.receiver, Ready: w.node,
-		Events: events, Feed: w.feed,
+		Events: events, Feed: w.feed, Webhooks: notify.NewEndpoints(pool, loopback),
 		Registry: w.registry, Logger: slog.New(slog.NewJSONHandler(w.logs, nil)), Version: "1.2.3",
 	}
 	if change != nil {

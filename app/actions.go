@@ -39,7 +39,7 @@ func registerActions(desk *access.Approvals, in *intake.Intake, accounts *ledger
 				if err != nil {
 					return "", err
 				}
-				res, err := a.in.SetFrozen(ctx, pay.TenantID(act.Tenant), id, frozen, key)
+				res, err := a.in.Freeze(ctx, pay.TenantID(act.Tenant), id, intake.Freeze{Debits: frozen, Reason: act.Reason, By: "approval " + act.ID.String()}, key)
 				return accountResult(&res, err)
 			},
 		})
@@ -107,7 +107,7 @@ func (a accountActions) setFloor(ctx context.Context, act *access.Action, key [1
 	if err != nil {
 		return "", err
 	}
-	res, err := a.in.SetFloor(ctx, pay.TenantID(act.Tenant), id, act.Parameters["floor"], key)
+	res, err := a.in.SetFloor(ctx, pay.TenantID(act.Tenant), id, act.Parameters["floor"], "approval "+act.ID.String(), key)
 	return accountResult(&res, err)
 }
 

@@ -10,11 +10,15 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/moneta-pay/moneta/access"
+	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/pgserver"
 )
 
@@ -68,7 +72,7 @@ func ensureKeys(ctx context.Context, dsn, dataDir string) (Keys, error) {
 	if err != nil {
 		return k, err
 	}
-	plain := []access.Scope{access.PaymentsWrite, access.PaymentsRead, access.AccountsWrite, access.AccountsRead}
+	plain := []access.Scope{access.PaymentsWrite, access.PaymentsRead, access.AccountsWrite, access.AccountsRead, access.WebhooksWrite, access.WebhooksRead}
 	if k.Tenant, _, err = store.CreateKey(ctx, tenant, "made by up", plain); err != nil {
 		return k, err
 	}
@@ -159,15 +163,64 @@ func KeyList(ctx context.Context, d Database, tenant string, asJSON bool, w io.W
 		return writeJSON(w, keys)
 	}
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(t, "PREFIX\tNAME\tSCOPES\tSTATE")
+	fmt.Fprintln(t, "PREFIX\tNAME\tSCOPES\tWRITES\tREADS\tSTATE")
 	for _, k := range keys {
 		state := "active"
 		if !k.RevokedAt.IsZero() {
 			state = "revoked " + k.RevokedAt.UTC().Format("2006-01-02 15:04:05Z")
 		}
-		fmt.Fprintf(t, "%s\t%s\t%v\t%s\n", k.Prefix, k.Name, k.Scopes, state)
+		fmt.Fprintf(t, "%s\t%s\t%v\t%s\t%s\t%s\n", k.Prefix, k.Name, k.Scopes, showLimit(k.Limits.Writes), showLimit(k.Limits.Reads), state)
 	}
 	return t.Flush()
+}
+
+// KeyLimit gives a key its limits, each a quota and a window such as 600/1m, or off;
+// every node follows within a second.
+func KeyLimit(ctx context.Context, d Database, tenant, prefix, writes, reads string, w io.Writer) error {
+	var l access.Limits
+	var err error
+	if l.Writes, err = parseLimit(writes); err != nil {
+		return fmt.Errorf("--writes: %w", err)
+	}
+	if l.Reads, err = parseLimit(reads); err != nil {
+		return fmt.Errorf("--reads: %w", err)
+	}
+	store, id, done, err := d.keys(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	defer done()
+	k, err := store.SetLimits(ctx, id, prefix, l)
+	if errors.Is(err, fault.NotFound) {
+		return fmt.Errorf("the tenant %s has no valid key %s; `moneta key list` shows those it has", tenant, prefix)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%s: writes %s, reads %s, on each node\n", prefix, showLimit(k.Limits.Writes), showLimit(k.Limits.Reads))
+	return err
+}
+
+const limitOff = "off"
+
+func parseLimit(text string) (access.Limit, error) {
+	if text == limitOff {
+		return access.Limit{}, nil
+	}
+	quota, window, ok := strings.Cut(text, "/")
+	n, err := strconv.ParseInt(quota, 10, 32)
+	d, err2 := time.ParseDuration(window)
+	if !ok || err != nil || err2 != nil || n <= 0 {
+		return access.Limit{}, fmt.Errorf("%q is not a limit; write a quota and a window such as 600/1m, or off", text)
+	}
+	return access.Limit{Quota: int32(n), Window: d}, nil
+}
+
+func showLimit(l access.Limit) string {
+	if l == (access.Limit{}) {
+		return limitOff
+	}
+	return fmt.Sprintf("%d/%s", l.Quota, l.Window)
 }
 
 // KeyRevoke ends a key; every node notices within a second.

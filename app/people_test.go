@@ -125,7 +125,7 @@ func (b *bureau) setFloor(id, floor string) {
 	b.t.Helper()
 	n, err := intake.ParseAccount(id)
 	require.NoError(b.t, err)
-	_, err = b.in.SetFloor(b.t.Context(), pay.TenantID(b.tenant), n, floor, pay.Key{})
+	_, err = b.in.SetFloor(b.t.Context(), pay.TenantID(b.tenant), n, floor, "test", pay.Key{})
 	require.NoError(b.t, err)
 }
 

@@ -31,6 +31,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/dispatch"
 	"github.com/moneta-pay/moneta/pay/intake"
 	"github.com/moneta-pay/moneta/pay/ledger"
+	"github.com/moneta-pay/moneta/pay/notify"
 	"github.com/moneta-pay/moneta/pay/outbox"
 	"github.com/moneta-pay/moneta/pay/recon"
 	"github.com/moneta-pay/moneta/pay/settle"
@@ -70,6 +71,7 @@ type plane struct {
 	approvals *access.Approvals
 	events    *outbox.Log
 	feed      *outbox.Feed
+	notify    *notify.Sender
 	runs      *recon.Watch
 	terms     map[channel.Name]recon.Terms
 	handler   http.Handler
@@ -222,6 +224,7 @@ func (p *plane) build() {
 	})
 	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Gate: p.gate, Terms: p.terms, Telemetry: p.tel})
 	p.runs = recon.NewWatch(p.stations, nil, p.channelNames(), p.tel)
+	p.notify = notify.NewSender(notify.Config{Pool: p.stations, Log: p.events, Inside: p.cfg.WebhookInside, Telemetry: p.tel})
 	p.expirer = timer.NewExpirer(p.node, nil, p.node.TimeUnsound, p.tel)
 	p.wheel = timer.New(timer.Config{
 		Due:  timer.Route{Dispatch: p.dispatch.Offer, Settle: p.asker.Check, Time: p.expirer.Offer}.Due,
@@ -241,6 +244,7 @@ func (p *plane) lead(ctx context.Context, open []pay.Payment) {
 	p.leaderLoop(ctx, "settle", p.asker.Run)
 	p.leaderLoop(ctx, "recon", p.recon.Loop)
 	p.leaderLoop(ctx, "sweep", p.inbox.Sweep)
+	p.leaderLoop(ctx, "notify", p.notify.Run)
 	p.leaderLoop(ctx, "desk", p.desk.Run)
 }
 
@@ -358,6 +362,7 @@ func (p *plane) edge() (http.Handler, error) {
 	registerActions(p.approvals, in, accounts, p.gate)
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Approvals: p.approvals, Waiter: p.node,
+		Webhooks: notify.NewEndpoints(p.reads, p.cfg.WebhookInside),
 		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Runs: p.runs, Desk: p.desk, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
 		Registry: p.tel.Registry(), Logger: p.log, Version: Version,
 	})

@@ -31,6 +31,8 @@ type UpConfig struct {
 	// DSN of a Postgres to use instead of a private one.
 	DSN   string
 	Quiet bool
+	// WebhookInside are networks that webhooks may go to although they are not public.
+	WebhookInside []string
 	// Lang is en or zh.
 	Lang string
 	// LogFile takes what the supervisor says; empty is standard error.
@@ -129,6 +131,9 @@ func startWorld(ctx context.Context, cfg UpConfig) (w *world, err error) {
 	args := []string{"serve", "--listen", cfg.Listen}
 	if cfg.Sandbox {
 		args = append(args, "--sandbox-url", w.outside())
+	}
+	for _, network := range cfg.WebhookInside {
+		args = append(args, "--webhook-inside", network)
 	}
 	w.serve, err = w.child(ctx, "serve", self, env, args...)
 	return w, err

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path"
@@ -34,6 +35,9 @@ type Config struct {
 	TraceOneIn int `json:"trace_one_in"`
 	// LogFormat is json or text.
 	LogFormat string `json:"log_format"`
+	// WebhookInside are networks that webhooks may go to although they are not
+	// public, such as 10.1.0.0/16; only there may they go without TLS.
+	WebhookInside []netip.Prefix `json:"webhook_inside"`
 	// Desk says who gets which cases.
 	Desk Desk `json:"desk"`
 }

@@ -52,24 +52,31 @@ const (
 	idDigits  = 13 // 13 × 5 bits hold 63
 )
 
-// ErrBadID reports a text that is not the id of an event.
-var ErrBadID = errors.New("not the id of an event")
+// ErrBadID reports a text that is not an id of the wanted kind.
+var ErrBadID = errors.New("not a valid id")
 
 // String returns the public id, evt_ and 13 base32 digits, which sorts as the log.
-func (id ID) String() string {
-	var b [len(idPrefix) + idDigits]byte
-	copy(b[:], idPrefix)
-	n := int64(id)
-	for i := len(b) - 1; i >= len(idPrefix); i-- {
-		b[i] = crockford[n&31]
-		n >>= 5
-	}
-	return string(b[:])
-}
+func (id ID) String() string { return Name(idPrefix, int64(id)) }
 
 // ParseID reads what String wrote, and nothing else.
 func ParseID(s string) (ID, error) {
-	digits, ok := strings.CutPrefix(s, idPrefix)
+	n, err := ParseName(idPrefix, s)
+	return ID(n), err
+}
+
+// Name writes a number above zero as a public id: the prefix and 13 base32 digits.
+func Name(prefix string, n int64) string {
+	var b [idDigits]byte
+	for i := len(b) - 1; i >= 0; i-- {
+		b[i] = crockford[n&31]
+		n >>= 5
+	}
+	return prefix + string(b[:])
+}
+
+// ParseName reads what Name wrote under the prefix, and nothing else.
+func ParseName(prefix, s string) (int64, error) {
+	digits, ok := strings.CutPrefix(s, prefix)
 	if !ok || len(digits) != idDigits {
 		return 0, ErrBadID
 	}
@@ -84,7 +91,7 @@ func ParseID(s string) (ID, error) {
 	if n == 0 {
 		return 0, ErrBadID
 	}
-	return ID(n), nil
+	return int64(n), nil
 }
 
 // Event is one transition of a payment, as it may be told.
@@ -159,6 +166,26 @@ func (e *Event) JSON() ([]byte, error) {
 	b, err := json.Marshal(e.Envelope())
 	if err != nil {
 		return nil, fmt.Errorf("event %s: %w", e.ID, err)
+	}
+	return b, nil
+}
+
+// Ping returns the envelope of a test message that is about nothing. id names the
+// message as an event's id names an event.
+func Ping(id string, at time.Time) ([]byte, error) {
+	at = at.UTC()
+	b, err := json.Marshal(struct {
+		SpecVersion     string    `json:"specversion"`
+		ID              string    `json:"id"`
+		Source          string    `json:"source"`
+		Type            string    `json:"type"`
+		Time            time.Time `json:"time"`
+		Timestamp       time.Time `json:"timestamp"`
+		DataContentType string    `json:"datacontenttype"`
+		Data            struct{}  `json:"data"`
+	}{specVersion, id, source, WebhookPing, at, at, "application/json", struct{}{}})
+	if err != nil {
+		return nil, fmt.Errorf("ping %s: %w", id, err)
 	}
 	return b, nil
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"net/netip"
 	"os"
 	"time"
 
@@ -10,34 +12,36 @@ import (
 )
 
 type upCmd struct {
-	Data     string `help:"Folder for everything that must survive." default:".moneta/data" type:"path"`
-	Listen   string `help:"host:port of the HTTP API." default:"127.0.0.1:7070"`
-	Sandbox  bool   `help:"Also play 13 outside banks."`
-	Banks    string `name:"sandbox-listen" help:"host:port of the sandbox." default:"127.0.0.1:7071"`
-	PGListen string `name:"pg-listen" help:"Let Postgres listen on host:port too (password in the data folder)."`
-	Archive  string `help:"Copy the private Postgres' log into this folder, commit by commit: backups then restore to any second." type:"path"`
-	Most     int    `name:"archive-max-gb" help:"Largest size of the archive, in GB; the oldest log goes first." default:"16"`
-	DSN      string `help:"Use this Postgres 15+ instead of a private one." env:"MONETA_DSN"`
-	Quiet    bool   `help:"Do not print the settings."`
-	Lang     string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
+	Data     string   `help:"Folder for everything that must survive." default:".moneta/data" type:"path"`
+	Listen   string   `help:"host:port of the HTTP API." default:"127.0.0.1:7070"`
+	Sandbox  bool     `help:"Also play 13 outside banks."`
+	Banks    string   `name:"sandbox-listen" help:"host:port of the sandbox." default:"127.0.0.1:7071"`
+	PGListen string   `name:"pg-listen" help:"Let Postgres listen on host:port too (password in the data folder)."`
+	Archive  string   `help:"Copy the private Postgres' log into this folder, commit by commit: backups then restore to any second." type:"path"`
+	Most     int      `name:"archive-max-gb" help:"Largest size of the archive, in GB; the oldest log goes first." default:"16"`
+	DSN      string   `help:"Use this Postgres 15+ instead of a private one." env:"MONETA_DSN"`
+	Inside   []string `name:"webhook-inside" help:"Networks, such as 127.0.0.0/8, that webhooks may go to although they are not public."`
+	Quiet    bool     `help:"Do not print the settings."`
+	Lang     string   `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
 }
 
 func (c *upCmd) Run(ctx context.Context) error {
 	return app.Up(ctx, app.UpConfig{
 		DataDir: c.Data, Listen: c.Listen, Sandbox: c.Sandbox, SandboxListen: c.Banks, PGListen: c.PGListen, DSN: c.DSN,
-		Archive: c.Archive, ArchiveMaxGB: c.Most, Quiet: c.Quiet, Lang: c.Lang, Out: os.Stdout,
+		Archive: c.Archive, ArchiveMaxGB: c.Most, Quiet: c.Quiet, Lang: c.Lang, WebhookInside: c.Inside, Out: os.Stdout,
 	})
 }
 
 type serveCmd struct {
-	Config        string `help:"JSON file with the settings; flags win." type:"existingfile"`
-	DSN           string `help:"Postgres primary." env:"MONETA_DSN"`
-	Listen        string `help:"host:port of the HTTP API."`
-	NodeURL       string `name:"node-url" help:"Where other nodes reach this one."`
-	SandboxURL    string `name:"sandbox-url" help:"Add the sandbox banks at this URL as channels."`
-	SandboxSecret string `name:"sandbox-secret" help:"Secret of the sandbox's callbacks." env:"MONETA_SANDBOX_SECRET"`
-	OTLPEndpoint  string `name:"otlp-endpoint" help:"Send spans here." env:"OTEL_EXPORTER_OTLP_ENDPOINT"`
-	LogFormat     string `name:"log-format" help:"json or text."`
+	Config        string   `help:"JSON file with the settings; flags win." type:"existingfile"`
+	DSN           string   `help:"Postgres primary." env:"MONETA_DSN"`
+	Listen        string   `help:"host:port of the HTTP API."`
+	NodeURL       string   `name:"node-url" help:"Where other nodes reach this one."`
+	SandboxURL    string   `name:"sandbox-url" help:"Add the sandbox banks at this URL as channels."`
+	SandboxSecret string   `name:"sandbox-secret" help:"Secret of the sandbox's callbacks." env:"MONETA_SANDBOX_SECRET"`
+	OTLPEndpoint  string   `name:"otlp-endpoint" help:"Send spans here." env:"OTEL_EXPORTER_OTLP_ENDPOINT"`
+	LogFormat     string   `name:"log-format" help:"json or text."`
+	Inside        []string `name:"webhook-inside" help:"Networks, such as 10.1.0.0/16, that webhooks may go to although they are not public."`
 }
 
 func (c *serveCmd) Run(ctx context.Context) error {
@@ -58,6 +62,13 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	override(&cfg.NodeURL, c.NodeURL)
 	override(&cfg.OTLPEndpoint, c.OTLPEndpoint)
 	override(&cfg.LogFormat, c.LogFormat)
+	for _, text := range c.Inside {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return fmt.Errorf("--webhook-inside: %w; write a network such as 10.1.0.0/16", err)
+		}
+		cfg.WebhookInside = append(cfg.WebhookInside, network)
+	}
 	if c.SandboxURL != "" {
 		cfg.Channels = append(cfg.Channels, config.SandboxChannels(c.SandboxURL, c.SandboxSecret, app.SandboxBanks())...)
 	}
@@ -115,6 +126,7 @@ func (c *replayCmd) Run(ctx context.Context) error {
 type keyCmd struct {
 	Create keyCreateCmd `cmd:"" help:"Create a key; it is shown once."`
 	List   keyListCmd   `cmd:"" help:"List the keys of a tenant."`
+	Limit  keyLimitCmd  `cmd:"" help:"Limit a key, or take its limits away; effective within a second."`
 	Revoke keyRevokeCmd `cmd:"" help:"Revoke a key; it stops working within a second."`
 }
 
@@ -127,7 +139,7 @@ type keyCreateCmd struct {
 	database
 	Tenant string   `help:"Name of the tenant; made when new." default:"default"`
 	Name   string   `help:"What the key is for." required:""`
-	Scopes []string `help:"payments:write, payments:read, accounts:write, accounts:read, admin." required:""`
+	Scopes []string `help:"payments:write, payments:read, accounts:write, accounts:read, webhooks:write, webhooks:read, admin." required:""`
 	JSON   bool     `help:"Print JSON."`
 }
 
@@ -143,6 +155,18 @@ type keyListCmd struct {
 
 func (c *keyListCmd) Run(ctx context.Context) error {
 	return app.KeyList(ctx, app.Database{DSN: c.DSN, DataDir: c.Data}, c.Tenant, c.JSON, os.Stdout)
+}
+
+type keyLimitCmd struct {
+	database
+	Tenant string `help:"Name of the tenant." default:"default"`
+	Prefix string `arg:"" help:"The eight characters after mk_live_."`
+	Writes string `help:"Quota and window, such as 600/1m; off for none." default:"off"`
+	Reads  string `help:"Quota and window, such as 600/1m; off for none." default:"off"`
+}
+
+func (c *keyLimitCmd) Run(ctx context.Context) error {
+	return app.KeyLimit(ctx, app.Database{DSN: c.DSN, DataDir: c.Data}, c.Tenant, c.Prefix, c.Writes, c.Reads, os.Stdout)
 }
 
 type keyRevokeCmd struct {

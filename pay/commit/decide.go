@@ -306,8 +306,12 @@ func (j *judge) parties(p *pay.Payment) error {
 		}
 	}
 	if p.To != 0 {
-		if _, err := j.party(p.To, "/to", p); err != nil {
+		b, err := j.party(p.To, "/to", p)
+		if err != nil {
 			return err
+		}
+		if b.FrozenAll {
+			return fault.New(fault.AccountFrozen, "the receiving account is frozen").WithParam("/to").WithResource(p.To.String())
 		}
 	}
 	if p.From == p.To && p.From != 0 {
@@ -350,12 +354,16 @@ func (j *judge) decideAccount(f *ledger.AccountFact) (Result, error) {
 		}
 		b.Floor = f.Floor
 	case ledger.SetFrozen:
-		b.Frozen = f.Frozen
+		b.Frozen, b.FrozenAll, b.FreezeReason = f.Frozen, f.Frozen && f.FrozenAll, ""
+		if f.Frozen {
+			b.FreezeReason = f.Reason
+		}
 	default:
 		return Result{}, fault.New(fault.MalformedRequest, "unknown account fact")
 	}
 	j.b.writes = true
 	j.b.accounts[b.ID] = b.Account
+	j.b.writeAccountChange(&b.Account, f)
 	if keyed {
 		j.answerKey(f.Key, keyEntry{fingerprint: f.Fingerprint, kind: keyAccount, subject: int64(b.ID)})
 	}

@@ -50,7 +50,7 @@ func (l *loader) keys(ctx context.Context, keys []pgtype.UUID, m *memory) error 
 
 // A book's newest row is its balance: two index probes a book, no account row
 // that changes.
-const selectAccounts = `select a.id, a.tenant, a.kind, a.asset, a.name, coalesce(a.floor, 0)::text, a.floor is null, a.frozen, a.created_at,
+const selectAccounts = `select a.id, a.tenant, a.kind, a.asset, a.name, coalesce(a.floor, 0)::text, a.floor is null, a.frozen, a.frozen_all, a.freeze_reason, a.created_at,
        b.n, coalesce(d.debit_seq, 0), coalesce(c.credit_seq, 0),
        (case when coalesce(d.id, 0) > coalesce(c.id, 0) then d.debit_balance else coalesce(c.credit_balance, 0) end)::text
   from accounts a
@@ -86,7 +86,7 @@ func (l *loader) books(ctx context.Context, sql string, keep func(*ledger.Books)
 	var bk ledger.Book
 	var floor, balance string
 	_, err = pgx.ForEachRow(rows, []any{
-		&a.ID, &a.Tenant, &a.Kind, &a.Asset, &a.Name, &floor, &a.Unlimited, &a.Frozen, &a.CreatedAt,
+		&a.ID, &a.Tenant, &a.Kind, &a.Asset, &a.Name, &floor, &a.Unlimited, &a.Frozen, &a.FrozenAll, &a.FreezeReason, &a.CreatedAt,
 		&n, &bk.DebitSeq, &bk.CreditSeq, &balance,
 	}, func() error {
 		b := found[a.ID]

@@ -53,7 +53,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		stops:   prometheus.NewCounter(prometheus.CounterOpts{Name: "moneta_clock_stops_total", Help: "Times that clocks began to disagree."}),
 	}
 	m.late = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "moneta_late_outcome_total", Help: "Successes that came after the failure, by the kind of linked payment that stands for them.",
+		Name: "moneta_linked_late_outcomes_total", Help: "Successes that came after the failure, by the kind of linked payment that stands for them.",
 	}, []string{"kind"})
 	r.MustRegister(m.facts, m.batches, m.duration, m.recoveries, m.poisoned, m.leading, m.failovers, m.late, m.drift, m.skew, m.unsound, m.stops)
 	return m

@@ -20,13 +20,6 @@ import (
 )
 
 const (
-	// ListMax bounds one page of payments.
-	ListMax = 100
-	// listWindow bounds how many ids one page looks through, so that a filter that
-	// nothing matches costs the same as one that matches; the next page goes on
-	// below it. Ids are gap-free: the window is so many payments. With millions
-	// stored, a page took 80 ms at 50,000.
-	listWindow = 10_000
 	// timelineMax bounds the transitions of one payment that are shown.
 	timelineMax = 500
 	linkedMax   = 500 // payments of one original that are shown
@@ -39,26 +32,6 @@ type Reader struct{ pool *pgxpool.Pool }
 
 // NewReader reads through pool, which the caller keeps owning.
 func NewReader(pool *pgxpool.Pool) *Reader { return &Reader{pool: pool} }
-
-// Filter narrows a list of payments; zero fields match everything.
-type Filter struct {
-	Kind    pay.Kind
-	Channel string
-	// Account is the payer or the receiver.
-	Account pay.AccountID
-	// Before continues below this id; zero starts at the newest.
-	Before pay.ID
-	// Limit is at most ListMax, which zero means too.
-	Limit int
-}
-
-// List is one page of payments, newest first.
-type List struct {
-	Payments []pay.Payment
-	// Next is the Before of the next page, zero at the end. A page may be short,
-	// even empty, and have a Next: only so many payments are looked through.
-	Next pay.ID
-}
 
 // Timeline is everything durable about one payment, in order of time.
 type Timeline struct {
@@ -197,38 +170,6 @@ func (r *Reader) ByKey(ctx context.Context, tenant pay.TenantID, key pay.Key, be
 		return List{}, readFault("commit.Reader.ByKey", err)
 	}
 	return cut(found, limit), nil
-}
-
-// List pages through the tenant's payments, newest first.
-func (r *Reader) List(ctx context.Context, tenant pay.TenantID, f Filter) (List, error) {
-	const op = "commit.Reader.List"
-	limit := clampList(f.Limit)
-	var newest int64
-	err := r.pool.QueryRow(ctx, `select coalesce((select id from payments where id < $1 order by id desc limit 1), 0)`,
-		beforeOrEnd(f.Before)).Scan(&newest)
-	if err != nil {
-		return List{}, readFault(op, err)
-	}
-	floor := newest - listWindow
-	found, err := r.payments(ctx, readPayment+` where p.id <= $1 and p.id > $2 and p.tenant = $3
-		and ($4 = 0 or p.kind = $4) and ($5 = '' or p.channel = $5) and ($6 = 0 or p.from_account = $6 or p.to_account = $6)
-		order by p.id desc limit $7`,
-		newest, floor, int32(tenant), int16(f.Kind), f.Channel, int64(f.Account), limit+1)
-	if err != nil {
-		return List{}, readFault(op, err)
-	}
-	l := cut(found, limit)
-	if l.Next == 0 && floor > 0 {
-		// A restore leaves ids out: the next page begins at the next payment there is.
-		var next *int64
-		if err := r.pool.QueryRow(ctx, `select max(id) from payments where id <= $1`, floor).Scan(&next); err != nil {
-			return List{}, readFault(op, err)
-		}
-		if next != nil {
-			l.Next = pay.ID(*next + 1)
-		}
-	}
-	return l, nil
 }
 
 func (r *Reader) payments(ctx context.Context, sql string, args ...any) ([]pay.Payment, error) {
@@ -504,26 +445,6 @@ func readMarks(ctx context.Context, tx pgx.Tx, out *Totals) error {
 }
 
 // cut turns limit+1 rows into a page of limit.
-func cut(found []pay.Payment, limit int) List {
-	if len(found) <= limit {
-		return List{Payments: found}
-	}
-	return List{Payments: found[:limit], Next: found[limit-1].ID}
-}
-
-func beforeOrEnd(id pay.ID) int64 {
-	if id <= 0 {
-		return math.MaxInt64
-	}
-	return int64(id)
-}
-
-func clampList(limit int) int {
-	if limit <= 0 || limit > ListMax {
-		return ListMax
-	}
-	return limit
-}
 
 func utc(t *time.Time) time.Time {
 	if t == nil {

@@ -34,11 +34,14 @@ func newTables() (ts [tableCount]*table) {
 	// The only statement on the road that writes an account's row, and so the only
 	// one that a foreign session can hold up. It does not wait: a row that is
 	// locked makes a negative number, whose root is an error of its own.
-	add(accountUpdates, "account_updates", `with u as (select * from unnest($1::bigint[], $2::numeric[], $3::boolean[]) u(id, floor, frozen)),
+	add(accountUpdates, "account_updates", `with u as (select * from unnest($1::bigint[], $2::numeric[], $3::boolean[], $4::boolean[], $5::text[]) u(id, floor, frozen, frozen_all, reason)),
   free as (select a.id from accounts a join u using (id) for no key update of a skip locked),
-  done as (update accounts a set floor = u.floor, frozen = u.frozen from u join free using (id) where a.id = u.id returning 1)
+  done as (update accounts a set floor = u.floor, frozen = u.frozen, frozen_all = u.frozen_all, freeze_reason = u.reason from u join free using (id) where a.id = u.id returning 1)
   select sqrt((select count(*) from done) - (select count(*) from u))`,
-		i8(), num(), pgbatch.Bool())
+		i8(), num(), pgbatch.Bool(), pgbatch.Bool(), txt())
+	add(accountChangeRows, "account_changes", `insert into account_changes (account, floor, frozen, frozen_all, reason, by, at)
+  select * from unnest($1::bigint[], $2::numeric[], $3::boolean[], $4::boolean[], $5::text[], $6::text[], $7::timestamptz[])`,
+		i8(), num(), pgbatch.Bool(), pgbatch.Bool(), txt(), txt(), tz())
 	add(keyRows, "keys", `insert into keys (key, fingerprint, kind, subject, refusal, detail, param, resource, at)
   select * from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::timestamptz[])`,
 		id(), id(), i2(), i8(), txt(), txt(), txt(), txt(), tz())
@@ -103,6 +106,7 @@ func newTables() (ts [tableCount]*table) {
 const (
 	accountRows = iota
 	accountUpdates
+	accountChangeRows
 	keyRows
 	paymentRows
 	transferRows
@@ -137,7 +141,21 @@ func (b *batch) writeAccountUpdates() {
 		c[0].AddInt(int64(id))
 		c[1].AddAmountOrNull(a.Floor, !a.Unlimited)
 		c[2].AddBool(a.Frozen)
+		c[3].AddBool(a.FrozenAll)
+		c[4].AddText(a.FreezeReason)
 	}
+}
+
+// writeAccountChange keeps how the account stands now, and who wanted it so.
+func (b *batch) writeAccountChange(a *ledger.Account, f *ledger.AccountFact) {
+	c := b.tables[accountChangeRows].columns
+	c[0].AddInt(int64(a.ID))
+	c[1].AddAmountOrNull(a.Floor, !a.Unlimited)
+	c[2].AddBool(a.Frozen)
+	c[3].AddBool(a.FrozenAll)
+	c[4].AddText(f.Reason)
+	c[5].AddText(f.By)
+	c[6].AddTime(b.at)
 }
 
 func (b *batch) writeKey(key [16]byte, e keyEntry) {

@@ -8,6 +8,7 @@ package intake
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/moneta-pay/moneta/fault"
@@ -93,6 +94,7 @@ type Intake struct {
 	houses    *houses
 	channels  map[string]bool
 	clock     clock.Clock
+	flights   *flights
 }
 
 // New makes an Intake; an error names the setting that is missing.
@@ -103,7 +105,10 @@ func New(cfg Config) (*Intake, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = clock.System
 	}
-	in := &Intake{submit: cfg.Submitter, originals: cfg.Originals, houses: newHouses(cfg.Accounts), channels: make(map[string]bool), clock: cfg.Clock}
+	in := &Intake{
+		submit: cfg.Submitter, originals: cfg.Originals, houses: newHouses(cfg.Accounts), channels: make(map[string]bool),
+		clock: cfg.Clock, flights: newFlights(cfg.Clock.Now),
+	}
 	for _, name := range cfg.Channels {
 		in.channels[name] = true
 	}
@@ -118,7 +123,16 @@ func (in *Intake) Accept(ctx context.Context, r *Request) (commit.Result, error)
 	if err != nil {
 		return commit.Result{}, err
 	}
-	return in.submit.Submit(ctx, f)
+	return in.once(ctx, f)
+}
+
+// once submits a payment under its key, and tells a duplicate that waited in vain
+// that it is one: fault.IdempotencyInFlight.
+func (in *Intake) once(ctx context.Context, f commit.Fact) (commit.Result, error) {
+	key := f.Payment.New.Key
+	duplicate := in.flights.begin(key)
+	res, err := in.submit.Submit(ctx, f)
+	return res, in.flights.end(key, duplicate, err)
 }
 
 // AcceptAll takes several payments, each for itself, and answers in their order.
@@ -137,7 +151,12 @@ func (in *Intake) AcceptAll(ctx context.Context, requests []Request) []commit.Ou
 	if len(facts) == 0 {
 		return out
 	}
+	duplicates := make([]bool, len(facts))
+	for i := range facts {
+		duplicates[i] = in.flights.begin(facts[i].Payment.New.Key)
+	}
 	for i, o := range in.submit.SubmitAll(ctx, facts) {
+		o.Err = in.flights.end(facts[i].Payment.New.Key, duplicates[i], o.Err)
 		out[places[i]] = o
 	}
 	return out
@@ -194,7 +213,7 @@ func (in *Intake) Capture(ctx context.Context, r *CaptureRequest) (commit.Result
 	if err := in.mayPay(ctx, p, r.House); err != nil {
 		return commit.Result{}, err
 	}
-	return in.submit.Submit(ctx, commit.Fact{Payment: &pay.Fact{
+	return in.once(ctx, commit.Fact{Payment: &pay.Fact{
 		Kind: pay.Accept, At: now, New: p, Fingerprint: captureFingerprint(p), Source: source,
 	}})
 }
@@ -268,21 +287,37 @@ func (in *Intake) openFact(r *OpenRequest) (*ledger.AccountFact, error) {
 	}, nil
 }
 
-// SetFloor grants an account a floor, zero or below, or takes it back. With a key
-// it does so once: the same key again changes nothing. The zero key sets nothing
-// aside.
-func (in *Intake) SetFloor(ctx context.Context, tenant pay.TenantID, id ledger.AccountID, floor string, key pay.Key) (commit.Result, error) {
+// SetFloor grants an account a floor, zero or below, or takes it back, in the name
+// of by. With a key it does so once: the same key again changes nothing. The zero
+// key sets nothing aside.
+func (in *Intake) SetFloor(ctx context.Context, tenant pay.TenantID, id ledger.AccountID, floor, by string, key pay.Key) (commit.Result, error) {
 	amount, err := parseFloor(floor)
 	if err != nil {
 		return commit.Result{}, err
 	}
-	return in.set(ctx, &ledger.AccountFact{Kind: ledger.SetFloor, ID: id, Tenant: int32(tenant), Floor: amount}, key)
+	return in.set(ctx, &ledger.AccountFact{Kind: ledger.SetFloor, ID: id, Tenant: int32(tenant), Floor: amount, By: by}, key)
 }
 
-// SetFrozen stops an account from paying, or lets it pay again. It goes on
-// receiving. The key is as for SetFloor.
-func (in *Intake) SetFrozen(ctx context.Context, tenant pay.TenantID, id ledger.AccountID, frozen bool, key pay.Key) (commit.Result, error) {
-	return in.set(ctx, &ledger.AccountFact{Kind: ledger.SetFrozen, ID: id, Tenant: int32(tenant), Frozen: frozen}, key)
+// Freeze is how an account is to be frozen from now on, who wants it, and why.
+type Freeze struct {
+	// Debits refuses what the account would pay; All also what it would receive.
+	Debits, All bool
+	Reason, By  string
+}
+
+// reasonMax bounds the reason of a freeze, in characters.
+const reasonMax = 500
+
+// Freeze stops an account from paying, or from everything new, or lets it go
+// again. What has left already settles, and deposits that were announced are
+// credited. It needs a reason. The key is as for SetFloor.
+func (in *Intake) Freeze(ctx context.Context, tenant pay.TenantID, id ledger.AccountID, f Freeze, key pay.Key) (commit.Result, error) {
+	if strings.TrimSpace(f.Reason) == "" || !plainText(f.Reason, reasonMax) {
+		return commit.Result{}, fault.New(fault.MalformedRequest, "give a reason of 1 to 500 characters, none of them a control character").WithParam("/reason")
+	}
+	return in.set(ctx, &ledger.AccountFact{
+		Kind: ledger.SetFrozen, ID: id, Tenant: int32(tenant), Frozen: f.Debits || f.All, FrozenAll: f.All, Reason: f.Reason, By: f.By,
+	}, key)
 }
 
 func (in *Intake) set(ctx context.Context, f *ledger.AccountFact, key pay.Key) (commit.Result, error) {

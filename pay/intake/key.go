@@ -173,6 +173,7 @@ func settingFingerprint(f *ledger.AccountFact) pay.Fingerprint {
 	c.number(int64(f.ID))
 	c.text(f.Floor.String())
 	c.text(strconv.FormatBool(f.Frozen))
+	c.text(strconv.FormatBool(f.FrozenAll))
 	return c.sum()
 }
 

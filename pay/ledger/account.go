@@ -65,9 +65,14 @@ type Account struct {
 	// Floor is the lowest available balance, zero or below; no floor if Unlimited.
 	Floor     money.Amount
 	Unlimited bool
-	// Frozen accounts receive but do not pay.
-	Frozen    bool
-	CreatedAt time.Time
+	// Frozen accounts do not pay. What has left already goes on to its end.
+	Frozen bool
+	// FrozenAll accounts take part in nothing new. Money that arrives from outside
+	// for what was announced before is credited all the same.
+	FrozenAll bool
+	// FreezeReason says why the account is frozen; empty when it is not.
+	FreezeReason string
+	CreatedAt    time.Time
 }
 
 // Book is the moving part: a balance and how many postings made it.

@@ -34,4 +34,8 @@ type AccountFact struct {
 	Tenant int32
 	Floor  money.Amount
 	Frozen bool
+	// FrozenAll refuses new credits as well; with Frozen only.
+	FrozenAll bool
+	// Reason and By are kept with the change.
+	Reason, By string
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -68,29 +66,6 @@ type Balances struct {
 	By       By
 }
 
-// Entry is one posting as its book sees it.
-type Entry struct {
-	Transfer int64
-	Payment  int64
-	Book     BookID
-	// Other is the book at the other end.
-	Other BookID
-	// Amount is below zero when it left the book.
-	Amount money.Amount
-	// Balance of the book after the posting.
-	Balance     money.Amount
-	Transition  uint8
-	EffectiveAt time.Time
-	BookedAt    time.Time
-}
-
-// Page is a part of a statement, newest first.
-type Page struct {
-	Entries []Entry
-	// Next continues the statement; empty at its end.
-	Next string
-}
-
 // Explanation holds a book's running balance against the sum of its postings.
 type Explanation struct {
 	Book     BookID
@@ -104,7 +79,7 @@ type Explanation struct {
 // Explained reports whether the postings add up to the balance.
 func (e Explanation) Explained() bool { return e.Sum == e.Balance }
 
-const accountColumns = `id, tenant, kind, asset, name, coalesce(floor::text, ''), frozen, created_at`
+const accountColumns = `id, tenant, kind, asset, name, coalesce(floor::text, ''), frozen, frozen_all, freeze_reason, created_at`
 
 // Account returns one account of the tenant, or fault.NotFound.
 func (r *Reader) Account(ctx context.Context, tenant int32, id AccountID) (Account, error) {
@@ -137,7 +112,7 @@ func (r *Reader) Accounts(ctx context.Context, tenant int32, after AccountID, li
 func scanAccount(row pgx.CollectableRow) (Account, error) {
 	var a Account
 	var floor string
-	if err := row.Scan(&a.ID, &a.Tenant, &a.Kind, &a.Asset, &a.Name, &floor, &a.Frozen, &a.CreatedAt); err != nil {
+	if err := row.Scan(&a.ID, &a.Tenant, &a.Kind, &a.Asset, &a.Name, &floor, &a.Frozen, &a.FrozenAll, &a.FreezeReason, &a.CreatedAt); err != nil {
 		return a, err
 	}
 	a.CreatedAt = a.CreatedAt.UTC()
@@ -215,69 +190,6 @@ func (r *Reader) Balances(ctx context.Context, tenant int32, id AccountID, asOf 
 	return out, nil
 }
 
-const statementSQL = `select id, payment, other, amount::text, balance::text, transition, effective_at, booked_at, seq, is_debit from (
-	(select id, payment, credit as other, -amount as amount, debit_balance as balance, transition, effective_at, booked_at,
-		debit_seq as seq, true as is_debit
-	 from transfers where debit = $1 and debit_seq < $2 order by debit_seq desc limit $4)
-	union all
-	(select id, payment, debit, amount, credit_balance, transition, effective_at, booked_at, credit_seq, false
-	 from transfers where credit = $1 and credit_seq < $3 order by credit_seq desc limit $4)
-) s order by id desc limit $4`
-
-// Statement lists one book's postings, newest first, from cursor (empty: from the
-// newest), at most PageMax. The cursor holds the bounds of both sequences, so that
-// a deep page costs what the first one costs. A cursor that this method did not
-// make is fault.MalformedRequest.
-func (r *Reader) Statement(ctx context.Context, tenant int32, book BookID, cursor string, limit int) (Page, error) {
-	const op = "ledger.Reader.Statement"
-	if _, err := r.Account(ctx, tenant, book.Account()); err != nil {
-		return Page{}, err
-	}
-	bounds, err := parseCursor(cursor)
-	if err != nil {
-		return Page{}, err
-	}
-	limit = clampPage(limit)
-	rows, err := r.pool.Query(ctx, statementSQL, int64(book), bounds.debit, bounds.credit, limit+1)
-	if err != nil {
-		return Page{}, readFault(op, err)
-	}
-	var page Page
-	more := false
-	next := bounds
-	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
-		e, seq, isDebit, err := scanEntry(row, book)
-		switch {
-		case err != nil:
-		case len(page.Entries) == limit:
-			more = true
-		default:
-			next.pass(seq, isDebit)
-			page.Entries = append(page.Entries, e)
-		}
-		return struct{}{}, err
-	})
-	if err != nil {
-		return Page{}, readFault(op, err)
-	}
-	if more {
-		page.Next = next.String()
-	}
-	return page, nil
-}
-
-func scanEntry(row pgx.CollectableRow, book BookID) (e Entry, seq int64, isDebit bool, err error) {
-	var amount, balance string
-	var transition int16
-	err = row.Scan(&e.Transfer, &e.Payment, &e.Other, &amount, &balance, &transition, &e.EffectiveAt, &e.BookedAt, &seq, &isDebit)
-	if err != nil {
-		return e, 0, false, err
-	}
-	e.Book, e.Transition = book, uint8(transition)
-	e.EffectiveAt, e.BookedAt = e.EffectiveAt.UTC(), e.BookedAt.UTC()
-	return e, seq, isDebit, parseAmounts(amountText{amount, &e.Amount}, amountText{balance, &e.Balance})
-}
-
 // Explain counts both books of an account again from their postings.
 func (r *Reader) Explain(ctx context.Context, id AccountID) ([2]Explanation, error) {
 	var out [2]Explanation
@@ -297,56 +209,6 @@ func (r *Reader) Explain(ctx context.Context, id AccountID) ([2]Explanation, err
 		out[i] = e
 	}
 	return out, nil
-}
-
-// bounds is where a statement continues: below both sequences.
-type bounds struct{ debit, credit int64 }
-
-const seqEnd = 1<<63 - 1
-
-func (b *bounds) pass(seq int64, isDebit bool) {
-	if isDebit {
-		b.debit = seq
-		return
-	}
-	b.credit = seq
-}
-
-// String writes the cursor; seqEnd is left out.
-func (b bounds) String() string {
-	part := func(n int64) string {
-		if n == seqEnd {
-			return ""
-		}
-		return strconv.FormatInt(n, 36)
-	}
-	return "s" + part(b.debit) + "-" + part(b.credit)
-}
-
-func parseCursor(s string) (bounds, error) {
-	if s == "" {
-		return bounds{seqEnd, seqEnd}, nil
-	}
-	bad := fault.New(fault.MalformedRequest, "the cursor is not one that this list gave out").WithParam("after")
-	debit, credit, ok := strings.Cut(strings.TrimPrefix(s, "s"), "-")
-	if !ok || s[0] != 's' {
-		return bounds{}, bad
-	}
-	b := bounds{seqEnd, seqEnd}
-	for _, p := range []struct {
-		text string
-		into *int64
-	}{{debit, &b.debit}, {credit, &b.credit}} {
-		if p.text == "" {
-			continue
-		}
-		n, err := strconv.ParseInt(p.text, 36, 64)
-		if err != nil || n < 0 {
-			return bounds{}, bad
-		}
-		*p.into = n
-	}
-	return b, nil
 }
 
 // amountText is an amount as the database writes it, and where it belongs.

@@ -124,7 +124,7 @@ func TestStatementPagesHoldEveryPostingOnce(t *testing.T) {
 			cursor := ""
 			for pages := 0; ; pages++ {
 				require.Less(t, pages, 200)
-				p, err := r.Statement(t.Context(), 1, book, cursor, limit)
+				p, err := r.Statement(t.Context(), 1, book, ledger.StatementQuery{Cursor: cursor, Limit: limit})
 				require.NoError(t, err)
 				for _, e := range p.Entries {
 					got = append(got, e.Transfer)
@@ -146,7 +146,7 @@ func TestStatementPagesHoldEveryPostingOnce(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"x", "s", "s-1-1", "s!-", "1-1", "szzzzzzzzzzzzzzzzzz-"} {
-		_, err := r.Statement(t.Context(), 1, 2, bad, 1)
+		_, err := r.Statement(t.Context(), 1, 2, ledger.StatementQuery{Cursor: bad, Limit: 1})
 		require.ErrorIs(t, err, fault.MalformedRequest, bad)
 	}
 }

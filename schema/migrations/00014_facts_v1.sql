@@ -145,8 +145,9 @@ comment on view facts.heartbeats is 'who leads each shard: the beat rises while 
 
 create view facts.projections as
   select m.name, m.value as position, s.head, greatest(s.head - m.value, 0) as behind
-    from public.marks m cross join (select coalesce(max(last_transition), 0) as head from public.shards) s
-   where m.name = 'recon_expected';
+    from (select name, value from public.marks where name = 'recon_expected'
+          union all select 'webhooks', position from public.webhook_cursor) m
+   cross join (select coalesce(max(last_transition), 0) as head from public.shards) s;
 comment on view facts.projections is 'readers of the event log: how far each is, and how far behind the newest event';
 
 create view facts.statements as
