@@ -130,7 +130,7 @@ func TestFactsTellWhatIsGoingOn(t *testing.T) {
 		update shards set last_transition = 3100, leader = gen_random_uuid(), epoch = 4; update heartbeats set epoch = 4, beat = 12`)
 	require.NoError(t, err)
 	for sql, want := range map[string]string{
-		`select string_agg(name || ' ' || behind, ', ') from facts.projections`:                                                              "recon_expected 100",
+		`select string_agg(name || ' ' || behind, ', ' order by name) from facts.projections`:                                                "recon_expected 100, webhooks 3100",
 		`select concat_ws(' ', epoch, beat, last_transition) from facts.heartbeats`:                                                          "4 12 3100",
 		`select version::text from facts.contract`:                                                                                           "1",
 		`select concat_ws(' ', count(*), min(kind), min(hop), min(channel), min(state), min(value), min(amount_band)) from facts.open_items`: "20 payout channel bank-ab processing 1234 4",
