@@ -25,12 +25,12 @@ import (
 // Desk keeps the cases for people. *desk.Desk is one.
 type Desk interface {
 	Appeal(ctx context.Context, r *desk.AppealRequest) (desk.Appealed, error)
-	Get(ctx context.Context, tenant pay.TenantID, n desk.Number) (desk.Case, error)
+	Get(ctx context.Context, r desk.Reach, n desk.Number) (desk.Case, error)
 	OfPayment(ctx context.Context, id pay.ID) (desk.Case, bool, error)
 	List(ctx context.Context, f desk.Filter) (desk.Page, error)
-	Note(ctx context.Context, n desk.Number, by string, line desk.Note) (desk.Case, error)
-	Assign(ctx context.Context, n desk.Number, by, owner string, deadline time.Time, why string) (desk.Case, error)
-	Close(ctx context.Context, n desk.Number, by, resolution, answer string) (desk.Case, error)
+	Note(ctx context.Context, r desk.Reach, n desk.Number, by string, line desk.Note) (desk.Case, error)
+	Assign(ctx context.Context, r desk.Reach, n desk.Number, by, owner string, deadline time.Time, why string) (desk.Case, error)
+	Close(ctx context.Context, r desk.Reach, n desk.Number, by, resolution, answer string) (desk.Case, error)
 	StillOpen(ctx context.Context, c *desk.Case) (bool, error)
 	Team(kind desk.Kind) string
 	Journey(ctx context.Context, tenant pay.TenantID, id pay.ID) (desk.Journey, error)
@@ -47,7 +47,7 @@ const (
 type Case struct {
 	Object     string     `json:"object" enum:"case"`
 	Number     string     `json:"number" example:"C-2026-000123"`
-	Kind       string     `json:"kind" doc:"overdue, unknown_too_long, orphan, poison, contradiction, mismatch, break, appeal; more may come"`
+	Kind       string     `json:"kind" doc:"overdue, unknown_too_long, orphan, review, unplaced, debt, poison, contradiction, mismatch, break, appeal; more may come"`
 	State      string     `json:"state" enum:"open,answered,closed"`
 	About      Spoken     `json:"about" doc:"What it is about, in words"`
 	Payment    string     `json:"payment,omitempty"`
@@ -137,6 +137,12 @@ func (c *call) showCase(k *desk.Case) Case {
 // staff reports whether who asks works for the installation: an admin key, or a
 // person.
 func (c *call) staff() bool { return c.who.May(access.Admin) || c.who.Operator != "" }
+
+// reach is whose cases the caller may have: the tenant's own, and for those who work
+// here also those that nobody knows the tenant of.
+func (c *call) reach() desk.Reach {
+	return desk.Reach{Tenant: pay.TenantID(c.who.Tenant), Unclaimed: c.staff()}
+}
 
 // actor names who acts, for the log of a case.
 func (c *call) actor() string { return c.who.Name() }
@@ -266,11 +272,7 @@ func (c *call) getCase() error {
 	if err != nil {
 		return err
 	}
-	tenant := pay.TenantID(c.who.Tenant)
-	if c.staff() {
-		tenant = 0 // the installation's operator has every case
-	}
-	k, err := d.Get(c.ctx, tenant, n)
+	k, err := d.Get(c.ctx, c.reach(), n)
 	if err != nil {
 		return err
 	}
@@ -287,6 +289,7 @@ func (c *call) listCases() error {
 	if err != nil {
 		return err
 	}
+	f.Reach = c.reach()
 	page, err := d.List(c.ctx, f)
 	if err != nil {
 		return err
@@ -397,7 +400,7 @@ func (c *call) noteCase() error {
 		if sum, err := hex.DecodeString(line.SHA256); err != nil || (line.SHA256 != "" && len(sum) != 32) {
 			return desk.Case{}, malformed("a SHA-256 has 64 hexadecimal digits").WithParam("/sha256")
 		}
-		return d.Note(c.ctx, n, c.actor(), line)
+		return d.Note(c.ctx, c.reach(), n, c.actor(), line)
 	})
 }
 
@@ -424,7 +427,7 @@ func (c *call) assignCase() error {
 		if !deadline.IsZero() && !deadline.After(c.s.Clock.Now()) {
 			return desk.Case{}, malformed("a deadline is in the future").WithParam("/deadline")
 		}
-		return d.Assign(c.ctx, n, c.actor(), strings.TrimSpace(owner), deadline, reason)
+		return d.Assign(c.ctx, c.reach(), n, c.actor(), strings.TrimSpace(owner), deadline, reason)
 	})
 }
 
@@ -445,7 +448,7 @@ func (c *call) closeCase() error {
 		if err := sentence("/answer", answer, 0, desk.TextMax); err != nil {
 			return desk.Case{}, err
 		}
-		return d.Close(c.ctx, n, c.actor(), resolution, answer)
+		return d.Close(c.ctx, c.reach(), n, c.actor(), resolution, answer)
 	})
 }
 

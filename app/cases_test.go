@@ -37,7 +37,7 @@ func TestCaseCommands(t *testing.T) {
 	tel, err := telemetry.Setup(t.Context(), telemetry.Config{LogOutput: io.Discard})
 	require.NoError(t, err)
 	keys, accounts := access.NewStore(pool), ledger.NewReader(pool)
-	in, err := intake.New(intake.Config{Submitter: node, Accounts: accounts, Channels: []string{"bank-ab"}})
+	in, err := intake.New(intake.Config{Submitter: node, Accounts: accounts, Originals: commit.NewReader(pool), Channels: []string{"bank-ab"}})
 	require.NoError(t, err)
 	edge, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: commit.NewReader(pool), Access: keys, Waiter: node,

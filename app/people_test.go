@@ -64,7 +64,7 @@ func newBureau(t *testing.T) *bureau {
 	b.losing = &losing{Submitter: node}
 	b.accounts = ledger.NewReader(b.pool)
 	var err error
-	b.in, err = intake.New(intake.Config{Submitter: b.losing, Accounts: b.accounts})
+	b.in, err = intake.New(intake.Config{Submitter: b.losing, Accounts: b.accounts, Originals: commit.NewReader(b.pool)})
 	require.NoError(t, err)
 	tel, err := telemetry.Setup(t.Context(), telemetry.Config{Service: "test"})
 	require.NoError(t, err)

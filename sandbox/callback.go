@@ -299,6 +299,8 @@ func (b *bank) callback(t task) callbackBody {
 	}
 	body.OccurredAt = o.stamp(o.settledAt)
 	switch {
+	case o.ReturnOf != 0 && o.Direction == out:
+		body.Type = "credit.charged_back"
 	case o.ReturnOf != 0:
 		body.Type, body.Reason = "payment.returned", b.books.orders[o.ReturnOf-1].odd().ReturnWhy
 	case o.Direction == in:

@@ -60,6 +60,7 @@ func (s *Server) Handler() http.Handler {
 		mux.HandleFunc("GET "+prefix+"/banks/{code}/payments/{reference}", at(s.query))
 		mux.HandleFunc("POST "+prefix+"/banks/{code}/payments/{reference}/cancel", at(cancel))
 		mux.HandleFunc("POST "+prefix+"/banks/{code}/instructions", at(s.instruct))
+		mux.HandleFunc("POST "+prefix+"/banks/{code}/reversals", at(s.reverse))
 		mux.HandleFunc("GET "+prefix+"/banks/{code}/statement", at(statement))
 		mux.HandleFunc("GET "+prefix+"/banks/{code}/statements", at(listFiles))
 		mux.HandleFunc("GET "+prefix+"/banks/{code}/statements/{date}", at(dayFile))

@@ -96,6 +96,9 @@ type wireLine struct {
 	// Return marks money that comes back, Reason says why, as a code of ISO 20022.
 	Return bool   `json:"return,omitempty"`
 	Reason string `json:"reason,omitempty"`
+	// BankID is the movement's, as callbacks name it; only where a reversal must be
+	// recognised as the one that was told of.
+	BankID string `json:"bank_id,omitempty"`
 
 	bankID, account, name string
 }
@@ -122,7 +125,7 @@ func (b *books) line(seq int64) wireLine {
 		}
 	}
 	if o.ReturnOf != 0 {
-		w.Return, w.Reason = true, b.orders[o.ReturnOf-1].odd().ReturnWhy
+		w.Return, w.Reason, w.BankID = true, b.orders[o.ReturnOf-1].odd().ReturnWhy, b.bankID(o)
 	}
 	if day := dateOf(o.bookingDay()); day != w.BookedAt.Format(time.DateOnly) {
 		w.BookingDate = day

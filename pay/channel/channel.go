@@ -69,6 +69,9 @@ const (
 	// reference came back. Only a callback says so; it takes nothing back of what
 	// the channel confirmed.
 	Returned
+	// ChargedBack is the channel saying that money which had come in for our
+	// reference was taken back by its payer. Only a callback says so.
+	ChargedBack
 )
 
 // String returns the verdict as written in logs and rows.
@@ -86,6 +89,8 @@ func (v Verdict) String() string {
 		return "never_sent"
 	case Returned:
 		return "returned"
+	case ChargedBack:
+		return "charged_back"
 	case Unknown:
 	}
 	return "unknown" // and whatever nobody defined
@@ -212,6 +217,9 @@ type Line struct {
 	Remittance  string
 	// BookedAt is the channel's booking time.
 	BookedAt time.Time
+	// ChannelID is the channel's own id of the movement, as callbacks name it; empty
+	// where the statement does not tell it.
+	ChannelID string
 	// Return marks money in that had gone out under Reference and came back; Reason
 	// is then the rail's code for why.
 	Return bool

@@ -20,7 +20,7 @@ func TestZeroWordKnowsNothing(t *testing.T) {
 func TestOnlyTheChannelsOwnWordIsFinal(t *testing.T) {
 	final := map[channel.Verdict]bool{channel.Confirmed: true, channel.Declined: true}
 	names := map[string]bool{}
-	for v := channel.Unknown; v <= channel.Returned; v++ {
+	for v := channel.Unknown; v <= channel.ChargedBack; v++ {
 		require.Equal(t, final[v], v.Final(), v.String())
 		require.False(t, names[v.String()], "names are distinct")
 		names[v.String()] = true

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -14,8 +15,8 @@ import (
 // Note adds a line to an open case's log. A note to the holder is the answer: the
 // case is answered, and its deadline no longer runs. Errors are *fault.Error:
 // fault.NotFound, fault.CaseClosed, fault.CaseFull, fault.DatabaseUnavailable.
-func (d *Desk) Note(ctx context.Context, n Number, by string, line Note) (Case, error) {
-	return d.act(ctx, "desk.Note", n, func(tx pgx.Tx, _ *Case, now time.Time) error {
+func (d *Desk) Note(ctx context.Context, r Reach, n Number, by string, line Note) (Case, error) {
+	return d.act(ctx, "desk.Note", r, n, func(tx pgx.Tx, _ *Case, now time.Time) error {
 		line.By, line.Action = by, noted
 		if line.ToHolder {
 			line.Action = answered
@@ -42,8 +43,8 @@ func (d *Desk) bounded(ctx context.Context, tx pgx.Tx, n Number, now time.Time, 
 
 // Assign gives an open case to somebody else. A zero deadline leaves it as it is;
 // a new one lets it escalate again. Errors are as of Note.
-func (d *Desk) Assign(ctx context.Context, n Number, by, owner string, deadline time.Time, why string) (Case, error) {
-	return d.act(ctx, "desk.Assign", n, func(tx pgx.Tx, c *Case, now time.Time) error {
+func (d *Desk) Assign(ctx context.Context, r Reach, n Number, by, owner string, deadline time.Time, why string) (Case, error) {
+	return d.act(ctx, "desk.Assign", r, n, func(tx pgx.Tx, c *Case, now time.Time) error {
 		text := "to " + owner
 		if !deadline.IsZero() {
 			text += ", until " + deadline.UTC().Format(time.RFC3339)
@@ -65,8 +66,8 @@ func (d *Desk) Assign(ctx context.Context, n Number, by, owner string, deadline 
 // Close ends a case for ever. answer, if not empty, is what the holder reads; the
 // resolution is internal. Whoever closes a case about a payment that is still open
 // past its bound will find a new one: StillOpen tells. Errors are as of Note.
-func (d *Desk) Close(ctx context.Context, n Number, by, resolution, answer string) (Case, error) {
-	return d.act(ctx, "desk.Close", n, func(tx pgx.Tx, _ *Case, now time.Time) error {
+func (d *Desk) Close(ctx context.Context, r Reach, n Number, by, resolution, answer string) (Case, error) {
+	return d.act(ctx, "desk.Close", r, n, func(tx pgx.Tx, _ *Case, now time.Time) error {
 		if answer != "" {
 			if err := note(ctx, tx, n.ID, now, Note{By: by, Action: answered, Text: answer, ToHolder: true}); err != nil {
 				return err
@@ -88,9 +89,7 @@ func closeIn(ctx context.Context, tx pgx.Tx, id int64, by, resolution string, no
 // StillOpen reports whether c's payment still waits for something, so that a
 // closed task about it opens again at the next sweep.
 func (d *Desk) StillOpen(ctx context.Context, c *Case) (still bool, err error) {
-	switch c.Kind {
-	case Overdue, UnknownTooLong, Orphan:
-	case Poison, Contradiction, Mismatch, Break, Appeal:
+	if !slices.Contains(stuck, string(c.Kind)) {
 		return false, nil
 	}
 	err = d.cfg.Pool.QueryRow(ctx, `select exists (select from open_payments where payment = $1)`, int64(c.Payment)).Scan(&still)
@@ -98,10 +97,10 @@ func (d *Desk) StillOpen(ctx context.Context, c *Case) (still bool, err error) {
 }
 
 // act does something to a case that is not closed, with its row held.
-func (d *Desk) act(ctx context.Context, op string, n Number, do func(tx pgx.Tx, c *Case, now time.Time) error) (out Case, err error) {
+func (d *Desk) act(ctx context.Context, op string, r Reach, n Number, do func(tx pgx.Tx, c *Case, now time.Time) error) (out Case, err error) {
 	now := d.now()
 	err = pgx.BeginFunc(ctx, d.cfg.Pool, func(tx pgx.Tx) error {
-		c, err := locked(ctx, tx, n)
+		c, err := locked(ctx, tx, r, n)
 		if err != nil {
 			return err
 		}

@@ -30,6 +30,12 @@ const (
 	UnknownTooLong Kind = "unknown_too_long"
 	// Orphan: no timer drives the payment; a bug of ours.
 	Orphan Kind = "orphan"
+	// Review: the payment waits for a person to let it pass.
+	Review Kind = "review"
+	// Unplaced: money came in, and nobody knows whose it is.
+	Unplaced Kind = "unplaced"
+	// Debt: a holder owes us, by a late outcome or a chargeback.
+	Debt Kind = "debt"
 	// Poison: a Fact could not be committed even alone.
 	Poison Kind = "poison"
 	// Contradiction: an outside record says otherwise than a final state of ours.
@@ -44,11 +50,15 @@ const (
 
 // Kinds lists all kinds.
 func Kinds() []Kind {
-	return []Kind{Overdue, UnknownTooLong, Orphan, Poison, Contradiction, Mismatch, Break, Appeal}
+	return []Kind{Overdue, UnknownTooLong, Orphan, Review, Unplaced, Debt, Poison, Contradiction, Mismatch, Break, Appeal}
 }
 
-// tasks are the kinds that satisfy P8 for an open payment: a person is at it.
-var tasks = []string{string(Overdue), string(UnknownTooLong), string(Orphan), string(Poison)}
+// Kinds about an open payment. The payment's end is the end of those in stuck; any
+// of tasks satisfies P8: a person is at it.
+var (
+	stuck = []string{string(Overdue), string(UnknownTooLong), string(Orphan), string(Review), string(Unplaced), string(Debt)}
+	tasks = append([]string{string(Poison)}, stuck...)
+)
 
 // The states of a case.
 const (

@@ -42,6 +42,9 @@ func Places() map[Kind]Place {
 		Overdue:        {"operations", 4 * time.Hour},
 		UnknownTooLong: {"operations", 4 * time.Hour},
 		Orphan:         {"engineering", time.Hour},
+		Review:         {"risk", 30 * time.Minute}, // life cycle §6.2
+		Unplaced:       {"finance", 24 * time.Hour},
+		Debt:           {"finance", 72 * time.Hour},
 		Poison:         {"engineering", time.Hour},
 		Contradiction:  {"finance", 4 * time.Hour},
 		Mismatch:       {"finance", 24 * time.Hour},
@@ -129,6 +132,20 @@ type opening struct {
 	by      string
 	// text of the first note.
 	text string
+	// place overrides that of the kind where it is not zero.
+	place Place
+}
+
+// placeOf is who gets o's case, and for how long.
+func (d *Desk) placeOf(o *opening) Place {
+	place := d.places[o.kind]
+	if o.place.Owner != "" {
+		place.Owner = o.place.Owner
+	}
+	if o.place.Within != 0 {
+		place.Within = min(place.Within, o.place.Within)
+	}
+	return place
 }
 
 // One case a payment and kind: of two that open it at once, one waits for the
@@ -146,7 +163,7 @@ func (d *Desk) openIn(ctx context.Context, tx pgx.Tx, o *opening, now time.Time)
 	if err != nil {
 		return 0, false, fmt.Errorf("write the finding: %w", err)
 	}
-	place := d.places[o.kind]
+	place := d.placeOf(o)
 	for range 3 { // the open one may be closed between the two statements
 		err = tx.QueryRow(ctx, insertCase, int32(o.tenant), int64(o.payment), string(o.kind), place.Owner, string(finding), now, now.Add(place.Within)).Scan(&id)
 		if err == nil {
@@ -180,7 +197,7 @@ func (d *Desk) told(ctx context.Context, id int64, o *opening, now time.Time) {
 	d.born.WithLabelValues(string(o.kind)).Inc()
 	attrs := []slog.Attr{
 		slog.String("case", Number{now.Year(), id}.String()), slog.String("kind", string(o.kind)),
-		slog.String("owner", d.places[o.kind].Owner), slog.String("state", o.finding.State), slog.String("hop", o.finding.Hop),
+		slog.String("owner", d.placeOf(o).Owner), slog.String("state", o.finding.State), slog.String("hop", o.finding.Hop),
 	}
 	if o.payment != 0 {
 		attrs = append(attrs, slog.String("payment", o.payment.String()))

@@ -31,6 +31,9 @@ var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 const bound = 10 * time.Minute
 
+// here is whose cases the tests have: the tenant's, and those of nobody.
+var here = desk.Reach{Tenant: 7, Unclaimed: true}
+
 // world is a desk on a clock of its own, in the role of the pay plane, over rows
 // that the test writes as the decider and recon would.
 type world struct {
@@ -99,6 +102,9 @@ func (w *world) sweep() {
 
 func (w *world) cases(f desk.Filter) []desk.Case {
 	w.t.Helper()
+	if f.Tenant == 0 {
+		f.Reach = here
+	}
 	page, err := w.List(w.t.Context(), f)
 	require.NoError(w.t, err)
 	return page.Cases
@@ -109,7 +115,7 @@ func (w *world) only(f desk.Filter) desk.Case {
 	w.t.Helper()
 	found := w.cases(f)
 	require.Len(w.t, found, 1)
-	c, err := w.Get(w.t.Context(), 0, found[0].Number)
+	c, err := w.Get(w.t.Context(), here, found[0].Number)
 	require.NoError(w.t, err)
 	return c
 }
@@ -168,6 +174,10 @@ func TestWhenAPaymentNeedsAPerson(t *testing.T) {
 			p.Attempt.SendBy = noon.Add(-time.Minute)
 		}, 24 * time.Hour, 2 * time.Hour},
 		"hold":            {func(p *pay.Payment) { p.Kind, p.State, p.Deadline = pay.Hold, pay.Reserved, noon.Add(7*24*time.Hour) }, 0, 7 * 24 * time.Hour},
+		"in review":       {func(p *pay.Payment) { p.State = pay.InReview }, 0, time.Nanosecond},
+		"nobody's money":  {func(p *pay.Payment) { p.Kind, p.State = pay.Inbound, pay.InReview }, 0, time.Nanosecond},
+		"owed":            {func(p *pay.Payment) { p.Kind, p.State = pay.Chargeback, pay.Processing }, bound, time.Nanosecond},
+		"requires action": {func(p *pay.Payment) { p.State = pay.RequiresAction }, 0, 30 * time.Second},
 		"deposit awaited": {func(p *pay.Payment) { p.Kind, p.State = pay.Deposit, pay.Created }, bound, 0},
 		"succeeded":       {func(p *pay.Payment) { p.State = pay.Succeeded }, bound, 0},
 		"failed":          {func(p *pay.Payment) { p.State = pay.Failed }, bound, 0},
@@ -179,7 +189,7 @@ func TestWhenAPaymentNeedsAPerson(t *testing.T) {
 			require.True(t, at.IsZero(), name)
 			continue
 		}
-		require.Equal(t, noon.Add(c.after), at, name)
+		require.Equal(t, noon.Add(c.after).Truncate(time.Microsecond), at, name)
 	}
 }
 
@@ -216,7 +226,7 @@ func TestAnOverdueStoryOnAClock(t *testing.T) {
 	require.Len(t, c.Notes, 2, "escalated once")
 	require.InDelta(t, 1, w.metric("moneta_cases_overdue", "owner", "duty-manager"), 0)
 
-	closed, err := w.Close(t.Context(), c.Number, "key test", "looks fine", "")
+	closed, err := w.Close(t.Context(), here, c.Number, "key test", "looks fine", "")
 	require.NoError(t, err)
 	still, err := w.StillOpen(t.Context(), &closed)
 	require.NoError(t, err)
@@ -230,13 +240,45 @@ func TestAnOverdueStoryOnAClock(t *testing.T) {
 	w.clock.Advance(time.Minute)
 	w.ends(1, pay.Succeeded)
 	w.sweep()
-	got, err := w.Get(t.Context(), 0, next.Number)
+	got, err := w.Get(t.Context(), here, next.Number)
 	require.NoError(t, err)
 	require.Equal(t, []any{desk.Closed, desk.Machine}, []any{got.State, got.ClosedBy})
 	require.Contains(t, got.Resolution, "succeeded")
 	require.NoError(t, w.Overdue(t.Context(), []pay.Payment{p}))
 	require.Empty(t, w.cases(desk.Filter{State: desk.Open}), "a payment that is final needs nobody, whatever the wheel remembers")
 	require.InDelta(t, 0, w.metric("moneta_cases_overdue", "owner", "duty-manager"), 0)
+}
+
+// TestWhatWaitsForAPersonIsTheirsAtOnce, by what they have to decide.
+func TestWhatWaitsForAPersonIsTheirsAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for id, c := range map[pay.ID]struct {
+		kind  pay.Kind
+		state pay.State
+		want  desk.Kind
+		owner string
+	}{
+		1: {pay.Payout, pay.InReview, desk.Review, "risk"},
+		2: {pay.Inbound, pay.InReview, desk.Unplaced, "finance"},
+		3: {pay.LatePayout, pay.Processing, desk.Debt, "finance"},
+		4: {pay.Chargeback, pay.Processing, desk.Debt, "finance"},
+	} {
+		p := w.payment(id, c.state)
+		p.Kind = c.kind
+		require.True(t, w.Due(&p, w.clock.Now()), c.want)
+		require.NoError(t, w.Overdue(t.Context(), []pay.Payment{p}))
+		got := w.only(desk.Filter{Payment: id})
+		require.Equal(t, []any{c.want, c.owner}, []any{got.Kind, got.Owner})
+	}
+	w.sweep()
+	require.Len(t, w.cases(desk.Filter{State: desk.Open}), 4)
+	w.exec(`update open_payments set state = $1 where payment = 1`, int16(pay.Reserved))
+	w.ends(3, pay.Succeeded)
+	w.sweep()
+	require.Equal(t, desk.Closed, w.only(desk.Filter{Payment: 1}).State, "let pass")
+	require.Equal(t, desk.Closed, w.only(desk.Filter{Payment: 3}).State, "paid back")
+	require.Len(t, w.cases(desk.Filter{State: desk.Open}), 2)
 }
 
 // TestManyEndAtOnce: more than one sweep may do, and the next ones go on.
@@ -276,29 +318,36 @@ func TestEveryBreakBecomesACase(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.payment(1, pay.Processing)
-	insert := `insert into breaks (class, channel, payment, reference, asset, amount, detail) values ($1, 'bank-ab', nullif($2, 0), $3, 'CZK', 55, 'it says so')`
+	insert := `insert into breaks (class, channel, payment, reference, asset, amount, detail, owner, severity)
+		values ($1, 'bank-ab', nullif($2, 0), $3, 'CZK', 55, 'it says so', case when $3 = 'another' then 'Ana' else 'operations' end, case when $3 = 'another' then 1 else 2 end)`
 	for i, class := range []string{"late_outcome", "wrong_state", "amount_mismatch", "missing_in_statement"} {
 		w.exec(insert, class, 1, fmt.Sprint("ref", i))
 	}
 	w.exec(insert, "unmatched_inbound", 0, "stranger")
 	w.exec(insert, "unmatched_inbound", 0, "another")
 	w.exec(`insert into breaks (class, channel, reference, closed_at) values ('unmatched_inbound', 'bank-ab', 'explained', now())`)
+	w.exec(`insert into breaks (class, channel, reference) values ('unmatched_inbound', 'bank-ab', 'nobody has looked at it yet')`)
 	w.sweep()
 	w.sweep()
 	require.Len(t, w.cases(desk.Filter{}), 5)
+	severe := w.only(desk.Filter{Owner: "Ana"})
+	require.Equal(t, noon.Add(4*time.Hour), severe.Deadline)
 	both := w.only(desk.Filter{Kind: desk.Contradiction})
-	require.Equal(t, []any{"finance", pay.ID(1), pay.TenantID(7)}, []any{both.Owner, both.Payment, both.Tenant})
+	require.Equal(t, []any{"operations", pay.ID(1), pay.TenantID(7)}, []any{both.Owner, both.Payment, both.Tenant})
 	require.Len(t, both.Notes, 2, "the second break is noted on the case of the first")
 	require.Contains(t, both.Finding.Cause, "55 CZK")
 	require.Equal(t, desk.Mismatch, w.only(desk.Filter{Kind: desk.Mismatch}).Kind)
 	require.Len(t, w.cases(desk.Filter{Kind: desk.Break}), 3)
 
+	w.exec(`update breaks set opened_at = now() - interval '2 minutes' where owner = ''`)
+	w.sweep()
+	require.Equal(t, "finance", w.only(desk.Filter{Owner: "finance"}).Owner, "recon does not come: somebody must")
 	w.exec(`update breaks set closed_at = now() where class = 'late_outcome' or reference = 'stranger'`)
 	w.sweep()
 	require.Equal(t, desk.Open, w.only(desk.Filter{Kind: desk.Contradiction}).State, "one of its breaks is open")
 	require.Len(t, w.cases(desk.Filter{Kind: desk.Break, State: desk.Closed}), 1)
 
-	closed, err := w.Close(t.Context(), both.Number, "key test", "the bank is wrong", "")
+	closed, err := w.Close(t.Context(), here, both.Number, "key test", "the bank is wrong", "")
 	require.NoError(t, err)
 	w.sweep()
 	require.Empty(t, w.cases(desk.Filter{Kind: desk.Contradiction, State: desk.Open}), "what a person decided about a break stays decided")
@@ -313,7 +362,7 @@ func TestTwoNodesSweepAtOnce(t *testing.T) {
 	w := newWorld(t)
 	w.payment(1, pay.Processing)
 	for i := range 30 {
-		w.exec(`insert into breaks (class, channel, payment, reference) values ('unmatched_inbound', 'bank-ab', nullif($1, 0), $2)`, i%2, fmt.Sprint(i))
+		w.exec(`insert into breaks (class, channel, payment, reference, owner) values ('unmatched_inbound', 'bank-ab', nullif($1, 0), $2, 'x')`, i%2, fmt.Sprint(i))
 		w.exec(`insert into quarantine (shard, fact, error) values (0, '{}', 'x')`)
 	}
 	var wg sync.WaitGroup
@@ -362,7 +411,8 @@ func TestPoisonBecomesACase(t *testing.T) {
 	w.exec(insert, 0, `not JSON`)
 	w.sweep()
 	w.sweep()
-	found := w.cases(desk.Filter{Kind: desk.Poison})
+	require.Len(t, w.cases(desk.Filter{Kind: desk.Poison, Reach: desk.Reach{Tenant: 9}}), 1, "a tenant's own, and nobody's only for those who work here")
+	found := append(w.cases(desk.Filter{Kind: desk.Poison}), w.cases(desk.Filter{Kind: desk.Poison, Reach: desk.Reach{Tenant: 9}})...)
 	require.Len(t, found, 3)
 	tenants := map[pay.TenantID]pay.ID{}
 	for _, c := range found {
@@ -415,7 +465,7 @@ func TestAppeal(t *testing.T) {
 	require.True(t, open)
 	require.Equal(t, first.Number, told.Number)
 
-	answered, err := w.Note(t.Context(), first.Number, "key test", desk.Note{Text: "We found it.", ToHolder: true})
+	answered, err := w.Note(t.Context(), here, first.Number, "key test", desk.Note{Text: "We found it.", ToHolder: true})
 	require.NoError(t, err)
 	require.Equal(t, desk.Answered, answered.State)
 	_, open, err = w.OfPayment(t.Context(), 1)
@@ -435,7 +485,7 @@ func TestAppeal(t *testing.T) {
 	last := now.Notes[len(now.Notes)-1]
 	require.True(t, last.ToHolder)
 	require.Regexp(t, `^The payment was not completed \(2026-.* UTC\)\. / 付款未成功\(2026-.* UTC\)。$`, last.Text)
-	_, err = w.Close(t.Context(), now.Number, "key test", "returned", "")
+	_, err = w.Close(t.Context(), here, now.Number, "key test", "returned", "")
 	require.NoError(t, err)
 	require.True(t, w.appealed(p, "k1", "where is my money?").Replayed, "the key still names its case")
 	p.State = pay.Failed
@@ -465,7 +515,7 @@ func TestOneOpenCaseWhoeverOpensIt(t *testing.T) {
 				a, err := w.Appeal(context.Background(), &desk.AppealRequest{Tenant: 7, Payment: p, Key: fmt.Sprintf("%d %d", p.ID, key), By: "t"})
 				numbers[i], failed[i] = a.Number, err
 				if closer && i == 0 && err == nil {
-					_, _ = w.Close(context.Background(), a.Number, "t", "done", "") // two may close it: one is told so
+					_, _ = w.Close(context.Background(), here, a.Number, "t", "done", "") // two may close it: one is told so
 				}
 			})
 			wg.Go(func() {
@@ -509,18 +559,22 @@ func TestTheLogIsOnlyAppended(t *testing.T) {
 		require.NoError(t, tx.Rollback(t.Context()))
 	}
 	for i := range desk.NotesMax - 1 {
-		_, err := w.Note(t.Context(), a.Number, "t", desk.Note{Text: fmt.Sprint(i)})
+		_, err := w.Note(t.Context(), here, a.Number, "t", desk.Note{Text: fmt.Sprint(i)})
 		require.NoError(t, err)
 	}
-	_, err := w.Note(t.Context(), a.Number, "t", desk.Note{Text: "one more"})
+	_, err := w.Note(t.Context(), here, a.Number, "t", desk.Note{Text: "one more"})
 	require.ErrorIs(t, err, fault.CaseFull)
-	_, err = w.Close(t.Context(), a.Number, "t", "it can still be closed", "with an answer")
+	_, err = w.Close(t.Context(), here, a.Number, "t", "it can still be closed", "with an answer")
 	require.NoError(t, err)
-	_, err = w.Assign(t.Context(), a.Number, "t", "somebody", time.Time{}, "")
+	_, err = w.Assign(t.Context(), here, a.Number, "t", "somebody", time.Time{}, "")
 	require.ErrorIs(t, err, fault.CaseClosed)
-	_, err = w.Get(t.Context(), 8, a.Number)
+	_, err = w.Get(t.Context(), desk.Reach{Tenant: 8, Unclaimed: true}, a.Number)
 	require.ErrorIs(t, err, fault.NotFound, "another tenant's")
-	_, err = w.Get(t.Context(), 7, desk.Number{Year: 2025, ID: a.Number.ID})
+	other := w.appealed(w.payment(2, pay.Unknown), "k2", "x")
+	_, err = w.Close(t.Context(), desk.Reach{Tenant: 8, Unclaimed: true}, other.Number, "t", "x", "")
+	require.ErrorIs(t, err, fault.NotFound, "nobody acts on another tenant's")
+	require.Empty(t, w.cases(desk.Filter{Reach: desk.Reach{Tenant: 8, Unclaimed: true}}))
+	_, err = w.Get(t.Context(), here, desk.Number{Year: 2025, ID: a.Number.ID})
 	require.ErrorIs(t, err, fault.NotFound, "a slip in the year")
 }
 
@@ -533,11 +587,11 @@ func TestListPagesByWhatIsDueFirst(t *testing.T) {
 	}
 	c := w.cases(desk.Filter{Payment: 7})[0]
 	soon := w.clock.Now().Add(time.Minute)
-	_, err := w.Assign(t.Context(), c.Number, "t", "Ana", soon, "she knows the bank")
+	_, err := w.Assign(t.Context(), here, c.Number, "t", "Ana", soon, "she knows the bank")
 	require.NoError(t, err)
 	require.Len(t, w.cases(desk.Filter{Owner: "Ana"}), 1)
 	var seen []pay.ID
-	for f := (desk.Filter{State: desk.Open, Limit: 3}); ; {
+	for f := (desk.Filter{Reach: here, State: desk.Open, Limit: 3}); ; {
 		page, err := w.List(t.Context(), f)
 		require.NoError(t, err)
 		for _, c := range page.Cases {

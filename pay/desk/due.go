@@ -32,7 +32,14 @@ func DueAt(p *pay.Payment, bound time.Duration) time.Time {
 			return p.Deadline
 		}
 		return p.EnteredAt.Add(waitMax)
+	case pay.RequiresAction: // its holder has time; its timer has not
+		return p.Deadline
+	case pay.InReview: // it waits for a person and nothing else
+		return p.EnteredAt
 	case pay.Dispatching, pay.Processing:
+		if owed(p) {
+			return p.EnteredAt
+		}
 		if sent && bound > 0 {
 			return p.Attempt.SendBy.Add(bound)
 		}
@@ -45,6 +52,24 @@ func DueAt(p *pay.Payment, bound time.Duration) time.Time {
 		return at
 	}
 	return p.Deadline // whatever state comes later has one
+}
+
+// owed reports whether p waits for a holder to pay back what is ours.
+func owed(p *pay.Payment) bool { return p.Kind == pay.LatePayout || p.Kind == pay.Chargeback }
+
+// taskOf is the kind of case that p needs once it is due.
+func taskOf(p *pay.Payment) Kind {
+	switch {
+	case p.State == pay.Unknown:
+		return UnknownTooLong
+	case p.Kind == pay.Inbound:
+		return Unplaced
+	case p.State == pay.InReview:
+		return Review
+	case owed(p):
+		return Debt
+	}
+	return Overdue
 }
 
 // Due reports whether p needs a person now.

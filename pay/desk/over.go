@@ -71,7 +71,7 @@ var finals = []string{pay.Succeeded.String(), pay.Failed.String(), pay.Cancelled
 
 // ended finds tasks whose payment is final, and appeals that this answers.
 func (d *Desk) ended(ctx context.Context, ids []int64) ([]end, error) {
-	rows, err := d.cfg.Pool.Query(ctx, endedSQL, ids, []string{string(Overdue), string(UnknownTooLong), string(Orphan), string(Appeal)}, finals, Machine, sweepMax)
+	rows, err := d.cfg.Pool.Query(ctx, endedSQL, ids, append([]string{string(Appeal)}, stuck...), finals, Machine, sweepMax)
 	if err != nil {
 		return nil, fmt.Errorf("read cases that have ended: %w", err)
 	}
@@ -91,13 +91,15 @@ func (d *Desk) ended(ctx context.Context, ids []int64) ([]end, error) {
 	return ends, nil
 }
 
-// A payment that no timer drove and that has moved, or was looked at, since.
+// A payment that no timer drove and that has moved, or was looked at, since; and one
+// that a person let pass.
 const movedSQL = `select c.id, c.kind from cases c join open_payments o on o.payment = c.payment
- where c.id = any($1) and c.state = 'open' and c.kind = 'orphan' and greatest(o.entered_at, coalesce(o.last_checked_at, o.entered_at)) > c.opened_at
+ where c.id = any($1) and c.state = 'open'
+   and (c.kind = 'orphan' and greatest(o.entered_at, coalesce(o.last_checked_at, o.entered_at)) > c.opened_at or c.kind = 'review' and o.state <> $3)
  order by c.id limit $2`
 
 func (d *Desk) moved(ctx context.Context, ids []int64) ([]end, error) {
-	return d.find(ctx, "the payment moves again", movedSQL, ids, sweepMax)
+	return d.find(ctx, "the payment moves again", movedSQL, ids, sweepMax, int16(pay.InReview))
 }
 
 // Cases about breaks that have all closed: the statement explains them now.

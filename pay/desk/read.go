@@ -72,14 +72,27 @@ func readOne(ctx context.Context, q querier, id int64) (Case, error) {
 	return c, err
 }
 
-// Get returns a case with its notes, or fault.NotFound. Tenant 0 sees all tenants'.
-func (d *Desk) Get(ctx context.Context, tenant pay.TenantID, n Number) (Case, error) {
+// Reach is whose cases somebody may see and act on.
+type Reach struct {
+	Tenant pay.TenantID
+	// Unclaimed adds those that nobody knows the tenant of.
+	Unclaimed bool
+}
+
+func (r Reach) has(c *Case) bool { return c.Tenant == r.Tenant || (r.Unclaimed && c.Tenant == 0) }
+
+// Get returns a case with its notes, or fault.NotFound, also for one out of reach.
+func (d *Desk) Get(ctx context.Context, r Reach, n Number) (Case, error) {
 	const op = "desk.Get"
 	c, err := d.read(ctx, n.ID)
-	if errors.Is(err, pgx.ErrNoRows) || (err == nil && (c.Number.Year != n.Year || (tenant != 0 && tenant != c.Tenant))) {
-		return Case{}, fault.New(fault.NotFound, "no case has this number; check it for a slip").WithOp(op).WithResource(n.String())
+	if errors.Is(err, pgx.ErrNoRows) || (err == nil && (c.Number.Year != n.Year || !r.has(&c))) {
+		return Case{}, noCase(n).WithOp(op)
 	}
 	return c, storeFault(op, err)
+}
+
+func noCase(n Number) *fault.Error {
+	return fault.New(fault.NotFound, "no case has this number; check it for a slip").WithResource(n.String())
 }
 
 // OfPayment returns the case that its holder should be told of: an open appeal
@@ -96,8 +109,9 @@ func (d *Desk) OfPayment(ctx context.Context, id pay.ID) (Case, bool, error) {
 	return c, err == nil, storeFault("desk.OfPayment", err)
 }
 
-// Filter narrows a list; zero fields match everything.
+// Filter narrows a list; zero fields, but for Reach, match everything.
 type Filter struct {
+	Reach
 	State   string
 	Kind    Kind
 	Owner   string
@@ -122,7 +136,7 @@ type Page struct {
 	Next Cursor
 }
 
-// List pages through the cases of all tenants, by deadline.
+// List pages through the cases within reach, by deadline.
 func (d *Desk) List(ctx context.Context, f Filter) (Page, error) {
 	limit := f.Limit
 	if limit <= 0 || limit > ListMax {
@@ -132,7 +146,7 @@ func (d *Desk) List(ctx context.Context, f Filter) (Page, error) {
 		f.State = Open
 	}
 	sql := selectCase + ` where ($1 = '' or state = $1) and ($2 = '' or kind = $2) and ($3 = '' or owner = $3) and ($4 = 0 or payment = $4)
-		and (not $5 or deadline < $6) and (deadline, id) > ($7, $8)`
+		and (not $5 or deadline < $6) and (deadline, id) > ($7, $8) and (tenant = $10 or ($11 and tenant = 0))`
 	if f.State == Open || f.State == Answered {
 		sql += ` and state <> 'closed'` // for the index of what is due
 	}
@@ -140,7 +154,7 @@ func (d *Desk) List(ctx context.Context, f Filter) (Page, error) {
 		sql += ` and payment = $4`
 	}
 	rows, err := d.cfg.Pool.Query(ctx, sql+` order by deadline, id limit $9`,
-		f.State, string(f.Kind), f.Owner, int64(f.Payment), f.Overdue, d.now(), f.After.Deadline, f.After.ID, limit+1)
+		f.State, string(f.Kind), f.Owner, int64(f.Payment), f.Overdue, d.now(), f.After.Deadline, f.After.ID, limit+1, int32(f.Tenant), f.Unclaimed)
 	if err != nil {
 		return Page{}, storeFault("desk.List", err)
 	}
@@ -157,14 +171,14 @@ func (d *Desk) List(ctx context.Context, f Filter) (Page, error) {
 
 // locked reads a case in tx and holds its row, so that what people do to it is in
 // one order.
-func locked(ctx context.Context, tx pgx.Tx, n Number) (Case, error) {
+func locked(ctx context.Context, tx pgx.Tx, r Reach, n Number) (Case, error) {
 	rows, err := tx.Query(ctx, selectCase+` where id = $1 for update`, n.ID)
 	if err != nil {
 		return Case{}, err
 	}
 	c, err := pgx.CollectExactlyOneRow(rows, readCase)
-	if errors.Is(err, pgx.ErrNoRows) || (err == nil && c.Number.Year != n.Year) {
-		return Case{}, fault.New(fault.NotFound, "no case has this number; check it for a slip").WithResource(n.String())
+	if errors.Is(err, pgx.ErrNoRows) || (err == nil && (c.Number.Year != n.Year || !r.has(&c))) {
+		return Case{}, noCase(n)
 	}
 	if err == nil && c.State == Closed {
 		err = fault.New(fault.CaseClosed, fmt.Sprintf("%s closed it at %s", c.ClosedBy, c.ClosedAt.Format(time.RFC3339))).WithResource(n.String())

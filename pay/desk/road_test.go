@@ -86,7 +86,7 @@ func (r *road) fact(f pay.Fact) pay.Payment {
 }
 
 func (r *road) cases(state string) []desk.Case {
-	page, err := r.desk.List(r.t.Context(), desk.Filter{State: state})
+	page, err := r.desk.List(r.t.Context(), desk.Filter{Reach: desk.Reach{Tenant: 1}, State: state})
 	require.NoError(r.t, err)
 	return page.Cases
 }
@@ -136,7 +136,7 @@ func TestNoStuckPaymentIsForgotten(t *testing.T) {
 	r.eventually("the next leader knows", func() bool { return r.wheel.Load().Snapshot().Cased == 1 })
 	require.Len(t, r.cases(""), 1)
 
-	_, err := r.desk.Close(t.Context(), first.Number, "somebody", "I want to sleep", "")
+	_, err := r.desk.Close(t.Context(), desk.Reach{Tenant: 1}, first.Number, "somebody", "I want to sleep", "")
 	require.NoError(t, err)
 	r.eventually("it comes back", func() bool { return len(r.cases(desk.Open)) == 1 })
 	second := r.cases(desk.Open)[0]
@@ -144,7 +144,7 @@ func TestNoStuckPaymentIsForgotten(t *testing.T) {
 
 	confirm(stuck)
 	r.eventually("the bank has spoken", func() bool { return len(r.cases(desk.Open)) == 0 && r.wheel.Load().Snapshot().Cased == 0 })
-	last, err := r.desk.Get(t.Context(), 1, second.Number)
+	last, err := r.desk.Get(t.Context(), desk.Reach{Tenant: 1}, second.Number)
 	require.NoError(t, err)
 	require.Equal(t, []any{desk.Closed, desk.Machine}, []any{last.State, last.ClosedBy})
 	require.Len(t, r.cases(""), 2)

@@ -101,9 +101,18 @@ func breakKind(class string) Kind {
 	return Break
 }
 
-const newBreaks = `select b.id, b.class, b.channel, coalesce(b.payment, 0), coalesce(p.tenant, 0), b.reference, b.asset, b.amount::text, b.detail, b.opened_at
+// The role that recon gave a break has its case; one that recon has not looked at
+// for a minute goes to who has the kind. What it calls most severe has less time.
+const (
+	mostSevere = 1
+	severeMax  = 4 * time.Hour
+)
+
+const newBreaks = `select b.id, b.class, b.channel, coalesce(b.payment, 0), coalesce(p.tenant, 0), b.reference, b.asset, b.amount::text, b.detail, b.opened_at,
+       b.owner, b.severity
   from breaks b left join payments p on p.id = b.payment
- where b.closed_at is null and not exists (select from case_origins o where o.origin = 'break' and o.id = b.id)
+ where b.closed_at is null and (b.owner <> '' or b.opened_at < now() - interval '1 minute')
+   and not exists (select from case_origins o where o.origin = 'break' and o.id = b.id)
  order by b.id limit $1`
 
 // breaks opens a case for each open break that has none.
@@ -115,8 +124,12 @@ func (d *Desk) breaks(ctx context.Context, now time.Time) error {
 	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (o origin, err error) {
 		var asset, amount, detail string
 		var since time.Time
+		var severity int16
 		f := &o.finding
-		err = row.Scan(&o.id, &f.Class, &f.Channel, &o.payment, &o.tenant, &f.Reference, &asset, &amount, &detail, &since)
+		err = row.Scan(&o.id, &f.Class, &f.Channel, &o.payment, &o.tenant, &f.Reference, &asset, &amount, &detail, &since, &o.place.Owner, &severity)
+		if severity == mostSevere {
+			o.place.Within = severeMax
+		}
 		o.table, o.kind, o.by = "break", breakKind(f.Class), Machine
 		f.Since, f.Origin = moment(since), fmt.Sprintf("break %d", o.id)
 		f.Cause = clip(f.Class+", "+amount+" "+asset+" (smallest units), reference "+f.Reference+": "+detail, detailMax)
@@ -171,12 +184,7 @@ func asker(fact string) pay.TenantID {
 
 // Overdue makes sure that each of the payments, which are Due, has a person at it.
 func (d *Desk) Overdue(ctx context.Context, payments []pay.Payment) error {
-	return d.task(ctx, payments, func(p *pay.Payment) Kind {
-		if p.State == pay.Unknown {
-			return UnknownTooLong
-		}
-		return Overdue
-	})
+	return d.task(ctx, payments, taskOf)
 }
 
 // Orphans makes sure that each of the payments, which no timer drives, has a

@@ -143,7 +143,7 @@ func factOf(caps channel.Capabilities, p *pay.Payment, w channel.Word, now time.
 		if w.Reason == channel.ReasonBadOrder || p.Attempt.N >= neverSentMax {
 			f.Kind = pay.GiveUp
 		}
-	case channel.Unknown, channel.NotFound, channel.Returned:
+	case channel.Unknown, channel.NotFound, channel.Returned, channel.ChargedBack:
 		f.Kind = pay.Doubt
 	default:
 		f.Kind = pay.Doubt

@@ -58,7 +58,7 @@ func outcomeOf(w channel.Word) string {
 		return "declined"
 	case channel.Acked, channel.Confirmed:
 		return "ok"
-	case channel.Unknown, channel.NotFound, channel.NeverSent, channel.Returned:
+	case channel.Unknown, channel.NotFound, channel.NeverSent, channel.Returned, channel.ChargedBack:
 	}
 	return w.Trouble()
 }

@@ -23,13 +23,14 @@ const (
 	// Settlement 1 is expected, 2 is matched: a payment that its line has settled
 	// already awaits nothing.
 	selectSucceeded = `with chunk as (select id, payment, attempt, settlement, from_state, to_state, at from transitions where id > $1 order by id limit $2)
-  select c.id, c.payment, c.attempt, p.tenant, p.kind, coalesce(a.channel, p.channel), p.asset, p.amount::text, c.at
+  select c.id, c.payment, c.attempt, p.tenant, p.kind, coalesce(a.channel, p.channel), p.asset, p.amount::text, c.at,
+         coalesce(p.original, 0), coalesce((select max(n) from attempts o where o.payment = p.original), 0), coalesce(p.link, '')
     from chunk c join payments p on p.id = c.payment and p.channel is not null
     left join attempts a on a.payment = c.payment and a.n = c.attempt
    where c.settlement = 1 and c.from_state <> c.to_state
      and not exists (select from transitions s where s.payment = c.payment and s.settlement = 2)
    union all
-  select coalesce(max(id), $1), 0, 0::smallint, 0, 0::smallint, '', '', '0', now() from chunk`
+  select coalesce(max(id), $1), 0, 0::smallint, 0, 0::smallint, '', '', '0', now(), 0, 0::smallint, '' from chunk`
 
 	insertExpectations = `insert into expectations (payment, tenant, channel, reference, direction, asset, amount, since, due_at)
   select payment, tenant, channel, reference, direction, asset, amount::numeric, since, due_at
@@ -42,8 +43,25 @@ const (
 
 	// What a matching line brings: nothing more is expected of its payment.
 	meetExpectations = `delete from expectations where channel = $1 and payment in (
-    select payment from statement_lines where channel = $1 and reference = any($2) and outcome = 'matched')`
+    select payment from statement_lines where channel = $1 and reference = any($2) and outcome = 'matched'
+     union all
+    select c.id from statement_lines l join payments c on c.original = l.payment
+     where l.channel = $1 and l.reference = any($2) and l.outcome = 'matched'
+       and exists (select from transitions t where t.payment = c.id and t.settlement = 2))`
 )
+
+// quotes is the reference that the line will quote: its own, or, for what linked
+// payments tell of another one's attempt, that one's.
+func (e *expectation) quotes() string {
+	switch e.kind {
+	case pay.LatePayout, pay.LateDeposit:
+		return e.link
+	case pay.Return, pay.Chargeback:
+		return pay.Reference(e.original, e.originalAttempt)
+	case pay.Send, pay.Payout, pay.Deposit, pay.Hold, pay.Capture, pay.Refund, pay.Inbound, pay.Assignment, pay.Compensation:
+	}
+	return pay.Reference(e.payment, e.attempt)
+}
 
 // expectation is what a succeeded payment lets us expect: one line.
 type expectation struct {
@@ -56,6 +74,10 @@ type expectation struct {
 	amount    string
 	since     time.Time
 	direction channel.Direction
+	// original is what a linked payment is about, and link what that quotes.
+	original        pay.ID
+	originalAttempt int16
+	link            string
 }
 
 // expect follows the transition log to its end and keeps, for each payment that has
@@ -86,7 +108,7 @@ func (r *Recon) expectChunk(ctx context.Context, cursor int64) (last int64, err 
 	}
 	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e expectation, err error) {
 		var id int64
-		err = row.Scan(&id, &e.payment, &e.attempt, &e.tenant, &e.kind, &e.channel, &e.asset, &e.amount, &e.since)
+		err = row.Scan(&id, &e.payment, &e.attempt, &e.tenant, &e.kind, &e.channel, &e.asset, &e.amount, &e.since, &e.original, &e.originalAttempt, &e.link)
 		last = max(last, id)
 		return e, err
 	})
@@ -111,12 +133,12 @@ func (r *Recon) queueExpectations(batch *pgx.Batch, found []expectation) {
 			continue
 		}
 		direction := channel.Out
-		if e.kind == pay.Deposit {
+		if e.kind == pay.Deposit || e.kind == pay.LateDeposit || e.kind == pay.Return {
 			direction = channel.In
 		}
 		terms := r.terms(e.channel)
 		payments, tenants, channels = append(payments, int64(e.payment)), append(tenants, e.tenant), append(channels, string(e.channel))
-		refs, directions = append(refs, pay.Reference(e.payment, e.attempt)), append(directions, int16(direction))
+		refs, directions = append(refs, e.quotes()), append(directions, int16(direction))
 		assets, amounts = append(assets, e.asset), append(amounts, e.amount)
 		sinces, dues = append(sinces, e.since), append(dues, terms.Calendar.Due(e.since))
 	}

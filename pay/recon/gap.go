@@ -128,7 +128,7 @@ func (r *Recon) askBehind(ctx context.Context, ch channel.Channel, w restored) e
 			continue
 		case channel.Acked, channel.Confirmed, channel.Declined:
 			return r.adopt(ctx, ch.Name(), w, n, word)
-		case channel.Unknown, channel.NeverSent, channel.Returned:
+		case channel.Unknown, channel.NeverSent, channel.Returned, channel.ChargedBack:
 		}
 		return fmt.Errorf("ask for %s of a restored payout: %w", reference, word.Err())
 	}
@@ -179,7 +179,7 @@ func said(id pay.ID, n int16, w channel.Word, now time.Time) pay.Fact {
 		f.Kind, f.Amount, f.Asset = pay.Confirm, w.Amount, w.Asset
 	case channel.Declined:
 		f.Kind = pay.Decline
-	case channel.Acked, channel.Unknown, channel.NotFound, channel.NeverSent, channel.Returned:
+	case channel.Acked, channel.Unknown, channel.NotFound, channel.NeverSent, channel.Returned, channel.ChargedBack:
 		f.Kind = pay.Ack
 	}
 	return f

@@ -33,6 +33,8 @@ type item struct {
 	detail  string
 	healed  string       // why the break is closed as it opens; empty leaves it open
 	value   money.Amount // of the break
+	// word is what a line says that moves executed money the other way.
+	word pay.FactKind
 	known
 }
 
@@ -134,6 +136,8 @@ func (it *item) judge(name channel.Name, payments map[pay.ID]known, before past)
 		it.stray("nobody knows the reference")
 	case !ok:
 		it.outcome, it.class, it.detail = unmatched, unknownReference, "the reference has our form, and there is no such payment"
+	case it.Return && it.at(it.attempt) == name && it.Asset == it.asset && reverses(it.kind, it.attempt, it.Direction) != 0:
+		it.word = reverses(it.kind, it.attempt, it.Direction)
 	case it.at(it.attempt) != name || !fits(it.kind, it.attempt, it.Direction):
 		it.outcome, it.class = unmatched, misdirected
 		it.detail = fmt.Sprintf("a line of money %s for attempt %d of a %s through %q", it.Direction, it.attempt, it.kind, it.at(it.attempt))
@@ -143,7 +147,7 @@ func (it *item) judge(name channel.Name, payments map[pay.ID]known, before past)
 	default:
 		it.doubles(before.byReference[it.Reference])
 	}
-	if it.outcome == "" && it.Direction == channel.In && it.Amount == it.amount && it.Fee.Cmp(it.Amount) > 0 {
+	if it.outcome == "" && it.word == 0 && it.Direction == channel.In && it.Amount == it.amount && it.Fee.Cmp(it.Amount) > 0 {
 		it.outcome, it.class, it.value = feeUnexpected, feeUnexpected, it.Fee
 		it.detail = "the fee is more than what came in: nothing was posted"
 	}
@@ -250,13 +254,13 @@ func (r *Recon) before(ctx context.Context, name channel.Name, refs, lineIDs []s
 // settle commits what the lines say. A line about a payment that is still open
 // is the channel's word first, and its settlement second. An error means that
 // nothing may be kept of this page yet.
-func (r *Recon) settle(ctx context.Context, items []item) error {
+func (r *Recon) settle(ctx context.Context, name channel.Name, items []item) error {
 	var facts []commit.Fact
 	var of []*item
 	add := func(it *item, kind pay.FactKind) {
 		f := &pay.Fact{
 			Kind: kind, Payment: it.id, Attempt: it.attempt, At: r.cfg.Clock.Now(), Source: "statement",
-			Amount: it.Amount, Asset: it.Asset,
+			Amount: it.Amount, Asset: it.Asset, Channel: string(name),
 		}
 		if kind == pay.Settle {
 			f.Cost = it.Fee
@@ -265,7 +269,14 @@ func (r *Recon) settle(ctx context.Context, items []item) error {
 	}
 	for i := range items {
 		it := &items[i]
-		if it.outcome != "" {
+		switch now := r.cfg.Clock.Now(); {
+		case it.bookable() && r.gapOr(it) == it.class:
+			facts, of = append(facts, it.found(name, now)), append(of, it)
+			continue
+		case it.outcome != "":
+			continue
+		case it.word != 0:
+			facts, of = append(facts, it.reversal(name, now)), append(of, it)
 			continue
 		}
 		if !it.state.Final() {
@@ -300,7 +311,7 @@ func (it *item) conclude(err error) error {
 		return fmt.Errorf("settle %s: %w", it.Reference, err)
 	case it.outcome != "" && it.outcome != matched:
 		return nil
-	case errors.Is(err, fault.AmountInvalid):
+	case errors.Is(err, fault.AmountInvalid), errors.Is(err, fault.AmountExceedsRemaining):
 		it.outcome, it.class = amountMismatch, amountMismatch
 	case errors.Is(err, fault.NotFound):
 		it.outcome, it.class = unmatched, unknownReference
@@ -332,7 +343,7 @@ func (it *item) checkFee(agreed map[money.Asset]money.Amount) error {
 // judged are the faults by which the decider says no; after any other the same
 // fact may still be taken.
 var judged = []fault.Code{
-	fault.AmountInvalid, fault.NotFound, fault.AlreadyFinal, fault.IllegalTransition, fault.PaymentQuarantined,
+	fault.AmountInvalid, fault.AmountExceedsRemaining, fault.NotFound, fault.AlreadyFinal, fault.IllegalTransition, fault.PaymentQuarantined,
 }
 
 func definite(err error) bool { return slices.Contains(judged, fault.CodeOf(err)) }

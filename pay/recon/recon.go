@@ -190,7 +190,7 @@ func (r *Recon) page(ctx context.Context, ch channel.Channel) (n int, more bool,
 	if err != nil {
 		return 0, false, err
 	}
-	if err := r.settle(ctx, items); err != nil {
+	if err := r.settle(ctx, name, items); err != nil {
 		return 0, false, err
 	}
 	for i := range items {

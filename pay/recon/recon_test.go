@@ -308,7 +308,11 @@ func TestWhatDoesNotFitMovesNothing(t *testing.T) {
 	require.NoError(t, w.pool.QueryRow(t.Context(), `select id from payments where original = $1 and kind = $2`,
 		int64(declined.ID), int16(pay.LateDeposit)).Scan(&late))
 	require.True(t, w.settled(late), "the statement is proof: credited late, and settled at once")
-	require.Equal(t, money.Int(100+100+500+401), w.money().Difference, "what the breaks explain")
+	require.Equal(t, money.Int(401), w.money().Difference, "what the break of the amount explains")
+	var inbound, waiting int64
+	require.NoError(t, w.pool.QueryRow(t.Context(), `select count(*), sum(amount)::bigint from open_payments where kind = $1 and state = $2`,
+		int16(pay.Inbound), int16(pay.InReview)).Scan(&inbound, &waiting))
+	require.Equal(t, []int64{3, 100 + 100 + 500}, []int64{inbound, waiting}, "money without an intent is booked, and waits for a person")
 }
 
 // The bank executes an order twice: the second line is a break of its own.

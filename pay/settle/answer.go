@@ -16,12 +16,12 @@ func answerOf(caps channel.Capabilities, p *pay.Payment, w channel.Word, known, 
 	}
 	switch w.Verdict {
 	case channel.Confirmed, channel.Declined:
-		f := factOf(w, p.ID, p.Attempt.N, "query", next)
+		f := factOf(channel.Name(p.Channel), w, p.ID, p.Attempt.N, "query", next)
 		f.At = now
 		return *f
 	case channel.Acked:
 		if p.State != pay.Processing {
-			f := factOf(w, p.ID, p.Attempt.N, "query", now.Add(queryWait(caps, 0)))
+			f := factOf(channel.Name(p.Channel), w, p.ID, p.Attempt.N, "query", now.Add(queryWait(caps, 0)))
 			f.At = now
 			return *f
 		}
@@ -29,7 +29,7 @@ func answerOf(caps channel.Capabilities, p *pay.Payment, w channel.Word, known, 
 		if absent(caps, p, known, asked) {
 			return absence(p, now)
 		}
-	case channel.Unknown, channel.NeverSent, channel.Returned:
+	case channel.Unknown, channel.NeverSent, channel.Returned, channel.ChargedBack:
 	}
 	return pay.Fact{Kind: pay.Checked, Payment: p.ID, At: now, Source: "query", Reason: w.Reason, NextAt: next}
 }

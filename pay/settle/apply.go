@@ -123,8 +123,8 @@ func (b *Inbox) match(it *item, known map[pay.ID]about) {
 			it.channel, it.word.Direction, it.attempt, p.kind, p.channel))
 	default:
 		next := b.cfg.Clock.Now().Add(b.channels[it.channel].Capabilities().QueryAfter(0))
-		if it.fact = factOf(it.word, it.id, it.attempt, "callback", next); it.fact == nil {
-			it.verdict = applied // it says nothing that changes anything
+		if it.fact = factOf(it.channel, it.word, it.id, it.attempt, "callback", next); it.fact == nil {
+			it.verdict = applied // it says nothing that changes anything, or its statement line will
 			return
 		}
 		redirect(it.fact, &pay.Payment{
@@ -135,8 +135,12 @@ func (b *Inbox) match(it *item, known map[pay.ID]about) {
 
 func fits(kind pay.Kind, attempt int16, w *channel.Word) bool {
 	d := w.Direction
-	if w.Verdict == channel.Returned {
-		return kind == pay.Payout && attempt > 0 && d != channel.Out
+	switch w.Verdict {
+	case channel.Returned:
+		return kind.Leaves() && attempt > 0 && d != channel.Out
+	case channel.ChargedBack:
+		return kind == pay.Deposit && attempt == 0 && d != channel.In
+	case channel.Unknown, channel.Acked, channel.Confirmed, channel.Declined, channel.NotFound, channel.NeverSent:
 	}
 	if kind == pay.Deposit {
 		return attempt == 0 && d != channel.Out
@@ -156,8 +160,8 @@ func (it *item) park(now time.Time, atMost time.Duration) {
 }
 
 // factOf turns a channel's word into a fact, or nil when it brings no news.
-func factOf(w channel.Word, id pay.ID, attempt int16, source string, next time.Time) *pay.Fact {
-	f := &pay.Fact{Payment: id, Attempt: attempt, ChannelID: w.ChannelID, Reason: w.Reason, Source: source, NextAt: next}
+func factOf(name channel.Name, w channel.Word, id pay.ID, attempt int16, source string, next time.Time) *pay.Fact {
+	f := &pay.Fact{Payment: id, Attempt: attempt, Channel: string(name), ChannelID: w.ChannelID, Reason: w.Reason, Source: source, NextAt: next}
 	switch w.Verdict {
 	case channel.Acked:
 		f.Kind = pay.Ack
@@ -165,11 +169,27 @@ func factOf(w channel.Word, id pay.ID, attempt int16, source string, next time.T
 		f.Kind, f.Amount, f.Asset = pay.Confirm, w.Amount, w.Asset
 	case channel.Declined:
 		f.Kind = pay.Decline
-	case channel.Unknown, channel.NotFound, channel.NeverSent, channel.Returned:
+	case channel.Returned:
+		return reversal(f, pay.Returned, pay.Return, &w)
+	case channel.ChargedBack:
+		return reversal(f, pay.ChargedBack, pay.Chargeback, &w)
+	case channel.Unknown, channel.NotFound, channel.NeverSent:
 		return nil
 	default:
 		return nil
 	}
+	return f
+}
+
+// reversal completes the fact that executed money came back or was taken back. Its
+// name is the channel's id of that movement, by which its statement line is the
+// same event; without one only the statement tells.
+func reversal(f *pay.Fact, kind pay.FactKind, makes pay.Kind, w *channel.Word) *pay.Fact {
+	if w.ChannelID == "" {
+		return nil
+	}
+	f.Kind, f.Amount, f.Asset = kind, w.Amount, w.Asset
+	f.Key = pay.EventKey(0, f.Channel, makes, w.ChannelID)
 	return f
 }
 
@@ -212,7 +232,7 @@ func (b *Inbox) conclude(ctx context.Context, it *item, err error) {
 		it.verdict = class
 		it.brk = it.breakOf(class, err.Error())
 		logBreak(ctx, b.log, &b.metrics, it.fact, class, err)
-	case errors.Is(err, fault.NotFound):
+	case errors.Is(err, fault.NotFound), errors.Is(err, fault.IllegalTransition) && tooEarly(it.fact.Kind):
 		it.park(b.cfg.Clock.Now(), b.cfg.ParkFor)
 	case definite(err):
 		it.verdict = refused
@@ -228,13 +248,17 @@ func classOf(err error, f *pay.Fact) string {
 	switch {
 	case errors.Is(err, fault.AlreadyFinal):
 		return contradicts
-	case errors.Is(err, fault.AmountInvalid):
+	case errors.Is(err, fault.AmountInvalid), errors.Is(err, fault.AmountExceedsRemaining):
 		return mismatches
 	case errors.Is(err, fault.IllegalTransition) && f.Kind == pay.Confirm:
 		return contradicts // the channel moved money that the table has no place for
 	}
 	return ""
 }
+
+// tooEarly reports whether a word of the kind may have overtaken the one before it:
+// what comes back was executed first.
+func tooEarly(k pay.FactKind) bool { return k == pay.Returned || k == pay.ChargedBack }
 
 // undecided are the faults after which the same fact may still be taken.
 var undecided = []fault.Code{

@@ -12,6 +12,7 @@ import (
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/commit"
+	"github.com/moneta-pay/moneta/pay/recon"
 )
 
 // paid announces a deposit and lets the bank send it.
@@ -228,5 +229,98 @@ func TestMoneyForAnExpiredDepositIsCreditedLate(t *testing.T) {
 	r.submit(r.refund(pay.Payment{ID: late.ID, To: r.user, Channel: "bank-ab"}, "late", 800))
 	r.untilFinal()
 	require.Equal(t, pay.Refunded, r.read(late.ID).Disposition(), "what came late can be refunded")
+	r.reconciled()
+}
+
+// A payout that was executed comes back: told by a callback, settled by its line;
+// in parts, and never more than was paid. The payout never flips.
+func TestAnExecutedPayoutIsReturned(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.door()
+	r.lead()
+	whole, parts := r.submit(r.payout(1, 900))[0], r.submit(r.payout(2, 500))[0]
+	r.untilFinal()
+	reverse := func(p pay.Payment, attempt int16, body string) {
+		r.call(http.MethodPost, "/banks/ab/reversals", `{"reference":"`+pay.Reference(p.ID, attempt)+`",`+body+`"reason":"AC04"}`, nil)
+	}
+	reverse(whole, 1, "")
+	r.eventually("the callback is applied", func() bool { return r.read(whole.ID).Disposition() == pay.ReturnedBack })
+	require.Equal(t, pay.Succeeded, r.read(whole.ID).State)
+	reverse(parts, 1, `"amount":"200",`)
+	r.reconciled() // by the callback, the line, or both: once
+	require.Equal(t, pay.PartlyReturned, r.read(parts.ID).Disposition())
+	require.Equal(t, money.Int(200), r.read(parts.ID).Back.Returned)
+	require.Equal(t, int64(2), r.number(`select count(*) from payments where kind = $1`, int16(pay.Return)))
+	breaks, _, err := r.recon.Breaks(t.Context(), recon.BreakFilter{State: "open"})
+	require.NoError(t, err)
+	require.Empty(t, breaks)
+	// The house paid 900 + 500 and two fees of 3; the fee of the whole return came back.
+	require.Equal(t, int64(-(500-200)-3), r.number(`select sum(amount)::bigint from facts.postings where account = $1`, int64(r.house)))
+	r.eventually("callbacks are applied", func() bool { return r.number(`select count(*) from inbox where applied_at is null`) == 0 })
+	require.NoError(t, r.recon.Run(t.Context()))
+	require.Equal(t, int64(2), r.number(`select count(*) from payments where kind = $1`, int16(pay.Return)), "a second look books nothing")
+}
+
+// The payer's bank takes a deposit back when its holder has spent half of it: what
+// is there is taken, the rest is his debt, and clearing runs to zero.
+func TestADepositIsChargedBack(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.door()
+	r.lead()
+	d := r.paid(1, 800)
+	r.submit(accept(&pay.Payment{Tenant: 1, Kind: pay.Send, Asset: "CZK", Amount: money.Int(500), From: r.user, To: r.house, Key: key("spend")}))
+	r.call(http.MethodPost, "/banks/ab/reversals", `{"reference":"`+pay.Reference(d.ID, 0)+`","reason":"disputed"}`, nil)
+	r.eventually("the callback is applied", func() bool { return r.read(d.ID).Disposition() == pay.ChargedBackDone })
+	require.Equal(t, pay.Succeeded, r.read(d.ID).State)
+	require.Equal(t, int64(500), r.number(`select -sum(x.amount)::bigint from facts.postings x join accounts a on a.id = x.account where a.name = 'recv:user'`))
+	_, err := r.node.Submit(t.Context(), r.refund(d, "too", 1))
+	require.ErrorIs(t, err, fault.AmountExceedsRemaining, "what was taken back is not refunded as well")
+	r.reconciled()
+	require.Equal(t, int64(1), r.number(`select count(*) from open_payments where kind = $1`, int16(pay.Chargeback)), "the debt is open")
+	r.submit(accept(&pay.Payment{Tenant: 1, Kind: pay.Send, Asset: "CZK", Amount: money.Int(500), From: r.house, To: r.user, Key: key("more")}))
+	id := pay.ID(r.number(`select payment from open_payments where kind = $1`, int16(pay.Chargeback)))
+	r.submit(commit.Fact{Payment: &pay.Fact{Kind: pay.Recover, Payment: id, Source: "timer"}})
+	require.Equal(t, pay.Succeeded, r.read(id).State)
+	require.Zero(t, r.number(`select sum(amount)::bigint from facts.postings where account = $1`, int64(r.user)))
+}
+
+// Money that nobody announced waits in suspense; a part finds its owner, the rest is
+// sent back, at the first try in vain.
+func TestMoneyWithoutAnIntentFindsItsOwnerOrGoesBack(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.door()
+	r.lead()
+	r.instruct("FOR-UNCLE-BOB", 1_000_000_101)
+	r.eventually("the bank has it", func() bool { return r.effects()["FOR-UNCLE-BOB"] == 1 })
+	r.reconciled()
+	id := pay.ID(r.number(`select payment from open_payments where kind = $1`, int16(pay.Inbound)))
+	got := r.read(id)
+	require.Equal(t, pay.InReview, got.State)
+	require.JSONEq(t, `{"quoted":"FOR-UNCLE-BOB"}`, got.Metadata)
+	require.NoError(t, r.recon.Run(t.Context()))
+	require.Equal(t, int64(1), r.number(`select count(*) from payments where kind = $1`, int16(pay.Inbound)), "a line is booked once")
+
+	assign := accept(&pay.Payment{Tenant: 1, Kind: pay.Assignment, Asset: "CZK", Amount: money.Int(100), To: r.user, Original: id, Key: key("assign")})
+	r.submit(assign, assign)
+	back := func(k string, amount int64) pay.Payment {
+		return r.submit(accept(&pay.Payment{
+			Tenant: 1, Kind: pay.Refund, Asset: "CZK", Amount: money.Int(amount), Original: id, Channel: "bank-ab", PayeeAccount: "777", Key: key("back %s", k),
+		}))[0]
+	}
+	failed := back("a", 1_000_000_001) // the bank declines this amount
+	require.Equal(t, pay.Succeeded, r.read(id).State, "nothing is left of it")
+	r.eventually("it is declined", func() bool { return r.read(failed.ID).State == pay.Failed })
+	again := pay.ID(r.number(`select payment from open_payments where kind = $1`, int16(pay.Inbound)))
+	require.NotEqual(t, id, again, "it is over and stays so: what could not be sent waits as an item of its own")
+	require.Equal(t, money.Int(1_000_000_001), r.read(again).Remaining())
+	id = again
+	back("b", 1_000_000_000)
+	r.submit(accept(&pay.Payment{Tenant: 1, Kind: pay.Assignment, Asset: "CZK", Amount: money.Int(1), To: r.user, Original: id, Key: key("assign 2")}))
+	r.untilFinal()
+	require.Equal(t, int64(101), r.number(`select sum(amount)::bigint from facts.postings where account = $1`, int64(r.user)))
+	require.Zero(t, r.number(`select sum(x.amount)::bigint from facts.postings x join accounts a on a.id = x.account & ~1::bigint where a.name = 'susp:in'`))
 	r.reconciled()
 }

@@ -159,6 +159,8 @@ func meaning(eventType string) (channel.Verdict, channel.Direction, bool) {
 		return channel.Confirmed, channel.In, true
 	case "payment.returned":
 		return channel.Returned, channel.In, true
+	case "credit.charged_back":
+		return channel.ChargedBack, channel.Out, true
 	default:
 		return channel.Unknown, 0, false
 	}

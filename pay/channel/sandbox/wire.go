@@ -57,6 +57,7 @@ type wireLine struct {
 	BookedAt   time.Time    `json:"booked_at"`
 	Return     bool         `json:"return"`
 	Reason     string       `json:"reason"`
+	BankID     string       `json:"bank_id"`
 }
 
 // wireStatement can tell an empty page from an answer that is no
@@ -183,7 +184,7 @@ func readStatement(answer once.Answer, after int64) (channel.Statement, error) {
 		page.Lines = append(page.Lines, channel.Line{
 			Seq: line.Seq, ID: line.LineID, Direction: direction, Reference: clip(line.Reference),
 			Amount: line.Amount, Fee: line.Fee, Asset: line.Asset, Remittance: clip(line.Remittance), BookedAt: line.BookedAt,
-			Return: line.Return, Reason: clip(line.Reason),
+			Return: line.Return, Reason: clip(line.Reason), ChannelID: clip(line.BankID),
 		})
 	}
 	if *said.Next != page.Next || said.HasMore && len(said.Lines) == 0 {
