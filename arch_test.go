@@ -63,7 +63,8 @@ var rules = map[string]rule{
 	"pay/intake":              {imports: with("pay", "pay/ledger", "pay/commit", "pay/guard"), outside: withDriver},
 	"pay/dispatch":            {imports: station, outside: withDriver},
 	"pay/settle":              {imports: station, outside: withDriver},
-	"pay/recon":               {imports: station, outside: withDriver},
+	"pay/recon":               {imports: slices.Concat(station, []string{"pay/recon/statement"}), outside: withDriver},
+	"pay/recon/statement":     {imports: with("pay/channel"), outside: stdlibOnly},
 	"pay/outbox":              {imports: with("pay"), outside: withDriver},
 	"pay/notify":              {imports: with("pay"), outside: withDriver},
 	"pay/finance":             {imports: with("pay", "pay/ledger"), outside: withDriver},
@@ -78,7 +79,7 @@ var rules = map[string]rule{
 	"schema": {imports: []string{"internal/..."}, outside: withDriver},
 	"config": {imports: with(), outside: withoutDriver},
 	"api": {
-		imports: with("pay", "pay/intake", "pay/ledger", "pay/commit", "pay/recon", "pay/settle", "pay/status", "pay/desk", "pay/channel", "pay/notify", "pay/outbox", "access"),
+		imports: with("pay", "pay/intake", "pay/ledger", "pay/commit", "pay/recon", "pay/recon/statement", "pay/settle", "pay/status", "pay/desk", "pay/channel", "pay/notify", "pay/outbox", "access"),
 		outside: withoutDriver,
 	},
 	"app":        {imports: []string{"..."}, outside: withDriver},

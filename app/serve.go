@@ -223,7 +223,7 @@ func (p *plane) build() {
 		Pool: p.stations, Submitter: p.node, Channels: p.channels, Redirects: routes.Redirects, Telemetry: p.tel,
 	})
 	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Gate: p.gate, Terms: p.terms, Telemetry: p.tel})
-	p.runs = recon.NewWatch(p.stations, nil, p.channelNames(), p.tel)
+	p.runs = recon.NewWatch(p.stations, nil, p.channelNames(), p.terms, p.tel)
 	p.notify = notify.NewSender(notify.Config{Pool: p.stations, Log: p.events, Inside: p.cfg.WebhookInside, Telemetry: p.tel})
 	p.expirer = timer.NewExpirer(p.node, nil, p.node.TimeUnsound, p.tel)
 	p.wheel = timer.New(timer.Config{
@@ -364,7 +364,7 @@ func (p *plane) edge() (http.Handler, error) {
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Approvals: p.approvals, Waiter: p.node,
 		Webhooks: notify.NewEndpoints(p.reads, p.cfg.WebhookInside),
 		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Runs: p.runs, Desk: p.desk, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
-		Registry: p.tel.Registry(), Logger: p.log, Version: Version,
+		Registry: p.tel.Registry(), Logger: p.log, Version: Version, DocsURL: p.cfg.DocsURL,
 	})
 	if err != nil {
 		return nil, err

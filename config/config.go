@@ -38,6 +38,9 @@ type Config struct {
 	// WebhookInside are networks that webhooks may go to although they are not
 	// public, such as 10.1.0.0/16; only there may they go without TLS.
 	WebhookInside []netip.Prefix `json:"webhook_inside"`
+	// DocsURL is where the pages of errors are, for the type of problems; empty is
+	// the address that the caller used. Set it behind a proxy that ends TLS.
+	DocsURL string `json:"docs_url"`
 	// Desk says who gets which cases.
 	Desk Desk `json:"desk"`
 }
@@ -95,6 +98,10 @@ type Statement struct {
 	Grace string `json:"grace"`
 	// Fees are what it keeps of each line, by asset, in the smallest unit.
 	Fees map[string]string `json:"fees"`
+	// Files says that its statements come as files, which somebody imports.
+	Files bool `json:"files"`
+	// CSV is the mapping of its CSV files; nothing is Moneta's own form.
+	CSV json.RawMessage `json:"csv"`
 }
 
 // Route is an ordered list of channels for payouts of one kind.
@@ -180,6 +187,11 @@ func (c *Config) Validate() error {
 	for name, kind := range c.Desk.Kinds {
 		if kind.WithinMinutes < 0 {
 			wrong = append(wrong, fmt.Errorf("desk.kinds.%s.within_minutes: %d; write how many minutes the owner has", name, kind.WithinMinutes))
+		}
+	}
+	if c.DocsURL != "" {
+		if u, err := url.Parse(c.DocsURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.HasSuffix(c.DocsURL, "/") {
+			wrong = append(wrong, fmt.Errorf("docs_url: %q; write a URL such as https://pay.example, without a slash at its end", c.DocsURL))
 		}
 	}
 	if c.NodeURL == "" {
