@@ -22,7 +22,7 @@ const factsFile = "testdata/facts_v1.txt"
 // factsV1 are the views that the contract promises. Others may come beside them.
 var factsV1 = []string{
 	"contract", "open_items", "hops", "timers", "live_attempts", "attempts", "transitions", "throughput", "minutes",
-	"callbacks", "callback_backlog", "callback_minutes", "heartbeats", "projections", "statements", "pauses", "quarantine",
+	"callbacks", "callback_backlog", "callback_minutes", "heartbeats", "projections", "pauses", "quarantine",
 	"postings", "cases",
 }
 
@@ -142,7 +142,6 @@ func TestFactsTellWhatIsGoingOn(t *testing.T) {
 		`select concat_ws(' ', count(*) between 15 and 16, sum(accepted) between 895 and 945, sum(succeeded) < sum(accepted), sum(failed)) from facts.minutes`:                        "t t t 0",
 		`select concat_ws(' ', channel, waiting, parked, oldest_received_at < now()) from facts.callback_backlog`:                                                                     "bank-ab 3 1 t",
 		`select concat_ws(' ', sum(callbacks) filter (where verdict = 'applied') between 890 and 900, max(lag_max_s) filter (where verdict = 'applied')) from facts.callback_minutes`: "t 0.250",
-		`select string_agg(channel || ' ' || position, ', ' order by channel) from facts.statements`:                                                                                  "bank-0 3000, bank-1 2998, bank-2 2999",
 		`select concat_ws(' ', from_state, to_state) from facts.transitions where id = 1`:                                                                                             "none succeeded",
 		`select (count(*) between 190 and 201)::text from facts.transitions where id >= facts.transitions_since(now() - interval '100.5 seconds')`:                                    "true",
 		`select facts.transitions_since(now() + interval '1 hour')::text`:                                                                                                             "3101",
@@ -180,7 +179,7 @@ func TestFactsThatAreAskedOftenScanNothingLarge(t *testing.T) {
 	for _, sql := range []string{
 		"select * from facts.contract", "select * from facts.open_items", "select * from facts.hops", "select * from facts.timers",
 		"select * from facts.live_attempts", "select * from facts.throughput", "select * from facts.minutes", "select * from facts.callback_backlog",
-		"select * from facts.callback_minutes", "select * from facts.heartbeats", "select * from facts.projections", "select * from facts.statements",
+		"select * from facts.callback_minutes", "select * from facts.heartbeats", "select * from facts.projections",
 		"select * from facts.attempts where payment = 7", "select * from facts.transitions where payment = 7",
 		"select * from facts.transitions where id > 59000 order by id limit 100", "select * from facts.callbacks where id > 59000 order by id limit 100",
 	} {

@@ -150,16 +150,6 @@ create view facts.projections as
    cross join (select coalesce(max(last_transition), 0) as head from public.shards) s;
 comment on view facts.projections is 'readers of the event log: how far each is, and how far behind the newest event';
 
-create view facts.statements as
-  select c.name as channel, l.seq as position, l.booked_at as newest_booked_at
-    from (with recursive names(name) as (
-            (select channel from public.statement_lines order by channel limit 1)
-            union all
-            select (select s.channel from public.statement_lines s where s.channel > n.name order by s.channel limit 1) from names n where n.name is not null)
-          select name from names where name is not null) c
-   cross join lateral (select seq, booked_at from public.statement_lines where channel = c.name order by seq desc limit 1) l;
-comment on view facts.statements is 'how far each channel''s statement was read';
-
 create view facts.pauses as
   select id, reason, paused_at, resumed_at from public.dispatch_pauses;
 comment on view facts.pauses is 'times in which payouts were not sent after a restore; open while resumed_at is null';
@@ -173,7 +163,7 @@ grant execute on function facts.transitions_since(timestamptz), facts.callbacks_
 grant select on all tables in schema facts to moneta_facts, moneta_pay;
 
 -- +goose Down
-drop view facts.quarantine, facts.pauses, facts.statements, facts.projections, facts.heartbeats, facts.callback_minutes, facts.callback_backlog,
+drop view facts.quarantine, facts.pauses, facts.projections, facts.heartbeats, facts.callback_minutes, facts.callback_backlog,
   facts.callbacks, facts.minutes, facts.throughput, facts.transitions, facts.attempts, facts.live_attempts, facts.timers, facts.hops,
   facts.open_items, facts.contract;
 drop function facts.callbacks_since(timestamptz), facts.transitions_since(timestamptz), facts.hop_name(smallint, smallint),
