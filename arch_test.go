@@ -61,7 +61,7 @@ var rules = map[string]rule{
 	"pay/ledger":              {imports: with(), outside: withDriver},
 	"pay/commit":              {imports: with("pay", "pay/ledger", "pay/status"), outside: withDriver},
 	"pay/intake":              {imports: with("pay", "pay/ledger", "pay/commit", "pay/guard"), outside: withDriver},
-	"pay/dispatch":            {imports: station, outside: withDriver},
+	"pay/dispatch":            {imports: slices.Concat(station, []string{"pay/channel/probe"}), outside: withDriver},
 	"pay/settle":              {imports: station, outside: withDriver},
 	"pay/recon":               {imports: slices.Concat(station, []string{"pay/recon/statement"}), outside: withDriver},
 	"pay/recon/statement":     {imports: with("pay/channel"), outside: stdlibOnly},
@@ -73,7 +73,8 @@ var rules = map[string]rule{
 	"pay/channel":             {imports: with(), outside: withoutDriver},
 	"pay/channel/once":        {imports: with("pay/channel"), outside: withoutDriver},
 	"pay/channel/sandbox":     {imports: with("pay/channel", "pay/channel/once"), outside: withoutDriver},
-	"pay/channel/channeltest": {imports: with("pay/channel"), outside: withoutDriver},
+	"pay/channel/probe":       {imports: with("pay/channel"), outside: withoutDriver},
+	"pay/channel/channeltest": {imports: with("pay/channel", "pay/channel/probe"), outside: withoutDriver},
 
 	"access": {imports: with(), outside: withDriver},
 	"schema": {imports: []string{"internal/..."}, outside: withDriver},

@@ -68,6 +68,9 @@ type Channel struct {
 	Adapter string `json:"adapter"`
 	// BaseURL of the rail's API.
 	BaseURL string `json:"base_url"`
+	// TestURL is the rail's endpoint for tests, where `moneta channel test` makes
+	// orders; empty when it has none.
+	TestURL string `json:"test_url"`
 	// Bank is the code of a sandbox bank.
 	Bank string `json:"bank"`
 	// Secrets verify callbacks: one, or two while one replaces the other.
@@ -164,7 +167,7 @@ func SandboxChannels(base, secret string, banks []string) []Channel {
 	out := make([]Channel, len(banks))
 	for i, b := range banks {
 		code := strings.ToLower(b)
-		out[i] = Channel{Name: "bank-" + code, Adapter: "sandbox", BaseURL: base, Bank: code, Secrets: []string{secret}}
+		out[i] = Channel{Name: "bank-" + code, Adapter: "sandbox", BaseURL: base, TestURL: strings.TrimRight(base, "/") + "/test", Bank: code, Secrets: []string{secret}}
 	}
 	return out
 }
@@ -209,6 +212,9 @@ func (c *Config) Validate() error {
 		}
 		if u, err := url.Parse(ch.BaseURL); err != nil || u.Host == "" {
 			wrong = append(wrong, fmt.Errorf("%s.base_url: %q is not a URL", at, ch.BaseURL))
+		}
+		if u, err := url.Parse(ch.TestURL); ch.TestURL != "" && (err != nil || u.Host == "") || ch.TestURL == ch.BaseURL {
+			wrong = append(wrong, fmt.Errorf("%s.test_url: %q is not a URL, or is the base_url: the test makes orders", at, ch.TestURL))
 		}
 		if len(ch.Secrets) == 0 || len(ch.Secrets) > 2 {
 			wrong = append(wrong, fmt.Errorf("%s.secrets: one, or two while one replaces the other", at))
