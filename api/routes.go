@@ -119,6 +119,7 @@ func routes() []*route {
 	all = append(all, reconRoutes()...)
 	all = append(all, caseRoutes()...)
 	all = append(all, operatorRoutes()...)
+	all = append(all, resolveRoutes()...)
 	all = append(all, peopleRoutes()...)
 	for _, rt := range all {
 		if rt.role == "" && rt.scope != "" && rt.method == http.MethodGet {
