@@ -24,6 +24,7 @@ import (
 
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/internal/clock"
+	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
 	"github.com/moneta-pay/moneta/pay/commit"
@@ -32,6 +33,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/notify"
 	"github.com/moneta-pay/moneta/pay/outbox"
 	"github.com/moneta-pay/moneta/pay/recon"
+	"github.com/moneta-pay/moneta/pay/recon/statement"
 	"github.com/moneta-pay/moneta/pay/status"
 )
 
@@ -67,6 +69,13 @@ type Recon interface {
 	Breaks(ctx context.Context, f recon.BreakFilter) ([]recon.Break, bool, error)
 	// Break returns one with its history.
 	Break(ctx context.Context, id int64) (recon.Break, error)
+	// Import takes a statement file, whole or not at all; Mapping is how a channel's
+	// CSV is written.
+	Import(ctx context.Context, in recon.Import) ([]recon.Imported, error)
+	Mapping(name channel.Name) (statement.Mapping, bool)
+	Statements(ctx context.Context, name channel.Name, limit int) ([]recon.Imported, error)
+	ClearingAges(ctx context.Context) ([]recon.Clearing, error)
+	RollForward(ctx context.Context, name channel.Name, asset money.Asset, from, until recon.Date) ([]recon.RollDay, error)
 	// Close and Assign change one; they move no money.
 	Close(ctx context.Context, id int64, state, who, why string) (recon.Break, error)
 	Assign(ctx context.Context, id int64, owner, who, why string) (recon.Break, error)
@@ -131,6 +140,9 @@ type Config struct {
 	InFlightMax int
 	// WaitingMax bounds the requests that wait by Prefer; more do not wait.
 	WaitingMax int
+	// DocsURL is where the pages of errors are, without a slash at its end; empty is
+	// the address that the caller used.
+	DocsURL string
 	// StreamsPerKey bounds the streams and long polls of one key on this node.
 	StreamsPerKey int
 	// Timeout bounds one request.

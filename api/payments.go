@@ -268,7 +268,7 @@ func (c *call) payBatch() error {
 	for i, o := range c.s.Intake.AcceptAll(c.ctx, requests) {
 		a := &answers[i]
 		if o.Err != nil {
-			a.Problem = newProblem(o.Err, c.traceHex)
+			a.Problem = c.problem(o.Err)
 			a.Status = a.Problem.Status
 			c.s.metrics.problems.WithLabelValues(a.Problem.Code).Inc()
 			c.log(a.Problem, o.Err)

@@ -29,6 +29,8 @@ type route struct {
 	answers map[int]reflect.Type
 	// media are the media types of a 200 that is not, or not only, JSON.
 	media []string
+	// upload says that the body is a file as it is.
+	upload bool
 	// faults are codes of this route beyond those that every route may answer with.
 	faults []fault.Code
 	do     func(*call) error

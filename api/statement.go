@@ -233,7 +233,7 @@ func (c *call) statementCSV(book ledger.BookID, q ledger.StatementQuery) error {
 		q.Cursor, q.Limit = page.Next, min(most-rows, ledger.StatementPageMax)
 		if page, err = c.s.Ledger.Statement(ctx, c.who.Tenant, book, q); err != nil {
 			w.Flush()
-			c.log(newProblem(err, c.traceHex), err)
+			c.log(c.problem(err), err)
 			panic(http.ErrAbortHandler) // half a statement must not look like a whole one
 		}
 	}

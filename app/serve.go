@@ -25,7 +25,6 @@ import (
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
-	sandboxchannel "github.com/moneta-pay/moneta/pay/channel/sandbox"
 	"github.com/moneta-pay/moneta/pay/commit"
 	"github.com/moneta-pay/moneta/pay/desk"
 	"github.com/moneta-pay/moneta/pay/dispatch"
@@ -67,6 +66,7 @@ type plane struct {
 	recon     *recon.Recon
 	outlook   *status.Outlook
 	gate      *recon.Gate
+	proofs    *dispatch.Proofs
 	desk      *desk.Desk
 	approvals *access.Approvals
 	events    *outbox.Log
@@ -161,11 +161,9 @@ func (p *plane) pool(ctx context.Context, name string, conns int32, timeout stri
 
 func (p *plane) connectChannels() error {
 	for _, c := range p.cfg.Channels {
-		ch, err := sandboxchannel.New(sandboxchannel.Config{
-			Name: channel.Name(c.Name), BaseURL: c.BaseURL, Bank: c.Bank, Secrets: c.Secrets, Wrap: telemetry.Transport,
-		})
+		ch, err := connect(c, c.BaseURL)
 		if err != nil {
-			return fmt.Errorf("channel %s: %w", c.Name, err)
+			return err
 		}
 		p.channels = append(p.channels, ch)
 	}
@@ -212,18 +210,20 @@ func (p *plane) build() {
 		},
 	})
 	routes := p.routes()
+	p.proofs = dispatch.NewProofs(p.stations, p.channels, nil, p.tel)
 	p.dispatch = dispatch.New(dispatch.Config{
-		Submitter: p.node, Channels: p.channels, Hold: p.hold, Routes: routes, Telemetry: p.tel,
+		Submitter: p.node, Channels: p.channels, Hold: p.hold, Routes: routes,
+		DedupProven: p.proofs.Dedup, Telemetry: p.tel,
 	})
 	p.asker = settle.NewAsker(settle.AskerConfig{
 		Submitter: p.node, Channels: p.channels, Pool: p.stations, Live: p.dispatch.Live, Telemetry: p.tel,
-		Redirects: routes.Redirects,
+		Redirects: routes.Redirects, Resend: p.dispatch.Resend,
 	})
 	p.inbox = settle.NewInbox(settle.InboxConfig{
 		Pool: p.stations, Submitter: p.node, Channels: p.channels, Redirects: routes.Redirects, Telemetry: p.tel,
 	})
 	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Gate: p.gate, Terms: p.terms, Telemetry: p.tel})
-	p.runs = recon.NewWatch(p.stations, nil, p.channelNames(), p.tel)
+	p.runs = recon.NewWatch(p.stations, nil, p.channelNames(), p.terms, p.tel)
 	p.notify = notify.NewSender(notify.Config{Pool: p.stations, Log: p.events, Inside: p.cfg.WebhookInside, Telemetry: p.tel})
 	p.expirer = timer.NewExpirer(p.node, nil, p.node.TimeUnsound, p.tel)
 	p.wheel = timer.New(timer.Config{
@@ -239,6 +239,7 @@ func (p *plane) lead(ctx context.Context, open []pay.Payment) {
 	p.asker.Load(open)
 	p.readGate(ctx)
 	p.dispatch.Start(ctx)
+	p.leaderLoop(ctx, "proofs", p.proofs.Watch)
 	p.leaderLoop(ctx, "timer", p.wheel.Run)
 	p.leaderLoop(ctx, "expiry", p.expirer.Run)
 	p.leaderLoop(ctx, "settle", p.asker.Run)
@@ -372,7 +373,7 @@ func (p *plane) edge() (http.Handler, error) {
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Approvals: p.approvals, Waiter: p.node,
 		Webhooks: notify.NewEndpoints(p.reads, p.cfg.WebhookInside),
 		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Runs: p.runs, Desk: p.desk, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
-		Registry: p.tel.Registry(), Logger: p.log, Version: Version,
+		Registry: p.tel.Registry(), Logger: p.log, Version: Version, DocsURL: p.cfg.DocsURL,
 	})
 	if err != nil {
 		return nil, err

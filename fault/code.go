@@ -60,6 +60,8 @@ const (
 	ApprovalOwn            Code = "approval-own"
 	ApprovalChanged        Code = "approval-changed"
 	ApprovalClosed         Code = "approval-closed"
+	StatementRefused       Code = "statement-refused"
+	StatementChanged       Code = "statement-changed"
 	Timeout                Code = "timeout"
 	Internal               Code = "internal"
 )

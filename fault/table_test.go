@@ -56,6 +56,8 @@ read-only 423
 channel-unavailable 503
 signature-invalid 401
 reference-unknown 404
+statement-refused 422
+statement-changed 409
 approval-required 403
 approval-own 403
 approval-changed 409

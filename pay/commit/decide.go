@@ -106,6 +106,12 @@ func (j *judge) advance(f *pay.Fact) (Result, error) {
 	if !ok {
 		return Result{}, fault.New(fault.NotFound, "no such payment").WithResource(f.Payment.String())
 	}
+	if f.Source == pay.SourceOperators && p.State.Final() {
+		if c, err := pay.Next(*p, *f); err == nil && c.NoOp() {
+			return Result{Payment: *p, NoOp: true}, nil
+		}
+		return Result{Payment: *p}, fault.New(fault.AlreadyFinal, "it is "+p.State.String()+" by now").WithResource(p.ID.String())
+	}
 	if p.Late != 0 && (f.Kind == pay.Confirm || f.Kind == pay.Settle) {
 		return j.lateAgain(p, f)
 	}

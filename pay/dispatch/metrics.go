@@ -29,7 +29,7 @@ func newMetrics(t *telemetry.Telemetry) metrics {
 		limit:          t.GaugeVec("moneta_channel_bulkhead_limit", "The most attempts allowed on the wire at once.", "channel"),
 		breaker:        t.GaugeVec("moneta_channel_breaker_state", "0 closed, 1 half-open, 2 open.", "channel"),
 		queued:         t.GaugeVec("moneta_dispatch_queued", "Payments waiting for an attempt.", "channel"),
-		contradictions: t.Counter("moneta_contradictions_total", "Words of channels that contradict a final state, each a case for a person."),
+		contradictions: t.Counter("moneta_late_outcome_total", "Words of channels that contradict a final state."),
 	}
 }
 

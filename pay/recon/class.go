@@ -24,6 +24,9 @@ const (
 	lateOutcome        = "late_outcome"
 	contradiction      = "contradiction"
 	missingInStatement = "missing_in_statement"
+	// About a whole statement that came as a file.
+	statementUnbalanced = "statement_unbalanced"
+	balanceGap          = "balance_gap"
 )
 
 // Severities of breaks.
@@ -172,6 +175,21 @@ var classes = []Class{
 			Zh: "按参考号向渠道查询。明细出现后自动关闭。若渠道证明未发生,则补偿持有人。",
 		},
 		"ask_channel", 21, person,
+	},
+	{
+		statementUnbalanced, MoneyAtRisk, finance,
+		fault.Text{En: "A statement that does not add up", Zh: "对账单余额与明细不符"},
+		fault.Text{
+			En: "Ask the channel for the whole statement: a line is missing or wrong. The value is what its closing balance has beyond its lines.",
+			Zh: "向渠道索取完整对账单:有明细缺失或错误。差额为期末余额与明细之差。",
+		},
+		"ask_channel", 0, person,
+	},
+	{
+		balanceGap, MoneyAtRisk, finance,
+		fault.Text{En: "A statement does not begin where the one before ended", Zh: "期初余额与上一份期末余额不衔接"},
+		fault.Text{En: "A statement between the two is missing: import it. It closes by itself then.", Zh: "两份之间缺少对账单:导入后自动关闭。"},
+		"ask_channel", 0, certain,
 	},
 	{
 		restoreGap, MoneyAtRisk, engineering,

@@ -28,7 +28,7 @@ func newMetrics(t *telemetry.Telemetry) metrics {
 		statuses:       t.CounterVec("moneta_channel_http_status_total", "HTTP statuses of channels' answers.", "channel", "code"),
 		duration:       t.HistogramVec("moneta_channel_duration_seconds", "How long calls to channels took.", "channel", "op"),
 		queries:        t.CounterVec("moneta_channel_status_queries_total", "Queries by our reference.", "channel"),
-		contradictions: t.Counter("moneta_contradictions_total", "Words of channels that contradict a final state, each a case for a person."),
+		contradictions: t.Counter("moneta_late_outcome_total", "Words of channels that contradict a final state."),
 		unasked:        t.Counter("moneta_queries_dropped_total", "Due queries that found the queue full; the timer offers them again."),
 	}
 }
