@@ -24,7 +24,7 @@ type ReviewVerdict struct {
 
 // Resolution is the body of POST /v1/payments/{id}/resolve.
 type Resolution struct {
-	Outcome  string `json:"outcome" enum:"executed,not_executed" doc:"What the evidence proves"`
+	Outcome  string `json:"outcome" enum:"executed,absent" doc:"What the evidence proves"`
 	Evidence string `json:"evidence" doc:"What was seen, and where: a letter of the bank, its statement, a call with a name" maxLength:"200"`
 }
 
@@ -42,12 +42,10 @@ type NewAssignment struct {
 
 // NewCompensation is the body of POST /v1/compensations.
 type NewCompensation struct {
-	To         string `json:"to" doc:"The holder's account" example:"acct_0000000000002"`
-	Amount     string `json:"amount" doc:"Smallest units, above zero" pattern:"^[1-9][0-9]*$" example:"500"`
-	Asset      string `json:"asset" example:"CZK"`
-	Link       string `json:"link" doc:"What it makes good: the id of a payment, a break or an incident" maxLength:"200" example:"pay_0000000000001"`
-	Remittance string `json:"remittance,omitempty" doc:"Text for the holder's statement" maxLength:"140"`
-	Reason     string `json:"reason,omitempty" doc:"Why; it stands in the payment's log" maxLength:"200"`
+	To     string `json:"to" doc:"The holder's account" example:"acct_0000000000002"`
+	Amount string `json:"amount" doc:"Smallest units, above zero" pattern:"^[1-9][0-9]*$" example:"500"`
+	Asset  string `json:"asset" example:"CZK"`
+	Link   string `json:"link" doc:"What it makes good: the id of a payment, a break or an incident" maxLength:"140" example:"pay_0000000000001"`
 }
 
 // members reads a body of texts, each under its own name.
@@ -124,8 +122,8 @@ func (c *call) resolvePayment() error {
 	if err := c.members(map[string]*string{"outcome": &outcome, "evidence": &evidence}); err != nil {
 		return err
 	}
-	if outcome != "executed" && outcome != "not_executed" {
-		return malformed("outcome is executed or not_executed").WithParam("/outcome")
+	if outcome != "executed" && outcome != "absent" {
+		return malformed("outcome is executed or absent").WithParam("/outcome")
 	}
 	if err := reasoned(evidence, "/evidence"); err != nil {
 		return err
@@ -134,10 +132,12 @@ func (c *call) resolvePayment() error {
 	if err != nil {
 		return err
 	}
-	if err := c.alone(c.who.Tenant, "resolve_payment"); err != nil {
+	if err := c.alone(c.who.Tenant, "resolve_unknown"); err != nil {
 		return err
 	}
-	res, err := c.s.Intake.Resolve(c.ctx, &p, outcome == "executed", c.who.Name(), evidence)
+	res, err := c.s.Intake.Resolve(c.ctx, &intake.Evidence{
+		Tenant: p.Tenant, Payment: p.ID, Attempt: p.Attempt.N, Executed: outcome == "executed", Approval: c.who.Name() + ": " + evidence,
+	})
 	return c.moved(res, &p, err)
 }
 
@@ -156,7 +156,7 @@ func (c *call) writeOff() error {
 	if err := c.alone(c.who.Tenant, "write_off"); err != nil {
 		return err
 	}
-	res, err := c.s.Intake.WriteOff(c.ctx, &p, c.who.Name(), reason)
+	res, err := c.s.Intake.WriteOff(c.ctx, p.Tenant, p.ID, c.who.Name()+": "+reason)
 	return c.moved(res, &p, err)
 }
 
@@ -186,20 +186,19 @@ func (c *call) assignPayment() error {
 }
 
 func (c *call) compensate() error {
-	r := intake.CompensationRequest{Tenant: pay.TenantID(c.who.Tenant), By: c.who.Name(), TraceID: c.trace}
-	var err error
-	if r.Key, err = c.idempotencyKey(); err != nil {
+	r := intake.CompensationRequest{Tenant: pay.TenantID(c.who.Tenant)}
+	key, err := c.idempotencyKey()
+	if err != nil {
 		return err
 	}
-	if err := c.members(map[string]*string{
-		"to": &r.To, "amount": &r.Amount, "asset": &r.Asset, "link": &r.Link, "remittance": &r.Remittance, "reason": &r.Reason,
-	}); err != nil {
+	var to, asset string
+	if err := c.members(map[string]*string{"to": &to, "amount": &r.Amount, "asset": &asset, "link": &r.Link}); err != nil {
 		return err
 	}
 	if err := c.alone(c.who.Tenant, "compensate"); err != nil {
 		return err
 	}
-	res, err := c.s.Intake.Compensate(c.ctx, &r)
+	res, err := c.s.Intake.CompensateOnce(c.ctx, key, to, asset, r)
 	if err != nil {
 		return err
 	}
@@ -229,8 +228,8 @@ func resolveRoutes() []*route {
 		},
 		{
 			method: http.MethodPost, path: "/v1/payments/{id}/resolve", id: "resolve-payment", tag: "operator", summary: "Resolve what the channel leaves open",
-			about: "For a payment on its way of which the channel says nothing, on evidence that a person has seen. If the channel proves the contrary later, " +
-				"that is a late outcome. With two people who may approve, by an approval of the kind resolve_payment only.",
+			about: "For an attempt whose outcome is unknown and of which the channel says nothing, on evidence that a person has seen. If the channel proves the contrary later, " +
+				"that is a late outcome. With two people who may approve, by an approval of the kind resolve_unknown only.",
 			scope: access.Admin, params: []*huma.Param{id}, body: of[Resolution](), answers: one, faults: moved(fault.ApprovalRequired), do: (*call).resolvePayment,
 		},
 		{

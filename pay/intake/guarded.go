@@ -61,32 +61,11 @@ func (in *Intake) Review(ctx context.Context, id pay.ID, pass bool, by, reason s
 	return in.about(ctx, f)
 }
 
-// Resolve ends a payment of which the channel says nothing, on evidence that a
-// person has seen: it has executed, or it never will.
-func (in *Intake) Resolve(ctx context.Context, p *pay.Payment, executed bool, by, evidence string) (commit.Result, error) {
-	if !p.Kind.Leaves() || p.Attempt.N == 0 {
-		return commit.Result{}, fault.New(fault.IllegalTransition, "nothing of this payment was ever sent").WithResource(p.ID.String())
-	}
-	f := pay.Fact{Kind: pay.Decline, Payment: p.ID, Attempt: p.Attempt.N, Source: operator(by), Reason: "evidence: " + evidence}
-	if executed {
-		f.Kind, f.Amount, f.Asset = pay.Confirm, p.Amount, p.Asset
-	}
-	return in.about(ctx, f)
-}
-
-// WriteOff makes what is left of a debt our loss.
-func (in *Intake) WriteOff(ctx context.Context, p *pay.Payment, by, reason string) (commit.Result, error) {
-	if p.Kind != pay.LatePayout && p.Kind != pay.Chargeback {
-		return commit.Result{}, fault.New(fault.IllegalTransition, "a "+p.Kind.String()+" is no debt that could be written off").WithResource(p.ID.String())
-	}
-	return in.about(ctx, pay.Fact{Kind: pay.WriteOff, Payment: p.ID, Source: operator(by), Reason: reason})
-}
-
 func operator(by string) string {
 	if by == "" {
 		return "operator"
 	}
-	return "operator " + by
+	return by
 }
 
 // AssignRequest gives money that nobody announced to an account.
@@ -127,57 +106,29 @@ func (in *Intake) Assign(ctx context.Context, r *AssignRequest) (commit.Result, 
 	return in.accept(ctx, p, now, operator(r.By), r.Reason)
 }
 
-// CompensationRequest is money that we pay a holder for a fault of ours.
-type CompensationRequest struct {
-	Tenant     pay.TenantID
-	Key        string
-	Direct     pay.Key
-	To         string
-	Amount     string
-	Asset      string
-	Link       string
-	Remittance string
-	By, Reason string
-	TraceID    pay.TraceID
-}
-
-// The bound of what a compensation names.
-const linkMax = 200
-
-// Compensate pays a holder for a fault of ours, once a key. It names the payment,
-// the break or the incident that it makes good.
-func (in *Intake) Compensate(ctx context.Context, r *CompensationRequest) (commit.Result, error) {
-	key, err := keyOr(r.Tenant, r.Key, r.Direct)
-	if err != nil {
+// CompensateOnce is Compensate for a caller: to, asset and link as text, and once per
+// raw idempotency key. A link that is a payment's id is its original.
+func (in *Intake) CompensateOnce(ctx context.Context, rawKey, to, asset string, r CompensationRequest) (commit.Result, error) {
+	var err error
+	if r.Key, err = scopedKey(r.Tenant, 0, rawKey); err != nil {
 		return commit.Result{}, err
 	}
-	now := in.clock.Now().UTC().Truncate(time.Microsecond)
 	var bad Problems
-	p := &pay.Payment{
-		Tenant: r.Tenant, Kind: pay.Compensation, Amount: parseAmount(r.Amount, &bad), Link: r.Link, Remittance: r.Remittance,
-		To: party(r.To, "/to", pay.Compensation, true, &bad), Key: key, TraceID: r.TraceID, EffectiveAt: now, CreatedAt: now,
-	}
-	info, ok := money.LookupAsset(r.Asset)
+	r.To = party(to, "/to", pay.Compensation, true, &bad)
+	info, ok := money.LookupAsset(asset)
 	if !ok {
 		bad.add(fault.AssetUnknown, "/asset", "")
 	}
-	p.Asset = info.Code
-	id, err := pay.ParseID(p.Link)
-	switch {
-	case p.Link == "" || !plainText(p.Link, linkMax):
-		bad.add(fault.MalformedRequest, "/link", "a compensation names the payment, the break or the incident that it makes good")
-	case err == nil:
-		p.Original = id // the decider makes sure that it is the tenant's
-	case strings.HasPrefix(p.Link, "pay_"):
-		bad.add(fault.MalformedRequest, "/link", "this is not the id of a payment")
-	}
-	if !plainText(p.Remittance, remittanceMax) {
-		bad.add(fault.MalformedRequest, "/remittance", "at most 140 characters of valid UTF-8, none of them a control character")
+	r.Asset = info.Code
+	if strings.HasPrefix(r.Link, "pay_") {
+		if r.Original, err = pay.ParseID(r.Link); err != nil {
+			bad.add(fault.MalformedRequest, "/link", "this is not the id of a payment")
+		}
 	}
 	if err := bad.as(); err != nil {
 		return commit.Result{}, err
 	}
-	return in.accept(ctx, p, now, operator(r.By), r.Reason)
+	return in.Compensate(ctx, &r)
 }
 
 func (in *Intake) accept(ctx context.Context, p *pay.Payment, now time.Time, source, reason string) (commit.Result, error) {
