@@ -119,6 +119,7 @@ func routes() []*route {
 	all = append(all, accountRoutes()...)
 	all = append(all, keyRoutes()...)
 	all = append(all, reconRoutes()...)
+	all = append(all, periodRoutes()...)
 	all = append(all, caseRoutes()...)
 	all = append(all, operatorRoutes()...)
 	all = append(all, resolveRoutes()...)

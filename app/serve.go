@@ -28,6 +28,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/commit"
 	"github.com/moneta-pay/moneta/pay/desk"
 	"github.com/moneta-pay/moneta/pay/dispatch"
+	"github.com/moneta-pay/moneta/pay/finance"
 	"github.com/moneta-pay/moneta/pay/intake"
 	"github.com/moneta-pay/moneta/pay/ledger"
 	"github.com/moneta-pay/moneta/pay/notify"
@@ -244,6 +245,7 @@ func (p *plane) lead(ctx context.Context, open []pay.Payment) {
 	p.leaderLoop(ctx, "expiry", p.expirer.Run)
 	p.leaderLoop(ctx, "settle", p.asker.Run)
 	p.leaderLoop(ctx, "recon", p.recon.Loop)
+	p.leaderLoop(ctx, "seal", p.seal)
 	p.leaderLoop(ctx, "sweep", p.inbox.Sweep)
 	p.leaderLoop(ctx, "notify", p.notify.Run)
 	p.leaderLoop(ctx, "desk", p.desk.Run)
@@ -372,7 +374,7 @@ func (p *plane) edge() (http.Handler, error) {
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Approvals: p.approvals, Waiter: p.node,
 		Webhooks: notify.NewEndpoints(p.reads, p.cfg.WebhookInside),
-		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Runs: p.runs, Desk: p.desk, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
+		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Runs: p.runs, Books: finance.NewReader(p.stations), Desk: p.desk, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
 		Registry: p.tel.Registry(), Logger: p.log, Version: Version, DocsURL: p.cfg.DocsURL,
 	})
 	if err != nil {
