@@ -69,7 +69,7 @@ func TestABreakIsAssignedExplainedAndExported(t *testing.T) {
 	path := "/v1/recon/breaks/7"
 	b := w.do(http.MethodGet, path, w.admin, "")
 	require.Equal(t, "operations", b.str("owner"))
-	require.Equal(t, "book_suspense", b.json["suggestion"].(map[string]any)["action"])
+	require.Equal(t, "credit_owner", b.json["suggestion"].(map[string]any)["action"])
 	a := w.do(http.MethodPost, path+"/assign", w.admin, `{"owner":"Jana","reason":"she knows the payer"}`)
 	require.Equal(t, "Jana", a.str("owner"), string(a.body))
 	for _, bad := range []string{`{"state":"explained","reason":" "}`, `{"state":"gone","reason":"x"}`, `{"reason":"x"}`} {

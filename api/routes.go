@@ -122,6 +122,7 @@ func routes() []*route {
 	all = append(all, periodRoutes()...)
 	all = append(all, caseRoutes()...)
 	all = append(all, operatorRoutes()...)
+	all = append(all, resolveRoutes()...)
 	all = append(all, peopleRoutes()...)
 	for _, rt := range all {
 		if rt.role == "" && rt.scope != "" && rt.method == http.MethodGet {

@@ -355,7 +355,14 @@ func (p *plane) edge() (http.Handler, error) {
 	for _, name := range p.channelNames() {
 		names = append(names, string(name))
 	}
-	in, err := intake.New(intake.Config{Submitter: p.node, Accounts: accounts, Originals: p.payments, Channels: names})
+	guard, err := guardOf(p.cfg.Guard)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	in, err := intake.New(intake.Config{
+		Submitter: p.node, Accounts: accounts, Originals: p.payments, Channels: names, Guard: guard,
+		DepositFor: time.Duration(p.cfg.DepositHours) * time.Hour,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -363,6 +370,7 @@ func (p *plane) edge() (http.Handler, error) {
 	p.approvals = access.NewApprovals(store, p.log)
 	p.approvals.Measure(p.tel.Registry())
 	registerActions(p.approvals, in, accounts, p.gate)
+	registerPaymentActions(p.approvals, in, p.payments)
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Approvals: p.approvals, Waiter: p.node,
 		Webhooks: notify.NewEndpoints(p.reads, p.cfg.WebhookInside),

@@ -264,6 +264,7 @@ func (j *judge) resolve(p *pay.Payment, r pay.Role) (*ledger.Books, ledger.BookI
 		return j.book(p.From, true)
 	case pay.ToAvailable:
 		return j.book(p.To, false)
+	case pay.ClearingOut, pay.ClearingIn, pay.Nostro, pay.FeeRevenue, pay.FeeCost, pay.Suspense, pay.Receivable, pay.Loss, pay.CompensationExpense:
 	}
 	if _, named := systemNames[r]; named {
 		b := j.systemAccount(p, r)

@@ -122,7 +122,7 @@ func systemName(k systemKey) string {
 		return "clr:" + k.channel + ":in"
 	case pay.Nostro:
 		return "nostro:" + k.channel
-	case pay.FromAvailable, pay.FromHeld, pay.ToAvailable:
+	case pay.FromAvailable, pay.FromHeld, pay.ToAvailable, pay.FeeRevenue, pay.FeeCost, pay.Suspense, pay.Receivable, pay.Loss, pay.CompensationExpense:
 	}
 	if name := systemNames[k.role]; name != "" {
 		return name

@@ -90,7 +90,7 @@ func (j *judge) open(p *pay.Payment) error {
 	case pay.Inbound, pay.Return, pay.LateDeposit, pay.LatePayout, pay.Chargeback:
 		p.EffectiveAt = j.b.at
 		return nil
-	default:
+	case pay.Send, pay.Payout, pay.Deposit, pay.Hold, pay.Capture, pay.Refund, pay.Assignment, pay.Compensation:
 	}
 	return fault.New(fault.PeriodClosed, "the books in "+string(p.Asset)+" are closed; the open period begins at "+closed.Format(time.RFC3339)+
 		", and a correction is dated then or later").WithParam("/effective_at")
