@@ -125,7 +125,10 @@ type Fact struct {
 	Attempt int16
 	// AttemptState refines ProveAbsent: Absent or NeverSent.
 	AttemptState AttemptState
-	SendBy       time.Time
+	// SendBy is until when the attempt may be sent, with Intend and Resend. With
+	// ProveAbsent and GiveUp it is the one that the proof is about: an attempt that was
+	// sent again since has another, and the proof is stale. Zero proves it for any.
+	SendBy time.Time
 	// Channel is where the attempt goes, with Intend; with the channel's word about an
 	// attempt, whose word it is. Empty is the channel that the payment has.
 	Channel   string

@@ -123,8 +123,12 @@ func judgeAttempt(p Payment, f Fact) (stale bool, err error) {
 	if f.Attempt == 0 && p.Attempt.N > 0 && f.Kind.aboutAttempt() {
 		return false, fmt.Errorf("%w: %s of a payout must name its attempt", ErrIllegal, f.Kind)
 	}
-	if f.Attempt == 0 || f.Kind == Intend || f.Attempt == p.Attempt.N {
+	if f.Attempt == 0 || f.Kind == Intend {
 		return false, nil
+	}
+	if f.Attempt == p.Attempt.N { // what proves that one order was not executed says nothing of an order sent since
+		proves := f.Kind == ProveAbsent || f.Kind == GiveUp
+		return proves && !f.SendBy.IsZero() && !f.SendBy.Equal(p.Attempt.SendBy), nil
 	}
 	if f.Attempt > p.Attempt.N {
 		return false, fmt.Errorf("%w: %s of attempt %d, the last is %d", ErrIllegal, f.Kind, f.Attempt, p.Attempt.N)

@@ -78,3 +78,26 @@ func TestAttemptElsewhere(t *testing.T) {
 	_, err := pay.Next(unknownPayout(), pay.Fact{Kind: pay.Intend, Payment: 7, Attempt: 2, At: t0, SendBy: t0.Add(time.Second), Channel: "bank-cd"})
 	require.ErrorIs(t, err, pay.ErrIllegal, "an unknown attempt never moves elsewhere")
 }
+
+// A proof of absence is one of what had been sent when somebody asked: an order that
+// went out since makes it void.
+func TestAProofFromBeforeAResendIsStale(t *testing.T) {
+	t.Parallel()
+	p := unknownPayout()
+	sendBy := p.Attempt.SendBy
+	again, err := pay.Next(p, pay.Fact{Kind: pay.Resend, Payment: 7, Attempt: 1, At: t0.Add(3 * time.Minute), SendBy: t0.Add(3*time.Minute + time.Second)})
+	require.NoError(t, err)
+	doubt, err := pay.Next(again.After, pay.Fact{Kind: pay.Doubt, Payment: 7, Attempt: 1, At: t0.Add(4 * time.Minute)})
+	require.NoError(t, err)
+	for _, kind := range []pay.FactKind{pay.ProveAbsent, pay.GiveUp} {
+		proof := pay.Fact{Kind: kind, Payment: 7, Attempt: 1, At: t0.Add(5 * time.Minute), AttemptState: pay.Absent, SendBy: sendBy}
+		c, err := pay.Next(p, proof)
+		require.NoError(t, err)
+		require.False(t, c.NoOp(), "it holds for what it is about")
+		for _, since := range []pay.Payment{again.After, doubt.After} {
+			c, err := pay.Next(since, proof)
+			require.NoError(t, err)
+			require.True(t, c.NoOp(), "%s in %s", kind, since.State)
+		}
+	}
+}

@@ -116,6 +116,9 @@ func (d *Dispatcher) send(l *lane, p pay.Payment, limit time.Time, resend bool) 
 	l.moved.Store(now.UnixNano())
 	l.judge(word)
 	d.metrics.word(string(l.name), word)
+	if resend && word.Verdict == channel.NeverSent {
+		word.Verdict = channel.Unknown // no byte of this order left; of the one before it nobody knows more than he did
+	}
 	f := factOf(l.caps, &p, word, now)
 	if f.Kind == pay.Decline && d.cfg.Routes.Redirects(&p, f.Reason) {
 		f.Kind = pay.Redirect
@@ -138,7 +141,7 @@ func factOf(caps channel.Capabilities, p *pay.Payment, w channel.Word, now time.
 	case channel.Declined:
 		f.Kind = pay.Decline
 	case channel.NeverSent:
-		f.Kind, f.AttemptState = pay.ProveAbsent, pay.NeverSent
+		f.Kind, f.AttemptState, f.SendBy = pay.ProveAbsent, pay.NeverSent, p.Attempt.SendBy
 		f.NextAt = now.Add(again(p.Attempt.N))
 		if w.Reason == channel.ReasonBadOrder || p.Attempt.N >= neverSentMax {
 			f.Kind = pay.GiveUp

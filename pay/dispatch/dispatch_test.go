@@ -58,6 +58,7 @@ type options struct {
 	// breakerDelay is 100 ms when left out.
 	breakerDelay time.Duration
 	wrap         func(channel.Channel) channel.Channel
+	proven       func(channel.Name) bool
 }
 
 func build(tb testing.TB, o options) *world {
@@ -96,6 +97,7 @@ func build(tb testing.TB, o options) *world {
 	}
 	w.dispatch = dispatch.New(dispatch.Config{
 		Submitter: submitter, Channels: w.channels(o), Telemetry: tel, QueueMax: o.queueMax, BreakerDelay: o.breakerDelay, Routes: o.routes,
+		DedupProven: o.proven,
 	})
 	w.wheel = timer.New(timer.Config{Due: timer.Route{Dispatch: w.dispatch.Offer}.Due, Telemetry: tel, Guard: 50 * time.Millisecond})
 	w.run()
@@ -375,4 +377,41 @@ func TestTheLimitOfAnAttemptIsAlsoMonotonic(t *testing.T) {
 	var stored time.Time
 	require.NoError(t, w.pool.QueryRow(t.Context(), `select send_by from attempts where payment = $1`, int64(p.ID)).Scan(&stored))
 	require.True(t, order.SendBy.Round(0).Equal(stored), "%s %s", order.SendBy, stored)
+}
+
+// mute says of a first order that nobody knows what became of it, and that no byte
+// was sent of those behind it.
+type mute struct {
+	channel.Channel
+	orders atomic.Int64
+}
+
+func (m *mute) Send(context.Context, channel.Order) channel.Word {
+	if m.orders.Add(1) == 1 {
+		return channel.Word{Verdict: channel.Unknown, Reason: channel.ReasonTimeout}
+	}
+	return channel.Word{Verdict: channel.NeverSent, Reason: channel.ReasonNotConnected}
+}
+
+// TestAResendThatWasNeverSentProvesNothing: no byte of the second order left, and of
+// the first one nobody knows as little as before. Another attempt could pay twice.
+func TestAResendThatWasNeverSentProvesNothing(t *testing.T) {
+	t.Parallel()
+	m := &mute{}
+	w := build(t, options{proven: func(channel.Name) bool { return true }, wrap: func(ch channel.Channel) channel.Channel {
+		if ch.Name() != "bank-ab" {
+			return ch
+		}
+		m.Channel = ch
+		return m
+	}})
+	p := w.payout("p", "bank-ab", "1", 5)
+	w.eventually("unknown", func() bool { return w.state(p.ID) == pay.Unknown && !w.dispatch.Live(p.ID) })
+	unknown, err := commit.NewReader(w.pool).Payment(t.Context(), 1, p.ID)
+	require.NoError(t, err)
+	require.True(t, w.dispatch.Resend(unknown))
+	w.eventually("sent again, and over", func() bool { return m.orders.Load() >= 2 && !w.dispatch.Live(p.ID) })
+	require.Equal(t, pay.Unknown, w.state(p.ID))
+	require.Equal(t, int64(2), m.orders.Load(), "no other attempt")
+	require.Equal(t, int64(1), w.number(`select count(*) from attempts where payment = $1`, int64(p.ID)))
 }

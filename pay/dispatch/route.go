@@ -29,6 +29,11 @@ type Route struct {
 type Routes []Route
 
 func (rs Routes) of(p *pay.Payment) *Route {
+	// A refund goes back the way its deposit came: its payee means nothing elsewhere. A
+	// capture has the channel of its hold.
+	if p.Kind != pay.Payout {
+		return nil
+	}
 	for i := range rs {
 		r := &rs[i]
 		if r.Asset != "" && r.Asset != p.Asset || !slices.Contains(r.Channels, channel.Name(p.Channel)) {

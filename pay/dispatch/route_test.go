@@ -18,19 +18,22 @@ func TestRoutes(t *testing.T) {
 		{Asset: "EUR", Payee: "DE*", Channels: []channel.Name{"a", "b", "c"}, RetryOn: []string{"closed"}},
 		{Channels: []channel.Name{"a", "d"}},
 	}
-	german := pay.Payment{Asset: "EUR", PayeeAccount: "DE12", Channel: "a"}
+	german := pay.Payment{Kind: pay.Payout, Asset: "EUR", PayeeAccount: "DE12", Channel: "a"}
 	require.Equal(t, channel.Name("b"), routes.Next(&german))
 	require.True(t, routes.Redirects(&german, "closed"))
 	require.False(t, routes.Redirects(&german, "insufficient_funds"))
 	german.Channel = "c"
 	require.Empty(t, routes.Next(&german), "the end of the route")
 	require.False(t, routes.Redirects(&german, "closed"))
-	french := pay.Payment{Asset: "EUR", PayeeAccount: "FR12", Channel: "a"}
+	french := pay.Payment{Kind: pay.Payout, Asset: "EUR", PayeeAccount: "FR12", Channel: "a"}
 	require.Equal(t, channel.Name("d"), routes.Next(&french), "the second route fits")
 	require.False(t, routes.Redirects(&french, "closed"))
 	french.Channel = "zz"
 	require.Empty(t, routes.Next(&french))
 	require.Empty(t, dispatch.Routes(nil).Next(&french), "no route by default")
+	refund := pay.Payment{Kind: pay.Refund, Asset: "EUR", PayeeAccount: "DE12", Channel: "a"}
+	require.Empty(t, routes.Next(&refund), "its payee is known to the deposit's channel only")
+	require.False(t, routes.Redirects(&refund, "closed"))
 }
 
 // Declined for a reason that the route names: the same payment is sent at the next

@@ -90,6 +90,12 @@ func (in *Intake) CheckEvidence(ctx context.Context, e *Evidence) error {
 	return err
 }
 
+// sentSince refuses evidence of absence that an order has overtaken: the channel may
+// have got it after whoever wrote the evidence had looked.
+func sentSince(p *pay.Payment) error {
+	return fault.New(fault.IllegalTransition, "the attempt was sent once more since; bring evidence from after that").WithResource(p.ID.String())
+}
+
 // Resolve takes the evidence for proof. It may be repeated: what the payment has
 // become by it stays, and what the channel has said meanwhile wins.
 func (in *Intake) Resolve(ctx context.Context, e *Evidence) (commit.Result, error) {
@@ -99,12 +105,16 @@ func (in *Intake) Resolve(ctx context.Context, e *Evidence) (commit.Result, erro
 	}
 	f := &pay.Fact{
 		Kind: pay.GiveUp, Payment: p.ID, At: in.clock.Now().UTC(), Attempt: e.Attempt, AttemptState: pay.Absent,
-		Source: pay.SourceOperators, Reason: "evidence of " + e.Approval,
+		SendBy: p.Attempt.SendBy, Source: pay.SourceOperators, Reason: "evidence of " + e.Approval,
 	}
 	if e.Executed {
-		f.Kind, f.AttemptState, f.Amount, f.Asset = pay.Confirm, 0, p.Amount, p.Asset
+		f.Kind, f.AttemptState, f.SendBy, f.Amount, f.Asset = pay.Confirm, 0, time.Time{}, p.Amount, p.Asset
 	}
-	return in.submit.Submit(ctx, commit.Fact{Payment: f})
+	res, err := in.submit.Submit(ctx, commit.Fact{Payment: f})
+	if err == nil && res.Payment.Open() {
+		err = sentSince(p)
+	}
+	return res, err
 }
 
 // WriteOff makes the rest of a holder's debt our loss. It may be repeated.

@@ -54,7 +54,7 @@ func absent(caps channel.Capabilities, p *pay.Payment, known, asked time.Time) b
 func absence(p *pay.Payment, now time.Time) pay.Fact {
 	f := pay.Fact{
 		Kind: pay.ProveAbsent, Payment: p.ID, At: now, Attempt: p.Attempt.N, AttemptState: pay.Absent,
-		Source: "query", Reason: "not_found", NextAt: now.Add(againAfter),
+		SendBy: p.Attempt.SendBy, Source: "query", Reason: "not_found", NextAt: now.Add(againAfter),
 	}
 	if p.Attempt.N >= attemptsMax {
 		f.Kind = pay.GiveUp

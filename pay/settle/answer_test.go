@@ -124,6 +124,14 @@ func TestAbsenceCountsOnOneClock(t *testing.T) {
 	require.Equal(t, pay.ProveAbsent, notFound())
 	a.Load([]pay.Payment{p})
 	require.Equal(t, pay.Checked, notFound(), "another leadership, another count")
+	hands.Advance(13 * time.Second)
+	for _, kind := range []pay.Kind{pay.Refund, pay.Capture} { // whatever leaves is counted alike
+		p.Kind, p.Attempt.SendBy = kind, p.Attempt.SendBy.Add(time.Minute)
+		a.Note([]pay.Payment{p})
+		require.Equal(t, pay.Checked, notFound(), kind)
+		hands.Advance(13 * time.Second)
+		require.Equal(t, pay.ProveAbsent, notFound(), kind)
+	}
 	p.State, p.Attempt.State = pay.Failed, pay.Absent
 	a.Note([]pay.Payment{p})
 	require.Empty(t, a.known, "nothing is kept of what is over")
