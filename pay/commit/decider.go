@@ -111,6 +111,9 @@ func (d *decider) reload(ctx context.Context) error {
 	if err := d.load.periods(ctx, m); err != nil {
 		return err
 	}
+	for _, until := range m.closed { // whoever closed it knew that it was over
+		d.notBefore(until)
+	}
 	if err := d.load.openPayments(ctx, m); err != nil {
 		return err
 	}
@@ -130,11 +133,16 @@ func (d *decider) readLast(ctx context.Context, last *ids) error {
 	if err != nil {
 		return fmt.Errorf("read the last transition: %w", err)
 	}
-	if at = at.UTC(); at.After(d.last) {
+	d.notBefore(at.UTC())
+	return nil
+}
+
+// notBefore lets time go on from an instant that the ledger has written down.
+func (d *decider) notBefore(at time.Time) {
+	if at.After(d.last) {
 		d.last = at
 	}
 	d.guard.NotBefore(at)
-	return nil
 }
 
 // open returns copies of all open payments; only before run.

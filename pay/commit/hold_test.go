@@ -215,3 +215,61 @@ func TestExpiryAgainstCapture(t *testing.T) {
 	}
 	holds(t, db)
 }
+
+// A refund of money without an owner is called failed, the money waits again, and the
+// channel has executed it all the same. What is assigned then cannot be the same money
+// twice: suspense has what its items say, and the difference is owed.
+func TestALateRefundTakesNothingFromOtherItems(t *testing.T) {
+	t.Parallel()
+	k := &keeper{t: t, dsn: pgtest.DSN(t)}
+	db := pool(t, k.dsn)
+	k.start()
+	s := newShop(t, k.node, 1000)
+	in := accept(pay.Inbound, 0, 0, 100, "stray")
+	in.Payment.New.Channel, in.Payment.New.Link = "bank-ab", "line 1"
+	item := s.submit(in, "").Payment
+	back := accept(pay.Refund, 0, 0, 100, "back")
+	back.Payment.New.Original, back.Payment.New.PayeeAccount = item.ID, "777"
+	p := s.submit(back, "").Payment
+	for _, kind := range []pay.FactKind{pay.Intend, pay.Decline, pay.Confirm} {
+		s.submit(about(p, kind), "")
+		if kind == pay.Intend {
+			p.Attempt.N = 1
+		}
+	}
+	var suspense, waiting int64
+	require.NoError(t, db.QueryRow(t.Context(), `select coalesce(sum(x.amount), 0)::bigint from facts.postings x join accounts a on a.id = x.account & ~1::bigint where a.name = 'susp:in'`).Scan(&suspense))
+	require.NoError(t, db.QueryRow(t.Context(), `select coalesce(sum(amount), 0)::bigint from open_payments where kind = $1`, int16(pay.Inbound)).Scan(&waiting))
+	require.Equal(t, int64(100), waiting)
+	require.Equal(t, waiting, suspense)
+	sums(t, db)
+}
+
+// While nobody leads, the statement line of a return that its callback told before is
+// not answered from the key: nobody has settled it.
+func TestAKnownEventIsNotSettledByReading(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.DSN(t)
+	first := start(t, dsn, nil)
+	s := newShop(t, first, 1000)
+	p := s.submit(accept(pay.Payout, s.payer, 0, 50, "out"), "").Payment
+	for _, kind := range []pay.FactKind{pay.Intend, pay.Confirm} {
+		p = s.submit(about(p, kind), "").Payment
+	}
+	word := about(p, pay.Returned)
+	word.Payment.Channel, word.Payment.ChannelID, word.Payment.Key = "bank-ab", "R-1", pay.EventKey(0, "bank-ab", pay.Return, "R-1")
+	s.submit(word, "")
+	first.stop()
+	require.NoError(t, <-first.done)
+	first.done <- nil
+
+	nobody := commit.New(commit.Config{DSN: dsn, Reads: pool(t, dsn)})
+	line := *word.Payment
+	line.Settled = true
+	for settled, f := range map[bool]pay.Fact{false: *word.Payment, true: line} {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		_, err := nobody.Submit(ctx, commit.Fact{Payment: &f})
+		cancel()
+		require.Equal(t, settled, err != nil, "%v", err)
+	}
+}

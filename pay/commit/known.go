@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/moneta-pay/moneta/pay"
 )
 
 // knownWithin bounds the look for keys while nobody leads.
@@ -36,7 +38,7 @@ func (n *Node) known(ctx context.Context, facts []Fact, out []Outcome) []Outcome
 	j := &judge{mem: m}
 	for i := range facts {
 		k, ok := keyOf(facts[i])
-		if !ok {
+		if !ok || settles(facts[i]) {
 			continue
 		}
 		if e, found := m.keys.get(k); found {
@@ -76,6 +78,12 @@ func (n *Node) recall(ctx context.Context, keys []pgtype.UUID) (*memory, error) 
 		return m, l.accounts(ctx, accounts, m)
 	}
 	return m, nil
+}
+
+// settles reports whether a Fact has more to do where its key is known: what a callback
+// told before is settled by its statement line.
+func settles(f Fact) bool {
+	return f.Payment != nil && f.Payment.Kind != pay.Accept && f.Payment.Settled
 }
 
 func fingerprintOf(f Fact) [16]byte {

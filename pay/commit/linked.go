@@ -8,6 +8,7 @@ import (
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/ledger"
 )
 
 // taken is what a new linked payment does to its original: nil for what takes
@@ -120,7 +121,7 @@ func (j *judge) make(c *pay.Change, f *pay.Fact) (Result, error) {
 func (j *judge) covered(from pay.AccountID, owed money.Amount) money.Amount {
 	b, _, err := j.book(from, false)
 	switch {
-	case err != nil:
+	case err != nil, b.Kind == ledger.System: // what waits in suspense is other people's
 		return money.Amount{}
 	case b.Unlimited, b.Available.Balance.Cmp(owed) >= 0:
 		return owed

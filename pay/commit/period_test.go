@@ -65,3 +65,36 @@ func TestNothingIsEffectiveInAClosedPeriod(t *testing.T) {
 	require.Positive(t, open, "the settlement stands in the open period")
 	sums(t, db)
 }
+
+// A successor whose clock is a little behind posts nothing before the close either.
+func TestASuccessorsClockDoesNotReopenAPeriod(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.DSN(t)
+	db := pool(t, dsn)
+	first := start(t, dsn, nil)
+	s := newShop(t, first, 1000)
+	p := s.submit(accept(pay.Payout, s.payer, 0, 50, "under way"), "").Payment
+	for _, kind := range []pay.FactKind{pay.Intend, pay.Confirm} {
+		p = s.submit(about(p, kind), "").Payment
+	}
+	var now time.Time
+	require.Eventually(t, func() bool { // the close is the last that is written down, well behind what was
+		now = time.Now()
+		return now.Sub(p.EnteredAt) > time.Second
+	}, patience, 10*time.Millisecond)
+	s.submit(closing(now), "")
+	first.stop()
+	require.NoError(t, <-first.done)
+	first.done <- nil
+
+	s.node = start(t, dsn, func(c *commit.Config) { c.Clock = behind(3 * time.Second) })
+	s.submit(about(p, pay.Settle), "")
+	var bad int
+	require.NoError(t, db.QueryRow(t.Context(), `select count(*) from transfers t, periods p where t.effective_at < p.until and t.id > p.last_transfer`).Scan(&bad))
+	require.Zero(t, bad, "transfers behind the close with a value date before it")
+}
+
+// behind is a machine's clock that is slow.
+type behind time.Duration
+
+func (b behind) Now() time.Time { return time.Now().Add(-time.Duration(b)) }

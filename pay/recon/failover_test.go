@@ -14,6 +14,7 @@ import (
 
 	"github.com/moneta-pay/moneta/internal/pgtest"
 	"github.com/moneta-pay/moneta/internal/telemetry"
+	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
 	rail "github.com/moneta-pay/moneta/pay/channel/sandbox"
@@ -86,12 +87,18 @@ func failedOver(t *testing.T, lost int) (there *site, waiting pay.Payment) {
 	})
 	primary := pgtest.Cluster(t)
 	here := at(t, primary.DSN("moneta"), front.URL)
-	here.house = here.account("house", ledger.House)
+	here.house, here.user = here.account("house", ledger.House), here.account("user", ledger.User)
 	for i := range 3 {
 		here.booked(pay.Reference(here.payout(fmt.Sprint("kept ", i), 10).ID, 1))
 	}
 	here.run()
 	waiting = here.accepted("waits", 40)
+	in := here.deposit("in", 30)
+	here.fact(pay.Fact{Kind: pay.Confirm, Payment: in.ID, Amount: in.Amount, Asset: in.Asset})
+	back := &pay.Payment{
+		Tenant: 1, Kind: pay.Refund, Asset: "CZK", Amount: money.Int(10), From: in.To, Original: in.ID, Channel: "bank-ab", Key: key("back"),
+	}
+	here.fact(pay.Fact{Kind: pay.Accept, New: back, Fingerprint: pay.Fingerprint(back.Key)})
 	require.False(t, here.gate.Hold(&waiting))
 	standby := pgtest.Standby(t, primary)
 	replica, err := pgxpool.New(t.Context(), standby.DSN("moneta"))
@@ -99,7 +106,7 @@ func failedOver(t *testing.T, lost int) (there *site, waiting pay.Payment) {
 	defer replica.Close()
 	require.Eventually(t, func() bool {
 		var n int
-		return replica.QueryRow(t.Context(), `select count(*) from payments`).Scan(&n) == nil && n == 4
+		return replica.QueryRow(t.Context(), `select count(*) from payments`).Scan(&n) == nil && n == 6
 	}, patience, 5*time.Millisecond)
 	standby.Detach()
 	if lost > 0 {
@@ -157,4 +164,7 @@ func TestACleanFailoverResumesByItself(t *testing.T) {
 	require.Equal(t, "gap finder", state.ResumedBy)
 	require.Zero(t, state.OpenGaps+state.ClosedGaps)
 	require.False(t, s.gate.Hold(&waiting), "the channel was asked behind it")
+	refund := pay.Payment{Kind: pay.Refund, State: pay.Reserved}
+	require.NoError(t, s.pool.QueryRow(t.Context(), `select payment from open_payments where kind = $1`, int16(pay.Refund)).Scan(&refund.ID))
+	require.False(t, s.gate.Hold(&refund), "a refund waits no longer than a payout")
 }

@@ -174,7 +174,7 @@ func (it *item) repeats(before []stated) bool {
 
 func (it *item) doubles(before []stated) {
 	for i := range before {
-		if before[i].outcome == matched {
+		if before[i].outcome == matched && before[i].Direction == it.Direction { // what came back moved the other way
 			it.outcome, it.class = doubled, doubled
 			it.detail = "line " + it.ID + " moves money that line " + before[i].ID + " has moved already"
 			return
