@@ -41,6 +41,9 @@ func (j *judge) accept(f *pay.Fact) (Result, error) {
 	if err := j.timed(f); err != nil {
 		return Result{}, err
 	}
+	if f.New.Kind == pay.Hold && !f.New.ExpiresAt.After(j.b.at) { // not stored with the key: it makes no sense at any time
+		return Result{}, fault.New(fault.MalformedRequest, "a hold expires in the future").WithParam("/expires_at")
+	}
 	if err := j.parties(f.New); err != nil {
 		return Result{}, j.refuse(f.New.Key, f.Fingerprint, err)
 	}

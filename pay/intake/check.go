@@ -134,7 +134,9 @@ func parseAmount(text string, bad *Problems) money.Amount {
 	return amount
 }
 
-// checkExpiry reads when a hold lets go; nothing else has such an instant.
+// checkExpiry reads when a hold lets go; nothing else has such an instant. Whether it
+// has passed is the decider's to judge: the same request may be on its way again for
+// a hold that has expired meanwhile, and its key is still that hold's.
 func checkExpiry(p *pay.Payment, r *Request, now time.Time, bad *Problems) {
 	at := r.ExpiresAt.UTC().Truncate(time.Microsecond)
 	switch {
@@ -145,8 +147,8 @@ func checkExpiry(p *pay.Payment, r *Request, now time.Time, bad *Problems) {
 		return
 	case r.ExpiresAt.IsZero():
 		at = now.Add(HoldDefault)
-	case !at.After(now) || at.After(now.Add(HoldMax)):
-		bad.add(fault.MalformedRequest, "/expires_at", "a hold expires in the future, at most 31 days from now")
+	case at.After(now.Add(HoldMax)):
+		bad.add(fault.MalformedRequest, "/expires_at", "a hold expires at most 31 days from now")
 	}
 	p.ExpiresAt = at
 }
