@@ -69,7 +69,7 @@ race: setup ## run every test with the race detector; slower; needs a C compiler
 	$(call go-test,-race -timeout 20m -p $(TEST_P) ./...)
 
 .PHONY: check
-check: format lint generated race ## everything a change must pass before it is merged
+check: format lint generated openapi race ## everything a change must pass before it is merged
 
 .PHONY: format
 format: ## say which files are not formatted
@@ -102,6 +102,18 @@ generate: ## rewrite generated files (pages of errors, state diagram, OpenAPI do
 .PHONY: generated
 generated: ## fail when a generated file differs from its source
 	@for p in $(GENERATING); do $(GO) test -count=1 $$p || exit 1; done
+
+REDOCLY_WANT := 2.77.0
+
+.PHONY: openapi
+openapi: export MONETA_RECORD := $(shell mktemp -d)
+openapi: setup ## let two outside judges (redocly, kin-openapi) judge the OpenAPI document and every answer of the API's tests
+	$(GO) test -count=1 -timeout $(TEST_TIMEOUT) ./api
+	cd test/contract && $(GO) test -count=1 -v ./... | grep -E '^(---|ok|FAIL|panic| +contract_test)'
+	@if command -v npx >/dev/null; then \
+		REDOCLY_TELEMETRY=off npx --yes @redocly/cli@$(REDOCLY_WANT) lint --config redocly.yaml "$$MONETA_RECORD/openapi.json"; \
+	else echo "NO OUTSIDE JUDGE: npx is not installed, so redocly did not look at the document"; fi
+	@rm -rf "$$MONETA_RECORD"
 
 .PHONY: torture
 torture: export MONETA_TORTURE = 1

@@ -24,14 +24,17 @@ import (
 
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/internal/clock"
+	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
 	"github.com/moneta-pay/moneta/pay/commit"
+	"github.com/moneta-pay/moneta/pay/finance"
 	"github.com/moneta-pay/moneta/pay/intake"
 	"github.com/moneta-pay/moneta/pay/ledger"
 	"github.com/moneta-pay/moneta/pay/notify"
 	"github.com/moneta-pay/moneta/pay/outbox"
 	"github.com/moneta-pay/moneta/pay/recon"
+	"github.com/moneta-pay/moneta/pay/recon/statement"
 	"github.com/moneta-pay/moneta/pay/status"
 )
 
@@ -67,6 +70,13 @@ type Recon interface {
 	Breaks(ctx context.Context, f recon.BreakFilter) ([]recon.Break, bool, error)
 	// Break returns one with its history.
 	Break(ctx context.Context, id int64) (recon.Break, error)
+	// Import takes a statement file, whole or not at all; Mapping is how a channel's
+	// CSV is written.
+	Import(ctx context.Context, in recon.Import) ([]recon.Imported, error)
+	Mapping(name channel.Name) (statement.Mapping, bool)
+	Statements(ctx context.Context, name channel.Name, limit int) ([]recon.Imported, error)
+	ClearingAges(ctx context.Context) ([]recon.Clearing, error)
+	RollForward(ctx context.Context, name channel.Name, asset money.Asset, from, until recon.Date) ([]recon.RollDay, error)
 	// Close and Assign change one; they move no money.
 	Close(ctx context.Context, id int64, state, who, why string) (recon.Break, error)
 	Assign(ctx context.Context, id int64, owner, who, why string) (recon.Break, error)
@@ -80,6 +90,12 @@ type Recon interface {
 type Dispatch interface {
 	State(ctx context.Context) (recon.DispatchState, error)
 	Resume(ctx context.Context, by, reason string) (recon.DispatchState, error)
+}
+
+// Books are the closed periods of the ledger. *finance.Reader is one.
+type Books interface {
+	Periods(ctx context.Context, tenant int32) ([]finance.Period, error)
+	Seal(ctx context.Context) error
 }
 
 // Runs tells which channels were not reconciled in time. *recon.Watch is one.
@@ -108,6 +124,8 @@ type Config struct {
 	Receiver Receiver
 	Recon    Recon
 	Dispatch Dispatch
+	// Books keeps the closed periods.
+	Books Books
 	// Runs tells /readyz which channels were not reconciled in time.
 	Runs Runs
 	// Desk keeps the cases for people.
@@ -131,6 +149,9 @@ type Config struct {
 	InFlightMax int
 	// WaitingMax bounds the requests that wait by Prefer; more do not wait.
 	WaitingMax int
+	// DocsURL is where the pages of errors are, without a slash at its end; empty is
+	// the address that the caller used.
+	DocsURL string
 	// StreamsPerKey bounds the streams and long polls of one key on this node.
 	StreamsPerKey int
 	// Timeout bounds one request.

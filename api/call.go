@@ -258,7 +258,7 @@ func (c *call) write(status int, contentType []string) {
 
 // refuse answers with the problem that err is.
 func (c *call) refuse(err error) {
-	p := newProblem(err, c.traceHex)
+	p := c.problem(err)
 	c.code = p.Code
 	c.s.metrics.problems.WithLabelValues(p.Code).Inc()
 	c.log(p, err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/moneta-pay/moneta/event"
 	"github.com/moneta-pay/moneta/fault"
 )
 
@@ -32,7 +33,11 @@ func document(version string, routes []*route) ([]byte, error) {
 	reg := huma.NewMapRegistry("#/components/schemas/", schemaName)
 	doc := &huma.OpenAPI{
 		OpenAPI: "3.1.0",
-		Info:    &huma.Info{Title: "Moneta", Version: version, Description: description},
+		Info: &huma.Info{
+			Title: "Moneta", Version: version, Description: description, License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
+		},
+		Servers:  []*huma.Server{{URL: "/", Description: "The server that answers with this document"}},
+		Webhooks: map[string]*huma.PathItem{event.PaymentFinal: {Post: webhook(reg)}},
 		Components: &huma.Components{
 			Schemas: reg,
 			SecuritySchemes: map[string]*huma.SecurityScheme{
@@ -79,6 +84,26 @@ func document(version string, routes []*route) ([]byte, error) {
 	return b, nil
 }
 
+// webhook describes what an endpoint is sent.
+func webhook(reg huma.Registry) *huma.Operation {
+	header := func(name, about string) *huma.Param { return param("header", name, about, true, text()) }
+	return &huma.Operation{
+		OperationID: "payment-final", Tags: []string{"webhooks"}, Summary: "A payment became final",
+		Description: "Sent at least once to each endpoint of the tenant, after Standard Webhooks.",
+		Security:    []map[string][]string{},
+		Parameters: []*huma.Param{
+			header("webhook-id", "The event's id; a repetition has the same."), header("webhook-timestamp", "When this try was made, in seconds since 1970."),
+			header("webhook-signature", "v1, and the base64 of HMAC-SHA256 over id.timestamp.body; two of them, separated by a space, while a secret is replaced."),
+		},
+		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
+			event.ContentType: {Schema: reg.Schema(of[event.Envelope](), true, "")},
+		}},
+		Responses: map[string]*huma.Response{
+			"2XX": {Description: "Taken"}, "410": {Description: "The endpoint is gone, and is disabled"}, "default": {Description: "Tried again"},
+		},
+	}
+}
+
 // schemaName names a type in the document; ListOf[api.Entry] is EntryList.
 func schemaName(t reflect.Type, hint string) string {
 	for t.Kind() == reflect.Pointer {
@@ -109,11 +134,13 @@ func operation(reg huma.Registry, rt *route) *huma.Operation {
 		op.Security = []map[string][]string{{"pass": {}}}
 	}
 	if rt.body != nil {
-		op.RequestBody = &huma.RequestBody{Required: rt.id != "appeal-payment", Content: map[string]*huma.MediaType{
-			"application/json": {Schema: reg.Schema(rt.body, true, "")},
-		}}
+		media := &huma.MediaType{Schema: reg.Schema(rt.body, true, "")}
+		if example, ok := examples[rt.id]; ok {
+			media.Example = example
+		}
+		op.RequestBody = &huma.RequestBody{Required: rt.id != "appeal-payment", Content: map[string]*huma.MediaType{"application/json": media}}
 	}
-	if rt.id == "receive-callback" {
+	if rt.id == "receive-callback" || rt.upload {
 		op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"*/*": {Schema: &huma.Schema{}}}}
 	}
 	if rt.id == "stream-payment" {

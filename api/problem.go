@@ -13,7 +13,7 @@ import (
 
 // Problem is the one body of every error (RFC 9457).
 type Problem struct {
-	Type       string        `json:"type" doc:"Page with cause and fix" example:"/errors/insufficient-funds"`
+	Type       string        `json:"type" format:"uri" doc:"Page with cause and fix, absolute: below the configured docs_url, or else below the address that was called" example:"https://moneta.example/errors/insufficient-funds"`
 	Title      string        `json:"title" doc:"Short English title, the same for every occurrence"`
 	Status     int           `json:"status" doc:"HTTP status"`
 	Detail     string        `json:"detail,omitempty" doc:"One sentence about this occurrence"`
@@ -37,10 +37,30 @@ type ProblemItem struct {
 	Detail string `json:"detail"`
 }
 
+// problem describes err to the caller.
+func (c *call) problem(err error) *Problem {
+	p := newProblem(err, c.traceHex)
+	p.Type = c.s.pages(c.r) + "/errors/" + p.Code
+	return p
+}
+
+// pages is where the pages of errors are: docs_url, or the address that the caller
+// used. What a proxy says about that address is not believed; set docs_url behind
+// one.
+func (s *server) pages(r *http.Request) string {
+	switch {
+	case s.DocsURL != "":
+		return s.DocsURL
+	case r.TLS != nil:
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
+}
+
 func newProblem(err error, traceHex string) *Problem {
 	f := fault.From(err)
 	p := &Problem{
-		Type: "/errors/" + string(f.Code), Title: fault.Title(f.Code, "en"), Status: fault.HTTPStatus(f.Code), Detail: f.Detail,
+		Title: fault.Title(f.Code, "en"), Status: fault.HTTPStatus(f.Code), Detail: f.Detail,
 		Instance: "urn:moneta:request:" + traceHex, Code: string(f.Code), Param: f.Param,
 		Retry: string(fault.RetryOf(f)), MoneyState: string(fault.MoneyStateOf(f)),
 		TraceID: traceHex, Resource: f.Resource, MessageZH: fault.Title(f.Code, "zh"),

@@ -1,10 +1,14 @@
 package api
 
 import (
+	"context"
 	"encoding/csv"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"reflect"
 	"strconv"
 	"strings"
@@ -14,8 +18,10 @@ import (
 
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay/channel"
 	"github.com/moneta-pay/moneta/pay/recon"
+	"github.com/moneta-pay/moneta/pay/recon/statement"
 )
 
 // breaksMax bounds one page of breaks.
@@ -62,6 +68,39 @@ func reconRoutes() []*route {
 			scope: access.Admin, params: []*huma.Param{id}, body: of[BreakAssignment](), answers: map[int]reflect.Type{200: of[recon.Break]()},
 			faults: []fault.Code{fault.NotFound, fault.AlreadyFinal, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType},
 			do:     (*call).assignBreak,
+		},
+		{
+			method: http.MethodPost, path: "/v1/recon/statements", id: "import-statement", role: access.Operate, tag: "operator", summary: "Import a statement file",
+			about: "The body is the file: camt.053, or CSV as the channel's mapping says. It is taken whole or not at all; the same file again is answered as replayed (200). " +
+				"The leading node judges its lines with its next run. At most 64 MB.",
+			scope: access.Admin, params: []*huma.Param{
+				param("query", "channel", "Whose statement it is.", true, text()),
+				query("accept_unbalanced", "Why a statement that does not add up is taken all the same; it is then a break.", text()),
+			},
+			answers: map[int]reflect.Type{201: of[ListOf[recon.Imported]](), 200: of[ListOf[recon.Imported]]()}, upload: true,
+			faults: []fault.Code{fault.NotFound, fault.UnknownField, fault.StatementRefused, fault.StatementChanged, fault.BodyTooLarge, fault.CommitUnknown},
+			do:     (*call).importStatement,
+		},
+		{
+			method: http.MethodGet, path: "/v1/recon/statements", id: "list-statements", tag: "operator", summary: "List imported statements",
+			about: "The newest first, with how many of their lines are judged.", scope: access.Admin,
+			params:  []*huma.Param{paging("100")[0], query("channel", "Only this channel.", text())},
+			answers: map[int]reflect.Type{200: of[ListOf[recon.Imported]]()}, faults: []fault.Code{fault.NotFound, fault.UnknownField}, do: (*call).listStatements,
+		},
+		{
+			method: http.MethodGet, path: "/v1/recon/clearing", id: "get-clearing", tag: "operator", summary: "What is in clearing, and for how long",
+			about: "Every clearing account that is not empty, by age, with the payments that make it. Unexplained is zero, or money is in clearing that no payment put there.",
+			scope: access.Admin, answers: map[int]reflect.Type{200: of[ListOf[recon.Clearing]]()}, faults: []fault.Code{fault.NotFound}, do: (*call).clearing,
+		},
+		{
+			method: http.MethodGet, path: "/v1/recon/roll-forward", id: "get-roll-forward", tag: "operator", summary: "How a channel's account came from day to day",
+			about: "Opening, in, out, fees, closing by business day, beside the balance that the channel states and what the ledger posted; the difference by class of break.",
+			scope: access.Admin, params: []*huma.Param{
+				param("query", "channel", "Whose account.", true, text()), param("query", "asset", "Which one.", true, text()),
+				param("query", "from", "First business day.", true, &huma.Schema{Type: huma.TypeString, Format: "date"}),
+				param("query", "to", "Last business day, included.", true, &huma.Schema{Type: huma.TypeString, Format: "date"}),
+			},
+			answers: map[int]reflect.Type{200: of[ListOf[recon.RollDay]]()}, faults: []fault.Code{fault.NotFound, fault.UnknownField}, do: (*call).rollForward,
 		},
 		{
 			method: http.MethodGet, path: "/v1/recon/report", id: "get-recon", tag: "operator", summary: "Where each channel stands",
@@ -256,4 +295,94 @@ func overdueText(late []recon.Overdue) string {
 		b.WriteString(" " + string(o.Channel) + " since " + o.Since.Format(time.RFC3339))
 	}
 	return b.String()
+}
+
+// uploadWithin bounds what an import may take beyond the request's usual deadline.
+const uploadWithin = 80 * time.Second
+
+// importStatement spools the file before it is read: a slow client must not keep a
+// transaction open.
+func (c *call) importStatement() error {
+	if c.s.Recon == nil {
+		return errNoRecon
+	}
+	q := c.r.URL.Query()
+	name := channel.Name(q.Get("channel"))
+	mapping, ok := c.s.Recon.Mapping(name)
+	if !ok {
+		return fault.New(fault.NotFound, "there is no such channel").WithParam("channel")
+	}
+	spool, err := os.CreateTemp("", "moneta-statement-*")
+	if err != nil {
+		return fault.New(fault.Internal, "").WithOp("api.import").WithCause(err)
+	}
+	defer func() { _ = errors.Join(spool.Close(), os.Remove(spool.Name())) }()
+	n, err := io.Copy(spool, io.LimitReader(c.r.Body, statement.BytesMax+1))
+	switch {
+	case n > statement.BytesMax:
+		return fault.New(fault.BodyTooLarge, fmt.Sprintf("a statement may have %d bytes", statement.BytesMax))
+	case err != nil:
+		return fault.New(fault.MalformedRequest, "the body ended early").WithCause(err)
+	}
+	if _, err := spool.Seek(0, io.SeekStart); err != nil {
+		return fault.New(fault.Internal, "").WithOp("api.import").WithCause(err)
+	}
+	ctx, cancel := context.WithTimeout(c.r.Context(), uploadWithin)
+	defer cancel()
+	taken, err := c.s.Recon.Import(ctx, recon.Import{Channel: name, File: spool, Mapping: mapping, By: c.actor(), Accept: q.Get("accept_unbalanced")})
+	if err != nil {
+		return err
+	}
+	status := http.StatusCreated
+	if taken[0].Replayed {
+		status = http.StatusOK
+		c.w.Header()["Idempotency-Replayed"] = yes
+	}
+	return c.reply(status, &ListOf[recon.Imported]{Object: "list", Data: taken})
+}
+
+func (c *call) listStatements() error {
+	if c.s.Recon == nil {
+		return errNoRecon
+	}
+	q := c.r.URL.Query()
+	n, err := limit(q, 100)
+	if err != nil {
+		return err
+	}
+	found, err := c.s.Recon.Statements(c.ctx, channel.Name(q.Get("channel")), n)
+	if err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, &ListOf[recon.Imported]{Object: "list", Data: append([]recon.Imported{}, found...)})
+}
+
+func (c *call) clearing() error {
+	if c.s.Recon == nil {
+		return errNoRecon
+	}
+	found, err := c.s.Recon.ClearingAges(c.ctx)
+	if err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, &ListOf[recon.Clearing]{Object: "list", Data: found})
+}
+
+func (c *call) rollForward() error {
+	if c.s.Recon == nil {
+		return errNoRecon
+	}
+	q := c.r.URL.Query()
+	var days [2]recon.Date
+	for i, name := range []string{"from", "to"} {
+		var err error
+		if days[i], err = recon.ParseDate(q.Get(name)); err != nil {
+			return malformed(err.Error()).WithParam(name)
+		}
+	}
+	found, err := c.s.Recon.RollForward(c.ctx, channel.Name(q.Get("channel")), money.Asset(q.Get("asset")), days[0], days[1])
+	if err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, &ListOf[recon.RollDay]{Object: "list", Data: append([]recon.RollDay{}, found...)})
 }

@@ -29,6 +29,8 @@ type route struct {
 	answers map[int]reflect.Type
 	// media are the media types of a 200 that is not, or not only, JSON.
 	media []string
+	// upload says that the body is a file as it is.
+	upload bool
 	// faults are codes of this route beyond those that every route may answer with.
 	faults []fault.Code
 	do     func(*call) error
@@ -117,8 +119,10 @@ func routes() []*route {
 	all = append(all, accountRoutes()...)
 	all = append(all, keyRoutes()...)
 	all = append(all, reconRoutes()...)
+	all = append(all, periodRoutes()...)
 	all = append(all, caseRoutes()...)
 	all = append(all, operatorRoutes()...)
+	all = append(all, resolveRoutes()...)
 	all = append(all, peopleRoutes()...)
 	for _, rt := range all {
 		if rt.role == "" && rt.scope != "" && rt.method == http.MethodGet {

@@ -52,7 +52,7 @@ func showEntry(e *ledger.Entry) Entry {
 		Remittance: e.Remittance, Transition: transitionName(e.Transition), EffectiveAt: e.EffectiveAt, BookedAt: e.BookedAt,
 	}
 	if e.PaymentKind != 0 {
-		out.Kind = pay.Kind(e.PaymentKind).String() //nolint:gosec // the decider wrote it
+		out.Kind = pay.Kind(e.PaymentKind).String()
 	}
 	return out
 }
@@ -233,7 +233,7 @@ func (c *call) statementCSV(book ledger.BookID, q ledger.StatementQuery) error {
 		q.Cursor, q.Limit = page.Next, min(most-rows, ledger.StatementPageMax)
 		if page, err = c.s.Ledger.Statement(ctx, c.who.Tenant, book, q); err != nil {
 			w.Flush()
-			c.log(newProblem(err, c.traceHex), err)
+			c.log(c.problem(err), err)
 			panic(http.ErrAbortHandler) // half a statement must not look like a whole one
 		}
 	}

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -44,6 +45,9 @@ func registerActions(desk *access.Approvals, in *intake.Intake, accounts *ledger
 			},
 		})
 	}
+	desk.Register(compensate(in))
+	desk.Register(resolveUnknown(in))
+	desk.Register(writeOff(in))
 	if gate != nil {
 		desk.Register(resumeDispatch(gate))
 	}
@@ -154,6 +158,155 @@ func resumeDispatch(gate *recon.Gate) access.Kind {
 				return "", err
 			}
 			return "", gate.ResumeWithin(ctx, tx, at, "operator "+act.Maker, act.Reason)
+		},
+	}
+}
+
+func paymentOf(act *access.Action) (pay.ID, error) {
+	id, err := pay.ParseID(act.Parameters["payment"])
+	if err != nil {
+		return 0, fault.New(fault.MalformedRequest, "this is not the id of a payment").WithParam("/parameters/payment").WithCause(err)
+	}
+	return id, nil
+}
+
+func paymentResult(res *commit.Result, err error) (string, error) {
+	if err != nil {
+		return "", err
+	}
+	return res.Payment.ID.String() + " " + res.Payment.State.String(), nil
+}
+
+// compensate is transition 21: our expense to the holder's account.
+func compensate(in *intake.Intake) access.Kind {
+	read := func(act *access.Action) (*intake.CompensationRequest, error) {
+		to, err := accountOf(act)
+		if err != nil {
+			return nil, err
+		}
+		r := &intake.CompensationRequest{
+			Tenant: pay.TenantID(act.Tenant), To: pay.AccountID(to), Asset: money.Asset(act.Parameters["asset"]), Amount: act.Parameters["amount"],
+			Link: act.Parameters["link"], Key: pay.Key(act.ID),
+		}
+		if act.Parameters["payment"] != "" {
+			r.Original, err = paymentOf(act)
+		}
+		return r, err
+	}
+	return access.Kind{
+		Name: "compensate", Members: []access.Member{{Name: "account"}, {Name: "asset"}, {Name: "amount"}, {Name: "link"}, {Name: "payment", Optional: true}},
+		Check: func(_ context.Context, act *access.Action) error {
+			r, err := read(act)
+			if err != nil {
+				return err
+			}
+			return in.CheckCompensation(r)
+		},
+		Describe: func(act *access.Action) fault.Text {
+			p := act.Parameters
+			amount := p["amount"]
+			if a, err := money.ParseMinor(amount); err == nil {
+				amount = money.Format(a, money.Asset(p["asset"]))
+			}
+			return fault.Text{
+				En: fmt.Sprintf("Pay %s %s of our own money to the account %s, to make up for %s", amount, p["asset"], p["account"], p["link"]),
+				Zh: fmt.Sprintf("以自有资金向账户 %[3]s 支付 %[1]s %[2]s，补偿 %[4]s", amount, p["asset"], p["account"], p["link"]),
+			}
+		},
+		Perform: func(ctx context.Context, act *access.Action, key [16]byte) (string, error) {
+			r, err := read(act)
+			if err != nil {
+				return "", err
+			}
+			r.Key = key
+			res, err := in.Compensate(ctx, r)
+			return paymentResult(&res, err)
+		},
+	}
+}
+
+// resolveUnknown is the last of the proofs of what became of an attempt: an
+// operator's evidence and a second person.
+func resolveUnknown(in *intake.Intake) access.Kind {
+	read := func(act *access.Action) (*intake.Evidence, error) {
+		id, err := paymentOf(act)
+		if err != nil {
+			return nil, err
+		}
+		e := &intake.Evidence{Tenant: pay.TenantID(act.Tenant), Payment: id, Approval: act.ID.String()}
+		n, err := strconv.ParseInt(act.Parameters["attempt"], 10, 16)
+		if err != nil {
+			return nil, fault.New(fault.MalformedRequest, "attempt is a number").WithParam("/parameters/attempt").WithCause(err)
+		}
+		e.Attempt = int16(n)
+		switch outcome := act.Parameters["outcome"]; outcome {
+		case "executed", "absent":
+			e.Executed = outcome == "executed"
+		default:
+			return nil, fault.New(fault.MalformedRequest, "an outcome is executed or absent").WithParam("/parameters/outcome")
+		}
+		if _, err = access.ParseHash(act.Parameters["evidence_sha256"]); err != nil {
+			return nil, fault.New(fault.MalformedRequest, "the SHA-256 of the document, 64 hexadecimal digits").WithParam("/parameters/evidence_sha256")
+		}
+		return e, nil
+	}
+	return access.Kind{
+		Name: "resolve_unknown", Members: []access.Member{
+			{Name: "payment"}, {Name: "attempt"}, {Name: "outcome"}, {Name: "evidence", Max: 2000}, {Name: "evidence_sha256"},
+		},
+		Check: func(ctx context.Context, act *access.Action) error {
+			e, err := read(act)
+			if err != nil {
+				return err
+			}
+			return in.CheckEvidence(ctx, e)
+		},
+		Describe: func(act *access.Action) fault.Text {
+			p := act.Parameters
+			if p["outcome"] == "executed" {
+				return fault.Text{
+					En: fmt.Sprintf("Take it for proven that attempt %s of %s was executed: the payment succeeds", p["attempt"], p["payment"]),
+					Zh: fmt.Sprintf("认定 %[2]s 的第 %[1]s 次尝试已执行：付款成功", p["attempt"], p["payment"]),
+				}
+			}
+			return fault.Text{
+				En: fmt.Sprintf("Take it for proven that attempt %s of %s was never executed and never will be: the payment fails, its holder gets the money back", p["attempt"], p["payment"]),
+				Zh: fmt.Sprintf("认定 %[2]s 的第 %[1]s 次尝试从未且不会执行：付款失败，资金退回持有人", p["attempt"], p["payment"]),
+			}
+		},
+		Perform: func(ctx context.Context, act *access.Action, _ [16]byte) (string, error) {
+			e, err := read(act)
+			if err != nil {
+				return "", err
+			}
+			res, err := in.Resolve(ctx, e)
+			return paymentResult(&res, err)
+		},
+	}
+}
+
+// writeOff gives a debt up.
+func writeOff(in *intake.Intake) access.Kind {
+	return access.Kind{
+		Name: "write_off", Members: []access.Member{{Name: "payment"}},
+		Check: func(ctx context.Context, act *access.Action) error {
+			id, err := paymentOf(act)
+			if err != nil {
+				return err
+			}
+			return in.CheckWriteOff(ctx, pay.TenantID(act.Tenant), id)
+		},
+		Describe: func(act *access.Action) fault.Text {
+			id := act.Parameters["payment"]
+			return fault.Text{En: "Give up what the holder still owes by " + id + ": it becomes our loss", Zh: "核销持有人在 " + id + " 下的剩余欠款，计入我方损失"}
+		},
+		Perform: func(ctx context.Context, act *access.Action, _ [16]byte) (string, error) {
+			id, err := paymentOf(act)
+			if err != nil {
+				return "", err
+			}
+			res, err := in.WriteOff(ctx, pay.TenantID(act.Tenant), id, act.ID.String())
+			return paymentResult(&res, err)
 		},
 	}
 }

@@ -29,6 +29,8 @@ const (
 type CaseDesk struct {
 	// API is its base URL.
 	API string
+	// As is the key file of the operator who asks; it wins over Key.
+	As string
 	// Key is an admin key; empty takes the one in DataDir.
 	Key     string
 	DataDir string
@@ -40,33 +42,26 @@ type CaseDesk struct {
 // call sends a request and returns the answer's body. A problem of the API becomes
 // an error that says what it says.
 func (d *CaseDesk) call(ctx context.Context, method, path string, body any) ([]byte, error) {
-	key := d.Key
-	if key == "" {
-		keys, err := ReadKeys(keysPath(d.DataDir))
-		if err != nil {
-			return nil, fmt.Errorf("%w; or name a key with --key", err)
-		}
-		key = keys.Admin
-	}
 	ctx, cancel := context.WithTimeout(ctx, caseTimeout)
 	defer cancel()
-	var reader io.Reader
+	var sent []byte
 	if body != nil {
-		raw, err := json.Marshal(body)
-		if err != nil {
+		var err error
+		if sent, err = json.Marshal(body); err != nil {
 			return nil, err
 		}
-		reader = bytes.NewReader(raw)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(d.API, "/")+path, reader)
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(d.API, "/")+path, bytes.NewReader(sent))
 	if err != nil {
-		return nil, fmt.Errorf("--api: %w", err)
+		return nil, fmt.Errorf("--url: %w", err)
 	}
-	req.Header.Set("Authorization", "Bearer "+key)
 	req.Header.Set("Content-Type", "application/json")
+	if err := d.identify(req, sent); err != nil {
+		return nil, err
+	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("%w; is `moneta serve` up, and does --api name it?", err)
+		return nil, fmt.Errorf("%w; is `moneta serve` up, and does --url name it?", err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, caseAnswerMax))
@@ -77,6 +72,24 @@ func (d *CaseDesk) call(ctx context.Context, method, path string, body any) ([]b
 		return nil, d.problem(resp.Status, raw)
 	}
 	return raw, nil
+}
+
+// identify says who asks: an operator, so that the log has a name, or a key.
+func (d *CaseDesk) identify(req *http.Request, sent []byte) error {
+	if d.As != "" {
+		p := Person{KeyFile: d.As}
+		return p.sign(req, sent)
+	}
+	key := d.Key
+	if key == "" {
+		keys, err := ReadKeys(keysPath(d.DataDir))
+		if err != nil {
+			return fmt.Errorf("%w; or say who you are with --as, or name a key with --key", err)
+		}
+		key = keys.Admin
+	}
+	req.Header.Set("Authorization", "Bearer "+key)
+	return nil
 }
 
 func (d *CaseDesk) problem(status string, raw []byte) error {

@@ -18,6 +18,7 @@ import (
 	"github.com/moneta-pay/moneta/api"
 	"github.com/moneta-pay/moneta/internal/pgtest"
 	"github.com/moneta-pay/moneta/internal/telemetry"
+	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/commit"
 	"github.com/moneta-pay/moneta/pay/desk"
 	"github.com/moneta-pay/moneta/pay/intake"
@@ -99,4 +100,29 @@ func TestCaseCommands(t *testing.T) {
 	require.ErrorContains(t, CaseList(t.Context(), d, nil), "--key")
 	d.Key, d.API = admin, "http://127.0.0.1:1"
 	require.ErrorContains(t, CaseList(t.Context(), d, nil), "is `moneta serve` up")
+}
+
+// TestAnOperatorsNameIsInTheLog of a case, not that of a key.
+func TestAnOperatorsNameIsInTheLog(t *testing.T) {
+	t.Parallel()
+	b := newBureau(t)
+	tel, err := telemetry.Setup(t.Context(), telemetry.Config{LogOutput: io.Discard})
+	require.NoError(t, err)
+	d := desk.New(desk.Config{Pool: b.pool, Telemetry: tel})
+	edge, err := api.New(api.Config{
+		Intake: b.in, Ledger: b.accounts, Payments: commit.NewReader(b.pool), Access: access.NewStore(b.pool), Desk: d,
+	})
+	require.NoError(t, err)
+	server := httptest.NewServer(edge)
+	t.Cleanup(server.Close)
+	a, err := d.Appeal(t.Context(), &desk.AppealRequest{Tenant: pay.TenantID(b.tenant), Payment: pay.Payment{ID: 1}, Key: "k", By: "test"})
+	require.NoError(t, err)
+	var out strings.Builder
+	abe := CaseDesk{API: server.URL, As: b.keep("abe"), Lang: "en", Out: &out}
+	require.NoError(t, CaseList(t.Context(), abe, url.Values{"kind": {"appeal"}}))
+	require.Contains(t, out.String(), a.Number.String())
+	require.NoError(t, CaseNote(t.Context(), abe, a.Number.String(), CaseNoteText{Text: "I look"}))
+	require.Contains(t, out.String(), "noted  operator abe  I look")
+	abe.As = "nowhere"
+	require.ErrorContains(t, CaseList(t.Context(), abe, nil), "moneta operator enrol")
 }

@@ -25,10 +25,10 @@ import (
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
-	sandboxchannel "github.com/moneta-pay/moneta/pay/channel/sandbox"
 	"github.com/moneta-pay/moneta/pay/commit"
 	"github.com/moneta-pay/moneta/pay/desk"
 	"github.com/moneta-pay/moneta/pay/dispatch"
+	"github.com/moneta-pay/moneta/pay/finance"
 	"github.com/moneta-pay/moneta/pay/intake"
 	"github.com/moneta-pay/moneta/pay/ledger"
 	"github.com/moneta-pay/moneta/pay/notify"
@@ -67,6 +67,7 @@ type plane struct {
 	recon     *recon.Recon
 	outlook   *status.Outlook
 	gate      *recon.Gate
+	proofs    *dispatch.Proofs
 	desk      *desk.Desk
 	approvals *access.Approvals
 	events    *outbox.Log
@@ -161,11 +162,9 @@ func (p *plane) pool(ctx context.Context, name string, conns int32, timeout stri
 
 func (p *plane) connectChannels() error {
 	for _, c := range p.cfg.Channels {
-		ch, err := sandboxchannel.New(sandboxchannel.Config{
-			Name: channel.Name(c.Name), BaseURL: c.BaseURL, Bank: c.Bank, Secrets: c.Secrets, Wrap: telemetry.Transport,
-		})
+		ch, err := connect(c, c.BaseURL)
 		if err != nil {
-			return fmt.Errorf("channel %s: %w", c.Name, err)
+			return err
 		}
 		p.channels = append(p.channels, ch)
 	}
@@ -212,18 +211,20 @@ func (p *plane) build() {
 		},
 	})
 	routes := p.routes()
+	p.proofs = dispatch.NewProofs(p.stations, p.channels, nil, p.tel)
 	p.dispatch = dispatch.New(dispatch.Config{
-		Submitter: p.node, Channels: p.channels, Hold: p.hold, Routes: routes, Telemetry: p.tel,
+		Submitter: p.node, Channels: p.channels, Hold: p.hold, Routes: routes,
+		DedupProven: p.proofs.Dedup, Telemetry: p.tel,
 	})
 	p.asker = settle.NewAsker(settle.AskerConfig{
 		Submitter: p.node, Channels: p.channels, Pool: p.stations, Live: p.dispatch.Live, Telemetry: p.tel,
-		Redirects: routes.Redirects,
+		Redirects: routes.Redirects, Resend: p.dispatch.Resend,
 	})
 	p.inbox = settle.NewInbox(settle.InboxConfig{
 		Pool: p.stations, Submitter: p.node, Channels: p.channels, Redirects: routes.Redirects, Telemetry: p.tel,
 	})
 	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Gate: p.gate, Terms: p.terms, Telemetry: p.tel})
-	p.runs = recon.NewWatch(p.stations, nil, p.channelNames(), p.tel)
+	p.runs = recon.NewWatch(p.stations, nil, p.channelNames(), p.terms, p.tel)
 	p.notify = notify.NewSender(notify.Config{Pool: p.stations, Log: p.events, Inside: p.cfg.WebhookInside, Telemetry: p.tel})
 	p.expirer = timer.NewExpirer(p.node, nil, p.node.TimeUnsound, p.tel)
 	p.wheel = timer.New(timer.Config{
@@ -239,10 +240,12 @@ func (p *plane) lead(ctx context.Context, open []pay.Payment) {
 	p.asker.Load(open)
 	p.readGate(ctx)
 	p.dispatch.Start(ctx)
+	p.leaderLoop(ctx, "proofs", p.proofs.Watch)
 	p.leaderLoop(ctx, "timer", p.wheel.Run)
 	p.leaderLoop(ctx, "expiry", p.expirer.Run)
 	p.leaderLoop(ctx, "settle", p.asker.Run)
 	p.leaderLoop(ctx, "recon", p.recon.Loop)
+	p.leaderLoop(ctx, "seal", p.seal)
 	p.leaderLoop(ctx, "sweep", p.inbox.Sweep)
 	p.leaderLoop(ctx, "notify", p.notify.Run)
 	p.leaderLoop(ctx, "desk", p.desk.Run)
@@ -352,7 +355,14 @@ func (p *plane) edge() (http.Handler, error) {
 	for _, name := range p.channelNames() {
 		names = append(names, string(name))
 	}
-	in, err := intake.New(intake.Config{Submitter: p.node, Accounts: accounts, Originals: p.payments, Channels: names})
+	guard, err := guardOf(p.cfg.Guard)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	in, err := intake.New(intake.Config{
+		Submitter: p.node, Accounts: accounts, Originals: p.payments, Channels: names, Guard: guard,
+		DepositFor: time.Duration(p.cfg.DepositHours) * time.Hour,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -360,11 +370,12 @@ func (p *plane) edge() (http.Handler, error) {
 	p.approvals = access.NewApprovals(store, p.log)
 	p.approvals.Measure(p.tel.Registry())
 	registerActions(p.approvals, in, accounts, p.gate)
+	registerPaymentActions(p.approvals, in, p.payments)
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Approvals: p.approvals, Waiter: p.node,
 		Webhooks: notify.NewEndpoints(p.reads, p.cfg.WebhookInside),
-		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Runs: p.runs, Desk: p.desk, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
-		Registry: p.tel.Registry(), Logger: p.log, Version: Version,
+		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Runs: p.runs, Books: finance.NewReader(p.stations), Desk: p.desk, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
+		Registry: p.tel.Registry(), Logger: p.log, Version: Version, DocsURL: p.cfg.DocsURL,
 	})
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay/channel"
 	"github.com/moneta-pay/moneta/pay/recon"
+	"github.com/moneta-pay/moneta/pay/recon/statement"
 )
 
 // statementTerms reads what was agreed with each channel about its statement; the
@@ -58,6 +59,12 @@ func termsOf(s *config.Statement) (t recon.Terms, err error) {
 	c.Daily, c.ArriveDays = s.Daily, s.ArriveDays
 	if t.Fees, err = agreedFees(s.Fees); err != nil {
 		return t, fmt.Errorf("fees: %w", err)
+	}
+	t.Files = s.Files
+	if len(s.CSV) > 0 {
+		if t.Mapping, err = statement.ParseMapping(s.CSV); err != nil {
+			return t, fmt.Errorf("csv: %w", err)
+		}
 	}
 	return t, c.Validate()
 }

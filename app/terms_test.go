@@ -28,7 +28,7 @@ func TestStatementTermsAreReadAndWrongOnesNamed(t *testing.T) {
 	for name, s := range map[string]config.Statement{
 		"time_zone": {TimeZone: "Nowhere"}, "cut_off": {CutOff: "5pm"}, "arrive_at": {ArriveAt: "8"}, "weekend": {Weekend: []string{"caturday"}},
 		"holidays": {Holidays: []string{"Christmas"}}, "grace": {Grace: "soon"}, "fees": {Fees: map[string]string{"CZK": "2.50"}},
-		"not an asset": {Fees: map[string]string{"XXQ": "1"}}, "all seven": {Weekend: []string{"monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"}},
+		"csv": {CSV: []byte(`{"columns":{"line_id":"x"}}`)}, "not an asset": {Fees: map[string]string{"XXQ": "1"}}, "all seven": {Weekend: []string{"monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"}},
 	} {
 		_, err := statementTerms([]config.Channel{{Statement: s}})
 		require.ErrorContains(t, err, "channels[0].statement")

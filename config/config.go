@@ -38,8 +38,27 @@ type Config struct {
 	// WebhookInside are networks that webhooks may go to although they are not
 	// public, such as 10.1.0.0/16; only there may they go without TLS.
 	WebhookInside []netip.Prefix `json:"webhook_inside"`
+	// DocsURL is where the pages of errors are, for the type of problems; empty is
+	// the address that the caller used. Set it behind a proxy that ends TLS.
+	DocsURL string `json:"docs_url"`
 	// Desk says who gets which cases.
 	Desk Desk `json:"desk"`
+	// Guard says by asset above which amounts a payout waits for somebody.
+	Guard Guard `json:"guard"`
+	// DepositHours is how long a deposit waits for its payer; 0 is a day.
+	DepositHours int `json:"deposit_hours"`
+}
+
+// Guard holds the limits of payouts by asset, such as CZK.
+type Guard map[string]GuardLimit
+
+// GuardLimit is above which amount, in the smallest unit, a payout waits; empty
+// asks nobody.
+type GuardLimit struct {
+	// ConfirmAbove asks the holder.
+	ConfirmAbove string `json:"confirm_above"`
+	// ReviewAbove asks a person of ours; it goes before the other.
+	ReviewAbove string `json:"review_above"`
 }
 
 // Desk configures who gets the cases for people.
@@ -65,6 +84,9 @@ type Channel struct {
 	Adapter string `json:"adapter"`
 	// BaseURL of the rail's API.
 	BaseURL string `json:"base_url"`
+	// TestURL is the rail's endpoint for tests, where `moneta channel test` makes
+	// orders; empty when it has none.
+	TestURL string `json:"test_url"`
 	// Bank is the code of a sandbox bank.
 	Bank string `json:"bank"`
 	// Secrets verify callbacks: one, or two while one replaces the other.
@@ -95,6 +117,10 @@ type Statement struct {
 	Grace string `json:"grace"`
 	// Fees are what it keeps of each line, by asset, in the smallest unit.
 	Fees map[string]string `json:"fees"`
+	// Files says that its statements come as files, which somebody imports.
+	Files bool `json:"files"`
+	// CSV is the mapping of its CSV files; nothing is Moneta's own form.
+	CSV json.RawMessage `json:"csv"`
 }
 
 // Route is an ordered list of channels for payouts of one kind.
@@ -157,7 +183,7 @@ func SandboxChannels(base, secret string, banks []string) []Channel {
 	out := make([]Channel, len(banks))
 	for i, b := range banks {
 		code := strings.ToLower(b)
-		out[i] = Channel{Name: "bank-" + code, Adapter: "sandbox", BaseURL: base, Bank: code, Secrets: []string{secret}}
+		out[i] = Channel{Name: "bank-" + code, Adapter: "sandbox", BaseURL: base, TestURL: strings.TrimRight(base, "/") + "/test", Bank: code, Secrets: []string{secret}}
 	}
 	return out
 }
@@ -174,12 +200,20 @@ func (c *Config) Validate() error {
 	if c.LogFormat != "json" && c.LogFormat != "text" {
 		wrong = append(wrong, fmt.Errorf("log_format: %q; write json or text", c.LogFormat))
 	}
+	if c.DepositHours < 0 || c.DepositHours > 31*24 {
+		wrong = append(wrong, errors.New("deposit_hours: write 1 to 744, or leave it out for a day"))
+	}
 	if c.TraceOneIn < 0 {
 		wrong = append(wrong, errors.New("trace_one_in: write 1 for every payment, or how many for one of them"))
 	}
 	for name, kind := range c.Desk.Kinds {
 		if kind.WithinMinutes < 0 {
 			wrong = append(wrong, fmt.Errorf("desk.kinds.%s.within_minutes: %d; write how many minutes the owner has", name, kind.WithinMinutes))
+		}
+	}
+	if c.DocsURL != "" {
+		if u, err := url.Parse(c.DocsURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.HasSuffix(c.DocsURL, "/") {
+			wrong = append(wrong, fmt.Errorf("docs_url: %q; write a URL such as https://pay.example, without a slash at its end", c.DocsURL))
 		}
 	}
 	if c.NodeURL == "" {
@@ -197,6 +231,9 @@ func (c *Config) Validate() error {
 		}
 		if u, err := url.Parse(ch.BaseURL); err != nil || u.Host == "" {
 			wrong = append(wrong, fmt.Errorf("%s.base_url: %q is not a URL", at, ch.BaseURL))
+		}
+		if u, err := url.Parse(ch.TestURL); ch.TestURL != "" && (err != nil || u.Host == "") || ch.TestURL == ch.BaseURL {
+			wrong = append(wrong, fmt.Errorf("%s.test_url: %q is not a URL, or is the base_url: the test makes orders", at, ch.TestURL))
 		}
 		if len(ch.Secrets) == 0 || len(ch.Secrets) > 2 {
 			wrong = append(wrong, fmt.Errorf("%s.secrets: one, or two while one replaces the other", at))

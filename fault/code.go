@@ -60,6 +60,9 @@ const (
 	ApprovalOwn            Code = "approval-own"
 	ApprovalChanged        Code = "approval-changed"
 	ApprovalClosed         Code = "approval-closed"
+	StatementRefused       Code = "statement-refused"
+	StatementChanged       Code = "statement-changed"
+	PeriodClosed           Code = "period-closed"
 	Timeout                Code = "timeout"
 	Internal               Code = "internal"
 )

@@ -488,6 +488,42 @@ var table = []Entry{
 		},
 	},
 	{
+		Code: StatementRefused, Status: http.StatusUnprocessableEntity, Retry: Never, MoneyState: NotMoved,
+		Title: Text{"The statement was refused", "对账单被拒收"},
+		Cause: Text{
+			"The file is cut off, garbled, about a day that is not over, or does not add up. It is taken whole or not at all: nothing of it was kept.",
+			"文件被截断、损坏、所属日期尚未结束，或余额与明细不符。文件要么整份接收，要么完全不接收：其内容均未保存。",
+		},
+		Fix: Text{
+			"Ask the channel for the whole file; `detail` says where it is wrong. One that only does not balance can be taken with a reason, and is then a break.",
+			"请向渠道索取完整文件；`detail` 指出问题所在。仅余额不符的文件可附理由接收，并会记为差异。",
+		},
+	},
+	{
+		Code: StatementChanged, Status: http.StatusConflict, Retry: Never, MoneyState: NotMoved,
+		Title: Text{"The statement was imported before with other content", "同一对账单曾以不同内容导入"},
+		Cause: Text{
+			"A statement of this channel with this id was taken before, and this file says something else. Statements are never replaced.",
+			"该渠道的同编号对账单已导入，而本文件内容不同。对账单不会被替换。",
+		},
+		Fix: Text{
+			"Ask the channel which of the two is true. A correction comes as a statement of its own.",
+			"请渠道确认以哪份为准。更正应以新的对账单提供。",
+		},
+	},
+	{
+		Code: PeriodClosed, Status: http.StatusUnprocessableEntity, Retry: Never, MoneyState: NotMoved,
+		Title: Text{"The period is closed", "会计期间已关闭"},
+		Cause: Text{
+			"The value date lies in a period whose books are closed. They are never opened again.",
+			"起息日落在已关账的期间内。已关账的期间不会重新打开。",
+		},
+		Fix: Text{
+			"Date it in the open period; `detail` says when that begins. A correction of something in the closed period is a new payment dated in the open one.",
+			"请将日期改到开放期间，`detail` 说明其开始时间。对已关账期间的更正，应以开放期间内的新付款入账。",
+		},
+	},
+	{
 		Code: ApprovalRequired, Status: http.StatusForbidden, Retry: Never, MoneyState: NotMoved,
 		Title: Text{"This needs the approval of two people", "此操作需要双人审批"},
 		Cause: Text{

@@ -56,6 +56,9 @@ read-only 423
 channel-unavailable 503
 signature-invalid 401
 reference-unknown 404
+statement-refused 422
+statement-changed 409
+period-closed 422
 approval-required 403
 approval-own 403
 approval-changed 409

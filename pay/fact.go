@@ -69,6 +69,10 @@ const (
 	factEnd
 )
 
+// SourceOperators is the source of facts that two people agreed on. They stand for
+// what is open only: where a payment is final, its word came from better evidence.
+const SourceOperators = "operators"
+
 // EventKey is the key of a linked object that something outside caused: one a
 // channel, kind and name of the event. Its half for the tenant's own keys is not one
 // that a caller's key can have, since those are hashed with another prefix.

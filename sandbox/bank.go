@@ -206,10 +206,24 @@ func (b *bank) refuseAgain(move *movement, fate *plan, how *Behaviour, at time.T
 		}
 		b.recent[who] = at
 	}
+	if b.dice.falls(how.RefundRefused, uint64(len(b.books.orders))+1, forRefundRefused) && b.hasPaid(move.Account) {
+		reason = "refund_not_supported"
+	}
 	if reason != "" {
 		fate.Refuse, fate.Late, fate.Reason = true, false, reason
 		fate.ExecuteDelay, fate.TellAccepted, fate.OutOfOrder, fate.Fee = 0, false, false, money.Amount{}
 	}
+}
+
+// hasPaid reports whether money came from the account. It looks through the books,
+// and only while a behaviour asks.
+func (b *bank) hasPaid(account string) bool {
+	for _, o := range b.books.effects {
+		if o.Direction == in && o.Account == account {
+			return true
+		}
+	}
+	return false
 }
 
 // awaitReturn plans the way back of money that will not stay, with the lock held.

@@ -155,6 +155,8 @@ type Behaviour struct {
 	Ghost Delay `json:"ghost"`
 	// CancelIgnored answers "cancelled" and executes.
 	CancelIgnored Chance `json:"cancel_ignored"`
+	// RefundRefused declines orders to an account that has paid us.
+	RefundRefused Chance `json:"refund_refused"`
 	// Conflict answers 409 to a reference that is known already.
 	Conflict Chance `json:"conflict"`
 	// NoBankID leaves the bank's own id out, WrongScale states amounts a hundred
@@ -338,6 +340,7 @@ func (b Behaviour) chances() []namedChance {
 		{"query_other", b.QueryOther},
 		{"cancel_ignored", b.CancelIgnored},
 		{"conflict", b.Conflict},
+		{"refund_refused", b.RefundRefused},
 		{"no_bank_id", b.NoBankID},
 		{"wrong_scale", b.WrongScale},
 		{"statement_phantom", b.StatementPhantom},

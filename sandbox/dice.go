@@ -43,6 +43,7 @@ const (
 	forGhost
 	forCancelIgnored
 	forConflict
+	forRefundRefused
 	forNoBankID
 	forWrongScale
 	forReturn

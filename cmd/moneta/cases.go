@@ -20,15 +20,16 @@ type caseCmd struct {
 }
 
 type caseDesk struct {
-	API  string `name:"api" help:"Where the API is." default:"http://127.0.0.1:7070" env:"MONETA_API"`
-	Key  string `help:"Admin key; else the one in --data." env:"MONETA_KEY"`
+	As   string `help:"Key file of the operator who asks; the log then has the name." env:"MONETA_OPERATOR" type:"path"`
+	URL  string `name:"url" help:"A node of Moneta." default:"http://127.0.0.1:7070" env:"MONETA_URL"`
+	Key  string `help:"Admin key instead of an operator; else the one in --data." env:"MONETA_KEY"`
 	Data string `help:"Data folder of up." default:".moneta/data" type:"path"`
 	JSON bool   `help:"Print the API's answer."`
 	Lang string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
 }
 
 func (c *caseDesk) desk() app.CaseDesk {
-	return app.CaseDesk{API: c.API, Key: c.Key, DataDir: c.Data, JSON: c.JSON, Lang: c.Lang, Out: os.Stdout}
+	return app.CaseDesk{API: c.URL, As: c.As, Key: c.Key, DataDir: c.Data, JSON: c.JSON, Lang: c.Lang, Out: os.Stdout}
 }
 
 type caseListCmd struct {
@@ -64,12 +65,12 @@ type caseNoteCmd struct {
 	Number   string `arg:"" help:"Such as C-2026-000123."`
 	Text     string `arg:"" help:"What to note."`
 	ToHolder bool   `name:"to-holder" help:"The holder reads it; it answers the case."`
-	URL      string `name:"url" help:"Evidence: where it is kept."`
-	SHA256   string `name:"sha256" help:"Evidence: its hash."`
+	Evidence string `help:"URL where evidence is kept."`
+	SHA256   string `name:"sha256" help:"Its hash."`
 }
 
 func (c *caseNoteCmd) Run(ctx context.Context) error {
-	return app.CaseNote(ctx, c.desk(), c.Number, app.CaseNoteText{Text: c.Text, ToHolder: c.ToHolder, URL: c.URL, SHA256: c.SHA256})
+	return app.CaseNote(ctx, c.desk(), c.Number, app.CaseNoteText{Text: c.Text, ToHolder: c.ToHolder, URL: c.Evidence, SHA256: c.SHA256})
 }
 
 type caseAssignCmd struct {

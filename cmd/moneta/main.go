@@ -38,6 +38,9 @@ type cli struct {
 	Backup      backupCmd      `cmd:"" help:"Copy and verify the private Postgres of a running up."`
 	Restore     restoreCmd     `cmd:"" help:"Put a backup into a new data folder, to a second; payouts then wait for the gap finder."`
 	Export      exportCmd      `cmd:"" help:"Write the books for accountants: hledger journal, trial balance."`
+	Channel     channelCmd     `cmd:"" help:"The rails: what they claim, what is proven, and the test that proves it."`
+	Recon       reconCmd       `cmd:"" help:"Reconcile: breaks, statement files, clearing, roll-forward."`
+	Periods     periodCmd      `cmd:"" help:"List closed periods, or recount them; POST /v1/periods closes one."`
 	Migrate     migrateCmd     `cmd:"" help:"Bring a database to this binary's schema."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
 	BenchLoad   benchLoadCmd   `cmd:"" hidden:"" help:"Load generator of bench."`

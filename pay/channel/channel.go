@@ -161,6 +161,7 @@ const (
 	ReasonBody         = "unreadable_body"    // HTML, broken JSON, words outside the contract
 	ReasonTooLarge     = "body_too_large"     // more than MaxBody
 	ReasonEcho         = "echo_contradiction" // reference, amount or asset is not ours
+	ReasonCancelledOut = "cancelled_by_us"    // the rail cancelled the order for us
 )
 
 // MaxBody bounds every body read from a rail, in bytes.
@@ -239,13 +240,23 @@ type Statement struct {
 // Capabilities is a rail's contract in figures. Deciders read it; an adapter
 // must not claim what its conformance run did not show.
 type Capabilities struct {
+	// Adapter names the adapter and the version of its contract, such as
+	// "sandbox/2": what was proven of one version proves nothing of the next.
+	Adapter string
 	// DedupByReference: the same reference twice moves money at most once.
 	// Only then may an unknown attempt be sent again.
 	DedupByReference bool
 	// QueryByReference: Query works.
 	QueryByReference bool
-	// Cancel: the rail can cancel by reference.
+	// Cancel: the rail can cancel by reference, and forbid a reference that it has
+	// not seen; the adapter is a Canceller.
 	Cancel bool
+	// Refund: money that came in can be sent back to the account it came from, by an
+	// ordinary order.
+	Refund bool
+	// StatementWithin: each movement stands in the statement, once and unchanged,
+	// so long after its execution; 0 is no promise.
+	StatementWithin time.Duration
 	// ClientTimeout bounds Send, Query and Statement, each in total.
 	ClientTimeout time.Duration
 	// VisibilityDelay is the longest time that an executed order may stay
@@ -299,6 +310,14 @@ func (c Capabilities) QueryAfter(n int) time.Duration {
 		return max(c.VisibilityDelay, time.Second)
 	}
 	return c.QuerySchedule[min(max(n, 0), len(c.QuerySchedule)-1)]
+}
+
+// Canceller is a channel that can cancel by reference.
+type Canceller interface {
+	// Cancel answers Declined when the order of our reference has not moved money
+	// and never will, be it unknown to the rail so far; Confirmed when it is too
+	// late; Unknown when the rail could not say.
+	Cancel(ctx context.Context, reference string) Word
 }
 
 // Channel is one rail. Implementations are safe for concurrent use, follow no

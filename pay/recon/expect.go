@@ -65,15 +65,14 @@ func (e *expectation) quotes() string {
 
 // expectation is what a succeeded payment lets us expect: one line.
 type expectation struct {
-	payment   pay.ID
-	attempt   int16
-	tenant    int32
-	kind      pay.Kind
-	channel   channel.Name
-	asset     string
-	amount    string
-	since     time.Time
-	direction channel.Direction
+	payment pay.ID
+	attempt int16
+	tenant  int32
+	kind    pay.Kind
+	channel channel.Name
+	asset   string
+	amount  string
+	since   time.Time
 	// original is what a linked payment is about, and link what that quotes.
 	original        pay.ID
 	originalAttempt int16
@@ -153,16 +152,17 @@ const (
 	// What the statement shows, if wrongly, is not missing: it has its break.
 	selectOverdue = `select e.payment, e.reference, e.asset, e.amount::text, e.since, e.due_at,
        exists (select from statement_lines s where s.channel = e.channel and s.reference = e.reference)
-  from expectations e where e.channel = $1 and not e.missed and e.due_at <= $2 order by e.due_at, e.payment limit $3`
+  from expectations e where e.channel = $1 and not e.missed and e.due_at <= $2 and e.since < $4 order by e.due_at, e.payment limit $3`
 
 	markMissed = `update expectations set missed = true where payment = any($1)`
 )
 
 // missing opens a break for each payment whose line is overdue and that the
-// statement, read to its end at read, does not show. A later line closes it.
-func (r *Recon) missing(ctx context.Context, name channel.Name, read time.Time) error {
+// statement, read to its end at read, does not show although it covers what happened
+// before until. A later line closes it.
+func (r *Recon) missing(ctx context.Context, name channel.Name, read, until time.Time) error {
 	for {
-		n, err := r.missingChunk(ctx, name, read)
+		n, err := r.missingChunk(ctx, name, read, until)
 		if err != nil {
 			return fmt.Errorf("look for missing lines: %w", err)
 		}
@@ -172,10 +172,10 @@ func (r *Recon) missing(ctx context.Context, name channel.Name, read time.Time) 
 	}
 }
 
-func (r *Recon) missingChunk(ctx context.Context, name channel.Name, read time.Time) (int, error) {
+func (r *Recon) missingChunk(ctx context.Context, name channel.Name, read, until time.Time) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, pageWithin)
 	defer cancel()
-	rows, err := r.cfg.Pool.Query(ctx, selectOverdue, string(name), read, missedChunk)
+	rows, err := r.cfg.Pool.Query(ctx, selectOverdue, string(name), read, missedChunk, until)
 	if err != nil {
 		return 0, err
 	}
@@ -203,4 +203,22 @@ func (r *Recon) missingChunk(ctx context.Context, name channel.Name, read time.T
 	r.open(ctx, &batch, name, breaks)
 	batch.Queue(markMissed, ids)
 	return len(ids), r.send(ctx, &batch)
+}
+
+// endOfTime is later than anything in a ledger.
+var endOfTime = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// stated is until when a channel's statement files tell what happened: the cut-off of
+// the last day that they close.
+func (r *Recon) stated(ctx context.Context, name channel.Name) (time.Time, error) {
+	var day *time.Time
+	if err := r.cfg.Pool.QueryRow(ctx, `select max(day) from statements where channel = $1`, string(name)).Scan(&day); err != nil {
+		return time.Time{}, fmt.Errorf("read until when statements tell: %w", err)
+	}
+	if day == nil {
+		return time.Time{}, nil
+	}
+	terms := r.terms(name)
+	_, until := terms.Calendar.Span(terms.Calendar.following(dateOf(*day)))
+	return until, nil
 }

@@ -14,11 +14,14 @@ import (
 	"github.com/moneta-pay/moneta/pay/channel"
 )
 
-const insertLines = `insert into statement_lines (channel, seq, line_id, direction, reference, amount, fee, asset, remittance, booked_at, payment, outcome)
-  select $1, seq, line_id, direction, reference, amount::numeric, fee::numeric, asset, remittance, booked_at, nullif(payment, 0), outcome
+// $13 is the statement that came as a file, 0 for lines that were read; a line's seq
+// is its number there.
+const insertLines = `insert into statement_lines (channel, seq, line_id, direction, reference, amount, fee, asset, remittance, booked_at, payment, outcome, statement, n)
+  select $1, case when $13 = 0 then seq end, line_id, direction, reference, amount::numeric, fee::numeric, asset, remittance, booked_at, nullif(payment, 0), outcome,
+         nullif($13, 0), case when $13 <> 0 then seq end
     from unnest($2::bigint[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::timestamptz[], $11::bigint[], $12::text[])
          as l(seq, line_id, direction, reference, amount, fee, asset, remittance, booked_at, payment, outcome)
-  on conflict (channel, seq) do nothing`
+  on conflict do nothing`
 
 // A break that another station opened about the same words, before the line came,
 // becomes the line's: one movement is one break.
@@ -80,11 +83,14 @@ func rowsOf(items []item) *lineRows {
 
 // keep writes a page's lines, opens its breaks and closes those that it
 // explains, in one transaction. The lines are the cursor.
-func (r *Recon) keep(ctx context.Context, name channel.Name, items []item) error {
+func (r *Recon) keep(ctx context.Context, name channel.Name, items []item, file int64) error {
 	var batch pgx.Batch
 	l := rowsOf(items)
 	batch.Queue(insertLines, string(name), l.seqs, l.lineIDs, l.directions, l.refs, l.amounts, l.fees, l.assets, l.remittances,
-		l.booked, l.payments, l.outcomes)
+		l.booked, l.payments, l.outcomes, file)
+	if file != 0 {
+		batch.Queue(markApplied, file, items[len(items)-1].Seq)
+	}
 	var breaks []brk
 	for i := range items {
 		it := &items[i]

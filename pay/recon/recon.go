@@ -19,6 +19,7 @@ import (
 	"github.com/moneta-pay/moneta/internal/telemetry"
 	"github.com/moneta-pay/moneta/pay/channel"
 	"github.com/moneta-pay/moneta/pay/commit"
+	"github.com/moneta-pay/moneta/pay/recon/statement"
 )
 
 // Defaults of Config; each applies when its field is zero.
@@ -118,6 +119,16 @@ func (r *Recon) Loop(ctx context.Context) error {
 
 func (r *Recon) terms(name channel.Name) Terms { return r.cfg.Terms[name] }
 
+// Mapping is how a channel's CSV is written; false when there is no such channel.
+func (r *Recon) Mapping(name channel.Name) (statement.Mapping, bool) {
+	for _, ch := range r.cfg.Channels {
+		if ch.Name() == name {
+			return r.terms(name).Mapping, true
+		}
+	}
+	return statement.Mapping{}, false
+}
+
 // Run reads every channel's statement to its end and then looks for payments
 // that it should have shown. Channels stand alone: the error joins theirs.
 func (r *Recon) Run(ctx context.Context) error {
@@ -147,22 +158,41 @@ func (r *Recon) channel(ctx context.Context, ch channel.Channel) error {
 	if err := r.reclaim(ctx, ch); err != nil {
 		return err
 	}
-	var lines int64
-	for range pagesMax {
-		n, more, err := r.page(ctx, ch)
+	lines, err := r.toTheEnd(func() (int, bool, error) { return r.file(ctx, ch.Name()) })
+	if err != nil {
+		return err
+	}
+	until := endOfTime
+	if r.terms(ch.Name()).Files {
+		if until, err = r.stated(ctx, ch.Name()); err != nil {
+			return err
+		}
+	} else {
+		n, err := r.toTheEnd(func() (int, bool, error) { return r.page(ctx, ch) })
 		if err != nil {
 			return err
 		}
-		lines += int64(n)
-		if !more {
-			// Only a statement read to its end can be missing something.
-			if err := r.missing(ctx, ch.Name(), started); err != nil {
-				return err
-			}
-			return r.ran(ctx, ch.Name(), lines)
+		lines += n
+	}
+	// Only a statement read to its end can be missing something.
+	if err := r.missing(ctx, ch.Name(), started, until); err != nil {
+		return err
+	}
+	return r.ran(ctx, ch.Name(), lines)
+}
+
+// toTheEnd asks for pages until there are no more, and counts their lines.
+func (r *Recon) toTheEnd(page func() (int, bool, error)) (lines int64, err error) {
+	for range pagesMax {
+		n, more, err := page()
+		if err != nil {
+			return lines, err
+		}
+		if lines += int64(n); !more {
+			return lines, nil
 		}
 	}
-	return fmt.Errorf("%d pages and no end; the next run goes on", pagesMax)
+	return lines, fmt.Errorf("%d pages and no end; the next run goes on", pagesMax)
 }
 
 // page reads one page, commits what it says, and only then keeps its lines: a
@@ -186,20 +216,26 @@ func (r *Recon) page(ctx context.Context, ch channel.Channel) (n int, more bool,
 	if len(page.Lines) == 0 {
 		return 0, false, nil
 	}
-	items, err := r.match(ctx, name, page.Lines)
-	if err != nil {
+	if err := r.take(ctx, name, page.Lines, 0); err != nil {
 		return 0, false, err
 	}
+	return len(page.Lines), page.HasMore, nil
+}
+
+// take judges lines, commits what they say, and keeps them. file is the statement
+// that they came in, 0 for lines that were read from the channel.
+func (r *Recon) take(ctx context.Context, name channel.Name, lines []channel.Line, file int64) error {
+	items, err := r.match(ctx, name, lines)
+	if err != nil {
+		return err
+	}
 	if err := r.settle(ctx, name, items); err != nil {
-		return 0, false, err
+		return err
 	}
 	for i := range items {
 		if err := items[i].checkFee(r.terms(name).Fees); err != nil {
-			return 0, false, err
+			return err
 		}
 	}
-	if err := r.keep(ctx, name, items); err != nil {
-		return 0, false, err
-	}
-	return len(items), page.HasMore, nil
+	return r.keep(ctx, name, items, file)
 }

@@ -70,6 +70,11 @@ func (f *flaky) SubmitAll(ctx context.Context, facts []commit.Fact) []commit.Out
 
 func build(tb testing.TB, pageMax int) *world {
 	tb.Helper()
+	return buildWith(tb, pageMax, terms())
+}
+
+func buildWith(tb testing.TB, pageMax int, terms map[channel.Name]recon.Terms) *world {
+	tb.Helper()
 	w := &world{t: tb}
 	dsn := pgtest.DSN(tb)
 	var err error
@@ -99,7 +104,7 @@ func build(tb testing.TB, pageMax int) *world {
 	require.NoError(tb, err)
 	w.flaky = &flaky{Submitter: w.node}
 	w.recon = recon.New(recon.Config{
-		Pool: w.pool, Submitter: w.flaky, Channels: []channel.Channel{ch}, Telemetry: tel, Terms: terms(), PageMax: pageMax,
+		Pool: w.pool, Submitter: w.flaky, Channels: []channel.Channel{ch}, Telemetry: tel, Terms: terms, PageMax: pageMax,
 	})
 	require.Eventually(tb, w.node.Leading, patience, 2*time.Millisecond)
 	w.house, w.user = w.account("house", ledger.House), w.account("user", ledger.User)

@@ -15,6 +15,7 @@ import (
 	"github.com/moneta-pay/moneta/internal/telemetry"
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay/channel"
+	"github.com/moneta-pay/moneta/pay/recon/statement"
 )
 
 // OverdueAfter is how long a channel whose statement is read continuously may go
@@ -31,6 +32,11 @@ type Terms struct {
 	// Fees are what the channel keeps of each line, by asset; another fee is a
 	// break. An asset that is not there may cost anything.
 	Fees map[money.Asset]money.Amount
+	// Files says that its statement comes as files, which somebody imports; nobody
+	// asks the channel for it.
+	Files bool
+	// Mapping says where in its CSV what stands.
+	Mapping statement.Mapping
 }
 
 const noteRun = `insert into recon_runs (channel, finished_at, lines) values ($1, $2, $3)
@@ -64,6 +70,7 @@ type Watch struct {
 	log      *slog.Logger
 	gauge    *prometheus.GaugeVec
 	channels []channel.Name
+	terms    map[channel.Name]Terms
 	started  time.Time
 
 	mu      sync.Mutex
@@ -71,12 +78,12 @@ type Watch struct {
 }
 
 // NewWatch returns a watch over the channels; a nil clock is the system's.
-func NewWatch(pool *pgxpool.Pool, c clock.Clock, channels []channel.Name, t *telemetry.Telemetry) *Watch {
+func NewWatch(pool *pgxpool.Pool, c clock.Clock, channels []channel.Name, terms map[channel.Name]Terms, t *telemetry.Telemetry) *Watch {
 	if c == nil {
 		c = clock.System
 	}
 	return &Watch{
-		pool: pool, clock: c, channels: channels, started: c.Now(), overdue: map[channel.Name]Overdue{},
+		pool: pool, clock: c, channels: channels, terms: terms, started: c.Now(), overdue: map[channel.Name]Overdue{},
 		log:   t.Logger().With(slog.String("station", "recon")),
 		gauge: t.GaugeVec("moneta_recon_run_overdue", "1 while a channel was not reconciled in time, else 0.", "source"),
 	}
@@ -112,20 +119,51 @@ func (w *Watch) Look(ctx context.Context) error {
 	if _, err := pgx.ForEachRow(rows, []any{&name, &at}, func() error { last[name] = at; return nil }); err != nil {
 		return fmt.Errorf("read the runs: %w", err)
 	}
+	stated, err := w.stated(ctx)
+	if err != nil {
+		return err
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, name := range w.channels {
-		w.judge(ctx, name, last[name])
+		w.judge(ctx, name, last[name], w.due(name, last[name], stated[name]))
 	}
 	return nil
 }
 
-// judge pages once when a run becomes overdue, and says when it is made up for.
-func (w *Watch) judge(ctx context.Context, name channel.Name, last time.Time) {
-	due := w.started.Add(OverdueAfter) // a channel that is new to us has that long
-	if !last.IsZero() {
-		due = last.Add(OverdueAfter)
+// stated is the last day that each channel's files close.
+func (w *Watch) stated(ctx context.Context) (map[channel.Name]time.Time, error) {
+	rows, err := w.pool.Query(ctx, `select channel, max(day) from statements group by channel`)
+	if err != nil {
+		return nil, fmt.Errorf("read the statements: %w", err)
 	}
+	out := map[channel.Name]time.Time{}
+	var name channel.Name
+	var day time.Time
+	if _, err := pgx.ForEachRow(rows, []any{&name, &day}, func() error { out[name] = day; return nil }); err != nil {
+		return nil, fmt.Errorf("read the statements: %w", err)
+	}
+	return out, nil
+}
+
+// due is when the next run should be done: a while after the last one, or, where
+// files come, when that of the next business day should be there.
+func (w *Watch) due(name channel.Name, last, stated time.Time) time.Time {
+	if t := w.terms[name]; t.Files {
+		day := t.Calendar.Day(w.started) // a channel that is new to us begins today
+		if !stated.IsZero() {
+			day = t.Calendar.following(dateOf(stated).add(1))
+		}
+		return t.Calendar.arrival(day).Add(t.Calendar.grace())
+	}
+	if last.IsZero() {
+		return w.started.Add(OverdueAfter)
+	}
+	return last.Add(OverdueAfter)
+}
+
+// judge pages once when a run becomes overdue, and says when it is made up for.
+func (w *Watch) judge(ctx context.Context, name channel.Name, last, due time.Time) {
 	_, was := w.overdue[name]
 	if w.clock.Now().Before(due) {
 		delete(w.overdue, name)

@@ -2,6 +2,7 @@ package recon_test
 
 import (
 	"bytes"
+	"io"
 	"sync"
 	"testing"
 	"time"
@@ -42,7 +43,7 @@ func TestAMissingRunPages(t *testing.T) {
 	tel, err := telemetry.Setup(t.Context(), telemetry.Config{LogOutput: &log, SampleOneIn: telemetry.SampleOff})
 	require.NoError(t, err)
 	now := clock.NewManual(time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC))
-	w := recon.NewWatch(pool, now, []channel.Name{"bank-ab", "bank-cd"}, tel)
+	w := recon.NewWatch(pool, now, []channel.Name{"bank-ab", "bank-cd"}, nil, tel)
 	ran := func(name string, at time.Time) {
 		_, err := pool.Exec(t.Context(), `insert into recon_runs values ($1, $2, 0) on conflict (channel) do update set finished_at = excluded.finished_at`, name, at)
 		require.NoError(t, err)
@@ -67,4 +68,36 @@ func TestAMissingRunPages(t *testing.T) {
 	ran("bank-ab", now.Now())
 	require.Empty(t, look())
 	require.Equal(t, 1, log.count("is reconciled again"))
+}
+
+// A bank whose statement comes as a file a day is late when the day's file is, whether
+// or not the loop runs.
+func TestAMissingFilePages(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.Database(t)
+	tel, err := telemetry.Setup(t.Context(), telemetry.Config{LogOutput: io.Discard, SampleOneIn: telemetry.SampleOff})
+	require.NoError(t, err)
+	now := clock.NewManual(time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)) // Monday
+	w := recon.NewWatch(pool, now, []channel.Name{"bank-ab"}, map[channel.Name]recon.Terms{"bank-ab": {Calendar: bank(t), Files: true}}, tel)
+	look := func() int {
+		require.NoError(t, w.Look(t.Context()))
+		return len(w.Overdue())
+	}
+	file := func(day string) {
+		_, err := pool.Exec(t.Context(), `insert into statements (channel, statement_id, page, last, account, asset, content, net, lines, day, imported_by)
+			values ('bank-ab', $1::text, 1, true, '', 'CZK', '', 0, 0, $1::text::date, 'test')`, day)
+		require.NoError(t, err)
+	}
+	require.Zero(t, look(), "Monday's is due on Tuesday")
+	now.Advance(24 * time.Hour)
+	require.Equal(t, 1, look(), "ten on Tuesday in Prague: it was due at nine")
+	file("2026-11-23")
+	require.Zero(t, look())
+	now.Advance(72 * time.Hour) // Friday: Tuesday's to Thursday's have not come
+	require.Equal(t, 1, look())
+	require.Equal(t, "2026-11-25T08:00:00Z", w.Overdue()[0].Since.Format(time.RFC3339), "since Tuesday's was due")
+	file("2026-11-26")
+	require.Zero(t, look())
+	now.Advance(48 * time.Hour) // Sunday: Friday's comes on Monday
+	require.Zero(t, look())
 }

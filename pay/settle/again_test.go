@@ -10,6 +10,7 @@ import (
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
 	rail "github.com/moneta-pay/moneta/pay/channel/sandbox"
+	"github.com/moneta-pay/moneta/pay/commit"
 	"github.com/moneta-pay/moneta/pay/dispatch"
 	"github.com/moneta-pay/moneta/pay/settle"
 )
@@ -119,4 +120,45 @@ func TestWithTheGateOffTheOutsideBooksShowTheDouble(t *testing.T) {
 	r.untilFinal()
 	require.GreaterOrEqual(t, r.effects()[pay.Reference(p.ID, 1)], 2, "this is what the proof keeps from happening")
 	require.Zero(t, r.number(`select coalesce(sum(amount), 0)::bigint from facts.postings`), "and our own books show nothing")
+}
+
+// The process dies at each side effect of a resend: after its intent was committed
+// and before a byte left; after the order left and before its word was committed.
+// Whoever leads next asks first, and the money moves once.
+func TestACrashAtEachStepOfAResend(t *testing.T) {
+	t.Parallel()
+	for name, sent := range map[string]bool{"intended, not sent": false, "sent, word lost": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := build(t, notYet())
+			r.withResend(notYet(), func(channel.Name) bool { return true })
+			r.lead()
+			p := r.submitQuietly(1)[0]
+			reference := pay.Reference(p.ID, 1)
+			now := time.Now()
+			// The first attempt was lost on its way; the dead process sent it again.
+			for _, f := range []pay.Fact{
+				{Kind: pay.Intend, SendBy: now.Add(100 * time.Millisecond)},
+				{Kind: pay.Doubt, NextAt: now.Add(time.Hour)},
+				{Kind: pay.Resend, SendBy: now.Add(200 * time.Millisecond)},
+			} {
+				f.Payment, f.Attempt = p.ID, 1
+				_, err := r.node.Submit(t.Context(), commit.Fact{Payment: &f})
+				require.NoError(t, err)
+			}
+			if sent {
+				r.call("POST", "/banks/ab/payments", `{"reference":"`+reference+`","amount":"700","asset":"CZK","account":"123456"}`, nil)
+			}
+			r.deaf.Store(false)
+			r.untilFinal()
+			state, attempt := r.state(p.ID)
+			require.Equal(t, pay.Succeeded, state)
+			require.Equal(t, int16(1), attempt)
+			require.Equal(t, 1, r.effects()[reference])
+			if sent {
+				require.Equal(t, int64(1), r.resends(), "it was there, so nothing was sent again")
+			}
+			r.proof()
+		})
+	}
 }

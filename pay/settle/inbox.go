@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -93,8 +94,8 @@ type Inbox struct {
 	metrics  metrics
 	channels map[channel.Name]channel.Channel
 	puts     chan *put
-	letters  chan letter
-	closed   chan struct{} // Run has ended: nothing is stored any more
+	letters  [appliers]chan letter // by channel, so that one channel's words are applied in the order in which they came
+	closed   chan struct{}         // Run has ended: nothing is stored any more
 	beat     atomic.Int64
 }
 
@@ -120,7 +121,7 @@ func NewInbox(cfg InboxConfig) *Inbox {
 	cfg.fill()
 	b := &Inbox{
 		cfg: cfg, log: cfg.Telemetry.Logger().With(slog.String("station", "settle")), metrics: newMetrics(cfg.Telemetry),
-		channels: byName(cfg.Channels), puts: make(chan *put, storeQueue), letters: make(chan letter, applyQueue),
+		channels: byName(cfg.Channels), puts: make(chan *put, storeQueue), letters: letterQueues(),
 		closed: make(chan struct{}),
 	}
 	return b
@@ -194,8 +195,8 @@ func (b *Inbox) Run(ctx context.Context) error {
 	defer close(b.closed)
 	var g errgroup.Group
 	g.Go(func() error { b.store(ctx); return nil })
-	for range appliers {
-		g.Go(func() error { b.applyQueued(ctx); return nil })
+	for _, queue := range b.letters {
+		g.Go(func() error { b.applyQueued(ctx, queue); return nil })
 	}
 	return g.Wait()
 }
@@ -246,7 +247,7 @@ func (b *Inbox) storeBatch(ctx context.Context, batch []*put) {
 		}
 		p.id = ids[i]
 		select {
-		case b.letters <- p.letter:
+		case b.queueOf(p.channel) <- p.letter:
 		default:
 			b.metrics.leftover.Inc() // durable: the sweep applies it
 		}
@@ -284,14 +285,29 @@ func (b *Inbox) insert(ctx context.Context, batch []*put) ([]int64, error) {
 	return ids, nil
 }
 
+func letterQueues() (queues [appliers]chan letter) {
+	for i := range queues {
+		queues[i] = make(chan letter, applyQueue/appliers)
+	}
+	return queues
+}
+
+// queueOf is the queue of a channel's letters. Two words about one payment, the second
+// contradicting the first, must not overtake each other: the first one holds.
+func (b *Inbox) queueOf(name channel.Name) chan<- letter {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name)) // a hash takes everything
+	return b.letters[h.Sum32()%appliers]
+}
+
 // applyQueued applies what arrives, in batches of whatever is queued.
-func (b *Inbox) applyQueued(ctx context.Context) {
+func (b *Inbox) applyQueued(ctx context.Context, queue <-chan letter) {
 	for {
 		select {
 		case <-ctx.Done():
 			return // the sweep applies what is left
-		case first := <-b.letters:
-			if err := b.apply(ctx, gather(first, b.letters, applyMax)); err != nil && ctx.Err() == nil {
+		case first := <-queue:
+			if err := b.apply(ctx, gather(first, queue, applyMax)); err != nil && ctx.Err() == nil {
 				b.log.LogAttrs(ctx, slog.LevelError, "callbacks were not applied; the sweep takes them", slog.Any("error", err))
 			}
 		}

@@ -27,6 +27,10 @@ const maxAsking = 32
 // channel.MaxBody.
 const maxPage = 200
 
+// contract names this adapter and the version of the contract that it speaks; raise
+// it when what the adapter sends or believes changes.
+const contract = "sandbox/2"
+
 // Config connects one channel to one sandbox bank.
 type Config struct {
 	// Name is the channel's name; empty means "bank-" and the bank's code.
@@ -50,8 +54,12 @@ type Config struct {
 // dedup on and query_lag_ms at or below 5,000.
 func DefaultCapabilities() channel.Capabilities {
 	return channel.Capabilities{
+		Adapter:          contract,
 		DedupByReference: true,
 		QueryByReference: true,
+		Cancel:           true,
+		Refund:           true,
+		StatementWithin:  time.Minute,
 		ClientTimeout:    3 * time.Second,
 		VisibilityDelay:  5 * time.Second,
 		SendWindow:       5 * time.Second,
@@ -179,6 +187,26 @@ func (c *Channel) Send(ctx context.Context, order channel.Order) channel.Word {
 		return word
 	}
 	return readSendAnswer(word, order, answer)
+}
+
+var _ channel.Canceller = (*Channel)(nil)
+
+// Cancel asks the bank never to execute our reference.
+func (c *Channel) Cancel(ctx context.Context, reference string) channel.Word {
+	word := channel.Word{Reference: reference, Direction: channel.Out}
+	if !goodReference(reference) {
+		word.Reason = channel.ReasonBadOrder
+		return word
+	}
+	answer := c.asks.Do(ctx, once.Request{
+		Method: http.MethodPost, URL: c.base + "/payments/" + url.PathEscape(reference) + "/cancel", Header: jsonHeader,
+	})
+	word.HTTPStatus, word.Latency, word.RetryAfter = answer.Status, answer.Latency, answer.RetryAfter
+	if answer.Err != nil {
+		word.Reason = transportReason(answer)
+		return word
+	}
+	return readCancelAnswer(word, answer)
 }
 
 // Query asks the bank what became of our reference, out or in.

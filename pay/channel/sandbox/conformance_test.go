@@ -20,6 +20,7 @@ import (
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay/channel"
 	"github.com/moneta-pay/moneta/pay/channel/channeltest"
+	"github.com/moneta-pay/moneta/pay/channel/probe"
 	adapter "github.com/moneta-pay/moneta/pay/channel/sandbox"
 	banks "github.com/moneta-pay/moneta/sandbox"
 )
@@ -31,6 +32,17 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestConformance(t *testing.T) {
 	channeltest.Run(t, channeltest.Harness{
 		New: newRig, At: adapterAt, WithSecrets: withSecrets, Secret: secret, Sign: signAnew,
+	})
+}
+
+// What the adapter claims of the sandbox's banks, put to the test on clocks that run.
+func TestClaims(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, clock.System)
+	caps := adapter.DefaultCapabilities()
+	caps.ClientTimeout, caps.VisibilityDelay, caps.SendWindow = 700*time.Millisecond, 300*time.Millisecond, 300*time.Millisecond
+	channeltest.Claims(t, probe.Target{
+		Channel: newAdapter(t, adapter.Config{BaseURL: w.url + "/test", Capabilities: caps}), Asset: "CZK", Run: "claims",
 	})
 }
 

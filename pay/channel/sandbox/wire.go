@@ -163,6 +163,33 @@ func readQueryAnswer(word channel.Word, answer once.Answer) channel.Word {
 	return word
 }
 
+// readCancelAnswer believes a cancellation of our reference and the bank's refusal
+// for being too late; any other answer leaves the outcome unknown.
+func readCancelAnswer(word channel.Word, answer once.Answer) channel.Word {
+	var said struct {
+		Status    string `json:"status"`
+		Reference string `json:"reference"`
+		Error     struct {
+			Code string `json:"code"`
+		} `json:"error"`
+	}
+	if answer.Status != http.StatusOK && answer.Status != http.StatusConflict {
+		word.Reason = channel.ReasonHTTP
+		return word
+	}
+	switch err := json.Unmarshal(answer.Body, &said); {
+	case err != nil:
+		word.Reason = channel.ReasonBody
+	case answer.Status == http.StatusConflict && said.Error.Code == "too_late":
+		word.Verdict = channel.Confirmed
+	case answer.Status == http.StatusOK && said.Status == "cancelled" && said.Reference == word.Reference:
+		word.Verdict, word.Reason = channel.Declined, channel.ReasonCancelledOut
+	default:
+		word.Reason = channel.ReasonBody
+	}
+	return word
+}
+
 func readStatement(answer once.Answer, after int64) (channel.Statement, error) {
 	if answer.Status != http.StatusOK {
 		return channel.Statement{}, fmt.Errorf("status %d", answer.Status)

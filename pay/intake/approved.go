@@ -1,0 +1,127 @@
+package intake
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/money"
+	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/commit"
+)
+
+// What two people have agreed on arrives here, not over the API of callers: the
+// keys are the approvals' ids.
+
+// CompensationRequest pays a holder for a fault of ours (T21).
+type CompensationRequest struct {
+	Tenant pay.TenantID
+	To     pay.AccountID
+	Asset  money.Asset
+	// Amount in the asset's smallest unit.
+	Amount string
+	// Link names the break, the case or the incident that it makes up for.
+	Link string
+	// Original is the payment that it is about; zero for none.
+	Original pay.ID
+	// Key makes it once.
+	Key pay.Key
+}
+
+// CheckCompensation refuses what Compensate could never do.
+func (in *Intake) CheckCompensation(r *CompensationRequest) error {
+	var bad Problems
+	parseAmount(r.Amount, &bad)
+	if !plainText(r.Link, remittanceMax) || r.Link == "" {
+		bad.add(fault.MalformedRequest, "/link", "name the break, the case or the incident that this makes up for")
+	}
+	return bad.as()
+}
+
+// Compensate pays from our expense to the holder, once per key.
+func (in *Intake) Compensate(ctx context.Context, r *CompensationRequest) (commit.Result, error) {
+	if err := in.CheckCompensation(r); err != nil {
+		return commit.Result{}, err
+	}
+	var bad Problems
+	now := in.clock.Now().UTC().Truncate(time.Microsecond)
+	p := &pay.Payment{
+		Tenant: r.Tenant, Kind: pay.Compensation, Original: r.Original, To: r.To, Asset: r.Asset, Amount: parseAmount(r.Amount, &bad),
+		Link: r.Link, Key: r.Key, TraceID: pay.TraceID(r.Key), EffectiveAt: now, CreatedAt: now,
+	}
+	return in.submit.Submit(ctx, commit.Fact{Payment: &pay.Fact{
+		Kind: pay.Accept, At: now, New: p, Fingerprint: linkedFingerprint(p, ""), Source: pay.SourceOperators,
+	}})
+}
+
+// Evidence is what two people take for proof of what became of an unknown attempt.
+type Evidence struct {
+	Tenant  pay.TenantID
+	Payment pay.ID
+	// Attempt that the evidence is about.
+	Attempt int16
+	// Executed or absent: the money has left, or never will.
+	Executed bool
+	// Approval has the evidence and the two people; the payment's log names it.
+	Approval string
+}
+
+// unknown returns the payment if the evidence may be about it.
+func (in *Intake) unknown(ctx context.Context, e *Evidence) (*pay.Payment, error) {
+	p, err := in.originals.Payment(ctx, e.Tenant, e.Payment)
+	if err != nil {
+		return nil, err
+	}
+	if p.Attempt.N != e.Attempt || e.Attempt == 0 {
+		return nil, fault.New(fault.IllegalTransition, "the evidence is about attempt "+strconv.Itoa(int(e.Attempt))+
+			", the payment's last is "+strconv.Itoa(int(p.Attempt.N))).WithResource(p.ID.String())
+	}
+	return &p, nil
+}
+
+// CheckEvidence refuses evidence about a payment whose outcome is not unknown: the
+// channel's own word is better than people's.
+func (in *Intake) CheckEvidence(ctx context.Context, e *Evidence) error {
+	p, err := in.unknown(ctx, e)
+	if err == nil && p.State != pay.Unknown {
+		err = fault.New(fault.IllegalTransition, "nothing is unknown about it: it is "+p.State.String()).WithResource(p.ID.String())
+	}
+	return err
+}
+
+// Resolve takes the evidence for proof. It may be repeated: what the payment has
+// become by it stays, and what the channel has said meanwhile wins.
+func (in *Intake) Resolve(ctx context.Context, e *Evidence) (commit.Result, error) {
+	p, err := in.unknown(ctx, e)
+	if err != nil {
+		return commit.Result{}, err
+	}
+	f := &pay.Fact{
+		Kind: pay.GiveUp, Payment: p.ID, At: in.clock.Now().UTC(), Attempt: e.Attempt, AttemptState: pay.Absent,
+		Source: pay.SourceOperators, Reason: "evidence of " + e.Approval,
+	}
+	if e.Executed {
+		f.Kind, f.AttemptState, f.Amount, f.Asset = pay.Confirm, 0, p.Amount, p.Asset
+	}
+	return in.submit.Submit(ctx, commit.Fact{Payment: f})
+}
+
+// WriteOff makes the rest of a holder's debt our loss. It may be repeated.
+func (in *Intake) WriteOff(ctx context.Context, tenant pay.TenantID, id pay.ID, approval string) (commit.Result, error) {
+	if err := in.CheckWriteOff(ctx, tenant, id); err != nil {
+		return commit.Result{}, err
+	}
+	return in.submit.Submit(ctx, commit.Fact{Payment: &pay.Fact{
+		Kind: pay.WriteOff, Payment: id, At: in.clock.Now().UTC(), Source: pay.SourceOperators, Reason: "loss of " + approval,
+	}})
+}
+
+// CheckWriteOff refuses what is no debt.
+func (in *Intake) CheckWriteOff(ctx context.Context, tenant pay.TenantID, id pay.ID) error {
+	p, err := in.originals.Payment(ctx, tenant, id)
+	if err == nil && p.Kind != pay.LatePayout && p.Kind != pay.Chargeback {
+		err = fault.New(fault.IllegalTransition, "a "+p.Kind.String()+" is no debt").WithResource(id.String())
+	}
+	return err
+}
