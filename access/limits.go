@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/internal/clock"
 )
 
 // Class is a kind of requests that are limited together.
@@ -112,7 +113,7 @@ type bucket struct {
 // NewLimiter returns a Limiter; a nil now is the system's clock.
 func NewLimiter(now func() time.Time) *Limiter {
 	if now == nil {
-		now = time.Now
+		now = clock.System.Now
 	}
 	l := &Limiter{now: now}
 	for i := range l.shards {

@@ -28,6 +28,7 @@ import (
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
 	"github.com/moneta-pay/moneta/pay/commit"
+	"github.com/moneta-pay/moneta/pay/finance"
 	"github.com/moneta-pay/moneta/pay/intake"
 	"github.com/moneta-pay/moneta/pay/ledger"
 	"github.com/moneta-pay/moneta/pay/notify"
@@ -91,6 +92,12 @@ type Dispatch interface {
 	Resume(ctx context.Context, by, reason string) (recon.DispatchState, error)
 }
 
+// Books are the closed periods of the ledger. *finance.Reader is one.
+type Books interface {
+	Periods(ctx context.Context, tenant int32) ([]finance.Period, error)
+	Seal(ctx context.Context) error
+}
+
 // Runs tells which channels were not reconciled in time. *recon.Watch is one.
 type Runs interface{ Overdue() []recon.Overdue }
 
@@ -117,6 +124,8 @@ type Config struct {
 	Receiver Receiver
 	Recon    Recon
 	Dispatch Dispatch
+	// Books keeps the closed periods.
+	Books Books
 	// Runs tells /readyz which channels were not reconciled in time.
 	Runs Runs
 	// Desk keeps the cases for people.

@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/money"
+	"github.com/moneta-pay/moneta/pay"
 )
 
 func (w *world) hold(from, to, amount, key string) *answer {
@@ -81,6 +83,25 @@ func TestAHoldFromEndToEnd(t *testing.T) {
 	require.Equal(t, []string{"T24 reserved", "T25 reserved", "T26 succeeded"}, moves)
 }
 
+// A client whose first try was taken and not answered comes back when the hold has
+// expired: its key is still that hold's, not a request that makes no sense.
+func TestAHoldIsReplayedAfterItsTime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	from, to := w.funded("a", "100"), w.open("shop", "user")
+	expires := time.Now().Add(300 * time.Millisecond).UTC()
+	body := `{"kind":"hold","from":"` + from + `","to":"` + to + `","amount":"10","asset":"CZK","expires_at":"` + expires.Format(time.RFC3339Nano) + `"}`
+	h := w.post("/v1/payments", w.user, body, "h")
+	require.Equal(t, http.StatusCreated, h.StatusCode, string(h.body))
+	require.Eventually(t, func() bool { return time.Now().After(expires) }, patience, 5*time.Millisecond)
+	again := w.post("/v1/payments", w.user, body, "h")
+	require.Equal(t, http.StatusOK, again.StatusCode, string(again.body))
+	require.Equal(t, h.str("id"), again.str("id"))
+	late := w.post("/v1/payments", w.user, body, "new key")
+	requireProblem(t, late, fault.MalformedRequest)
+	require.Equal(t, "/expires_at", late.str("param"))
+}
+
 func TestWhatAHoldIsNot(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
@@ -140,4 +161,44 @@ func TestManyCapturesAtOnce(t *testing.T) {
 	require.Equal(t, []string{"990", "10"}, []string{h.str("captured"), h.str("remaining")})
 	require.Equal(t, "990", w.get("/v1/accounts/"+to+"/balances").str("available"))
 	require.Equal(t, "10", w.get("/v1/accounts/"+from+"/balances").str("held"))
+}
+
+// A hold for somebody outside: each capture leaves through its channel, and what
+// cannot be sent is held again.
+func TestACaptureLeavesThroughAChannel(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	from := w.funded("a", "1000")
+	body := `{"kind":"hold","from":"` + from + `","channel":"bank-ab","payee":{"account":"123"},"amount":"800","asset":"CZK"}`
+	h := w.post("/v1/payments", w.user, body, "h")
+	require.Equal(t, http.StatusCreated, h.StatusCode, string(h.body))
+	id := h.str("id")
+	requireProblem(t, w.post("/v1/payments", w.user, `{"kind":"hold","from":"`+from+`","channel":"bank-ab","amount":"1","asset":"CZK"}`, "x"), fault.MalformedRequest)
+	c := w.capture(id, "300", "c1")
+	require.Equal(t, http.StatusCreated, c.StatusCode, string(c.body))
+	require.Equal(t, []string{"capture", "reserved", "bank-ab", id}, []string{c.str("kind"), c.str("state"), c.str("channel"), c.str("original")})
+	require.Equal(t, map[string]any{"account": "123"}, c.json["payee"])
+	first := w.id(c)
+	w.dispatched(first)
+	w.fact(pay.Fact{Kind: pay.Confirm, Payment: first, Attempt: 1, Source: "callback", Amount: money.Int(300), Asset: "CZK"})
+	require.Equal(t, "succeeded", w.get("/v1/payments/"+c.str("id")).str("state"))
+	require.Equal(t, true, w.get("/v1/payments/" + c.str("id") + "/status").json["safe"])
+
+	second := w.id(w.capture(id, "500", "c2"))
+	require.Equal(t, []string{"succeeded", "0"}, []string{w.get("/v1/payments/" + id).str("state"), w.get("/v1/payments/" + id).str("remaining")})
+	w.dispatched(second)
+	w.fact(pay.Fact{Kind: pay.Decline, Payment: second, Attempt: 1, Source: "callback", Reason: "account closed"})
+	got := w.get("/v1/payments/" + id)
+	require.Equal(t, []string{"succeeded", "300"}, []string{got.str("state"), got.str("captured")}, "it is over: what was not sent goes back to the payer")
+	b := w.get("/v1/accounts/" + from + "/balances")
+	require.Equal(t, []string{"700", "0"}, []string{b.str("available"), b.str("held")})
+	require.Equal(t, true, w.get("/v1/payments/" + id + "/status").json["safe"])
+
+	open := w.post("/v1/payments", w.user, `{"kind":"hold","from":"`+from+`","channel":"bank-ab","payee":{"account":"123"},"amount":"600","asset":"CZK"}`, "h2").str("id")
+	third := w.id(w.capture(open, "200", "c3"))
+	w.dispatched(third)
+	w.fact(pay.Fact{Kind: pay.Decline, Payment: third, Attempt: 1, Source: "callback"})
+	got = w.get("/v1/payments/" + open)
+	require.Equal(t, []string{"reserved", "0", "600"}, []string{got.str("state"), got.str("captured"), got.str("remaining")}, "what was not sent is held again")
+	require.Equal(t, "600", w.get("/v1/accounts/"+from+"/balances").str("held"))
 }

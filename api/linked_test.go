@@ -95,12 +95,12 @@ func TestWhatCannotBeRefunded(t *testing.T) {
 	requireProblem(t, w.refund(announced.str("id"), "1", "r4"), fault.IllegalTransition)
 	d := w.deposited(to, "50", "d2")
 	for body, code := range map[string]fault.Code{
-		`"amount":"0"`:                          fault.AmountInvalid,
-		`"amount":"1","channel":"bank-zz"`:      fault.MalformedRequest,
-		`"amount":"1","asset":"EUR"`:            fault.MalformedRequest,
-		`"amount":"1","from":"` + from + `"`:    fault.MalformedRequest,
-		`"amount":"1","remittance":"a\u0000b"`:  fault.MalformedRequest,
-		`"amount":"1","orginal":"` + from + `"`: fault.UnknownField,
+		`"amount":"0"`:                         fault.AmountInvalid,
+		`"amount":"1","channel":"bank-zz"`:     fault.MalformedRequest,
+		`"amount":"1","asset":"EUR"`:           fault.MalformedRequest,
+		`"amount":"1","from":"` + from + `"`:   fault.MalformedRequest,
+		`"amount":"1","remittance":"a\u0000b"`: fault.MalformedRequest,
+		`"amount":"1","origin":"` + from + `"`: fault.UnknownField,
 	} {
 		a := w.post("/v1/payments", w.user, `{"kind":"refund","original":"`+d.str("id")+`",`+body+`}`, "bad "+body[:9])
 		require.Equal(t, string(code), a.str("code"), "%s: %s", body, a.body)

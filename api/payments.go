@@ -35,14 +35,14 @@ type Payee struct {
 type NewPayment struct {
 	Kind        string            `json:"kind" enum:"send,payout,deposit,hold,refund" doc:"send moves money between two accounts here at once; payout moves it outside through a channel; deposit announces money from outside, which only the channel's word credits; hold sets money aside for another account here, to be captured, released, or given back when it expires; refund sends a deposit back through its channel, in part or whole"`
 	From        string            `json:"from,omitempty" doc:"Paying account (send, payout, hold)" example:"acct_0000000000002"`
-	To          string            `json:"to,omitempty" doc:"Receiving account (send, deposit, hold)" example:"acct_0000000000004"`
-	Channel     string            `json:"channel,omitempty" doc:"Rail (payout, deposit)" example:"bank-ab"`
-	Payee       *Payee            `json:"payee,omitempty" doc:"Who gets a payout"`
+	To          string            `json:"to,omitempty" doc:"Receiving account (send, deposit, hold within the ledger)" example:"acct_0000000000004"`
+	Channel     string            `json:"channel,omitempty" doc:"Rail (payout, deposit, a hold whose captures leave through it)" example:"bank-ab"`
+	Payee       *Payee            `json:"payee,omitempty" doc:"Who gets a payout, or what is captured of a hold through a channel"`
 	Original    string            `json:"original,omitempty" doc:"The deposit that a refund gives back; account, channel and asset are the deposit's" example:"pay_0000000000001"`
 	Amount      string            `json:"amount" doc:"Whole number of the asset's smallest unit, above zero" pattern:"^[1-9][0-9]*$" example:"70000"`
 	Asset       string            `json:"asset,omitempty" doc:"Code of the asset, upper case; a refund's is its original's" example:"CZK"`
 	EffectiveAt *time.Time        `json:"effective_at,omitempty" doc:"Value date, RFC 3339; the moment of acceptance when left out"`
-	ExpiresAt   *time.Time        `json:"expires_at,omitempty" doc:"When a hold gives back what was not captured, RFC 3339; at most 31 days from now, 7 days when left out"`
+	ExpiresAt   *time.Time        `json:"expires_at,omitempty" doc:"When a hold gives back what was not captured (7 days when left out), or a deposit stops waiting for its payer (a day when left out), RFC 3339; at most 31 days from now"`
 	Remittance  string            `json:"remittance,omitempty" doc:"Text for the receiver's statement" maxLength:"140"`
 	Metadata    map[string]string `json:"metadata,omitempty" doc:"Yours to use: at most 50 keys, 4 kB"`
 }
@@ -92,7 +92,7 @@ type Payment struct {
 	Link        string          `json:"link,omitempty" doc:"What outside of the ledger it rests on: the channel's id of a return, a chargeback or a statement line; the break or incident compensated"`
 	Disposition string          `json:"disposition,omitempty" enum:"refunding,partly_refunded,refunded,partly_returned,returned,charged_back,late_success" doc:"What linked payments made of it after its final state, which never changes; the payments are in the timeline"`
 	Refunded    string          `json:"refunded,omitempty" doc:"How much of it linked payments have taken back or are taking back"`
-	ExpiresAt   *time.Time      `json:"expires_at,omitempty" doc:"When a hold gives back what was not captured"`
+	ExpiresAt   *time.Time      `json:"expires_at,omitempty" doc:"When a hold gives back what was not captured, or a deposit stops waiting"`
 	Captured    string          `json:"captured,omitempty" doc:"How much of a hold was captured"`
 	Remaining   string          `json:"remaining,omitempty" doc:"How much of a hold can still be captured, of a deposit refunded, of money without an owner assigned, of a debt paid"`
 	Reason      string          `json:"reason,omitempty" doc:"Why it is in this state, if somebody said"`

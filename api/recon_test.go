@@ -15,6 +15,7 @@ import (
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/pgtest"
 	"github.com/moneta-pay/moneta/internal/telemetry"
+	"github.com/moneta-pay/moneta/pay/finance"
 	"github.com/moneta-pay/moneta/pay/recon"
 )
 
@@ -68,7 +69,7 @@ func TestABreakIsAssignedExplainedAndExported(t *testing.T) {
 	path := "/v1/recon/breaks/7"
 	b := w.do(http.MethodGet, path, w.admin, "")
 	require.Equal(t, "operations", b.str("owner"))
-	require.Equal(t, "book_suspense", b.json["suggestion"].(map[string]any)["action"])
+	require.Equal(t, "credit_owner", b.json["suggestion"].(map[string]any)["action"])
 	a := w.do(http.MethodPost, path+"/assign", w.admin, `{"owner":"Jana","reason":"she knows the payer"}`)
 	require.Equal(t, "Jana", a.str("owner"), string(a.body))
 	for _, bad := range []string{`{"state":"explained","reason":" "}`, `{"state":"gone","reason":"x"}`, `{"reason":"x"}`} {
@@ -111,3 +112,31 @@ func TestReadyNamesAMissingRun(t *testing.T) {
 type late []recon.Overdue
 
 func (l late) Overdue() []recon.Overdue { return l }
+
+// A period is closed over the API: what is dated in it is refused by name, and the
+// answer carries the seal.
+func TestAPeriodIsClosedAndSealed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.funded("payer", "1000")
+	a := w.do(http.MethodPost, "/v1/periods", w.admin, `{"asset":"CZK","through":"2026-01-31"}`)
+	require.Equal(t, http.StatusNotFound, a.StatusCode, "no books, no closing")
+	books := &laterBooks{}
+	w = newWorld(t, func(c *api.Config) { c.Books = books })
+	payer, payee := w.funded("payer", "1000"), w.open("payee", "user")
+	books.Reader = finance.NewReader(w.pool)
+	a = w.do(http.MethodPost, "/v1/periods", w.admin, `{"asset":"CZK","through":"2026-01-31"}`)
+	require.Equal(t, http.StatusOK, a.StatusCode, string(a.body))
+	require.Equal(t, "2026-02-01T00:00:00Z", a.str("until"))
+	require.Len(t, a.str("trial_balance_sha256"), 64)
+	send := `{"kind":"send","from":"` + payer + `","to":"` + payee + `","amount":"1","asset":"CZK","effective_at":"`
+	requireProblem(t, w.post("/v1/payments", w.user, send+`2026-01-31T23:59:59Z"}`, "late"), fault.PeriodClosed)
+	require.Equal(t, http.StatusCreated, w.post("/v1/payments", w.user, send+`2026-02-01T00:00:00Z"}`, "in time").StatusCode)
+	requireProblem(t, w.do(http.MethodPost, "/v1/periods", w.admin, `{"asset":"CZK","through":"2025-12-31"}`), fault.PeriodClosed)
+	requireProblem(t, w.do(http.MethodPost, "/v1/periods", w.admin, `{"asset":"CZK","through":"9999-12-30"}`), fault.MalformedRequest)
+	requireProblem(t, w.do(http.MethodPost, "/v1/periods", w.user, `{"asset":"CZK","through":"2026-01-31"}`), fault.Forbidden)
+	require.Len(t, w.do(http.MethodGet, "/v1/periods", w.admin, "").json["data"], 1)
+}
+
+// laterBooks read the world's ledger, which is there only after the edge.
+type laterBooks struct{ *finance.Reader }

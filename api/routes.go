@@ -119,8 +119,10 @@ func routes() []*route {
 	all = append(all, accountRoutes()...)
 	all = append(all, keyRoutes()...)
 	all = append(all, reconRoutes()...)
+	all = append(all, periodRoutes()...)
 	all = append(all, caseRoutes()...)
 	all = append(all, operatorRoutes()...)
+	all = append(all, resolveRoutes()...)
 	all = append(all, peopleRoutes()...)
 	for _, rt := range all {
 		if rt.role == "" && rt.scope != "" && rt.method == http.MethodGet {

@@ -52,7 +52,7 @@ func showEntry(e *ledger.Entry) Entry {
 		Remittance: e.Remittance, Transition: transitionName(e.Transition), EffectiveAt: e.EffectiveAt, BookedAt: e.BookedAt,
 	}
 	if e.PaymentKind != 0 {
-		out.Kind = pay.Kind(e.PaymentKind).String() //nolint:gosec // the decider wrote it
+		out.Kind = pay.Kind(e.PaymentKind).String()
 	}
 	return out
 }

@@ -61,10 +61,10 @@ func TestStatementsAreFilteredAndExported(t *testing.T) {
 	require.Len(t, get("direction", "out"), 6)
 	require.Len(t, get("remittance", "rent "), 3)
 	require.Len(t, get("remittance", "rent", "counterparty", c), 1)
-	require.Len(t, get("kind", "payout"), 0)
+	require.Empty(t, get("kind", "payout"))
 	require.Len(t, get("kind", "send", "from", before.Format(time.RFC3339Nano)), 7)
 	require.Len(t, get("to", before.Format(time.RFC3339Nano)), 1, "the funding")
-	require.Len(t, get("by", "effective", "from", time.Now().Add(time.Hour).Format(time.RFC3339Nano)), 0)
+	require.Empty(t, get("by", "effective", "from", time.Now().Add(time.Hour).Format(time.RFC3339Nano)))
 	require.Equal(t, "rent 3", get("counterparty", c)[0].(map[string]any)["remittance"])
 	for _, bad := range []string{
 		"direction=up", "kind=x", "counterparty=x", "from=yesterday", "by=x", "format=xml", "remittance=%00", "remittance=%ff",

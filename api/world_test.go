@@ -208,6 +208,7 @@ var recording sync.Mutex
 
 // record keeps an exchange for the judge in test/contract: see `make openapi`.
 func record(t *testing.T, a *answer, body string) {
+	t.Helper()
 	dir := os.Getenv("MONETA_RECORD")
 	if dir == "" {
 		return

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/moneta-pay/moneta/bench"
 )
@@ -14,7 +15,12 @@ import (
 type BenchConfig struct {
 	Profile, Report, DataDir, Lang string
 	JSON                           bool
-	Out, Progress                  io.Writer
+	// PGBench is the path of Postgres' own client; empty leaves it out.
+	PGBench string
+	// Stored and Soak replace the profile's, when above 0.
+	Stored        int64
+	Soak          time.Duration
+	Out, Progress io.Writer
 }
 
 // Bench measures this binary and shows the figures beside their floors. It

@@ -40,6 +40,7 @@ func BenchRun(ctx context.Context, cfg BenchConfig) (*bench.Report, error) {
 	return bench.Run(ctx, bench.Config{
 		Profile: cfg.Profile, Moneta: self, Migrate: schema.Migrate,
 		WorkDir: cfg.DataDir, Progress: cfg.Progress, Version: Version,
+		PGBench: cfg.PGBench, Stored: cfg.Stored, Soak: cfg.Soak,
 	})
 }
 
@@ -134,18 +135,18 @@ func (l *benchLedger) Open(ctx context.Context, o bench.Opening) ([]int64, int64
 	if o.Accounts == 0 {
 		return nil, 0, nil
 	}
-	house, err := l.node.Submit(ctx, openFact("bench house", ledger.House, 0))
-	if err != nil {
-		return nil, 0, fmt.Errorf("open the house account: %w", err)
-	}
 	ids := make([]int64, o.Accounts)
-	err = l.each(ctx, o.Accounts, func(i int) commit.Fact { return openFact(fmt.Sprintf("bench %d", i), ledger.User, o.Overdraft) },
+	err := l.each(ctx, o.Accounts, func(i int) commit.Fact { return openFact(fmt.Sprintf("bench %d", i), ledger.User, o.Overdraft) },
 		func(i int, r commit.Result) { ids[i] = int64(r.Account.ID) })
 	if err != nil {
 		return nil, 0, fmt.Errorf("open an account: %w", err)
 	}
 	if o.Fund == 0 {
 		return ids, 0, nil
+	}
+	house, err := l.node.Submit(ctx, openFact("bench house", ledger.House, 0))
+	if err != nil {
+		return nil, 0, fmt.Errorf("open the house account: %w", err)
 	}
 	var paid atomic.Int64
 	fund := func(i int) commit.Fact {

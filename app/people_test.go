@@ -75,6 +75,7 @@ func newBureau(t *testing.T) *bureau {
 	require.NoError(t, err)
 	b.desk = access.NewApprovals(store, slog.New(slog.DiscardHandler))
 	registerActions(b.desk, b.in, b.accounts, b.gate)
+	registerPaymentActions(b.desk, b.in, commit.NewReader(b.pool))
 	for _, name := range []string{"abe", "cleo"} {
 		file, credential, _, err := access.Enrol(name, access.Ed25519)
 		require.NoError(t, err)

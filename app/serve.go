@@ -28,6 +28,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/commit"
 	"github.com/moneta-pay/moneta/pay/desk"
 	"github.com/moneta-pay/moneta/pay/dispatch"
+	"github.com/moneta-pay/moneta/pay/finance"
 	"github.com/moneta-pay/moneta/pay/intake"
 	"github.com/moneta-pay/moneta/pay/ledger"
 	"github.com/moneta-pay/moneta/pay/notify"
@@ -244,6 +245,7 @@ func (p *plane) lead(ctx context.Context, open []pay.Payment) {
 	p.leaderLoop(ctx, "expiry", p.expirer.Run)
 	p.leaderLoop(ctx, "settle", p.asker.Run)
 	p.leaderLoop(ctx, "recon", p.recon.Loop)
+	p.leaderLoop(ctx, "seal", p.seal)
 	p.leaderLoop(ctx, "sweep", p.inbox.Sweep)
 	p.leaderLoop(ctx, "notify", p.notify.Run)
 	p.leaderLoop(ctx, "desk", p.desk.Run)
@@ -353,7 +355,14 @@ func (p *plane) edge() (http.Handler, error) {
 	for _, name := range p.channelNames() {
 		names = append(names, string(name))
 	}
-	in, err := intake.New(intake.Config{Submitter: p.node, Accounts: accounts, Originals: p.payments, Channels: names})
+	guard, err := guardOf(p.cfg.Guard)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	in, err := intake.New(intake.Config{
+		Submitter: p.node, Accounts: accounts, Originals: p.payments, Channels: names, Guard: guard,
+		DepositFor: time.Duration(p.cfg.DepositHours) * time.Hour,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -361,10 +370,11 @@ func (p *plane) edge() (http.Handler, error) {
 	p.approvals = access.NewApprovals(store, p.log)
 	p.approvals.Measure(p.tel.Registry())
 	registerActions(p.approvals, in, accounts, p.gate)
+	registerPaymentActions(p.approvals, in, p.payments)
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Approvals: p.approvals, Waiter: p.node,
 		Webhooks: notify.NewEndpoints(p.reads, p.cfg.WebhookInside),
-		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Runs: p.runs, Desk: p.desk, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
+		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Runs: p.runs, Books: finance.NewReader(p.stations), Desk: p.desk, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
 		Registry: p.tel.Registry(), Logger: p.log, Version: Version, DocsURL: p.cfg.DocsURL,
 	})
 	if err != nil {

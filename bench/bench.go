@@ -25,13 +25,21 @@ import (
 
 // Config says what to measure with which binary, and where.
 type Config struct {
-	// Profile is "quick" (some minutes), "full", or "smoke", which measures nothing.
+	// Profile is "quick" (some minutes), "full", "compare" (with plain SQL alone), "size" (with millions of payments
+	// stored, and a surge), "soak", or "smoke", which runs all and measures nothing.
 	Profile string
 	// Moneta is the path of the binary whose serve, sandbox, key, bench-ledger and
 	// bench-load commands are run as child processes.
 	Moneta string
 	// Migrate brings the database behind dsn to the binary's schema.
 	Migrate func(ctx context.Context, dsn string) error
+	// PGBench is the path of Postgres' own client, to run plain SQL with as well in
+	// the ledger phases; empty leaves it out.
+	PGBench string
+	// Stored and Soak, above 0, are used in place of the profile's: payments in the
+	// full ledger, and time under steady load.
+	Stored int64
+	Soak   time.Duration
 	// WorkDir gets a fresh folder for the cluster, which is removed at the end;
 	// empty means the current folder. It must be on a real disk.
 	WorkDir string
@@ -56,6 +64,13 @@ type profile struct {
 	patience time.Duration // for a quiet moment before a round
 	accounts int           // of the ledger phases
 	wallets  int           // of the API phases
+	stored   int64         // payments in the full ledger
+	growth   time.Duration // one round of it, and of the empty one
+	reads    time.Duration // one kind of reading
+	calm     time.Duration // peak, and half of it, before a surge
+	surge    time.Duration // ten times the peak
+	after    time.Duration // half of it again
+	soak     time.Duration // steady load
 }
 
 // smoke runs everything once over, to see that it runs: its counts are true, its
@@ -67,7 +82,17 @@ var profiles = map[string]profile{
 		rounds: 1, probe: 100 * time.Millisecond, baseline: 200 * time.Millisecond, ledger: 300 * time.Millisecond,
 		single: 300 * time.Millisecond, batch: 300 * time.Millisecond, latency: 300 * time.Millisecond, life: 500 * time.Millisecond,
 		accounts: 1_000, wallets: 200,
+		stored: 5_000, growth: 500 * time.Millisecond, reads: 100 * time.Millisecond,
+		calm: 300 * time.Millisecond, surge: 500 * time.Millisecond, after: 2 * time.Second, soak: 3 * time.Second,
 	},
+	// compare is the ledger beside plain SQL and nothing else.
+	"compare": {rounds: 3, probe: 2 * time.Second, baseline: 8 * time.Second, ledger: 8 * time.Second, accounts: 100_000},
+	"size": {
+		rounds: 3, accounts: 100_000, wallets: 10_000, patience: 10 * time.Second,
+		stored: 5_000_000, growth: 12 * time.Second, reads: 3 * time.Second,
+		calm: 5 * time.Second, surge: 15 * time.Second, after: 30 * time.Second,
+	},
+	"soak": {rounds: 1, wallets: 10_000, soak: 30 * time.Minute},
 	"quick": {
 		rounds: 3, probe: 2 * time.Second, baseline: 4 * time.Second, ledger: 5 * time.Second,
 		single: 4 * time.Second, batch: 4 * time.Second, latency: 4 * time.Second, life: 6 * time.Second,
@@ -82,7 +107,7 @@ var profiles = map[string]profile{
 
 // Bounds of a run.
 const (
-	runMax  = 60 * time.Minute
+	runMax  = 60 * time.Minute // and the soak
 	stopMax = time.Minute
 )
 
@@ -95,6 +120,7 @@ type run struct {
 	report  *Report
 	began   time.Time
 	loads   int // plans written
+	planes  int // started
 
 	mu   sync.Mutex
 	died []string // children that ended unasked
@@ -106,7 +132,13 @@ type run struct {
 func Run(ctx context.Context, cfg Config) (report *Report, err error) {
 	p, ok := profiles[cfg.Profile]
 	if !ok {
-		return nil, fmt.Errorf("bench: profile %q is unknown: use quick, full or smoke", cfg.Profile)
+		return nil, fmt.Errorf("bench: profile %q is unknown: use quick, full, compare, size, soak or smoke", cfg.Profile)
+	}
+	if cfg.Stored > 0 && p.stored > 0 {
+		p.stored = cfg.Stored
+	}
+	if cfg.Soak > 0 {
+		p.soak = cfg.Soak
 	}
 	if cfg.Progress == nil {
 		cfg.Progress = io.Discard
@@ -117,7 +149,7 @@ func Run(ctx context.Context, cfg Config) (report *Report, err error) {
 	if cfg.WorkDir == "" {
 		cfg.WorkDir = "."
 	}
-	ctx, cancel := context.WithTimeout(ctx, runMax)
+	ctx, cancel := context.WithTimeout(ctx, runMax+p.soak)
 	defer cancel()
 	r := &run{cfg: cfg, profile: p, began: time.Now()}
 	if err := r.folder(); err != nil {
@@ -179,7 +211,7 @@ func (r *run) withCluster(ctx context.Context) (err error) {
 	r.say("starting a private Postgres")
 	r.server, err = pgserver.Start(ctx, pgserver.Config{
 		DataDir: filepath.Join(r.dir, "pg"), Logger: r.cfg.Logger,
-		Databases: []string{baselineDB, sameRowsDB, ledgerDB, planeDB},
+		Databases: []string{baselineDB, sameRowsDB, ledgerDB, grownDB},
 	})
 	if err != nil {
 		return err
@@ -193,10 +225,30 @@ func (r *run) withCluster(ctx context.Context) (err error) {
 	for _, s := range r.server.Settings() {
 		r.report.Settings = append(r.report.Settings, Setting{s.Name, s.Value})
 	}
-	if err := r.ledgerPhases(ctx); err != nil {
-		return err
+	return r.phases(ctx)
+}
+
+// phases runs what the profile has time for.
+func (r *run) phases(ctx context.Context) error {
+	for _, part := range []struct {
+		wanted bool
+		work   func(context.Context) error
+	}{
+		{r.profile.baseline > 0, r.ledgerPhases},
+		{r.profile.single > 0, r.planePhases},
+		{r.profile.growth > 0, r.growthPhases},
+		{r.profile.reads > 0, r.readPhases},
+		{r.profile.surge > 0, r.surgePhases},
+		{r.profile.soak > 0, r.soakPhases},
+	} {
+		if !part.wanted {
+			continue
+		}
+		if err := part.work(ctx); err != nil {
+			return err
+		}
 	}
-	return r.planePhases(ctx)
+	return nil
 }
 
 // say writes one line of progress; a lost line is no reason to stop.

@@ -17,11 +17,16 @@ import (
 // generate runs the load generator as a process of its own; it has so long for
 // its load and a bounded time for what comes before and after.
 func (r *run) generate(ctx context.Context, job loadJob, during time.Duration) (loadResult, error) {
-	var res loadResult
 	path, err := r.plan("load", job)
 	if err != nil {
-		return res, err
+		return loadResult{}, err
 	}
+	return r.generatePlanned(ctx, path, during)
+}
+
+// generatePlanned is generate with the plan written.
+func (r *run) generatePlanned(ctx context.Context, path string, during time.Duration) (loadResult, error) {
+	var res loadResult
 	ctx, cancel := context.WithTimeout(ctx, during+2*answerMax)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, r.cfg.Moneta, "bench-load", path) //nolint:gosec // the binary that we are

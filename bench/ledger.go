@@ -50,15 +50,20 @@ func (r *run) ledgerPhases(ctx context.Context) (err error) {
 		accounts int
 	}{{PhaseLedger, leader, r.profile.accounts}, {PhaseHot, leader, 2}, {PhaseForwarded, standby, r.profile.accounts}}
 	for n := range r.profile.rounds {
-		if err := r.baselineRound(ctx, plain, PhaseBaseline, baselineDB, connections, n); err != nil {
+		if err := r.plainRound(ctx, plain.load, PhaseBaseline, baselineDB, connections, n); err != nil {
 			return err
+		}
+		if r.cfg.PGBench != "" {
+			if err := r.plainRound(ctx, plain.pgbench, PhasePGBench, baselineDB, connections, n); err != nil {
+				return err
+			}
 		}
 		for _, kind := range kinds {
 			if err := r.ledgerRound(ctx, kind.book, kind.phase, kind.accounts, n); err != nil {
 				return err
 			}
 		}
-		if err := r.baselineRound(ctx, same, PhaseSameRows, sameRowsDB, connections, n); err != nil {
+		if err := r.plainRound(ctx, same.load, PhaseSameRows, sameRowsDB, connections, n); err != nil {
 			return err
 		}
 	}
@@ -103,6 +108,9 @@ func (r *run) recountLedger(ctx context.Context, plain []*baseline, told int64) 
 	return err
 }
 
+// plainLoad is one client of plain SQL.
+type plainLoad func(ctx context.Context, r *run, connections int, during time.Duration) (acked int64, took time.Duration, err error)
+
 // probeBaseline finds the number of connections that serves plain SQL best.
 func (r *run) probeBaseline(ctx context.Context, plain *baseline) (best int, err error) {
 	var most float64
@@ -124,7 +132,8 @@ func (r *run) probeBaseline(ctx context.Context, plain *baseline) (best int, err
 	return best, nil
 }
 
-func (r *run) baselineRound(ctx context.Context, plain *baseline, phase, database string, connections, n int) error {
+// plainRound measures one round of a client of plain SQL.
+func (r *run) plainRound(ctx context.Context, load plainLoad, phase, database string, connections, n int) error {
 	if err := r.quiet(ctx); err != nil {
 		return err
 	}
@@ -133,7 +142,7 @@ func (r *run) baselineRound(ctx context.Context, plain *baseline, phase, databas
 		return err
 	}
 	defer m.close(ctx)
-	round, err := m.measure(ctx, func() (int64, time.Duration, error) { return plain.load(ctx, r, connections, r.profile.baseline) })
+	round, err := m.measure(ctx, func() (int64, time.Duration, error) { return load(ctx, r, connections, r.profile.baseline) })
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/moneta-pay/moneta/internal/lifecycle"
 )
 
 // loadJob tells the load generator, a process of its own, what to do: exactly one
@@ -21,6 +23,7 @@ type loadJob struct {
 	HTTP   *loadPlan   `json:"http,omitempty"`
 	Orders *ordersPlan `json:"orders,omitempty"`
 	SQL    *sqlPlan    `json:"sql,omitempty"`
+	Reads  *readsPlan  `json:"reads,omitempty"`
 }
 
 // loadPlan is payments over the HTTP API.
@@ -45,6 +48,15 @@ type loadPlan struct {
 	Channels []string      `json:"channels"` // payouts through one of them at random; empty: sends
 	Asset    string        `json:"asset"`
 	Accounts []string      `json:"accounts"`
+	// Patience above 0 turns an arrival of the schedule away that finds no connection
+	// free within it: the load is then offered whatever the server does.
+	Patience time.Duration `json:"patience_ns"`
+	// Useful is how late an answer may be and still count as such; 0 is no bound.
+	Useful time.Duration `json:"useful_ns"`
+	// Surge says that refusals are expected, and no reason to pause after one.
+	Surge bool `json:"surge"`
+	// Windows asks for the latency of every second.
+	Windows bool `json:"windows"`
 }
 
 // loadResult is what the generator was answered.
@@ -61,6 +73,10 @@ type loadResult struct {
 	Began      time.Time     `json:"began"`
 	Elapsed    time.Duration `json:"elapsed_ns"`
 	Latency    Latency       `json:"latency"` // of answers to requests that succeeded
+	// TurnedAway arrivals were not sent; Useful of Done were answered in time.
+	TurnedAway int64    `json:"turned_away"`
+	Useful     int64    `json:"useful"`
+	Windows    []window `json:"windows,omitempty"`
 }
 
 // Load is the load generator's main: args names the file with its plan, and out
@@ -85,6 +101,8 @@ func (j *loadJob) run(ctx context.Context) (loadResult, error) {
 		return j.Orders.run(ctx)
 	case j.SQL != nil && j.SQL.Accounts > 1 && j.SQL.Connections > 0:
 		return j.SQL.run(ctx)
+	case j.Reads != nil:
+		return j.Reads.run(ctx)
 	}
 	return loadResult{}, errors.New("the plan names no work")
 }
@@ -96,9 +114,12 @@ type sender struct {
 	name string
 	n    int64
 	body []byte
+	// began is when the load did.
+	began time.Time
 
 	res   loadResult
 	times []time.Duration
+	seen  []sight
 }
 
 func (p *loadPlan) run(ctx context.Context) (loadResult, error) {
@@ -117,6 +138,7 @@ func (p *loadPlan) run(ctx context.Context) (loadResult, error) {
 	var slot atomic.Int64
 	began := time.Now()
 	for _, s := range senders {
+		s.began = began
 		wg.Go(func() {
 			if p.Rate > 0 {
 				s.onSchedule(ctx, began, &slot)
@@ -138,6 +160,9 @@ func gather(senders []*sender, began time.Time) loadResult {
 	}
 	sum := sumOf(results, began)
 	sum.Latency = latencyOf(times)
+	if len(senders) > 0 && senders[0].plan.Windows {
+		sum.Windows = windowsOf(senders)
+	}
 	return sum
 }
 
@@ -149,6 +174,8 @@ func sumOf(results []loadResult, began time.Time) loadResult {
 		sum.Done += r.Done
 		sum.Refused += r.Refused
 		sum.Unanswered += r.Unanswered
+		sum.TurnedAway += r.TurnedAway
+		sum.Useful += r.Useful
 		if sum.Error == "" {
 			sum.Error = r.Error
 		}
@@ -183,7 +210,12 @@ func (s *sender) onSchedule(ctx context.Context, began time.Time, slot *atomic.I
 		if due >= s.plan.For {
 			return
 		}
-		if early := due - time.Since(began); early > 0 {
+		early := due - time.Since(began)
+		if s.plan.Patience > 0 && early < -s.plan.Patience {
+			s.res.TurnedAway++
+			continue
+		}
+		if early > 0 {
 			t := time.NewTimer(early)
 			select {
 			case <-t.C:
@@ -223,28 +255,49 @@ func (s *sender) send(ctx context.Context, from time.Time) {
 	}
 	status, answer, err := s.wire.request(ctx, "POST", path, more, s.body)
 	if err != nil || status >= 500 {
-		s.res.Unanswered += count
-		s.fail(status, answer, err)
-		t := time.NewTimer(pauseAfterError)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-		}
+		s.failed(ctx, from, status, answer, err)
 		return
 	}
 	acked, done := s.acknowledged(status, answer)
 	if s.plan.Batch > 1 && s.plan.Wait > 0 && acked == count {
 		status, answer, done = s.follow(ctx, answer, count)
 	}
+	took := time.Since(from)
 	s.res.Acked += acked
 	s.res.Done += done
 	s.res.Refused += count - acked
+	if s.plan.Useful == 0 || took <= s.plan.Useful {
+		s.res.Useful += done
+	}
+	s.see(from, took, done < count)
 	if done < count {
 		s.fail(status, answer, nil)
 		return
 	}
-	s.times = append(s.times, time.Since(from))
+	s.times = append(s.times, took)
+}
+
+// failed counts a request that has no answer, or one that leaves open what became
+// of it; one that says that nothing moved was refused.
+func (s *sender) failed(ctx context.Context, from time.Time, status int, answer []byte, err error) {
+	if err == nil && bytes.Contains(answer, []byte(`"money_state":"not_moved"`)) {
+		s.res.Refused += int64(s.plan.Batch)
+	} else {
+		s.res.Unanswered += int64(s.plan.Batch)
+	}
+	s.fail(status, answer, err)
+	s.see(from, 0, true)
+	if s.plan.Surge && err == nil {
+		return
+	}
+	_ = lifecycle.Pause(ctx, pauseAfterError) // its end is seen by the caller
+}
+
+// see keeps what became of a request, by the second in which it was due.
+func (s *sender) see(from time.Time, took time.Duration, failed bool) {
+	if s.plan.Windows {
+		s.seen = append(s.seen, sight{second: int(from.Sub(s.began) / time.Second), took: took, failed: failed})
+	}
 }
 
 // acknowledged counts the payments that the answer says are accepted and those

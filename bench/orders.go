@@ -8,6 +8,7 @@ import (
 	mathrand "math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -131,6 +132,7 @@ func (r *run) openBook(ctx context.Context, name, database string, plan LedgerPl
 	if b.ids, b.told, err = h.open(o); err != nil {
 		return nil, fmt.Errorf("open accounts: %w", err)
 	}
+	slices.Sort(b.ids) // as the API lists them
 	return b, nil
 }
 

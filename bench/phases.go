@@ -15,25 +15,36 @@ import (
 // drainMax bounds the wait for the last payouts, and for the banks' callbacks.
 const drainMax = 30 * time.Second
 
-// load generates one round, counts what was told, and keeps what went wrong.
-func (p *plane) load(ctx context.Context, phase string, plan loadPlan) (loadResult, error) {
+// address tells a plan where the wallet is, and makes its keys its own.
+func (p *plane) address(plan *loadPlan) {
 	plan.Address, plan.Key, plan.Asset, plan.Accounts = p.api, p.key, planeAsset, p.accounts
 	plan.Prefix = fmt.Sprintf("bench-%d", p.loads)
+}
+
+// load generates one round, counts what was told, and keeps what went wrong.
+func (p *plane) load(ctx context.Context, phase string, plan loadPlan) (loadResult, error) {
+	p.address(&plan)
 	res, err := p.generate(ctx, loadJob{HTTP: &plan}, plan.For)
-	if err != nil {
-		return res, err
+	if err == nil {
+		p.keep(phase, plan, res)
 	}
+	return res, err
+}
+
+// keep counts what callers were told, and keeps what went wrong.
+func (p *plane) keep(phase string, plan loadPlan, res loadResult) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.told.payments += res.Acked
 	p.told.unanswered += res.Unanswered
 	if len(plan.Channels) > 0 {
 		p.payouts.payments += res.Acked
 		p.payouts.unanswered += res.Unanswered
 	}
-	if n := res.Refused + res.Unanswered + res.Acked - res.Done; n > 0 {
+	if n := res.Refused + res.Unanswered + res.Acked - res.Done; n > 0 && !plan.Surge {
 		p.report.Faults = append(p.report.Faults, fmt.Sprintf("%s: %d refused, %d without an answer, %d not succeeded in %d s; the first: %s",
 			phase, res.Refused, res.Unanswered, res.Acked-res.Done, lifeWait, res.Error))
 	}
-	return res, nil
 }
 
 // round measures one round, after a warm-up where it is the first of its kind.
@@ -48,7 +59,7 @@ func (p *plane) round(ctx context.Context, phase string, n int, plan loadPlan) e
 	if err := p.quiet(ctx); err != nil {
 		return err
 	}
-	m, err := p.newMeter(ctx, planeDB)
+	m, err := p.newMeter(ctx, p.name)
 	if err != nil {
 		return err
 	}
@@ -79,7 +90,8 @@ const finishedSQL = `
 with life as (
   select extract(epoch from done.at - made.at)::float8 * 1000 as ms
     from facts.transitions made join facts.transitions done using (payment)
-   where made.from_state = 0 and made.to_state <> 6 and made.at >= $1 and done.from_state <> 6 and done.to_state = 6 and done.at < $2)
+   where made.from_state = 'none' and made.to_state <> 'succeeded' and made.at >= $1
+     and done.from_state <> 'succeeded' and done.to_state = 'succeeded' and done.at < $2)
 select count(*), coalesce(percentile_disc(array[0.5, 0.9, 0.99, 1.0]) within group (order by ms), array[0, 0, 0, 0]) from life`
 
 // finished counts the payouts whose whole life lies within the round: from its
@@ -145,10 +157,7 @@ func (p *plane) settleLog(ctx context.Context) error {
 // lifecycle measures payouts from their acceptance to their success: sent to a
 // bank over HTTP, called back by it.
 func (p *plane) lifecycle(ctx context.Context) error {
-	plan := loadPlan{Connections: lifeConnections, Batch: lifeBatch, Wait: lifeWait, For: p.profile.life}
-	for _, bank := range lifeBanks {
-		plan.Channels = append(plan.Channels, "bank-"+bank)
-	}
+	plan := loadPlan{Connections: lifeConnections, Batch: lifeBatch, Wait: lifeWait, For: p.profile.life, Channels: lifeChannels()}
 	for n := range p.profile.rounds {
 		if err := p.round(ctx, PhaseLifecycle, n, plan); err != nil {
 			return err

@@ -40,21 +40,28 @@ var lifeBanks = []string{"ab", "cd", "ef", "gh"}
 // plane is the wallet under test: serve and sandbox as child processes.
 type plane struct {
 	*run
+	name     string // of its database and of its files
 	dsn      string
 	api      string // host:port
 	outside  string // host:port
 	key      string
 	secret   string
 	accounts []string
+	alone    bool // without the outside world
 	serve    *lifecycle.Child
 	sandbox  *lifecycle.Child
 	told     expected
 	payouts  expected
 }
 
-// planePhases measures the HTTP API and the whole life of payouts.
-func (r *run) planePhases(ctx context.Context) (err error) {
-	p := &plane{run: r, dsn: r.server.DSN(planeDB)}
+// withPlane starts serve and sandbox with accounts, and stops them after work.
+func (r *run) withPlane(ctx context.Context, work func(*plane) error) (err error) {
+	r.planes++
+	p := &plane{run: r, name: fmt.Sprintf("%s_%d", planeDB, r.planes)}
+	p.dsn = r.server.DSN(p.name)
+	if err := r.makeDatabase(ctx, p.name); err != nil {
+		return err
+	}
 	r.say("api: starting serve and sandbox")
 	defer func() { err = errors.Join(err, p.stop(ctx)) }()
 	if err := p.start(ctx); err != nil {
@@ -64,12 +71,19 @@ func (r *run) planePhases(ctx context.Context) (err error) {
 	if err := p.open(ctx); err != nil {
 		return err
 	}
-	for _, phase := range []func(context.Context) error{p.throughput, p.latency, p.lifecycle} {
-		if err := phase(ctx); err != nil {
-			return err
+	return work(p)
+}
+
+// planePhases measures the HTTP API and the whole life of payouts.
+func (r *run) planePhases(ctx context.Context) error {
+	return r.withPlane(ctx, func(p *plane) error {
+		for _, phase := range []func(context.Context) error{p.throughput, p.latency, p.lifecycle} {
+			if err := phase(ctx); err != nil {
+				return err
+			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // start brings the database to its schema, makes a key, and starts the children.
@@ -92,12 +106,18 @@ func (p *plane) start(ctx context.Context) (err error) {
 	if p.outside, err = freeAddress(ctx); err != nil {
 		return err
 	}
-	p.sandbox, err = p.process(ctx, "sandbox", p.environment(), "sandbox", "--listen", p.outside, "--callback-url", "http://"+p.api, "--dir", filepath.Join(p.dir, "banks"))
-	if err != nil {
-		return err
+	serve := []string{"serve", "--listen", p.api}
+	if !p.alone {
+		serve = append(serve, "--sandbox-url", "http://"+p.outside)
 	}
 	// Everything else, tracing with it, is at what ships.
-	p.serve, err = p.process(ctx, "serve", p.environment(), "serve", "--listen", p.api, "--sandbox-url", "http://"+p.outside)
+	if p.serve, err = p.process(ctx, "serve", p.environment(), serve...); err != nil {
+		return err
+	}
+	if p.alone {
+		return p.ready(ctx, p.api, "/readyz")
+	}
+	p.sandbox, err = p.process(ctx, "sandbox", p.environment(), "sandbox", "--listen", p.outside, "--callback-url", "http://"+p.api, "--dir", filepath.Join(p.dir, "banks-"+p.name))
 	if err != nil {
 		return err
 	}

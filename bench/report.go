@@ -12,6 +12,7 @@ import (
 // The phases, as the report names them.
 const (
 	PhaseBaseline  = "baseline_sql"
+	PhasePGBench   = "baseline_pgbench"
 	PhaseSameRows  = "baseline_same_rows"
 	PhaseLedger    = "ledger"
 	PhaseHot       = "ledger_hot"
@@ -20,6 +21,8 @@ const (
 	PhaseBatch     = "api_batch"
 	PhaseLatency   = "accept_latency"
 	PhaseLifecycle = "lifecycle"
+	PhaseEmpty     = "ledger_empty"
+	PhaseFull      = "ledger_full"
 )
 
 // Floors that a release must hold on two quiet cores: those of the first release,
@@ -30,6 +33,11 @@ const (
 	FloorBatch     = 18_000 // payments a second in batches of 100
 	FloorLifecycle = 3_000  // payouts a second, accepted to succeeded
 	CeilingAccept  = 20     // ms, p99 at half of the single peak
+	FloorGrowth    = 0.9    // ledger_per_s with millions stored to none stored
+	CeilingReads   = 50     // ms, p99 of the slowest kind of list or statement
+	FloorGoodput   = 0.9    // accepted in time under ten times the load, to the peak
+	CeilingRecover = 60     // s after a surge
+	CeilingSoak    = 1.1    // resident memory late to early in a soak
 	FloorRatio     = 5      // ledger to plain SQL in the same run
 	floorCores     = 2
 	// quietShare is how much of the machine others may use before its absolute
@@ -90,10 +98,28 @@ type Report struct {
 	// either. A busy machine shares its cores out by process, and plain SQL brings
 	// dozens of them; this figure does not depend on that.
 	LedgerCPURatio *float64 `json:"ledger_cpu_ratio"`
+	// PGBenchPerS is plain SQL by Postgres' own client, where one was named, and
+	// PGBenchRatio the ledger's multiple of it. They are shown, not judged.
+	PGBenchPerS  *float64 `json:"baseline_pgbench_per_s"`
+	PGBenchRatio *float64 `json:"ledger_ratio_pgbench"`
 	// SameRowsPerS is plain SQL that keeps what the wallet keeps of a send: key,
 	// payment, transfer with both balances, transition. It is shown, not judged.
 	SameRowsPerS  *float64 `json:"baseline_same_rows_per_s"`
 	SameRowsRatio *float64 `json:"ledger_ratio_same_rows"`
+
+	// Growth, Reads and Surge are what the profile "size" measures, Soak what "soak"
+	// does; null where not measured. GrowthRatio is the median of the rounds' own
+	// ratios, ReadsP99 that of the slowest kind, in ms, and GoodputRatio goodput over
+	// the peak.
+	GrowthRatio  *float64     `json:"growth_ratio"`
+	ReadsP99     *float64     `json:"reads_p99_ms"`
+	GoodputRatio *float64     `json:"goodput_ratio"`
+	RecoveryS    *float64     `json:"recovery_s"`
+	SoakRSSRatio *float64     `json:"soak_rss_ratio"`
+	Growth       *Growth      `json:"growth,omitempty"`
+	Reads        []ReadFigure `json:"reads,omitempty"`
+	Surge        *Surge       `json:"surge,omitempty"`
+	Soak         *Soak        `json:"soak,omitempty"`
 
 	FsyncPerS float64 `json:"fsync_per_s"`
 	// The cost of one payment of the ledger phase.
@@ -179,10 +205,13 @@ func (r *Report) finish(took time.Duration) {
 	r.PgCPU = r.medianOf(PhaseLedger, func(v Round) float64 { return v.PgCPU })
 	r.WAL = r.medianOf(PhaseLedger, func(v Round) float64 { return v.WAL })
 	r.Stored = r.medianOf(PhaseLedger, func(v Round) float64 { return v.Stored })
-	r.LedgerRatio = r.ratio(PhaseBaseline, func(plain, led Round) float64 { return over(led.PerS, plain.PerS) })
-	r.LedgerCPURatio = r.ratio(PhaseBaseline, func(plain, led Round) float64 { return over(plain.CPU, led.CPU) })
+	r.LedgerRatio = r.ratio(PhaseBaseline, PhaseLedger, func(plain, led Round) float64 { return over(led.PerS, plain.PerS) })
+	r.LedgerCPURatio = r.ratio(PhaseBaseline, PhaseLedger, func(plain, led Round) float64 { return over(plain.CPU, led.CPU) })
+	r.PGBenchPerS = r.medianOf(PhasePGBench, perS)
+	r.PGBenchRatio = r.ratio(PhasePGBench, PhaseLedger, func(plain, led Round) float64 { return over(led.PerS, plain.PerS) })
 	r.SameRowsPerS = r.medianOf(PhaseSameRows, perS)
-	r.SameRowsRatio = r.ratio(PhaseSameRows, func(plain, led Round) float64 { return over(led.PerS, plain.PerS) })
+	r.SameRowsRatio = r.ratio(PhaseSameRows, PhaseLedger, func(plain, led Round) float64 { return over(led.PerS, plain.PerS) })
+	r.finishSize()
 	var others []float64
 	for _, p := range r.Phases {
 		for _, round := range p.Rounds {
@@ -209,10 +238,34 @@ func (r *Report) medianLatency(phase string) *Latency {
 	}
 }
 
-// ratio is the median of the ratios of the rounds, each of the ledger's over that
-// of a baseline in the same round.
-func (r *Report) ratio(baseline string, of func(plain, led Round) float64) *float64 {
-	plain, led := r.rounds(baseline), r.rounds(PhaseLedger)
+// finishSize computes the figures of the profiles "size" and "soak".
+func (r *Report) finishSize() {
+	if r.Growth != nil {
+		r.Growth.EmptyPerS, r.Growth.FullPerS = r.medianOf(PhaseEmpty, perS), r.medianOf(PhaseFull, perS)
+		r.GrowthRatio = r.ratio(PhaseEmpty, PhaseFull, func(empty, full Round) float64 { return over(full.PerS, empty.PerS) })
+	}
+	for _, f := range r.Reads {
+		if r.ReadsP99 == nil || f.Latency.P99 > *r.ReadsP99 {
+			r.ReadsP99 = &f.Latency.P99
+		}
+	}
+	if s := r.Surge; s != nil {
+		v := rounded(over(s.GoodputPerS, s.PeakPerS))
+		r.GoodputRatio, r.RecoveryS = &v, s.RecoveryS
+	}
+	if s := r.Soak; s != nil {
+		v := s.growth()
+		r.SoakRSSRatio = &v
+		if r.Profile != smoke {
+			r.Faults = append(r.Faults, s.leaks()...)
+		}
+	}
+}
+
+// ratio is the median of the ratios of the rounds, each of one phase's over that
+// of another in the same round, which met the same noise.
+func (r *Report) ratio(base, phase string, of func(base, phase Round) float64) *float64 {
+	plain, led := r.rounds(base), r.rounds(phase)
 	var all []float64
 	for i := range min(len(plain), len(led)) {
 		all = append(all, of(plain[i], led[i]))
@@ -240,12 +293,32 @@ func (r *Report) judge() {
 		{Name: "api_batch_per_s", Value: r.APIBatchPerS, Floor: FloorBatch},
 		{Name: "lifecycle_per_s", Value: r.LifecyclePerS, Floor: FloorLifecycle},
 		{Name: "accept_p99_ms", Value: r.AcceptP99, Floor: CeilingAccept, AtMost: true},
-		{Name: "ledger_ratio", Value: r.LedgerRatio, Floor: FloorRatio},
+		{Name: ledgerRatio, Value: r.LedgerRatio, Floor: FloorRatio},
+	}
+	size := []Floor{
+		{Name: "growth_ratio", Value: r.GrowthRatio, Floor: FloorGrowth},
+		{Name: "reads_p99_ms", Value: r.ReadsP99, Floor: CeilingReads, AtMost: true},
+		{Name: "goodput_ratio", Value: r.GoodputRatio, Floor: FloorGoodput},
+		{Name: "recovery_s", Value: r.RecoveryS, Floor: CeilingRecover, AtMost: true},
+	}
+	soak := Floor{Name: "soak_rss_ratio", Value: r.SoakRSSRatio, Floor: CeilingSoak, AtMost: true}
+	switch r.Profile {
+	case "size":
+		r.Floors = size
+	case "compare":
+		r.Floors = []Floor{r.Floors[0], r.Floors[1], r.Floors[6]}
+	case "soak":
+		r.Floors = nil
+	case smoke:
+		r.Floors = append(r.Floors, size...)
+	}
+	if r.Profile == "soak" || r.Soak != nil {
+		r.Floors = append(r.Floors, soak)
 	}
 	r.Missed = []string{}
 	for i := range r.Floors {
 		f := &r.Floors[i]
-		f.Counts = r.Noisy == (f.Name == "ledger_ratio") && r.Profile != smoke
+		f.Counts = r.counts(f.Name) && r.Profile != smoke
 		f.OK = f.holds()
 		if f.Counts && !f.OK {
 			r.Missed = append(r.Missed, f.sentence())
@@ -254,6 +327,19 @@ func (r *Report) judge() {
 	if r.Faults == nil {
 		r.Faults = []string{}
 	}
+}
+
+const ledgerRatio = "ledger_ratio"
+
+// counts tells whether a figure means something on this machine. What compares two
+// things that met the same noise does on any; how fast something is, on a quiet
+// one; and the ledger's ratio stands in for the speeds on a noisy one.
+func (r *Report) counts(figure string) bool {
+	switch figure {
+	case "growth_ratio", "goodput_ratio", "recovery_s", "soak_rss_ratio":
+		return true
+	}
+	return r.Noisy == (figure == ledgerRatio)
 }
 
 func (f *Floor) holds() bool {

@@ -43,6 +43,22 @@ type Config struct {
 	DocsURL string `json:"docs_url"`
 	// Desk says who gets which cases.
 	Desk Desk `json:"desk"`
+	// Guard says by asset above which amounts a payout waits for somebody.
+	Guard Guard `json:"guard"`
+	// DepositHours is how long a deposit waits for its payer; 0 is a day.
+	DepositHours int `json:"deposit_hours"`
+}
+
+// Guard holds the limits of payouts by asset, such as CZK.
+type Guard map[string]GuardLimit
+
+// GuardLimit is above which amount, in the smallest unit, a payout waits; empty
+// asks nobody.
+type GuardLimit struct {
+	// ConfirmAbove asks the holder.
+	ConfirmAbove string `json:"confirm_above"`
+	// ReviewAbove asks a person of ours; it goes before the other.
+	ReviewAbove string `json:"review_above"`
 }
 
 // Desk configures who gets the cases for people.
@@ -183,6 +199,9 @@ func (c *Config) Validate() error {
 	}
 	if c.LogFormat != "json" && c.LogFormat != "text" {
 		wrong = append(wrong, fmt.Errorf("log_format: %q; write json or text", c.LogFormat))
+	}
+	if c.DepositHours < 0 || c.DepositHours > 31*24 {
+		wrong = append(wrong, errors.New("deposit_hours: write 1 to 744, or leave it out for a day"))
 	}
 	if c.TraceOneIn < 0 {
 		wrong = append(wrong, errors.New("trace_one_in: write 1 for every payment, or how many for one of them"))

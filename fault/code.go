@@ -62,6 +62,7 @@ const (
 	ApprovalClosed         Code = "approval-closed"
 	StatementRefused       Code = "statement-refused"
 	StatementChanged       Code = "statement-changed"
+	PeriodClosed           Code = "period-closed"
 	Timeout                Code = "timeout"
 	Internal               Code = "internal"
 )

@@ -512,6 +512,18 @@ var table = []Entry{
 		},
 	},
 	{
+		Code: PeriodClosed, Status: http.StatusUnprocessableEntity, Retry: Never, MoneyState: NotMoved,
+		Title: Text{"The period is closed", "会计期间已关闭"},
+		Cause: Text{
+			"The value date lies in a period whose books are closed. They are never opened again.",
+			"起息日落在已关账的期间内。已关账的期间不会重新打开。",
+		},
+		Fix: Text{
+			"Date it in the open period; `detail` says when that begins. A correction of something in the closed period is a new payment dated in the open one.",
+			"请将日期改到开放期间，`detail` 说明其开始时间。对已关账期间的更正，应以开放期间内的新付款入账。",
+		},
+	},
+	{
 		Code: ApprovalRequired, Status: http.StatusForbidden, Retry: Never, MoneyState: NotMoved,
 		Title: Text{"This needs the approval of two people", "此操作需要双人审批"},
 		Cause: Text{

@@ -58,6 +58,7 @@ signature-invalid 401
 reference-unknown 404
 statement-refused 422
 statement-changed 409
+period-closed 422
 approval-required 403
 approval-own 403
 approval-changed 409

@@ -261,7 +261,9 @@ func answer(p Payment, k FactKind) string {
 		f.Amount, p.Taken = money.Int(1), money.Int(1)
 	case Recover:
 		f.Covered = money.Int(1)
-	case Accept, Clear, Ack, Doubt, Confirm, Decline, ProveAbsent, GiveUp, Cancel, Settle, Checked, Expire, Returned, ChargedBack,
+	case Resend:
+		f.SendBy = at.Add(time.Second)
+	case Accept, Clear, Ack, Doubt, Redirect, Confirm, Decline, ProveAbsent, GiveUp, Cancel, Settle, Checked, Expire, Returned, ChargedBack,
 		WriteOff, Challenge, ActionDone, Review, ReviewOk, ReviewNo, factEnd:
 	}
 	c, err := Next(p, f)

@@ -70,10 +70,6 @@ func (k Kind) Linked() bool { return k >= Capture && k < kindEnd && k != Inbound
 // by attempt. A capture is only when its hold has a channel.
 func (k Kind) Leaves() bool { return k == Payout || k == Refund || k == Capture }
 
-// takes reports whether a linked payment takes from what remains of its original,
-// and gives it back when it fails.
-func (k Kind) takes() bool { return k == Capture || k == Refund || k == Assignment }
-
 // State is what we promise about a payment.
 type State uint8
 

@@ -102,7 +102,6 @@ const (
 	takesStated         // the fact's amount, at most what remains
 	takesBeyond         // the fact's amount: a scheme asks nobody
 	takesCovered        // what the holder's balance covers of his debt
-	takesRest           // all that remains
 	givesBack           // the fact's amount is given back
 )
 

@@ -386,15 +386,18 @@ type versionCmd struct {
 func (c *versionCmd) Run() error { return app.PrintVersion(os.Stdout, c.JSON) }
 
 type benchCmd struct {
-	Profile string `help:"quick, full, or smoke to see that it runs." default:"quick" enum:"quick,full,smoke"`
-	Report  string `help:"Write the report as JSON here." type:"path"`
-	Data    string `help:"Folder to work in, on a real disk." type:"path"`
-	JSON    bool   `help:"Print the report as JSON instead of the screen."`
-	Lang    string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
+	Profile string        `help:"quick; full; compare, with plain SQL alone; size, with millions of payments stored and a surge; soak, for memory; smoke, to see that it runs." default:"quick" enum:"quick,full,compare,size,soak,smoke"`
+	PGBench string        `name:"pgbench" help:"Also run plain SQL with this pgbench; scripts/compare.sh finds it." type:"existingfile"`
+	Stored  int64         `help:"Payments to store before the size phases, instead of 5,000,000."`
+	Soak    time.Duration `help:"Keep serve under a steady load for so long, such as 30m; with any profile."`
+	Report  string        `help:"Write the report as JSON here." type:"path"`
+	Data    string        `help:"Folder to work in, on a real disk." type:"path"`
+	JSON    bool          `help:"Print the report as JSON instead of the screen."`
+	Lang    string        `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
 }
 
 func (c *benchCmd) Run(ctx context.Context) error {
-	return app.Bench(ctx, app.BenchConfig{Profile: c.Profile, Report: c.Report, DataDir: c.Data, JSON: c.JSON, Lang: c.Lang, Out: os.Stdout, Progress: os.Stderr})
+	return app.Bench(ctx, app.BenchConfig{Profile: c.Profile, PGBench: c.PGBench, Stored: c.Stored, Soak: c.Soak, Report: c.Report, DataDir: c.Data, JSON: c.JSON, Lang: c.Lang, Out: os.Stdout, Progress: os.Stderr})
 }
 
 type benchLoadCmd struct {

@@ -40,6 +40,7 @@ type cli struct {
 	Export      exportCmd      `cmd:"" help:"Write the books for accountants: hledger journal, trial balance."`
 	Channel     channelCmd     `cmd:"" help:"The rails: what they claim, what is proven, and the test that proves it."`
 	Recon       reconCmd       `cmd:"" help:"Reconcile: breaks, statement files, clearing, roll-forward."`
+	Periods     periodCmd      `cmd:"" help:"List closed periods, or recount them; POST /v1/periods closes one."`
 	Migrate     migrateCmd     `cmd:"" help:"Bring a database to this binary's schema."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
 	BenchLoad   benchLoadCmd   `cmd:"" hidden:"" help:"Load generator of bench."`

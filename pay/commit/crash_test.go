@@ -140,6 +140,17 @@ var flows = []flow{
 		}, nil, [4]int{1, 7, 6, 0},
 	},
 	{
+		"close a period", func(k *keeper, w *world, n string) {
+			until := time.Now().Add(-time.Hour)
+			r := k.must(closing(until))
+			require.True(k.t, until.Truncate(time.Microsecond).Equal(r.Period.Until))
+			dated := accept(pay.Send, w.house, w.user, 1, n+" dated before")
+			dated.Payment.New.EffectiveAt = until.Add(-time.Millisecond)
+			_, err := k.get(dated)
+			require.ErrorIs(k.t, err, fault.PeriodClosed)
+		}, nil, [4]int{},
+	},
+	{
 		"cancel", func(k *keeper, w *world, n string) { payoutSteps(k, w, n, pay.Cancel) }, nil, [4]int{1, 3, 2, 0},
 	},
 	{

@@ -25,8 +25,10 @@ func (j *judge) decide(f Fact) (Result, error) {
 	switch {
 	case f.Account != nil:
 		return j.decideAccount(f.Account)
+	case f.Period != nil:
+		return j.decidePeriod(f.Period)
 	case f.Payment == nil:
-		return Result{}, fault.New(fault.MalformedRequest, "a fact is about a payment or an account").WithOp("commit.decide")
+		return Result{}, fault.New(fault.MalformedRequest, "a fact is about a payment, an account or a period").WithOp("commit.decide")
 	case f.Payment.Kind == pay.Accept:
 		return j.accept(f.Payment)
 	default:
@@ -41,6 +43,10 @@ func (j *judge) accept(f *pay.Fact) (Result, error) {
 	if err := j.timed(f); err != nil {
 		return Result{}, err
 	}
+	if p := f.New; (p.Kind == pay.Hold || p.Kind == pay.Deposit) && !p.ExpiresAt.IsZero() && !p.ExpiresAt.After(j.b.at) {
+		// Not stored with the key: it makes no sense at any time.
+		return Result{}, fault.New(fault.MalformedRequest, "a "+p.Kind.String()+" expires in the future").WithParam("/expires_at")
+	}
 	if err := j.parties(f.New); err != nil {
 		return Result{}, j.refuse(f.New.Key, f.Fingerprint, err)
 	}
@@ -49,6 +55,9 @@ func (j *judge) accept(f *pay.Fact) (Result, error) {
 	p.CreatedAt = j.b.at
 	if p.EffectiveAt.IsZero() {
 		p.EffectiveAt = j.b.at
+	}
+	if err := j.open(&p); err != nil {
+		return Result{}, j.refuse(f.New.Key, f.Fingerprint, err)
 	}
 	j.fromSuspense(&p)
 	born := *f
@@ -238,7 +247,7 @@ func (j *judge) post(changes []pay.Change) ([]postedTransfer, error) {
 			}
 			t := ledger.Transfer{
 				Payment: int64(p.ID), Debit: debitBook, Credit: creditBook, Amount: x.Amount,
-				Transition: uint8(changes[i].T), EffectiveAt: p.EffectiveAt, BookedAt: j.b.at,
+				Transition: uint8(changes[i].T), EffectiveAt: j.effective(p), BookedAt: j.b.at,
 			}
 			if err := ledger.Post(debit, credit, &t); err != nil {
 				undo()
@@ -259,6 +268,7 @@ func (j *judge) resolve(p *pay.Payment, r pay.Role) (*ledger.Books, ledger.BookI
 		return j.book(p.From, true)
 	case pay.ToAvailable:
 		return j.book(p.To, false)
+	case pay.ClearingOut, pay.ClearingIn, pay.Nostro, pay.FeeRevenue, pay.FeeCost, pay.Suspense, pay.Receivable, pay.Loss, pay.CompensationExpense:
 	}
 	if _, named := systemNames[r]; named {
 		b := j.systemAccount(p, r)

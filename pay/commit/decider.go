@@ -108,6 +108,9 @@ func (d *decider) reload(ctx context.Context) error {
 	if err := d.load.systemAccounts(ctx, m); err != nil {
 		return err
 	}
+	if err := d.load.periods(ctx, m); err != nil {
+		return err
+	}
 	if err := d.load.openPayments(ctx, m); err != nil {
 		return err
 	}

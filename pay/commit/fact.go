@@ -17,6 +17,7 @@ import (
 type Fact struct {
 	Payment *pay.Fact           `json:"payment,omitempty"`
 	Account *ledger.AccountFact `json:"account,omitempty"`
+	Period  *ledger.PeriodFact  `json:"period,omitempty"`
 }
 
 // Result is the committed truth after a Fact.
@@ -25,6 +26,8 @@ type Result struct {
 	Payment pay.Payment
 	// Account as it stands now; with an account's Fact.
 	Account ledger.Account
+	// Period as it stands now; with a period's Fact.
+	Period ledger.Period
 	// Replayed is true when the key had been answered before.
 	Replayed bool
 	// NoOp is true when the Fact told nothing new.

@@ -81,6 +81,9 @@ func (n *Node) SubmitAll(ctx context.Context, facts []Fact) []Outcome {
 			case err == nil:
 				return doubted(out, way.doubt)
 			case !errors.Is(err, errMaybeSent): // refused at the door: that was no send
+				// Asked again after the pause: the successor of a node that left may not be
+				// ready to decide yet, and nobody looks any more who leads.
+				way.seen = nil
 			case way.doubt || !repeatable(facts):
 				return n.known(ctx, facts, failAll(facts, errCommitUnknown(), true))
 			default:

@@ -13,8 +13,9 @@ const (
 	ListMax = 100
 	// listWindow bounds how many ids one page looks through, so that a filter that
 	// nothing matches costs the same as one that matches; the next page goes on
-	// below it. Ids are gap-free: the window is so many payments.
-	listWindow = 50_000
+	// below it. Ids are gap-free: the window is so many payments. With millions
+	// stored, a page took 80 ms at 50,000.
+	listWindow = 10_000
 	// stateWindow is the same for lists by state, which ask the log about each.
 	stateWindow = 2_000
 )

@@ -1,6 +1,8 @@
 package commit
 
 import (
+	"time"
+
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
@@ -66,6 +68,8 @@ type memory struct {
 	recent     *cache[pay.ID, *pay.Payment]
 	keys       *cache[[16]byte, keyEntry]
 	last       ids
+	// closed is until when books are closed.
+	closed map[bookKey]time.Time
 }
 
 func newMemory() *memory {
@@ -76,6 +80,7 @@ func newMemory() *memory {
 		open:       make(map[pay.ID]*pay.Payment),
 		recent:     newCache[pay.ID, *pay.Payment](paymentsRemembered),
 		keys:       newCache[[16]byte, keyEntry](keysRemembered),
+		closed:     make(map[bookKey]time.Time),
 	}
 }
 
@@ -117,7 +122,7 @@ func systemName(k systemKey) string {
 		return "clr:" + k.channel + ":in"
 	case pay.Nostro:
 		return "nostro:" + k.channel
-	case pay.FromAvailable, pay.FromHeld, pay.ToAvailable:
+	case pay.FromAvailable, pay.FromHeld, pay.ToAvailable, pay.FeeRevenue, pay.FeeCost, pay.Suspense, pay.Receivable, pay.Loss, pay.CompensationExpense:
 	}
 	if name := systemNames[k.role]; name != "" {
 		return name

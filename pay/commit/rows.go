@@ -91,6 +91,9 @@ func newTables() (ts [tableCount]*table) {
   select * from unnest($1::smallint[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[], $6::uuid[], $7::text[])
   on conflict (payment, step) where step is not null do nothing`,
 		i2(), i8(), txt(), txt(), tz(), id(), txt())
+	add(periodRows, "periods", `insert into periods (tenant, asset, until, closed_at, closed_by, last_transfer)
+  select * from unnest($1::integer[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::bigint[])`,
+		i4(), txt(), tz(), tz(), txt(), i8())
 	// The fence: nothing of the batch stands unless the shard is still ours.
 	// Zero rows divide by zero, which aborts the transaction.
 	add(fence, "fence", `with fenced as (
@@ -118,6 +121,7 @@ const (
 	openDeletes
 	hopUpdates
 	quarantineRows
+	periodRows
 	fence
 	tableCount
 )

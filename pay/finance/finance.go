@@ -46,6 +46,8 @@ type Scope struct {
 	From, Until time.Time
 	// Asset, or all when empty.
 	Asset money.Asset
+	// Tenant, or all when zero; only a trial balance is of one tenant.
+	Tenant int32
 	// By says which of a transfer's two times From and Until mean, and which one
 	// dates the journal.
 	By ledger.By

@@ -64,7 +64,7 @@ const trialSQL = `with postings as (
 select coalesce(a.asset, ''), coalesce(a.kind, 0), coalesce(a.tenant, 0), case when a.kind = 1 then '' else coalesce(a.name, '') end,
        case when a.kind = 1 then s.book & 1 else s.book end, sum(s.debits)::text, sum(s.credits)::text, count(*) filter (where s.astray)
   from stated s left join accounts a on a.id = s.book & ~1::bigint
- where $3 = '' or a.asset is null or a.asset = $3
+ where ($3 = '' or a.asset is null or a.asset = $3) and ($5 = 0 or a.tenant is null or a.tenant = $5)
  group by 1, 2, 3, 4, 5`
 
 // TrialBalance adds up everything until s.Until; s.From must be zero. One query
@@ -78,7 +78,7 @@ func (r *Reader) TrialBalance(ctx context.Context, s Scope) (TrialBalance, error
 	if err != nil {
 		return out, err
 	}
-	rows, err := r.pool.Query(ctx, trialSQL, w.last, w.until, w.asset, s.By == ledger.Booking)
+	rows, err := r.pool.Query(ctx, trialSQL, w.last, w.until, w.asset, s.By == ledger.Booking, s.Tenant)
 	if err != nil {
 		return out, fmt.Errorf("add up the ledger: %w", err)
 	}

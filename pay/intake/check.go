@@ -35,6 +35,8 @@ const futureMax = 24 * time.Hour
 const (
 	HoldDefault = 7 * 24 * time.Hour
 	HoldMax     = 31 * 24 * time.Hour
+	// DepositDefault is how long a deposit waits for its payer, at most as long as a hold.
+	DepositDefault = 24 * time.Hour
 )
 
 // oldest is the earliest value date: old books are replayed, prehistory is a typing error.
@@ -98,7 +100,7 @@ func (in *Intake) payment(r *Request, now time.Time) (*pay.Payment, error) {
 	checkParties(p, r, &bad)
 	in.checkRoad(p, &bad)
 	checkTexts(p, r, &bad)
-	checkExpiry(p, r, now, &bad)
+	in.checkExpiry(p, r, now, &bad)
 	switch {
 	case r.EffectiveAt.IsZero():
 		p.EffectiveAt = now
@@ -134,32 +136,44 @@ func parseAmount(text string, bad *Problems) money.Amount {
 	return amount
 }
 
-// checkExpiry reads when a hold lets go; nothing else has such an instant.
-func checkExpiry(p *pay.Payment, r *Request, now time.Time, bad *Problems) {
+// checkExpiry reads when a hold lets go, or a deposit stops waiting; nothing else has
+// such an instant. Whether it has passed is the decider's to judge: the same request
+// may be on its way again for what has expired meanwhile, and its key is still that
+// payment's.
+func (in *Intake) checkExpiry(p *pay.Payment, r *Request, now time.Time, bad *Problems) {
 	at := r.ExpiresAt.UTC().Truncate(time.Microsecond)
 	switch {
-	case p.Kind != pay.Hold:
+	case p.Kind != pay.Hold && p.Kind != pay.Deposit:
 		if !r.ExpiresAt.IsZero() {
-			bad.add(fault.MalformedRequest, "/expires_at", "only a hold expires")
+			bad.add(fault.MalformedRequest, "/expires_at", "only a hold and a deposit expire")
 		}
 		return
+	case r.ExpiresAt.IsZero() && p.Kind == pay.Deposit:
+		at = now.Add(in.depositFor)
 	case r.ExpiresAt.IsZero():
 		at = now.Add(HoldDefault)
-	case !at.After(now) || at.After(now.Add(HoldMax)):
-		bad.add(fault.MalformedRequest, "/expires_at", "a hold expires in the future, at most 31 days from now")
+	case at.After(now.Add(HoldMax)):
+		bad.add(fault.MalformedRequest, "/expires_at", "a "+p.Kind.String()+" expires at most 31 days from now")
 	}
 	p.ExpiresAt = at
 }
 
 // checkParties reads the accounts that the kind has, and refuses those it has not.
 func checkParties(p *pay.Payment, r *Request, bad *Problems) {
-	pays, receives := p.Kind != pay.Deposit, p.Kind != pay.Payout
+	if outward(p) && r.To != "" {
+		bad.add(fault.MalformedRequest, "/channel", "a hold is for an account of this ledger or for somebody outside, not for both")
+	}
+	pays, receives := p.Kind != pay.Deposit, p.Kind != pay.Payout && (!outward(p) || r.To != "")
 	p.From = party(r.From, "/from", p.Kind, pays, bad)
 	p.To = party(r.To, "/to", p.Kind, receives, bad)
 	if p.From != 0 && p.From == p.To {
 		bad.add(fault.SameAccount, "/to", "")
 	}
 }
+
+// outward reports whether a hold is for somebody outside: its captures leave through
+// its channel.
+func outward(p *pay.Payment) bool { return p.Kind == pay.Hold && p.Channel != "" }
 
 func party(text, param string, kind pay.Kind, wanted bool, bad *Problems) pay.AccountID {
 	switch {
@@ -196,7 +210,7 @@ func ParseAccount(text string) (ledger.AccountID, error) {
 // checkRoad checks channel and payee: both belong to payments that leave us.
 func (in *Intake) checkRoad(p *pay.Payment, bad *Problems) {
 	switch {
-	case p.Kind == pay.Send, p.Kind == pay.Hold:
+	case p.Kind == pay.Send, p.Kind == pay.Hold && !outward(p):
 		if p.Channel != "" {
 			bad.add(fault.MalformedRequest, "/channel", "a "+p.Kind.String()+" stays in this ledger and has no channel")
 		}
@@ -205,14 +219,14 @@ func (in *Intake) checkRoad(p *pay.Payment, bad *Problems) {
 	case !in.channels[p.Channel]:
 		bad.add(fault.ChannelUnknown, "/channel", "")
 	}
-	if p.Kind != pay.Payout {
+	if p.Kind != pay.Payout && !outward(p) {
 		if p.PayeeAccount != "" || p.PayeeName != "" {
-			bad.add(fault.MalformedRequest, "/payee", "only a payout has a payee")
+			bad.add(fault.MalformedRequest, "/payee", "only what leaves through a channel has a payee")
 		}
 		return
 	}
 	if p.PayeeAccount == "" {
-		bad.add(fault.MalformedRequest, "/payee/account", "a payout needs the payee's account")
+		bad.add(fault.MalformedRequest, "/payee/account", "a "+p.Kind.String()+" through a channel needs the payee's account")
 	}
 }
 

@@ -83,6 +83,10 @@ type Config struct {
 	Originals Originals
 	// Channels are the names of the configured rails.
 	Channels []string
+	// Guard judges new payouts; nil lets all of them pass.
+	Guard Guard
+	// DepositFor is how long a deposit waits for its payer; 0 means DepositDefault.
+	DepositFor time.Duration
 	// Clock is clock.System when nil.
 	Clock clock.Clock
 }
@@ -93,8 +97,11 @@ type Intake struct {
 	originals Originals
 	houses    *houses
 	channels  map[string]bool
-	clock     clock.Clock
-	flights   *flights
+	guard     Guard
+	// depositFor is how long a deposit waits for its payer.
+	depositFor time.Duration
+	clock      clock.Clock
+	flights    *flights
 }
 
 // New makes an Intake; an error names the setting that is missing.
@@ -107,7 +114,10 @@ func New(cfg Config) (*Intake, error) {
 	}
 	in := &Intake{
 		submit: cfg.Submitter, originals: cfg.Originals, houses: newHouses(cfg.Accounts), channels: make(map[string]bool),
-		clock: cfg.Clock, flights: newFlights(cfg.Clock.Now),
+		clock: cfg.Clock, flights: newFlights(cfg.Clock.Now), guard: cfg.Guard, depositFor: cfg.DepositFor,
+	}
+	if in.depositFor <= 0 {
+		in.depositFor = DepositDefault
 	}
 	for _, name := range cfg.Channels {
 		in.channels[name] = true
@@ -174,8 +184,13 @@ func (in *Intake) fact(ctx context.Context, r *Request) (commit.Fact, error) {
 	if err := in.mayPay(ctx, p, r.House); err != nil {
 		return commit.Fact{}, err
 	}
-	fingerprint := paymentFingerprint(p, r.EffectiveAt, r.ExpiresAt)
-	return commit.Fact{Payment: &pay.Fact{Kind: pay.Accept, At: now, New: p, Fingerprint: fingerprint, Source: source}}, nil
+	f := &pay.Fact{Kind: pay.Accept, At: now, New: p, Fingerprint: paymentFingerprint(p, r.EffectiveAt, r.ExpiresAt), Source: source}
+	if in.guard != nil && p.Kind == pay.Payout {
+		if f.Verdict, err = in.guard(ctx, p); err != nil {
+			return commit.Fact{}, err
+		}
+	}
+	return commit.Fact{Payment: f}, nil
 }
 
 // CaptureRequest is a part of a hold that somebody takes, or all of it.
@@ -205,7 +220,8 @@ func (in *Intake) Capture(ctx context.Context, r *CaptureRequest) (commit.Result
 	now := in.clock.Now().UTC().Truncate(time.Microsecond)
 	p := &pay.Payment{
 		Tenant: r.Hold.Tenant, Kind: pay.Capture, Original: r.Hold.ID, From: r.Hold.From, To: r.Hold.To, Asset: r.Hold.Asset,
-		Amount: parseAmount(r.Amount, &bad), Remittance: r.Hold.Remittance, Key: key, TraceID: r.TraceID, EffectiveAt: now, CreatedAt: now,
+		Amount: parseAmount(r.Amount, &bad), Remittance: r.Hold.Remittance, Key: key,
+		Channel: r.Hold.Channel, PayeeAccount: r.Hold.PayeeAccount, PayeeName: r.Hold.PayeeName, TraceID: r.TraceID, EffectiveAt: now, CreatedAt: now,
 	}
 	if err := bad.as(); err != nil {
 		return commit.Result{}, err
@@ -318,6 +334,12 @@ func (in *Intake) Freeze(ctx context.Context, tenant pay.TenantID, id ledger.Acc
 	return in.set(ctx, &ledger.AccountFact{
 		Kind: ledger.SetFrozen, ID: id, Tenant: int32(tenant), Frozen: f.Debits || f.All, FrozenAll: f.All, Reason: f.Reason, By: f.By,
 	}, key)
+}
+
+// ClosePeriod closes a tenant's books in one asset before until, in the name of by. The
+// same again changes nothing; nothing opens them again.
+func (in *Intake) ClosePeriod(ctx context.Context, tenant pay.TenantID, asset string, until time.Time, by string) (commit.Result, error) {
+	return in.submit.Submit(ctx, commit.Fact{Period: &ledger.PeriodFact{Tenant: int32(tenant), Asset: money.Asset(asset), Until: until, By: by}})
 }
 
 func (in *Intake) set(ctx context.Context, f *ledger.AccountFact, key pay.Key) (commit.Result, error) {

@@ -47,11 +47,7 @@ func NewFeed(log *Log, tel *telemetry.Telemetry) *Feed {
 		log: log, logger: tel.Logger().With(slog.String("station", "outbox")),
 		wake: make(chan struct{}, 1), subs: make(map[*Subscription]struct{}), ready: make(chan struct{}),
 	}
-	tel.GaugeFunc("moneta_event_subscribers", "Streams and long polls that wait for events on this node.", func() float64 {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		return float64(len(f.subs))
-	})
+	observe(tel, f)
 	return f
 }
 

@@ -32,9 +32,13 @@ func payment(t *testing.T, pool *pgxpool.Pool, id int64, tenant int32) {
 // moves writes transitions from..to of the payment, all of them into created.
 func moves(t *testing.T, pool *pgxpool.Pool, payment, from, to int64) {
 	t.Helper()
-	_, err := pool.Exec(t.Context(), `insert into transitions (id, payment, seq, transition, from_state, to_state, settlement, attempt, transfers, at)
+	require.NoError(t, move(t.Context(), pool, payment, from, to))
+}
+
+func move(ctx context.Context, pool *pgxpool.Pool, payment, from, to int64) error {
+	_, err := pool.Exec(ctx, `insert into transitions (id, payment, seq, transition, from_state, to_state, settlement, attempt, transfers, at)
 		select i, $1, i, 1, 0, 1, 0, 0, 0, now() from generate_series($2::bigint, $3) i`, payment, from, to)
-	require.NoError(t, err)
+	return err
 }
 
 func newFeed(t *testing.T, pool *pgxpool.Pool) (log *outbox.Log, feed *outbox.Feed, stop func()) {
@@ -195,7 +199,12 @@ func TestSubscribeThenReadMissesNothing(t *testing.T) {
 	for round := range int64(10) {
 		first := round*10 + 1
 		written := make(chan struct{})
-		go func() { defer close(written); moves(t, pool, 1, first, first+9) }()
+		go func() {
+			defer close(written)
+			if err := move(t.Context(), pool, 1, first, first+9); err != nil {
+				t.Error(err)
+			}
+		}()
 		sub, err := feed.Subscribe(t.Context(), 1, 1)
 		require.NoError(t, err)
 		past, err := log.Of(t.Context(), 1, 1, event.ID(first-1))

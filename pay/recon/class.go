@@ -93,10 +93,10 @@ var classes = []Class{
 		unmatchedInbound, MoneyMisplaced, operations,
 		fault.Text{En: "Money came in that nobody announced", Zh: "收到无法识别的入账"},
 		fault.Text{
-			En: "Book it to the suspense account, find whose it is by payer and remittance, and credit that account, or send it back.",
-			Zh: "先记入挂账科目,按付款人和附言查明归属后入账,或原路退回。",
+			En: "It waits in the suspense account. Find whose it is by payer and remittance, and credit that account, or send it back.",
+			Zh: "已记入挂账科目。按付款人和附言查明归属后入账,或原路退回。",
 		},
-		"book_suspense", 16, likely,
+		"credit_owner", 16, likely,
 	},
 	{
 		unmatchedOutbound, MoneyAtRisk, operations,
@@ -111,19 +111,19 @@ var classes = []Class{
 		unknownReference, MoneyMisplaced, engineering,
 		fault.Text{En: "It quotes a payment that does not exist", Zh: "引用了不存在的支付"},
 		fault.Text{
-			En: "The reference has our form and no payment: lost by a restore, or made up. Money in goes to suspense; money out must be explained first.",
-			Zh: "参考号符合我方格式但无对应支付:可能因恢复丢失或被伪造。入账先挂账;出账须先查明。",
+			En: "The reference has our form and no payment: lost by a restore, or made up. Money in waits in suspense for its owner; money out must be explained first.",
+			Zh: "参考号符合我方格式但无对应支付:可能因恢复丢失或被伪造。入账已挂账待归属;出账须先查明。",
 		},
-		"book_suspense", 16, person,
+		"credit_owner", 16, person,
 	},
 	{
 		misdirected, MoneyMisplaced, operations,
 		fault.Text{En: "It quotes a payment of another channel or direction", Zh: "引用了其他渠道或方向的支付"},
 		fault.Text{
-			En: "Money in: book it to suspense and ask the payer. Money out: ask the channel what it executed.",
-			Zh: "入账:先挂账并询问付款人。出账:请渠道说明执行内容。",
+			En: "Money in waits in suspense: ask the payer whose it is. Money out: ask the channel what it executed.",
+			Zh: "入账已挂账:询问付款人归属。出账:请渠道说明执行内容。",
 		},
-		"book_suspense", 16, person,
+		"credit_owner", 16, person,
 	},
 	{
 		amountMismatch, MoneyAtRisk, operations,
@@ -237,9 +237,9 @@ type Leg struct {
 
 // Suggestion says what would heal a break. Nothing executes it by itself.
 type Suggestion struct {
-	// Action is none, ask_channel, recall, book_suspense, correct_amount, claim_fee,
+	// Action is none, ask_channel, recall, book_suspense, credit_owner, correct_amount, claim_fee,
 	// record_late_outcome, post_again or investigate.
-	Action string `json:"action" enum:"none,ask_channel,recall,book_suspense,correct_amount,claim_fee,record_late_outcome,post_again,investigate"`
+	Action string `json:"action" enum:"none,ask_channel,recall,book_suspense,credit_owner,correct_amount,claim_fee,record_late_outcome,post_again,investigate"`
 	// Transition of the life cycle that would do it, such as T16; empty when
 	// nothing is to be posted yet.
 	Transition string `json:"transition,omitempty"`
@@ -261,8 +261,8 @@ func (b *Break) suggest() Suggestion {
 	switch {
 	case transition == 16 && !in: // money out never came in: there is nothing to book yet
 		s.Action, transition = "ask_channel", 0
-	case transition == 16:
-		s.Legs = []Leg{b.leg("nostro:"+string(b.Channel), "susp:in")}
+	case transition == 16: // recon has booked it to suspense
+		s.Legs = []Leg{b.leg("susp:in", "to:av")}
 	case b.Class == lateOutcome && in:
 		transition = 18
 		s.Legs = []Leg{b.leg("clr:"+string(b.Channel)+":in", "to:av")}

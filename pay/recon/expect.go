@@ -65,15 +65,14 @@ func (e *expectation) quotes() string {
 
 // expectation is what a succeeded payment lets us expect: one line.
 type expectation struct {
-	payment   pay.ID
-	attempt   int16
-	tenant    int32
-	kind      pay.Kind
-	channel   channel.Name
-	asset     string
-	amount    string
-	since     time.Time
-	direction channel.Direction
+	payment pay.ID
+	attempt int16
+	tenant  int32
+	kind    pay.Kind
+	channel channel.Name
+	asset   string
+	amount  string
+	since   time.Time
 	// original is what a linked payment is about, and link what that quotes.
 	original        pay.ID
 	originalAttempt int16

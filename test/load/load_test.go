@@ -91,6 +91,22 @@ func TestEveryPhaseRunsAndItsBooksAgree(t *testing.T) {
 	require.NotZero(t, report.BaselineConnections)
 	require.GreaterOrEqual(t, report.Recounted, roundOf(t, report, bench.PhaseLedger).Payments+roundOf(t, report, bench.PhaseHot).Payments)
 	require.Contains(t, progress, "ledger_forwarded, round 1 of 1")
+
+	require.NotNil(t, report.Growth)
+	require.EqualValues(t, 5_000, report.Growth.Stored)
+	require.NotEmpty(t, report.Growth.Relations)
+	require.NotNil(t, report.GrowthRatio)
+	require.Len(t, report.Reads, 8)
+	for _, f := range report.Reads {
+		require.Positive(t, f.Requests, f.Name)
+		require.Positive(t, f.Rows, f.Name)
+	}
+	require.NotNil(t, report.Surge)
+	require.Greater(t, report.Surge.OfferedPerS, 5*report.Surge.PeakPerS, "offered whatever is answered")
+	require.Positive(t, report.Surge.GoodputPerS)
+	require.NotNil(t, report.Soak)
+	require.Positive(t, report.Soak.RSSLate)
+	require.Positive(t, report.Soak.GoroutinesLate)
 }
 
 func roundOf(t *testing.T, report bench.Report, phase string) bench.Round {

@@ -142,7 +142,6 @@ type tally struct {
 	sink  Sink
 	s     Statement
 	total int
-	ids   map[string]struct{}
 }
 
 func (t *tally) line(l channel.Line) error {

@@ -257,7 +257,7 @@ func FuzzRead(f *testing.F) {
 			net, lines = sum, lines+s.Lines
 			_, _, _ = s.Off()
 		}
-		require.Equal(t, lines, len(p.lines))
+		require.Len(t, p.lines, lines)
 		for _, l := range p.lines {
 			require.Positive(t, l.Amount.Sign())
 			require.NotEmpty(t, l.ID)
