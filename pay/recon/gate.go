@@ -165,8 +165,8 @@ const selectStanding = `select
   count(*) filter (where closed_at is null), count(*) filter (where closed_at is not null)
   from breaks where class = 'restore_gap'`
 
-// leaving are the kinds that are sent through a channel: the gate holds each of them.
-var leaving = []int16{int16(pay.Payout), int16(pay.Refund), int16(pay.Capture)}
+// leaving are the kinds that are sent attempt by attempt (pay.Kind.Leaves).
+var leaving = []int16{int16(pay.Payout), int16(pay.Capture), int16(pay.Refund)}
 
 // unsettled are the states of a payout that may be sent again some day.
 var unsettled = []int16{int16(pay.Created), int16(pay.Reserved), int16(pay.Dispatching), int16(pay.Unknown)}
