@@ -39,7 +39,7 @@ const (
 type AskerConfig struct {
 	Submitter commit.Submitter
 	Channels  []channel.Channel
-	// Pool keeps breaks; the role of the pay plane.
+	// Pool keeps breaks; the role of the pay plane. Nil keeps none.
 	Pool *pgxpool.Pool
 	// Live reports whether this process has a call for the payment on the wire.
 	Live func(pay.ID) bool
@@ -326,6 +326,9 @@ func (a *Asker) breakOf(f *pay.Fact, name, class string, err error) *brk {
 }
 
 func (a *Asker) keep(ctx context.Context, breaks []*brk) {
+	if a.cfg.Pool == nil {
+		return
+	}
 	var batch pgx.Batch
 	queueBreaks(&batch, breaks)
 	if err := send(ctx, a.cfg.Pool, &batch); err != nil {
