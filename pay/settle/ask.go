@@ -155,7 +155,7 @@ func (a *Asker) Note(changed []pay.Payment) {
 
 // sight returns when this process learned of p's attempt. The caller holds the lock.
 func (a *Asker) sight(p *pay.Payment, now time.Time) time.Time {
-	if p.Kind != pay.Payout || !p.Attempt.State.Live() || p.State.Final() {
+	if !p.Kind.Leaves() || !p.Attempt.State.Live() || p.State.Final() {
 		delete(a.known, p.ID)
 		delete(a.absent, p.ID)
 		return now

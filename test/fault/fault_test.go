@@ -60,14 +60,14 @@ func TestCrashAtEveryStep(t *testing.T) {
 		lane.Go(func() {
 			turn <- struct{}{}
 			defer func() { <-turn }()
-			all[i] = torture(worlds[i], f)
+			g := torture(worlds[i], f)
+			t.Logf("%-20s %3d steps, %4d runs, %4d damaged, %4d restarts, %s", f.name, g.steps, g.runs, g.damaged, g.restarts, g.took.Round(time.Millisecond))
+			all[i] = g
 		})
 	}
 	lane.Wait()
 	var sum figures
-	for i, f := range flows {
-		g := all[i]
-		t.Logf("%-20s %3d steps, %3d runs, %3d damaged, %3d restarts, %s", f.name, g.steps, g.runs, g.damaged, g.restarts, g.took.Round(time.Millisecond))
+	for _, g := range all {
 		sum.runs, sum.damaged, sum.restarts = sum.runs+g.runs, sum.damaged+g.damaged, sum.restarts+g.restarts
 	}
 	t.Logf("%d flows: %d runs, %d damaged, %d restarts", len(flows), sum.runs, sum.damaged, sum.restarts)
@@ -103,6 +103,7 @@ func torture(w *world, f flow) (g figures) {
 	if full && !g.pairs(w, f) {
 		return g
 	}
+	w.takeovers.Store(full)
 	for d, how := range damages {
 		for n := 1 + g.offset(d); ; n += g.stride() {
 			if !g.once(w, f, "", shot{n, how}) || n > most {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/moneta-pay/moneta/fault"
-	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/commit"
 	"github.com/moneta-pay/moneta/pay/intake"
@@ -51,7 +50,7 @@ var flows = []flow{
 		return err
 	}, `p.kind = 3 and t.transition = 14`, false},
 	{"refund", 8, refundStory, `p.kind = 6 and t.transition = 7`, false},
-	{"capture and release", 4, captureStory, `p.kind = 4 and t.transition = 26`, false},
+	{"capture and release", 8, captureStory, `p.kind = 4 and t.transition = 26`, false},
 	{"expiry", 2, expiryStory, `p.kind = 4 and t.transition = 26`, false},
 	{"cancel", 2, cancelStory, `p.kind = 2 and t.transition = 11`, false},
 	{"callback", 8, func(s *story) error {
@@ -238,12 +237,22 @@ func (s *story) hold(amount int64, until time.Time) (pay.Payment, error) {
 	})
 }
 
+func (s *story) capture(h *pay.Payment, amount string) (pay.Payment, error) {
+	key := s.tag + " capture " + amount
+	r, err := s.w.ask(key, func(ctx context.Context, l *life, _ int) (commit.Result, error) {
+		return l.intake.Capture(ctx, &intake.CaptureRequest{Hold: *h, Key: key, Amount: amount, House: true})
+	})
+	return r.Payment, err
+}
+
 func (s *story) cancel(id pay.ID) (commit.Result, error) {
 	return s.w.ask("cancel "+id.String(), func(ctx context.Context, l *life, _ int) (commit.Result, error) {
 		return l.intake.Cancel(ctx, id, "on a whim")
 	})
 }
 
+// captureStory takes a hold in two parts and lets go of the rest; of another hold a
+// part leaves through the channel.
 func captureStory(s *story) error {
 	h, err := s.hold(100, time.Time{})
 	if err != nil {
@@ -252,14 +261,29 @@ func captureStory(s *story) error {
 	s.moves("alice", -70)
 	s.moves("bob", 70)
 	for _, amount := range []string{"30", "40"} {
-		_, err := s.w.ask(s.tag+" capture "+amount, func(ctx context.Context, l *life, _ int) (commit.Result, error) {
-			return l.intake.Capture(ctx, &intake.CaptureRequest{Hold: h, Key: s.tag + " capture " + amount, Amount: amount, House: true})
-		})
-		if err != nil {
+		if _, err := s.capture(&h, amount); err != nil {
 			return err
 		}
 	}
-	_, err = s.cancel(h.ID)
+	if _, err = s.cancel(h.ID); err != nil {
+		return err
+	}
+	s.moves("alice", -20)
+	s.leaves(" out", 1)
+	o, err := s.accept(" out", intake.Request{
+		Kind: "hold", From: s.w.accounts["alice"], Amount: "50", Channel: "bank-ab", PayeeAccount: "123456",
+	})
+	if err != nil {
+		return err
+	}
+	c, err := s.capture(&o, "20")
+	if err != nil {
+		return err
+	}
+	if _, err := s.until(c.ID, pay.Succeeded); err != nil {
+		return err
+	}
+	_, err = s.cancel(o.ID)
 	return err
 }
 
@@ -364,8 +388,8 @@ func matchStory(s *story) error {
 	return fmt.Errorf("stuck: not reconciled: %w", err)
 }
 
-// compensationStory pays for a fault of ours, in the name of an approval whose id is
-// the key.
+// compensationStory pays for a fault of ours, once, in the name of an approval whose
+// id is the key: what the approval does when the second person agrees.
 func compensationStory(s *story) error {
 	sum := sha256.Sum256([]byte(s.tag))
 	to, err := pay.ParseAccountID(s.w.accounts["alice"])
@@ -374,18 +398,20 @@ func compensationStory(s *story) error {
 	}
 	s.moves("alice", 9)
 	s.moves("comp:exp", -9)
+	var once pay.ID
 	for range 2 {
 		r, err := s.w.ask(s.tag, func(ctx context.Context, l *life, _ int) (commit.Result, error) {
-			return l.node.Submit(ctx, commit.Fact{Payment: &pay.Fact{Kind: pay.Accept, Source: "approval", Fingerprint: pay.Fingerprint(sum[:16]), New: &pay.Payment{
-				Tenant: tenant, Kind: pay.Compensation, Asset: "CZK", Amount: money.Int(9), To: to, Link: "incident " + s.tag, Remittance: s.tag, Key: pay.Key(sum[:16]),
-			}}})
+			return l.intake.Compensate(ctx, &intake.CompensationRequest{
+				Tenant: tenant, To: to, Asset: "CZK", Amount: "9", Link: "incident " + s.tag, Key: pay.Key(sum[:16]),
+			})
 		})
 		if err != nil {
 			return err
 		}
-		if r.Payment.State != pay.Succeeded {
-			return fmt.Errorf("a compensation is %s", r.Payment.State)
+		if r.Payment.State != pay.Succeeded || once != 0 && r.Payment.ID != once {
+			return fmt.Errorf("a compensation is %s, %s", r.Payment.ID, r.Payment.State)
 		}
+		once = r.Payment.ID
 	}
 	return nil
 }

@@ -32,10 +32,12 @@ type world struct {
 	effects sequence
 	caps    channel.Capabilities
 	paused  atomic.Bool // dispatch holds payouts back
-	log     *logs
-	group   sync.WaitGroup // lives, and who watches over them
-	stop    context.CancelFunc
-	ctx     context.Context
+	// takeovers lets the next process wait, as in life, until a heart has not beaten.
+	takeovers atomic.Bool
+	log       *logs
+	group     sync.WaitGroup // lives, and who watches over them
+	stop      context.CancelFunc
+	ctx       context.Context
 
 	// What a negative control breaks on purpose; nil breaks nothing.
 	adapter   func(channel.Channel) channel.Channel
@@ -186,7 +188,7 @@ func (w *world) follow() error {
 
 // vacate waits until the database has noticed that the process is gone, and gives
 // the shard free, so that nobody has to wait for a heart that does not beat: that
-// wait is tortured in pay/commit, and kept here in the whole torture.
+// wait is tortured in pay/commit, and kept here in a part of the whole torture.
 func (w *world) vacate() error {
 	for began := time.Now(); ; pause() {
 		var left int
@@ -201,7 +203,7 @@ func (w *world) vacate() error {
 			return fmt.Errorf("%d sessions of a dead process are left", left)
 		}
 	}
-	if full {
+	if w.takeovers.Load() {
 		return nil
 	}
 	_, err := w.db.Exec(w.ctx, `update shards set leader = null, leader_url = '' where id = 0`)
