@@ -35,7 +35,7 @@ type restored struct {
 }
 
 const selectRestored = `select payment, attempt, asset, amount::text from open_payments
-  where channel = $1 and payment <= $2 and kind = $3 and state = $4 order by payment`
+  where channel = $1 and payment <= $2 and kind = any($3) and state = $4 order by payment`
 
 // reclaim asks the channel for every attempt that the lost time may have made of
 // the restored payouts that wait to be sent, and takes over what it knows. Only
@@ -62,7 +62,7 @@ func (r *Recon) reclaim(ctx context.Context, ch channel.Channel) error {
 }
 
 func (r *Recon) restored(ctx context.Context, name channel.Name, p *pause) ([]restored, error) {
-	rows, err := r.cfg.Pool.Query(ctx, selectRestored, string(name), int64(p.last), int16(pay.Payout), int16(pay.Reserved))
+	rows, err := r.cfg.Pool.Query(ctx, selectRestored, string(name), int64(p.last), leaving, int16(pay.Reserved))
 	if err != nil {
 		return nil, fmt.Errorf("read the restored payouts: %w", err)
 	}
@@ -219,8 +219,8 @@ func (r *Recon) resumeWhenClean(ctx context.Context) error {
 // whose last attempt is still in doubt.
 func (r *Recon) unasked(ctx context.Context) (n int64, err error) {
 	p := r.cfg.Gate.state()
-	err = r.cfg.Pool.QueryRow(ctx, `select count(*) from open_payments where payment <= $1 and kind = $2 and state = any($3)`,
-		int64(p.last), int16(pay.Payout), []int16{int16(pay.Created), int16(pay.Dispatching), int16(pay.Unknown)}).Scan(&n)
+	err = r.cfg.Pool.QueryRow(ctx, `select count(*) from open_payments where payment <= $1 and kind = any($2) and state = any($3)`,
+		int64(p.last), leaving, []int16{int16(pay.Created), int16(pay.Dispatching), int16(pay.Unknown)}).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("count restored payouts in doubt: %w", err)
 	}

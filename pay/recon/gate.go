@@ -161,9 +161,12 @@ type DispatchState struct {
 }
 
 const selectStanding = `select
-  (select count(*) from open_payments where kind = $1 and payment <= $2 and state = any($3)),
+  (select count(*) from open_payments where kind = any($1) and payment <= $2 and state = any($3)),
   count(*) filter (where closed_at is null), count(*) filter (where closed_at is not null)
   from breaks where class = 'restore_gap'`
+
+// leaving are the kinds that are sent attempt by attempt (pay.Kind.Leaves).
+var leaving = []int16{int16(pay.Payout), int16(pay.Capture), int16(pay.Refund)}
 
 // unsettled are the states of a payout that may be sent again some day.
 var unsettled = []int16{int16(pay.Created), int16(pay.Reserved), int16(pay.Dispatching), int16(pay.Unknown)}
@@ -178,7 +181,7 @@ func (g *Gate) State(ctx context.Context) (DispatchState, error) {
 	if p == nil {
 		return s, nil
 	}
-	err := g.pool.QueryRow(ctx, selectStanding, int16(pay.Payout), int64(p.last), unsettled).Scan(&s.Waiting, &s.OpenGaps, &s.ClosedGaps)
+	err := g.pool.QueryRow(ctx, selectStanding, leaving, int64(p.last), unsettled).Scan(&s.Waiting, &s.OpenGaps, &s.ClosedGaps)
 	if err != nil {
 		return s, readFault("recon.Gate.State", err)
 	}
