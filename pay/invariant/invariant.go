@@ -210,7 +210,7 @@ func (c *Checker) page(ctx context.Context, l *following, p pass) ([]Violation, 
 			return found, err
 		}
 	}
-	c.rows.WithLabelValues(l.name, p.name).Add(float64(rows)) //nolint:forbidigo // a counter of rows
+	c.rows.WithLabelValues(l.name, p.name).Add(float64(rows))            //nolint:forbidigo // a counter of rows
 	c.behind.WithLabelValues(l.name, p.name).Set(float64(newest - last)) //nolint:forbidigo // a gauge of ids
 	if p.name == "head" {
 		*p.cursor = last
