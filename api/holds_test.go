@@ -83,6 +83,25 @@ func TestAHoldFromEndToEnd(t *testing.T) {
 	require.Equal(t, []string{"T24 reserved", "T25 reserved", "T26 succeeded"}, moves)
 }
 
+// A client whose first try was taken and not answered comes back when the hold has
+// expired: its key is still that hold's, not a request that makes no sense.
+func TestAHoldIsReplayedAfterItsTime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	from, to := w.funded("a", "100"), w.open("shop", "user")
+	expires := time.Now().Add(300 * time.Millisecond).UTC()
+	body := `{"kind":"hold","from":"` + from + `","to":"` + to + `","amount":"10","asset":"CZK","expires_at":"` + expires.Format(time.RFC3339Nano) + `"}`
+	h := w.post("/v1/payments", w.user, body, "h")
+	require.Equal(t, http.StatusCreated, h.StatusCode, string(h.body))
+	require.Eventually(t, func() bool { return time.Now().After(expires) }, patience, 5*time.Millisecond)
+	again := w.post("/v1/payments", w.user, body, "h")
+	require.Equal(t, http.StatusOK, again.StatusCode, string(again.body))
+	require.Equal(t, h.str("id"), again.str("id"))
+	late := w.post("/v1/payments", w.user, body, "new key")
+	requireProblem(t, late, fault.MalformedRequest)
+	require.Equal(t, "/expires_at", late.str("param"))
+}
+
 func TestWhatAHoldIsNot(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)

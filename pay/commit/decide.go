@@ -43,6 +43,10 @@ func (j *judge) accept(f *pay.Fact) (Result, error) {
 	if err := j.timed(f); err != nil {
 		return Result{}, err
 	}
+	if p := f.New; (p.Kind == pay.Hold || p.Kind == pay.Deposit) && !p.ExpiresAt.IsZero() && !p.ExpiresAt.After(j.b.at) {
+		// Not stored with the key: it makes no sense at any time.
+		return Result{}, fault.New(fault.MalformedRequest, "a "+p.Kind.String()+" expires in the future").WithParam("/expires_at")
+	}
 	if err := j.parties(f.New); err != nil {
 		return Result{}, j.refuse(f.New.Key, f.Fingerprint, err)
 	}

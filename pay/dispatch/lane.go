@@ -139,6 +139,11 @@ func (l *lane) moves(now time.Time) bool {
 	return !l.breaker.IsClosed() || now.Sub(time.Unix(0, l.moved.Load())) < movedWithin
 }
 
+// shut reports whether the breaker lets nothing through now. It stays open by its
+// word until somebody asks for a permit; whoever would not queue anything behind an
+// open one must therefore ask this, or nothing ever probes the channel again.
+func (l *lane) shut() bool { return l.breaker.IsOpen() && l.breaker.RemainingDelay() > 0 }
+
 // judge tells the breaker how a new attempt went. What says nothing about the
 // channel counts only where a probe's permit must be given back: against it.
 func (l *lane) judge(w channel.Word) {

@@ -62,7 +62,7 @@ func (d *Dispatcher) Resend(p pay.Payment) bool {
 		d.metrics.refused.WithLabelValues(string(l.name), "dedup_not_proven").Inc()
 		return false
 	}
-	if l.breaker.IsOpen() {
+	if l.shut() {
 		return false
 	}
 	d.mu.Lock()

@@ -73,7 +73,7 @@ func (d *Dispatcher) laneFor(p *pay.Payment) *lane {
 	case pay.Absent, pay.Declined:
 		return next
 	case pay.NoAttempt, pay.NeverSent:
-		if own == nil || own.breaker.IsOpen() && !next.breaker.IsOpen() {
+		if own == nil || own.shut() && !next.shut() {
 			return next
 		}
 	case pay.Intended, pay.Acked, pay.AttemptUnknown, pay.Confirmed:

@@ -82,3 +82,28 @@ func TestABreakerMovesOnlyWhatWasNeverSent(t *testing.T) {
 	w.eventually("the new one went elsewhere", func() bool { return w.state(fresh.ID) == pay.Succeeded })
 	require.Equal(t, int64(1), w.number(`select count(*) from attempts where channel = 'bank-cd' and payment = $1`, int64(fresh.ID)))
 }
+
+// A breaker that opened is asked again after its delay, although everything new could
+// go elsewhere: otherwise nothing would ever come back to a channel that is well again.
+func TestAChannelThatIsWellAgainIsUsedAgain(t *testing.T) {
+	t.Parallel()
+	w := build(t, options{breakerDelay: 300 * time.Millisecond, routes: dispatch.Routes{{
+		Channels: []channel.Name{"bank-ab", "bank-cd"},
+	}}})
+	w.behave("ab", `{"lose_reply":1,"callback_lose":1}`)
+	w.behave("cd", `{"mode":"sync"}`)
+	for i := range 20 {
+		w.payout(fmt.Sprint("p", i), "bank-ab", "1", 100)
+	}
+	w.eventually("each is unknown or has succeeded", func() bool {
+		return w.number(`select count(*) from open_payments where state <> $1`, int16(pay.Unknown)) == 0
+	})
+	w.behave("ab", `{"mode":"sync","lose_reply":0,"callback_lose":0}`)
+	n := 0
+	w.eventually("a new payment goes to its own channel", func() bool {
+		n++
+		p := w.payout(fmt.Sprint("fresh", n), "bank-ab", "1", 100)
+		w.eventually("it ended", func() bool { return w.state(p.ID) == pay.Succeeded })
+		return w.number(`select count(*) from attempts where channel = 'bank-ab' and payment = $1`, int64(p.ID)) == 1
+	})
+}

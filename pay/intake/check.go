@@ -137,7 +137,9 @@ func parseAmount(text string, bad *Problems) money.Amount {
 }
 
 // checkExpiry reads when a hold lets go, or a deposit stops waiting; nothing else has
-// such an instant.
+// such an instant. Whether it has passed is the decider's to judge: the same request
+// may be on its way again for what has expired meanwhile, and its key is still that
+// payment's.
 func (in *Intake) checkExpiry(p *pay.Payment, r *Request, now time.Time, bad *Problems) {
 	at := r.ExpiresAt.UTC().Truncate(time.Microsecond)
 	switch {
@@ -150,8 +152,8 @@ func (in *Intake) checkExpiry(p *pay.Payment, r *Request, now time.Time, bad *Pr
 		at = now.Add(in.depositFor)
 	case r.ExpiresAt.IsZero():
 		at = now.Add(HoldDefault)
-	case !at.After(now) || at.After(now.Add(HoldMax)):
-		bad.add(fault.MalformedRequest, "/expires_at", "a "+p.Kind.String()+" expires in the future, at most 31 days from now")
+	case at.After(now.Add(HoldMax)):
+		bad.add(fault.MalformedRequest, "/expires_at", "a "+p.Kind.String()+" expires at most 31 days from now")
 	}
 	p.ExpiresAt = at
 }

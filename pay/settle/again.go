@@ -34,7 +34,7 @@ func (a *Asker) again(p *pay.Payment, w *channel.Word, f *pay.Fact, asked time.T
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	c, known := a.absent[p.ID]
-	if w.Verdict != channel.NotFound || f.Kind != pay.Checked || p.Kind != pay.Payout || p.State != pay.Unknown || p.Attempt.ChannelID != "" {
+	if w.Verdict != channel.NotFound || f.Kind != pay.Checked || !p.Kind.Leaves() || p.State != pay.Unknown || p.Attempt.ChannelID != "" {
 		if known {
 			delete(a.absent, p.ID)
 		}

@@ -39,7 +39,7 @@ const (
 type AskerConfig struct {
 	Submitter commit.Submitter
 	Channels  []channel.Channel
-	// Pool keeps breaks; the role of the pay plane.
+	// Pool keeps breaks; the role of the pay plane. Nil keeps none.
 	Pool *pgxpool.Pool
 	// Live reports whether this process has a call for the payment on the wire.
 	Live func(pay.ID) bool
@@ -155,7 +155,7 @@ func (a *Asker) Note(changed []pay.Payment) {
 
 // sight returns when this process learned of p's attempt. The caller holds the lock.
 func (a *Asker) sight(p *pay.Payment, now time.Time) time.Time {
-	if p.Kind != pay.Payout || !p.Attempt.State.Live() || p.State.Final() {
+	if !p.Kind.Leaves() || !p.Attempt.State.Live() || p.State.Final() {
 		delete(a.known, p.ID)
 		delete(a.absent, p.ID)
 		return now
@@ -326,6 +326,9 @@ func (a *Asker) breakOf(f *pay.Fact, name, class string, err error) *brk {
 }
 
 func (a *Asker) keep(ctx context.Context, breaks []*brk) {
+	if a.cfg.Pool == nil {
+		return
+	}
 	var batch pgx.Batch
 	queueBreaks(&batch, breaks)
 	if err := send(ctx, a.cfg.Pool, &batch); err != nil {

@@ -99,6 +99,22 @@ func TestARefundThatFailsCanBeMadeAgain(t *testing.T) {
 	r.reconciled()
 }
 
+// A refund whose every request is lost is proven never to have left, like a payout:
+// it does not stay unknown for ever.
+func TestARefundThatNeverLeftIsGivenBack(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.door()
+	r.lead()
+	d := r.paid(1, 2_000_000_000)
+	lost := r.submit(r.refund(d, "a", 1_000_000_003))[0] // the bank never sees this amount
+	r.untilFinal()
+	require.Equal(t, pay.Failed, r.read(lost.ID).State)
+	require.True(t, r.read(d.ID).Taken.IsZero())
+	r.proof()
+	r.reconciled()
+}
+
 // Five hundred pairs of refunds of one deposit each race for the last of it over
 // the whole road: the bank never pays back more than it brought.
 func TestFiveHundredPairsOfRefundsRace(t *testing.T) {
