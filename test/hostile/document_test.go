@@ -66,7 +66,7 @@ func (a *attack) object(g *rand.Rand, s *schema, bent bool, depth int) any {
 	}
 	slices.Sort(names) // the same request for the same seed
 	for _, name := range names {
-		if slices.Contains(s.Required, name) && !(bent && g.IntN(10) == 0) || g.IntN(2) == 0 {
+		if slices.Contains(s.Required, name) && (!bent || g.IntN(10) != 0) || g.IntN(2) == 0 {
 			out[name] = a.value(g, s.Properties[name], name, bent, depth+1)
 		}
 	}
