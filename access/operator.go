@@ -5,6 +5,7 @@ import (
 	"errors"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -248,7 +249,7 @@ func record(ctx context.Context, db execer, operator string, tenant int32, actio
 
 func clip(s string) string {
 	if len(s) > recordMax {
-		return s[:recordMax]
+		return strings.ToValidUTF8(s[:recordMax], "") // a character cut in two is none
 	}
 	return s
 }
@@ -286,7 +287,7 @@ type Deed struct {
 func (s *Store) Deeds(ctx context.Context, tenant int32, before int64, limit int) ([]Deed, error) {
 	rows, err := s.pool.Query(ctx, `select b.id, b.operator, b.action, b.subject, coalesce(e.status, 0), coalesce(e.code, ''), b.at
 		from operator_actions b left join operator_actions e on e.began = b.id
-		where b.tenant = $1 and b.began is null and ($2 = 0 or b.id < $2) order by b.id desc limit $3`, tenant, before, limit)
+		where b.tenant = $1 and b.began is null and ($2::bigint = 0 or b.id < $2) order by b.id desc limit $3`, tenant, before, limit)
 	if err != nil {
 		return nil, dbFault("access.Deeds", err)
 	}

@@ -13,12 +13,14 @@ import (
 	"math/rand/v2"
 	"mime"
 	"net/http"
+	"net/url"
 	"os"
 	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
@@ -154,6 +156,9 @@ func (c *call) tracedContext() context.Context {
 }
 
 func (c *call) admit() error {
+	if !isText(c.r.URL.Path) {
+		return fault.New(fault.MalformedRequest, "the path is UTF-8 without NUL")
+	}
 	if c.route.scope != "" || c.route.role != "" {
 		if err := c.identify(); err != nil {
 			return err
@@ -165,16 +170,27 @@ func (c *call) admit() error {
 	if c.r.URL.RawQuery == "" {
 		return nil
 	}
-	for name, values := range c.r.URL.Query() {
+	query, err := url.ParseQuery(c.r.URL.RawQuery)
+	if err != nil { // leaving out what cannot be read would answer another question
+		return fault.New(fault.MalformedRequest, "the query cannot be read: a percent sign is %25, a semicolon %3B").WithCause(err)
+	}
+	for name, values := range query {
 		if !c.route.hasQuery(name) {
 			return fault.New(fault.UnknownField, "this operation has no such query parameter").WithParam(clip(name))
 		}
 		if len(values) > 1 {
 			return fault.New(fault.MalformedRequest, "the parameter is given more than once").WithParam(name)
 		}
+		if !isText(values[0]) {
+			return fault.New(fault.MalformedRequest, "a parameter is UTF-8 without NUL").WithParam(name)
+		}
 	}
 	return nil
 }
+
+// isText reports whether Postgres can hold s as text; what it cannot hold must not
+// reach it, or the caller's mistake would look like the database's.
+func isText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
 
 func bearer(h http.Header) (string, bool) {
 	values := h["Authorization"]

@@ -14,7 +14,7 @@ import (
 // decoder reads one JSON document of a shape that the caller knows. It refuses
 // what encoding/json lets pass and what could change where money goes: members
 // that are unknown, repeated, or differ in case; null for a value; text that is
-// not UTF-8; anything after the document. Every error is a fault with the pointer
+// not UTF-8 or has a NUL, which Postgres cannot hold; anything after the document. Every error is a fault with the pointer
 // of its member.
 type decoder struct {
 	b []byte
@@ -274,6 +274,9 @@ func (d *decoder) escaped(start int) ([]byte, error) {
 			r, ok := d.escape()
 			if !ok {
 				return nil, d.syntax()
+			}
+			if r == 0 {
+				return nil, malformed("text has no NUL")
 			}
 			out = utf8.AppendRune(out, r)
 		case c < ' ':

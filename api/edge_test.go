@@ -326,3 +326,38 @@ func TestEveryFaultOfTheLedgerKeepsItsWords(t *testing.T) {
 		require.NotContains(t, line, `"code":"insufficient-funds"`, "refusals are not logged")
 	}
 }
+
+// What Postgres cannot hold as text is the caller's mistake, wherever it stands:
+// never the database's, which would be answered 503 and sent again.
+func TestTextThatNoDatabaseHolds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	for _, text := range []string{"%00", "a%00b", "%ff", "%ed%a0%80"} {
+		for method, path := range map[string]string{
+			http.MethodDelete: "/v1/keys/" + text, http.MethodGet: "/v1/payments?channel=" + text, http.MethodPost: "/v1/keys/" + text + "/limits",
+		} {
+			requireProblem(t, w.do(method, path, w.admin, ""), fault.MalformedRequest)
+		}
+	}
+	for _, query := range []string{"limit=%zz", "limit=1;after=x", "%"} {
+		requireProblem(t, w.do(http.MethodGet, "/v1/accounts?"+query, w.admin, ""), fault.MalformedRequest)
+	}
+	a := w.do(http.MethodPost, "/v1/keys", w.admin, `{"name":"a\u0000b","scopes":["admin"]}`)
+	requireProblem(t, a, fault.MalformedRequest)
+	require.Equal(t, "/name", a.str("param"))
+	require.Equal(t, http.StatusNotFound, w.do(http.MethodDelete, "/v1/keys/%E4%B8%AD", w.admin, "").StatusCode, "the control: other text is looked for")
+}
+
+// A number that is compared with 0 first is a small one to Postgres, unless told.
+func TestLargeNumbersAreLookedFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	account := w.open("a", "user")
+	for _, path := range []string{
+		"/v1/operators/deeds?after=9223372036854775807", "/v1/payments?account=acct_7ZZZZZZZZZZZY", "/v1/payments?account=acct_7ZZZZZZZZZZZY&state=created",
+		"/v1/accounts/" + account + "/statement?counterparty=acct_7ZZZZZZZZZZZY",
+	} {
+		a := w.do(http.MethodGet, path, w.admin, "")
+		require.Less(t, a.StatusCode, 500, "%s %s", path, a.body)
+	}
+}

@@ -30,6 +30,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/dispatch"
 	"github.com/moneta-pay/moneta/pay/finance"
 	"github.com/moneta-pay/moneta/pay/intake"
+	"github.com/moneta-pay/moneta/pay/invariant"
 	"github.com/moneta-pay/moneta/pay/ledger"
 	"github.com/moneta-pay/moneta/pay/notify"
 	"github.com/moneta-pay/moneta/pay/outbox"
@@ -65,6 +66,7 @@ type plane struct {
 	inbox     *settle.Inbox
 	asker     *settle.Asker
 	recon     *recon.Recon
+	invariant *invariant.Checker
 	outlook   *status.Outlook
 	gate      *recon.Gate
 	proofs    *dispatch.Proofs
@@ -224,6 +226,7 @@ func (p *plane) build() {
 		Pool: p.stations, Submitter: p.node, Channels: p.channels, Redirects: routes.Redirects, Telemetry: p.tel,
 	})
 	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Gate: p.gate, Terms: p.terms, Telemetry: p.tel})
+	p.invariant = invariant.New(invariant.Config{Pool: p.stations, Telemetry: p.tel})
 	p.runs = recon.NewWatch(p.stations, nil, p.channelNames(), p.terms, p.tel)
 	p.notify = notify.NewSender(notify.Config{Pool: p.stations, Log: p.events, Inside: p.cfg.WebhookInside, Telemetry: p.tel})
 	p.expirer = timer.NewExpirer(p.node, nil, p.node.TimeUnsound, p.tel)
@@ -249,6 +252,7 @@ func (p *plane) lead(ctx context.Context, open []pay.Payment) {
 	p.leaderLoop(ctx, "sweep", p.inbox.Sweep)
 	p.leaderLoop(ctx, "notify", p.notify.Run)
 	p.leaderLoop(ctx, "desk", p.desk.Run)
+	p.leaderLoop(ctx, "invariant", p.invariant.Run)
 }
 
 func (p *plane) leaderLoop(ctx context.Context, name string, run func(context.Context) error) {

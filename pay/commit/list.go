@@ -61,7 +61,7 @@ const (
 func listSQL(candidates string) string {
 	return `with c as materialized (` + candidates + `), e as (select count(*) as n, coalesce(min(id), 0) as lowest from c), f as (
 	select p.id from c join payments p on p.id = c.id where p.tenant = $4 and ($5 = 0 or p.kind = $5) and ($6 = '' or p.channel = $6)
-		and ($7 = 0 or p.from_account = $7 or p.to_account = $7)
+		and ($7::bigint = 0 or p.from_account = $7 or p.to_account = $7)
 		and (select to_state from transitions where payment = p.id order by seq desc limit 1) = any($8::smallint[])
 		and p.created_at >= $9 and p.created_at < $10
 	order by p.id desc limit $11)
@@ -154,7 +154,7 @@ func (r *Reader) List(ctx context.Context, tenant pay.TenantID, f Filter) (List,
 
 // listSince is a page by id alone: it ends as soon as it is full.
 const listSince = readPayment + ` where p.id <= $1 and p.id > $2 and p.tenant = $3
-		and ($4 = 0 or p.kind = $4) and ($5 = '' or p.channel = $5) and ($6 = 0 or p.from_account = $6 or p.to_account = $6)
+		and ($4 = 0 or p.kind = $4) and ($5 = '' or p.channel = $5) and ($6::bigint = 0 or p.from_account = $6 or p.to_account = $6)
 		and p.created_at >= $7 and p.created_at < $8 order by p.id desc limit $9`
 
 func (r *Reader) listRange(ctx context.Context, tenant pay.TenantID, f *Filter, most, least int64, limit int) (List, error) {

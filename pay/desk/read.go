@@ -145,7 +145,7 @@ func (d *Desk) List(ctx context.Context, f Filter) (Page, error) {
 	if f.Overdue {
 		f.State = Open
 	}
-	sql := selectCase + ` where ($1 = '' or state = $1) and ($2 = '' or kind = $2) and ($3 = '' or owner = $3) and ($4 = 0 or payment = $4)
+	sql := selectCase + ` where ($1 = '' or state = $1) and ($2 = '' or kind = $2) and ($3 = '' or owner = $3) and ($4::bigint = 0 or payment = $4)
 		and (not $5 or deadline < $6) and (deadline, id) > ($7, $8) and (tenant = $10 or ($11 and tenant = 0))`
 	if f.State == Open || f.State == Answered {
 		sql += ` and state <> 'closed'` // for the index of what is due

@@ -85,7 +85,7 @@ const statementSQL = `with w as materialized (select * from (
 ) s order by id desc limit $4), r as (
  select w.*, p.kind, p.remittance, row_number() over (order by w.id desc) as n, count(*) over () as total,
 	min(seq) filter (where is_debit) over (order by w.id desc) as debit_bound, min(seq) filter (where not is_debit) over (order by w.id desc) as credit_bound,
-	coalesce(p.kind = $6 or $6 = 0, false) and ($7 = 0 or (other & -2) = $7) and ($8 = '' or starts_with(coalesce(p.remittance, ''), $8))
+	coalesce(p.kind = $6 or $6 = 0, false) and ($7::bigint = 0 or (other & -2) = $7) and ($8 = '' or starts_with(coalesce(p.remittance, ''), $8))
 	and case when $9 then w.effective_at else w.booked_at end >= $10 and case when $9 then w.effective_at else w.booked_at end < $11 as hit
   from w left join payments p on p.id = w.payment)
 select id, payment, other, amount::text, balance::text, transition, effective_at, booked_at, coalesce(kind, 0), coalesce(remittance, ''),

@@ -257,7 +257,7 @@ func TestCrashBetweenSendingAndNoting(t *testing.T) {
 	e, secret := p.endpoint(s)
 	doomed, err := pgxpool.NewWithConfig(t.Context(), p.pool.Config().Copy())
 	require.NoError(t, err)
-	s.set(func(http.ResponseWriter, *http.Request) { go doomed.Close() })
+	s.set(func(http.ResponseWriter, *http.Request) { doomed.Close() }) // before it answers
 	first := p.sender(func(c *Config) { c.Pool, c.Log = doomed, outbox.NewLog(doomed, nil) })
 	stop := p.run(first)
 	p.finals(1, 1, 1)

@@ -104,7 +104,7 @@ const breakColumns = `select b.id, b.class, b.state, b.channel, coalesce(b.payme
 
 // By id, so that a page follows the one before whatever happens in between. Open
 // ones have an index of their own: what was closed is not walked over.
-const selectBreaks = breakColumns + ` where ($1 = 0 or b.id < $1) and ($2 = '' or b.channel = $2) and ($3 = '' or b.class = $3) and ` +
+const selectBreaks = breakColumns + ` where ($1::bigint = 0 or b.id < $1) and ($2 = '' or b.channel = $2) and ($3 = '' or b.class = $3) and ` +
 	`%s order by b.id desc limit $4`
 
 // Breaks returns a page of breaks, the newest first, and whether more follow: the

@@ -62,6 +62,9 @@ func TestCrashAtEveryStep(t *testing.T) {
 			defer func() { <-turn }()
 			g := torture(worlds[i], f)
 			t.Logf("%-20s %3d steps, %4d runs, %4d damaged, %4d restarts, %s", f.name, g.steps, g.runs, g.damaged, g.restarts, g.took.Round(time.Millisecond))
+			if len(g.problems) > 0 {
+				t.Logf("%s:\n%s", f.name, strings.Join(g.problems, "\n"))
+			}
 			all[i] = g
 		})
 	}

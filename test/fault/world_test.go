@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -227,6 +228,9 @@ func (w *world) check(when string) {
 // checkReceipts wants every acknowledged payment to be there, once, and what was
 // final to be as it was.
 func (w *world) checkReceipts(when string) {
+	w.mu.Lock()
+	acked := maps.Clone(w.acked) // before the rows are read: clients go on meanwhile
+	w.mu.Unlock()
 	rows, err := w.db.Query(w.ctx, `select distinct on (payment) payment, to_state from transitions order by payment, seq desc`)
 	if err != nil {
 		return // the next check asks again
@@ -245,7 +249,7 @@ func (w *world) checkReceipts(when string) {
 	}
 	w.mu.Lock()
 	var found []string
-	for id, what := range w.acked {
+	for id, what := range acked {
 		if states[id] == pay.None {
 			found = append(found, fmt.Sprintf("%s: lost: %s was acknowledged as %s and is nowhere", when, what, id))
 		}

@@ -149,7 +149,7 @@ func (p *pair) history(n int, kill bool) []porcupine.Operation {
 	for c := range linearClients {
 		work.Go(func() {
 			cl := &client{http: pool, nodes: []string{p.api, p.url}, at: c, key: p.keys.Tenant, attempt: 4 * time.Second}
-			dice := rand.New(rand.NewPCG(uint64(n), uint64(c))) //nolint:gosec // a load, not a secret
+			dice := rand.New(rand.NewPCG(uint64(n), uint64(c)))
 			for op := range linearOps {
 				if kill && c == 0 && op == linearOps/2 {
 					killPid(p.t, p.second.pid)
