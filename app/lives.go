@@ -13,6 +13,7 @@ import (
 
 	"github.com/moneta-pay/moneta/api"
 	"github.com/moneta-pay/moneta/config"
+	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/telemetry"
 	"github.com/moneta-pay/moneta/pay/commit"
 )
@@ -48,7 +49,7 @@ func Serve(ctx context.Context, cfg config.Config) error {
 	defer former.Wait()
 	for {
 		err = p.run(f.serving)
-		if f.serving.Err() != nil || p.node.Trouble() == nil {
+		if f.serving.Err() != nil || !p.databaseIll(f.serving) {
 			return errors.Join(err, f.close(p), p.end())
 		}
 		p.log.ErrorContext(ctx, "the database keeps this node from taking part: the process answers reads, and begins anew when it can", slog.Any("error", err))
@@ -65,6 +66,20 @@ func Serve(ctx context.Context, cfg config.Config) error {
 		})
 		p = next
 	}
+}
+
+// databaseIll looks whether the database is why this node cannot take part: it does
+// not answer, or takes no writes. A leader that lost the shard to another finds it
+// well, whatever became of its own sessions.
+func (p *plane) databaseIll(ctx context.Context) bool {
+	if fault.CodeOf(p.node.Trouble()) == fault.ReadOnly {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	var readOnly bool
+	err := p.reads.QueryRow(ctx, `select current_setting('transaction_read_only')::bool`).Scan(&readOnly)
+	return err != nil || readOnly
 }
 
 // newPlane prepares one life.
