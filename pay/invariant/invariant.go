@@ -25,10 +25,11 @@ const (
 	// DefaultEvery is the time between turns.
 	DefaultEvery = time.Second
 	// DefaultPage is how many new transfers, and how many new transitions, a turn reads:
-	// what costs Postgres about a quarter of a processor (docs/invariants.md).
-	DefaultPage = 2000
-	// DefaultSweep is how many old ones: thirteen million a day.
-	DefaultSweep = 150
+	// some three hundredths of a processor (docs/invariants.md). Above that rate the
+	// sweep looks at the rest: the check must not cost the payments their latency.
+	DefaultPage = 250
+	// DefaultSweep is how many old ones: four million a day.
+	DefaultSweep = 50
 	// overlap is how many rows before its cursor a page begins, so that the joint of
 	// two pages is looked at too.
 	overlap = 50
