@@ -62,6 +62,8 @@ endef
 test: setup ## run every test against a real Postgres; at most 10 minutes on 2 cores
 	$(call go-test,-timeout $(TEST_TIMEOUT) -p $(TEST_P) ./...)
 	@command -v hledger >/dev/null || echo "NO OUTSIDE JUDGE: hledger is not installed, so the exported journal was judged by nobody but its authors"
+	@command -v node >/dev/null || echo "NOT RUN: node is not installed, so the key recipes in TypeScript were not executed"
+	@compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || echo "NOT RUN: libfaketime is not installed, so no database's clock leapt"
 
 .PHONY: race
 race: setup ## run every test with the race detector; slower; needs a C compiler
@@ -106,14 +108,13 @@ generated: ## fail when a generated file differs from its source
 REDOCLY_WANT := 2.77.0
 
 .PHONY: openapi
-openapi: export MONETA_RECORD := $(shell mktemp -d)
 openapi: setup ## let two outside judges (redocly, kin-openapi) judge the OpenAPI document and every answer of the API's tests
-	$(GO) test -count=1 -timeout $(TEST_TIMEOUT) ./api
-	cd test/contract && $(GO) test -count=1 -v ./... | grep -E '^(---|ok|FAIL|panic| +contract_test)'
-	@if command -v npx >/dev/null; then \
+	@set -e; MONETA_RECORD=$$(mktemp -d); export MONETA_RECORD; trap 'rm -rf "$$MONETA_RECORD"' EXIT; \
+	$(GO) test -count=1 -timeout $(TEST_TIMEOUT) ./api; \
+	(cd test/contract && $(GO) test -count=1 -v ./... | grep -E '^(---|ok|FAIL|panic| +contract_test)'); \
+	if command -v npx >/dev/null; then \
 		REDOCLY_TELEMETRY=off npx --yes @redocly/cli@$(REDOCLY_WANT) lint --config redocly.yaml "$$MONETA_RECORD/openapi.json"; \
 	else echo "NO OUTSIDE JUDGE: npx is not installed, so redocly did not look at the document"; fi
-	@rm -rf "$$MONETA_RECORD"
 
 .PHONY: torture
 torture: export MONETA_TORTURE = 1

@@ -11,10 +11,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/moneta-pay/moneta/internal/lifecycle"
 	"github.com/moneta-pay/moneta/internal/pgserver"
 	"github.com/moneta-pay/moneta/internal/pgserver/basebackup"
 )
@@ -131,12 +131,16 @@ func (r *Replica) ask(f func(context.Context, *pgx.Conn) error) error {
 
 func (r *Replica) until(what, sql string) {
 	r.tb.Helper()
-	var err error
-	for end := time.Now().Add(setupTimeout / 4); time.Now().Before(end); time.Sleep(poll) {
+	ctx, cancel := context.WithTimeout(context.Background(), setupTimeout/4)
+	defer cancel()
+	for {
 		var met bool
-		if err = r.ask(func(ctx context.Context, conn *pgx.Conn) error { return conn.QueryRow(ctx, sql).Scan(&met) }); met {
+		err := r.ask(func(ctx context.Context, conn *pgx.Conn) error { return conn.QueryRow(ctx, sql).Scan(&met) })
+		if met {
 			return
 		}
+		if late := lifecycle.Pause(ctx, poll); late != nil {
+			r.tb.Fatalf("pgtest: %s: %v", what, errors.Join(late, err))
+		}
 	}
-	r.tb.Fatalf("pgtest: %s: %v", what, fmt.Sprint(err))
 }
