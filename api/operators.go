@@ -44,6 +44,9 @@ func (c *call) identify() error {
 
 func (c *call) authenticate() (err error) {
 	if h := c.r.Header["Authorization"]; len(h) == 1 && strings.HasPrefix(h[0], access.SignatureScheme+" ") {
+		if c.route.upload {
+			return c.authenticateUpload()
+		}
 		body, err := c.rawBody(bodyMax)
 		if err != nil {
 			return err
@@ -62,6 +65,20 @@ func (c *call) authenticate() (err error) {
 		return err
 	}
 	c.who, err = c.s.Access.Authenticate(c.ctx, token)
+	return err
+}
+
+// authenticateUpload finds the person who signed a file. Only a request that says it
+// is an active person's is worth its place on the disk.
+func (c *call) authenticateUpload() error {
+	began, err := c.s.Access.ExpectSigned(c.ctx, c.r)
+	if err != nil {
+		return err
+	}
+	if err := c.spool(); err != nil {
+		return err
+	}
+	c.who, err = c.s.Access.AuthenticateSum(c.ctx, c.r, c.spooled.sum, began)
 	return err
 }
 

@@ -4,11 +4,8 @@ import (
 	"context"
 	"encoding/csv"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"reflect"
 	"strconv"
 	"strings"
@@ -21,7 +18,6 @@ import (
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay/channel"
 	"github.com/moneta-pay/moneta/pay/recon"
-	"github.com/moneta-pay/moneta/pay/recon/statement"
 )
 
 // breaksMax bounds one page of breaks.
@@ -297,11 +293,8 @@ func overdueText(late []recon.Overdue) string {
 	return b.String()
 }
 
-// uploadWithin bounds what an import may take beyond the request's usual deadline.
-const uploadWithin = 80 * time.Second
-
-// importStatement spools the file before it is read: a slow client must not keep a
-// transaction open.
+// importStatement reads the file only when all of it is here: a slow client must
+// not keep a transaction open.
 func (c *call) importStatement() error {
 	if c.s.Recon == nil {
 		return errNoRecon
@@ -312,24 +305,13 @@ func (c *call) importStatement() error {
 	if !ok {
 		return fault.New(fault.NotFound, "there is no such channel").WithParam("channel")
 	}
-	spool, err := os.CreateTemp("", "moneta-statement-*")
+	file, err := c.upload()
 	if err != nil {
-		return fault.New(fault.Internal, "").WithOp("api.import").WithCause(err)
+		return err
 	}
-	defer func() { _ = errors.Join(spool.Close(), os.Remove(spool.Name())) }()
-	n, err := io.Copy(spool, io.LimitReader(c.r.Body, statement.BytesMax+1))
-	switch {
-	case n > statement.BytesMax:
-		return fault.New(fault.BodyTooLarge, fmt.Sprintf("a statement may have %d bytes", statement.BytesMax))
-	case err != nil:
-		return fault.New(fault.MalformedRequest, "the body ended early").WithCause(err)
-	}
-	if _, err := spool.Seek(0, io.SeekStart); err != nil {
-		return fault.New(fault.Internal, "").WithOp("api.import").WithCause(err)
-	}
-	ctx, cancel := context.WithTimeout(c.r.Context(), uploadWithin)
+	ctx, cancel := context.WithTimeout(c.r.Context(), judgeWithin)
 	defer cancel()
-	taken, err := c.s.Recon.Import(ctx, recon.Import{Channel: name, File: spool, Mapping: mapping, By: c.actor(), Accept: q.Get("accept_unbalanced")})
+	taken, err := c.s.Recon.Import(ctx, recon.Import{Channel: name, File: file, Mapping: mapping, By: c.actor(), Accept: q.Get("accept_unbalanced")})
 	if err != nil {
 		return err
 	}
