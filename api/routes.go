@@ -213,7 +213,8 @@ func paymentRoutes() []*route {
 		},
 		{
 			method: http.MethodPost, path: "/v1/channels/{name}/callbacks", id: "receive-callback", tag: "channels", summary: "Take a channel's word",
-			about:  "For channels, not for callers: the body is stored as it came and judged by the channel's own signature. 200 means stored.",
+			about: "For channels, not for callers: the body is stored as it came and judged by the channel's own signature. 200 means stored. " +
+				"So many that do not verify are stored too; beyond that they are refused with 401.",
 			params: []*huma.Param{pathID("name", "The channel")}, answers: map[int]reflect.Type{200: of[Stored]()},
 			faults: []fault.Code{fault.NotFound, fault.BodyTooLarge, fault.SignatureInvalid}, do: (*call).callback,
 		},
