@@ -145,8 +145,20 @@ func (s *Store) AuthenticateSum(ctx context.Context, r *http.Request, sum [sha25
 	return who, nil
 }
 
-// readScopes is what every person may read.
-var readScopes = []Scope{PaymentsRead, AccountsRead}
+// What every person may read; what those of the installation's tenant also reach,
+// each within their role.
+var (
+	readScopes         = []Scope{PaymentsRead, AccountsRead}
+	installationScopes = []Scope{PaymentsRead, AccountsRead, Installation}
+)
+
+// scopesOf are a person's.
+func scopesOf(installation bool) []Scope {
+	if installation {
+		return installationScopes
+	}
+	return readScopes
+}
 
 // lookUpSigner reads the person whose public key it is.
 func (s *Store) lookUpSigner(ctx context.Context, key string) (p Principal, hash []byte, found bool, err error) {
@@ -154,9 +166,11 @@ func (s *Store) lookUpSigner(ctx context.Context, key string) (p Principal, hash
 	if err != nil {
 		return p, nil, false, nil //nolint:nilerr // not a key, so nobody's
 	}
-	p = Principal{Scopes: readScopes, Method: Ed25519}
-	err = s.pool.QueryRow(ctx, `select name, tenant, role from operators where public_key = $1 and disabled_at is null`, public).
-		Scan(&p.Operator, &p.Tenant, &p.Role)
+	p = Principal{Method: Ed25519}
+	var installation bool
+	err = s.pool.QueryRow(ctx, `select o.name, o.tenant, o.role, t.installation from operators o join tenants t on t.id = o.tenant
+		where o.public_key = $1 and o.disabled_at is null`, public).Scan(&p.Operator, &p.Tenant, &p.Role, &installation)
+	p.Scopes = scopesOf(installation)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return p, nil, false, nil
 	}

@@ -30,6 +30,8 @@ func (c *call) identify() error {
 		return fault.New(fault.Forbidden, "this needs the scope "+string(rt.scope))
 	case c.who.Operator == "":
 		return nil
+	case rt.scope == access.Installation && !c.who.May(access.Installation):
+		return fault.New(fault.Forbidden, "this concerns every tenant, and is for the people of the installation's tenant")
 	case rt.role == "":
 		return fault.New(fault.Forbidden, "people do not do this themselves; use an API key")
 	case !c.who.Role.Covers(rt.role):
