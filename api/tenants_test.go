@@ -152,7 +152,7 @@ func (h *house) prepare(payment, account, hash string) {
 		"close-case":        `{"resolution":"x"}`,
 		"sign-in":           `{"code":"123456"}`,
 		"rotate-operator":   `{"credential":"` + credential + `"}`,
-		"propose":           `{"kind":"freeze_it","parameters":{"account":"` + account + `"},"reason":"x"}`,
+		"propose":           `{"kind":"disable_operator","parameters":{"operator":"mara"},"reason":"x"}`,
 		"approve":           judged,
 		"reject":            judged,
 		"execute":           judged,
@@ -256,6 +256,7 @@ var public = []string{"health", "ready", "metrics", "receive-callback", "sign-in
 var own = []string{
 	"create-payments", "open-account", "list-accounts", "list-payments", "list-events", "create-key", "list-keys", "close-period", "list-periods", "list-cases",
 	"create-webhook", "list-webhooks", "list-operators", "list-deeds", "list-approvals", "list-approval-kinds", "sign-out",
+	"propose", // an approval of their own, which is carried out in their tenant
 }
 
 // TestNoTenantReachesAnother tries every operation of the document, with what the
@@ -273,7 +274,9 @@ func TestNoTenantReachesAnother(t *testing.T) {
 		}
 		for who, a := range map[string]*answer{"key": h.byKey(op, h.theirKey), "person": h.byPerson(op, theirs)} {
 			for _, secret := range h.secrets {
-				require.NotContains(t, string(a.body), secret, "%s by %s", op.id, who)
+				if !strings.Contains(h.address(op)+h.body(op), secret) { // what they sent is no news to them
+					require.NotContains(t, string(a.body), secret, "%s by %s", op.id, who)
+				}
 			}
 			switch {
 			case a.StatusCode == http.StatusForbidden, a.StatusCode == http.StatusNotFound:
@@ -297,7 +300,7 @@ func TestNoTenantReachesAnother(t *testing.T) {
 }
 
 // varies matches what differs between two answers about the same.
-var varies = regexp.MustCompile(`\d{4}-\d\d-\d\dT[0-9:.]+Z|"(trace_id|next)":"[^"]*"`)
+var varies = regexp.MustCompile(`\d{4}-\d\d-\d\dT[0-9:.]+Z|"(trace_id|instance|next)":"[^"]*"`)
 
 // TestWhatATenantReadsDoesNotDependOnAnother reads everything as one tenant, lets
 // the other one do more of everything, and reads again: not a byte differs. Numbers
@@ -320,7 +323,9 @@ func TestWhatATenantReadsDoesNotDependOnAnother(t *testing.T) {
 	}
 	before := read()
 	h.live("again")
-	require.Equal(t, before, read())
+	for id, told := range read() {
+		require.Equal(t, before[id], told, id)
+	}
 }
 
 // Only who runs the installation gives that away, by a key or a person.
