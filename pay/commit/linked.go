@@ -134,6 +134,9 @@ func (j *judge) covered(from pay.AccountID, owed money.Amount) money.Amount {
 // eventAgain answers an event that made its linked payment before. What was a
 // callback then may be a statement line now.
 func (j *judge) eventAgain(e keyEntry, f *pay.Fact) (Result, error) {
+	if e.kind == keyRefusal { // it was put aside: a person decides
+		return Result{Replayed: true}, e.refusal.fault()
+	}
 	p, ok := j.mem.payment(pay.ID(e.subject))
 	if e.kind != keyPayment || !ok {
 		return Result{}, fault.New(fault.Internal, "").WithOp("commit.eventAgain").WithCause(fmt.Errorf("payment %d was not loaded", e.subject))
