@@ -114,6 +114,7 @@ const readPayment = `select p.id, p.tenant, p.kind, p.asset, p.amount::text, p.f
        p.key, p.trace_id, p.effective_at, p.created_at, coalesce(p.original, 0), p.expires_at, coalesce(p.link, ''), ` + linkedSQL + `, ` + backSQL + `,
        t.to_state, t.settlement, t.seq, coalesce(t.reason, ''), coalesce(o.entered_at, e.at, p.created_at),
        coalesce(a.n, 0), coalesce(a.state, 0), coalesce(a.reference, ''), a.send_by, coalesce(a.channel_id, ''), coalesce(a.reason, ''),
+       ` + attemptSQL + `,
        o.next_at, o.deadline, coalesce(o.checks, 0), o.last_checked_at
   from payments p
  cross join lateral (select to_state, settlement, seq, reason from transitions where payment = p.id order by seq desc limit 1) t
@@ -191,6 +192,7 @@ func readPaymentRow(row pgx.CollectableRow) (pay.Payment, error) {
 		&key, &trace, &p.EffectiveAt, &p.CreatedAt, &p.Original, &expiresAt, &p.Link, &taken, &p.Late, &p.Noted, &back,
 		&p.State, &p.Settlement, &p.Seq, &p.Reason, &p.EnteredAt,
 		&p.Attempt.N, &p.Attempt.State, &p.Attempt.Reference, &sendBy, &p.Attempt.ChannelID, &p.Attempt.Reason,
+		&p.Attempt.Resends, &p.AbsentBefore,
 		&nextAt, &deadline, &p.Checks, &checkedAt)
 	if err != nil {
 		return p, err
