@@ -123,7 +123,9 @@ func (p *plane) prepare(ctx context.Context) error {
 	if p.reads, err = p.pool(ctx, "moneta reads", readConns, readTimeout); err != nil {
 		return err
 	}
-	if p.stations, err = p.pool(ctx, "moneta stations", stationConns, "30s"); err != nil {
+	// Like the leader's, their statements probe indexes, and their plans may have been
+	// made while the tables were empty.
+	if p.stations, err = p.pool(ctx, "moneta stations", stationConns, "30s", commit.ProbeOnly...); err != nil {
 		return err
 	}
 	if err := p.connectChannels(); err != nil {
@@ -144,8 +146,9 @@ func (p *plane) prepare(ctx context.Context) error {
 	return err
 }
 
-// pool opens connections in the role that may only append to the money tables.
-func (p *plane) pool(ctx context.Context, name string, conns int32, timeout string) (*pgxpool.Pool, error) {
+// pool opens connections in the role that may only append to the money tables; off
+// are settings of the planner to turn off.
+func (p *plane) pool(ctx context.Context, name string, conns int32, timeout string, off ...string) (*pgxpool.Pool, error) {
 	cfg, err := pgxpool.ParseConfig(p.cfg.DSN)
 	if err != nil {
 		return nil, fmt.Errorf("database address: %w", err)
@@ -155,6 +158,9 @@ func (p *plane) pool(ctx context.Context, name string, conns int32, timeout stri
 	rp := cfg.ConnConfig.RuntimeParams
 	rp["application_name"], rp["statement_timeout"], rp["lock_timeout"] = name, timeout, "5s"
 	rp["idle_in_transaction_session_timeout"] = "10s"
+	for _, setting := range off {
+		rp[setting] = "off"
+	}
 	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, "set role "+commit.Role)
 		return err
