@@ -223,7 +223,7 @@ func replayOrError(p Payment, f Fact) (Change, error) {
 			return same, nil
 		}
 	case Ack:
-		if p.absent(f.Attempt) && !p.Noted && (p.State.Final() || p.State == InReview) {
+		if p.absent(f.Attempt) && p.Late == 0 && (p.State.Final() || p.State == InReview) {
 			return same, fmt.Errorf("%w: it has what was proven absent, and it is %s", ErrContradiction, p.State)
 		}
 		if p.State == Processing || p.State.Final() || f.Attempt > 0 && waits {
