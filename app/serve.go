@@ -200,6 +200,8 @@ func (p *plane) routes() dispatch.Routes {
 	return out
 }
 
+func days(n int) time.Duration { return time.Duration(n) * 24 * time.Hour }
+
 func (p *plane) build() {
 	p.payments = commit.NewReader(p.reads)
 	p.outlook = p.newOutlook()
@@ -230,6 +232,8 @@ func (p *plane) build() {
 	})
 	p.inbox = settle.NewInbox(settle.InboxConfig{
 		Pool: p.stations, Submitter: p.node, Channels: p.channels, Redirects: routes.Redirects, Telemetry: p.tel,
+		UnverifiedRows: p.cfg.Callbacks.UnverifiedPerHour, UnverifiedBytes: p.cfg.Callbacks.UnverifiedKBPerHour << 10,
+		KeepFor: days(p.cfg.Callbacks.KeepDays), KeepUnverified: days(p.cfg.Callbacks.KeepUnverifiedDays),
 	})
 	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Gate: p.gate, Terms: p.terms, Telemetry: p.tel})
 	p.invariant = invariant.New(invariant.Config{Pool: p.stations, Telemetry: p.tel})
@@ -256,6 +260,7 @@ func (p *plane) lead(ctx context.Context, open []pay.Payment) {
 	p.leaderLoop(ctx, "recon", p.recon.Loop)
 	p.leaderLoop(ctx, "seal", p.seal)
 	p.leaderLoop(ctx, "sweep", p.inbox.Sweep)
+	p.leaderLoop(ctx, "retention", p.inbox.Retain)
 	p.leaderLoop(ctx, "notify", p.notify.Run)
 	p.leaderLoop(ctx, "desk", p.desk.Run)
 	p.leaderLoop(ctx, "invariant", p.invariant.Run)
