@@ -84,6 +84,7 @@ func TestWhatTheBankExecutesAfterTheProofIsABreak(t *testing.T) {
 			r.reconciled()
 			require.Equal(t, pay.Succeeded, r.read(p.ID).State)
 			r.proof()
+			r.eventually("its break is kept", func() bool { return r.number(`select count(*) from breaks`) > 0 }) // after the fact that made it
 			breaks, _, err := r.recon.Breaks(t.Context(), recon.BreakFilter{State: "open"})
 			require.NoError(t, err)
 			require.Len(t, breaks, 1)
