@@ -185,6 +185,9 @@ type Kind struct {
 	Members []Member
 	// Least is the role that may propose it; Operate when empty.
 	Least Role
+	// Installation says that it concerns every tenant: only the people of the
+	// installation's tenant agree on it.
+	Installation bool
 	// Check refuses parameters that can never be carried out; nil when the members
 	// say it all. It is asked at the proposal and once more before the act.
 	Check func(ctx context.Context, a *Action) error

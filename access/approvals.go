@@ -144,6 +144,9 @@ func (a *Approvals) Propose(ctx context.Context, who *Principal, p Proposal) (Ap
 	if err := person(who, kind.Least); err != nil {
 		return Approval{}, err
 	}
+	if kind.Installation && !who.May(Installation) {
+		return Approval{}, fault.New(fault.Forbidden, "this concerns every tenant, and is for those who run the installation").WithOp(op)
+	}
 	if p.Reason == "" || len(p.Reason) > reasonMax || !readable(p.Reason) {
 		return Approval{}, fault.New(fault.MalformedRequest, "give a reason of 1 to 500 bytes that people can read").WithParam("/reason")
 	}

@@ -125,7 +125,7 @@ func newWorld(t *testing.T, change func(*api.Config)) *world {
 
 	w.tenant, err = w.access.CreateTenant(t.Context(), "test")
 	require.NoError(t, err)
-	w.admin = w.key(access.Admin)
+	w.admin = w.key(access.Admin, access.Installation)
 	w.user = w.key(access.PaymentsWrite, access.PaymentsRead, access.AccountsWrite, access.AccountsRead, access.WebhooksWrite, access.WebhooksRead)
 
 	accounts := ledger.NewReader(pool)

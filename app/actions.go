@@ -140,7 +140,7 @@ func resumeDispatch(gate *recon.Gate) access.Kind {
 		return at, nil
 	}
 	return access.Kind{
-		Name: "resume_dispatch", Members: []access.Member{{Name: "paused_at"}},
+		Name: "resume_dispatch", Installation: true, Members: []access.Member{{Name: "paused_at"}},
 		Check: func(_ context.Context, act *access.Action) error {
 			_, err := pausedAt(act)
 			return err

@@ -32,7 +32,7 @@ const defaultTenant = "default"
 type Keys struct {
 	// Tenant may read and write accounts and payments.
 	Tenant string `json:"tenant_key"`
-	// Admin may also open house accounts and read totals.
+	// Admin may also open house accounts, and runs the installation.
 	Admin string `json:"admin_key"`
 	// SandboxSecret signs the sandbox banks' callbacks.
 	SandboxSecret string `json:"sandbox_secret"`
@@ -76,7 +76,7 @@ func ensureKeys(ctx context.Context, dsn, dataDir string) (Keys, error) {
 	if k.Tenant, _, err = store.CreateKey(ctx, tenant, "made by up", plain); err != nil {
 		return k, err
 	}
-	if k.Admin, _, err = store.CreateKey(ctx, tenant, "made by up, admin", append(plain, access.Admin)); err != nil {
+	if k.Admin, _, err = store.CreateKey(ctx, tenant, "made by up, admin", append(plain, access.Admin, access.Installation)); err != nil {
 		return k, err
 	}
 	secret := make([]byte, 24)

@@ -87,7 +87,7 @@ func newBureau(t *testing.T) *bureau {
 }
 
 func (b *bureau) who(name string) *access.Principal {
-	return &access.Principal{Tenant: b.tenant, Operator: name, Role: access.Chief, Method: access.Ed25519}
+	return &access.Principal{Tenant: b.tenant, Operator: name, Role: access.Chief, Method: access.Ed25519, Scopes: []access.Scope{access.Installation}}
 }
 
 // open opens an account of a user and returns its id.
@@ -184,6 +184,10 @@ func TestRegisteredActions(t *testing.T) {
 	require.NoError(t, err)
 	state, err := b.gate.State(ctx)
 	require.NoError(t, err)
+	tenants := b.who("abe")
+	tenants.Scopes = nil
+	_, err = b.desk.Propose(ctx, tenants, access.Proposal{Kind: "resume_dispatch", Parameters: access.Parameters{"paused_at": time.Now().Format(time.RFC3339Nano)}, Reason: "r"})
+	require.ErrorIs(t, err, fault.Forbidden, "people of another tenant")
 	require.Equal(t, access.Refused, run("resume_dispatch", access.Parameters{"paused_at": time.Now().Format(time.RFC3339Nano)}).Outcome, "another pause")
 	require.Equal(t, access.Done, run("resume_dispatch", access.Parameters{"paused_at": state.PausedAt.Format(time.RFC3339Nano)}).Outcome)
 	state, err = b.gate.State(ctx)

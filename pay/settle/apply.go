@@ -35,7 +35,6 @@ const (
 // item is a letter under judgement.
 type item struct {
 	letter
-	word    channel.Word
 	id      pay.ID
 	attempt int16
 	verdict string // empty: leave the row, it is tried again
@@ -76,14 +75,12 @@ func (b *Inbox) read(ctx context.Context, it *item) {
 		it.verdict = noChannel
 		return
 	}
-	word, err := ch.CallbackAt(it.receivedAt, it.header, it.body)
-	if err != nil {
-		it.verdict = unreadable(err)
-		b.log.LogAttrs(ctx, slog.LevelWarn, "callback is not believed", slog.String("channel", string(it.channel)),
-			slog.Int64("inbox", it.letter.id), slog.String("verdict", it.verdict), slog.Any("error", err))
+	if it.judge(ch); it.wrong != nil {
+		it.verdict = unreadable(it.wrong)
+		b.disbelieve(ctx, &it.letter, it.verdict)
 		return
 	}
-	it.word = word
+	word := &it.word
 	if !word.OccurredAt.IsZero() {
 		b.metrics.delay.WithLabelValues(string(it.channel)).Observe(max(it.receivedAt.Sub(word.OccurredAt), 0).Seconds())
 	}
@@ -94,6 +91,12 @@ func (b *Inbox) read(ctx context.Context, it *item) {
 		return
 	}
 	it.id, it.attempt = id, attempt
+}
+
+// disbelieve says that a callback which is stored changes nothing.
+func (b *Inbox) disbelieve(ctx context.Context, l *letter, verdict string) {
+	b.log.LogAttrs(ctx, slog.LevelWarn, "callback is not believed", slog.String("channel", string(l.channel)),
+		slog.Int64("inbox", l.id), slog.String("verdict", verdict), slog.Any("error", l.wrong))
 }
 
 func unreadable(err error) string {
