@@ -90,7 +90,7 @@ func Tool(tb testing.TB, folder string) (string, error) {
 func build(folder, path, what string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), buildWithin)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, what) //nolint:gosec // our own commands
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, what)
 	cmd.Dir = folder
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build %s: %w: %s", what, err, out)
