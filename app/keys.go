@@ -97,16 +97,26 @@ type Database struct {
 	DataDir string
 }
 
+// dsn is the database's address: the one that was named, or the private cluster's.
+func (d Database) dsn(ctx context.Context) (string, error) {
+	if d.DSN != "" {
+		return d.DSN, nil
+	}
+	place, _, err := pgserver.Place(ctx, pgFolder(d.DataDir))
+	if err != nil {
+		return "", err
+	}
+	dsn, err := pgserver.Locate(place, DatabaseName)
+	if err != nil {
+		return "", fmt.Errorf("%w; start `moneta up`, or name a database with --dsn", err)
+	}
+	return dsn, nil
+}
+
 func (d Database) pool(ctx context.Context) (*pgxpool.Pool, error) {
-	dsn := d.DSN
-	if dsn == "" {
-		place, _, err := pgserver.Place(ctx, pgFolder(d.DataDir))
-		if err != nil {
-			return nil, err
-		}
-		if dsn, err = pgserver.Locate(place, DatabaseName); err != nil {
-			return nil, fmt.Errorf("%w; start `moneta up`, or name a database with --dsn", err)
-		}
+	dsn, err := d.dsn(ctx)
+	if err != nil {
+		return nil, err
 	}
 	return pgxpool.New(ctx, dsn)
 }
