@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -154,6 +155,16 @@ func (w *world) serve(server *http.Server) {
 	s.Start()
 	w.server = s
 	w.t.Cleanup(s.Close)
+}
+
+// serveOn puts a handler before a listener that is there already.
+func (w *world) serveOn(listener net.Listener, h http.Handler) {
+	w.t.Helper()
+	w.server = httptest.NewUnstartedServer(h)
+	require.NoError(w.t, w.server.Listener.Close())
+	w.server.Listener = listener
+	w.server.Start()
+	w.t.Cleanup(w.server.Close)
 }
 
 func (w *world) key(scopes ...access.Scope) string {
