@@ -283,14 +283,15 @@ func readBreaks(ctx context.Context, tx pgx.Tx, p *pay.Payment) (n int64, err er
 // durationsWindow bounds how far back in the log Durations looks.
 const durationsWindow = 100_000
 
-// Durations returns how long the last payouts and deposits took, newest first.
+// Durations returns how long the last payouts and deposits, and whatever else went
+// through a channel, took, newest first.
 func (r *Reader) Durations(ctx context.Context) ([]status.Duration, error) {
 	const op = "commit.Reader.Durations"
 	rows, err := r.pool.Query(ctx, `select p.kind, p.channel, p.created_at, t.at
 		  from transitions t join payments p on p.id = t.payment
 		 where t.id > (select coalesce(max(id), 0) - $1 from transitions)
-		   and t.from_state <> t.to_state and t.to_state in ($2, $3) and p.kind <> $4
-		 order by t.id desc`, durationsWindow, int16(pay.Succeeded), int16(pay.Failed), int16(pay.Send))
+		   and t.from_state <> t.to_state and t.to_state in ($2, $3) and p.channel is not null
+		 order by t.id desc`, durationsWindow, int16(pay.Succeeded), int16(pay.Failed))
 	if err != nil {
 		return nil, readFault(op, err)
 	}
