@@ -297,7 +297,7 @@ func (w *world) fact(f pay.Fact) {
 // dispatched sends the first attempt of a payout.
 func (w *world) dispatched(id pay.ID) {
 	w.t.Helper()
-	w.fact(pay.Fact{Kind: pay.Intend, Payment: id, Attempt: 1, SendBy: time.Now().Add(time.Minute)})
+	w.fact(pay.Fact{Kind: pay.Intend, Payment: id, Attempt: 1, SendBy: time.Now().Add(-time.Minute)})
 }
 
 // confirmed lets the channel say that it executed.
