@@ -11,7 +11,7 @@ import (
 )
 
 // vault seals the secrets of endpoints with keys that are not in the database, if
-// there are any (ADR 0022). One in clear is secretBytes long; a sealed one is longer.
+// there are any (ADR 0024). One in clear is secretBytes long; a sealed one is longer.
 type vault struct{ ring *keyring.Ring }
 
 // about binds a sealed secret to its endpoint: copied to another one, it does not open.
