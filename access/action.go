@@ -76,6 +76,9 @@ type Action struct {
 	Parameters Parameters
 	Reason     string
 	Maker      string
+	// MadeAt is when it was proposed, by the database's clock, which keeps it as it is.
+	// Its maker does not know it yet, so the hash does not cover it.
+	MadeAt time.Time
 	// ExpiresAt is in whole seconds: from then on nobody may approve or use it.
 	ExpiresAt time.Time
 }

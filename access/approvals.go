@@ -53,7 +53,6 @@ const (
 type Approval struct {
 	Action
 	Hash    [sha256.Size]byte
-	MadeAt  time.Time
 	State   State
 	Checker string
 	// CheckedAt and the other times are zero as long as it has not happened.
@@ -161,7 +160,7 @@ func (a *Approvals) Propose(ctx context.Context, who *Principal, p Proposal) (Ap
 		p.ExpiresAt = now.Add(ApprovalDefault)
 	}
 	act := Action{
-		ID: newApprovalID(), Tenant: who.Tenant, Kind: p.Kind, Parameters: p.Parameters, Reason: p.Reason, Maker: who.Operator,
+		ID: newApprovalID(), Tenant: who.Tenant, Kind: p.Kind, Parameters: p.Parameters, Reason: p.Reason, Maker: who.Operator, MadeAt: now,
 		ExpiresAt: p.ExpiresAt.UTC().Truncate(time.Second),
 	}
 	if act.ExpiresAt.Before(now) || act.ExpiresAt.After(now.Add(ApprovalMax)) {

@@ -346,7 +346,8 @@ func keyRoutes() []*route {
 		{
 			method: http.MethodPost, path: "/v1/keys/{prefix}/limits", id: "limit-key", tag: "operator", summary: "Limit an API key",
 			about: "So many writes and so many reads in a window; what is left out is not limited. Writes are what moves or changes something, each payment " +
-				"of a batch one. Effective on every node within a second; each node counts for itself. Routes for the operator are never limited, so " +
+				"of a batch one. Effective on every node within a second; each node counts for itself, so that n nodes let n times the quota through. " +
+				"Routes for the operator are never limited, so " +
 				"that a limit can always be changed. What is left is told in RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers).",
 			scope: access.Admin, role: access.Chief, params: []*huma.Param{prefix}, body: of[KeyLimits](), answers: map[int]reflect.Type{200: of[Key]()},
 			faults: []fault.Code{fault.NotFound, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType}, do: (*call).limitKey,

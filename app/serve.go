@@ -64,6 +64,7 @@ type plane struct {
 	expirer   *timer.Expirer
 	dispatch  *dispatch.Dispatcher
 	inbox     *settle.Inbox
+	flights   *intake.Flights
 	asker     *settle.Asker
 	recon     *recon.Recon
 	invariant *invariant.Checker
@@ -207,8 +208,10 @@ func (p *plane) build() {
 	p.outlook = p.newOutlook()
 	p.events = outbox.NewLog(p.reads, p.inLog())
 	p.feed = outbox.NewFeed(p.events, p.tel)
+	p.flights = intake.NewFlights(nil)
 	p.node = commit.New(commit.Config{
-		DSN: p.cfg.DSN, URL: p.cfg.NodeURL, Reads: p.reads, Logger: p.log, Registerer: p.tel.Registry(),
+		Flights: p.flights,
+		DSN:     p.cfg.DSN, URL: p.cfg.NodeURL, Reads: p.reads, Logger: p.log, Registerer: p.tel.Registry(),
 		Lead: p.lead, Left: p.left, Changed: func(changed []pay.Payment) {
 			p.wheel.Note(changed)
 			p.asker.Note(changed)
@@ -376,7 +379,7 @@ func (p *plane) edge() (http.Handler, error) {
 	}
 	in, err := intake.New(intake.Config{
 		Submitter: p.node, Accounts: accounts, Originals: p.payments, Channels: names, Guard: guard,
-		DepositFor: time.Duration(p.cfg.DepositHours) * time.Hour,
+		DepositFor: time.Duration(p.cfg.DepositHours) * time.Hour, Flights: p.flights,
 	})
 	if err != nil {
 		return nil, err

@@ -32,6 +32,10 @@ const (
 	unstorable  = "unstorable" // Postgres refuses what it says; only counted
 )
 
+// belied is the class of the break that a proof of absence makes which the channel
+// has belied: the payment goes on rightly, the channel's contract is wrong.
+const belied = "contradiction"
+
 // item is a letter under judgement.
 type item struct {
 	letter
@@ -222,13 +226,18 @@ func (b *Inbox) submit(ctx context.Context, items []item) {
 		_, end := b.cfg.Telemetry.Step(ctx, answer.Payment.TraceID, "settle.callback", of[i].receivedAt,
 			attribute.String("channel", string(of[i].channel)))
 		end(answer.Err)
-		b.conclude(ctx, of[i], answer.Err)
+		b.conclude(ctx, of[i], &answer)
 	}
 }
 
 // conclude writes what became of an item's fact.
-func (b *Inbox) conclude(ctx context.Context, it *item, err error) {
+func (b *Inbox) conclude(ctx context.Context, it *item, answer *commit.Outcome) {
+	err := answer.Err
 	switch class := classOf(err, it.fact); {
+	case err == nil && belies(it.fact, answer):
+		it.verdict = applied
+		it.brk = it.breakOf(belied, answer.Payment.Reason)
+		logBelied(ctx, b.log, &b.metrics, it.fact, answer)
 	case err == nil:
 		it.verdict = applied
 	case class != "":
@@ -272,6 +281,22 @@ var undecided = []fault.Code{
 // definite reports whether the decider judged the fact, so that the same fact
 // again would be judged the same.
 func definite(err error) bool { return !slices.Contains(undecided, fault.CodeOf(err)) }
+
+// belies reports whether the fact gave a proof of absence the lie. It does so again
+// when it is repeated, so that a crash before the break is kept loses none.
+func belies(f *pay.Fact, answer *commit.Outcome) bool {
+	return (f.Kind == pay.Ack || f.Kind == pay.Confirm) && answer.Payment.Belied()
+}
+
+// logBelied calls for a person, once: nothing was lost this time.
+func logBelied(ctx context.Context, log *slog.Logger, m *metrics, f *pay.Fact, answer *commit.Outcome) {
+	if answer.NoOp {
+		return
+	}
+	m.contradictions.Inc()
+	log.LogAttrs(ctx, slog.LevelError, "the channel has what it said it never had; nothing more is sent for it", slog.String("payment", f.Payment.String()),
+		slog.Int("attempt", int(f.Attempt)), slog.String("fact", f.Kind.String()), slog.String("source", f.Source), slog.String("reason", answer.Payment.Reason))
+}
 
 func logBreak(ctx context.Context, log *slog.Logger, m *metrics, f *pay.Fact, class string, err error) {
 	m.contradictions.Inc()
