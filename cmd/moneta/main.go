@@ -41,6 +41,8 @@ type cli struct {
 	Channel     channelCmd     `cmd:"" help:"The rails: what they claim, what is proven, and the test that proves it."`
 	Recon       reconCmd       `cmd:"" help:"Reconcile: breaks, statement files, clearing, roll-forward."`
 	Periods     periodCmd      `cmd:"" help:"List closed periods, or recount them; POST /v1/periods closes one."`
+	Diagnose    diagnoseCmd    `cmd:"" help:"Find what is at fault, with the evidence for and against, from an incident's telemetry."`
+	Telemetry   telemetryCmd   `cmd:"" help:"Bring somebody else's telemetry into the form that diagnose reads."`
 	Migrate     migrateCmd     `cmd:"" help:"Bring a database to this binary's schema."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
 	BenchLoad   benchLoadCmd   `cmd:"" hidden:"" help:"Load generator of bench."`
