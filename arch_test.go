@@ -113,6 +113,8 @@ func testImports(dir string) []string {
 	switch {
 	case within(dir, "pay/..."), dir == "api", dir == "app":
 		more = append(more, "pay/...", "access", "sandbox")
+	case within(dir, "doctor/..."):
+		more = append(more, "doctor/...")
 	case dir == "cmd/moneta":
 		more = append(more, "app", "config")
 	}

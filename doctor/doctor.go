@@ -136,10 +136,8 @@ type Symptom struct {
 // Class of the symptom: work that waits, gets old or does not arrive is data that does
 // not move; all else is slow or stuck.
 func (s Symptom) Class() Class {
-	switch s.Signal {
-	case Arrivals, Departures, Waiting, OldestAge:
+	if slices.Contains([]Signal{Arrivals, Departures, Waiting, OldestAge}, s.Signal) {
 		return Stale
-	default:
-		return Slow
 	}
+	return Slow
 }

@@ -73,8 +73,8 @@ type Sample struct {
 	N int `json:"n"`
 	// Value is the median before, the mean during, in the signal's unit.
 	Value float64 `json:"value"`
-	// Spread is how far points usually lie from Value: 1.4826 times the median absolute
-	// deviation, which is the standard deviation of a normal distribution.
+	// Spread is how far points usually lie from Value, as the standard deviation of a
+	// normal distribution would say it: a robust measure, 0 when there was one point.
 	Spread float64 `json:"spread"`
 }
 

@@ -150,7 +150,7 @@ func TestWhatNobodyExplainsIsUnknown(t *testing.T) {
 func TestMissingIsNotHealthy(t *testing.T) {
 	t.Parallel()
 	hidden := func(node string) float64 {
-		r := shop(slowShop).slower("api", .6)
+		r := shop(slowShop).slower("api", .6).slower("ledger", .6)
 		for i := range r.Readings {
 			if o := &r.Readings[i]; node != "" && o.Hop == node {
 				o.During.N = 0

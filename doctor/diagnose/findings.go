@@ -59,23 +59,22 @@ func appendSome(all []finding, f finding) []finding {
 // evidence, neither for nor against.
 func (p *physics) primary(i int, m mechanism) finding {
 	h := &p.hops[i]
-	switch m.primary {
-	case work:
+	switch {
+	case m.primary == work:
 		return p.byWork(h)
-	case failures:
+	case m.primary == failures:
 		return p.byFailures(h)
-	case flow:
+	case m.primary == flow:
 		return p.byFlow(h, m)
-	case wire:
+	case m.primary == wire:
 		return p.byWire(i)
-	default:
-		return p.byCalls(h)
 	}
+	return p.byCalls(h)
 }
 
 func (p *physics) byWork(h *hop) finding {
 	if h.latency == nil {
-		return p.nothingAsked(h, work, func(c *hop) (float64, *doctor.Reading) { return c.workShare, c.latency })
+		return p.nothingAsked(h, work, ofWork)
 	}
 	f := finding{
 		family: work, log: shareRatio(h.workShare), reading: h.latency,
@@ -90,7 +89,7 @@ func (p *physics) byWork(h *hop) finding {
 
 func (p *physics) byFailures(h *hop) finding {
 	if h.failed == nil {
-		return p.nothingAsked(h, failures, func(c *hop) (float64, *doctor.Reading) { return c.failShare, c.failed })
+		return p.nothingAsked(h, failures, ofFailures)
 	}
 	f := finding{
 		family: failures, log: shareRatio(h.failShare), reading: h.failed,
@@ -103,44 +102,62 @@ func (p *physics) byFailures(h *hop) finding {
 	return f
 }
 
-// idleRatio is how little an idle hop can be at fault for slowness: a twentieth.
-const idleRatio = .05
-
-// nothingAsked judges a hop without figures: idle is evidence against, unknown is none;
-// one that has stopped telling may be what its callers' excess hides.
+// nothingAsked judges a hop without figures: idle is evidence against; one that has
+// stopped telling, or never told, may be what its callers' excess hides, and is
+// exonerated only when they have none.
 func (p *physics) nothingAsked(h *hop, fam family, of func(caller *hop) (float64, *doctor.Reading)) finding {
 	if h.rate != nil && h.served == 0 && h.servedBefore == 0 {
-		return finding{family: fam, log: math.Log(idleRatio), reading: h.rate, says: say("never-asked")}
+		return finding{family: fam, log: -clip, reading: h.rate, says: say("nothing-to-do")}
 	}
 	if h.starved > .5 {
-		return finding{family: fam, log: math.Log(idleRatio), reading: h.rate, says: say("idle")}
+		return finding{family: fam, log: -clip, reading: h.rate, says: say("idle")}
 	}
-	if h.silentOnes == 0 {
-		return finding{}
-	}
+	return p.byHidden(h, fam, of)
+}
+
+// byHidden judges a hop that tells nothing by what its callers' excess may hide.
+func (p *physics) byHidden(h *hop, fam family, of func(caller *hop) (float64, *doctor.Reading)) finding {
 	hidden := 0.0
 	var r *doctor.Reading
 	for _, i := range h.callers {
 		c := &p.hops[i]
-		if s, reading := of(c); reading != nil && c.blind > 0 {
-			hidden, r = max(hidden, s/float64(c.blind)), reading
+		s, reading := of(c)
+		if reading == nil || c.darkCallees == 0 {
+			continue
+		}
+		r = reading
+		if h.silentOnes > 0 {
+			hidden = max(hidden, s*c.hidden/(1-c.hidden)/float64(max(1, c.gone)))
+		} else {
+			hidden = max(hidden, s*hiddenNever/float64(c.darkCallees))
 		}
 	}
-	if r == nil {
+	switch {
+	case r == nil:
 		return finding{}
+	case h.silentOnes > 0:
+		return finding{family: fam, log: shareRatio(hidden), reading: r, says: say("hidden", percent(hidden))}
 	}
-	return finding{family: fam, log: shareRatio(hidden), reading: r, says: say("hidden", percent(hidden))}
+	return finding{family: fam, log: shareRatio(hidden), reading: r, says: say("never-told", percent(hidden))}
 }
+
+func ofWork(c *hop) (float64, *doctor.Reading)     { return c.workShare, c.latency }
+func ofFailures(c *hop) (float64, *doctor.Reading) { return c.failShare, c.failed }
 
 func (p *physics) byFlow(h *hop, m mechanism) finding {
 	r := firstReading(h.departures, h.age, h.rate)
-	if r == nil {
-		return finding{}
+	switch {
+	case r == nil && p.e.Symptom.Class() == doctor.Stale:
+		return finding{} // it may well be where the work stays
+	case r == nil && p.e.Symptom.Signal == doctor.Errors:
+		return p.byHidden(h, flow, ofFailures)
+	case r == nil:
+		return p.byHidden(h, flow, ofWork)
 	}
 	f := finding{family: flow, reading: r}
 	switch {
 	case h.starved > .5:
-		f.log, f.says = math.Log(idleRatio), say("starves")
+		f.log, f.says = -clip, say("starves")
 		f.reading = firstReading(h.arrivals, h.rate)
 	case h.stall == 0:
 		f.log, f.says = -clip, say("flows")
@@ -183,7 +200,7 @@ func (p *physics) byWire(i int) finding {
 	var r *doctor.Reading
 	for _, c := range h.callers {
 		if from := &p.hops[c]; from.latency != nil {
-			hidden, r = max(hidden, from.workShare/float64(len(from.callees))), from.latency
+			hidden, r = max(hidden, from.workShare/float64(1+len(from.callees))), from.latency
 		}
 	}
 	if r == nil {
@@ -208,6 +225,9 @@ func (p *physics) byCalls(h *hop) finding {
 const more = .3
 
 func (p *physics) loaded(h *hop, m mechanism) finding {
+	if h.rate != nil && h.served == 0 && h.servedBefore == 0 {
+		return finding{family: load, reading: h.rate, log: -2, says: say("never-asked")}
+	}
 	if h.rate == nil || h.rate.Before.N == 0 || (m.name != overload.name && m.name != crash.name) {
 		return finding{}
 	}
@@ -327,7 +347,8 @@ const (
 func (p *physics) unexplained() float64 {
 	best := 0.0
 	for i := range p.hops {
-		best = max(best, p.hops[i].explains)
+		h := &p.hops[i]
+		best = max(best, min(1, h.explains/(1-h.hidden))) // it, or what has gone dark below it
 	}
 	log := 2 * p.missing
 	if p.reading == nil || p.reading.Presence(p.e.TakenAt) != doctor.Present {

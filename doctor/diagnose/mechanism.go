@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"math"
+	"slices"
 
 	"github.com/moneta-pay/moneta/doctor"
 )
@@ -51,6 +52,19 @@ var mechanisms = map[doctor.Kind][]mechanism{
 	doctor.Projection: {silent.of(.4), backlog.of(.35), failing.of(.15), slow.of(.1)},
 	doctor.Webhook:    {backlog.of(.4), silent.of(.3), failing.of(.2), slow.of(.1)},
 	doctor.Remote:     {slow.of(.4), failing.of(.3), silent.of(.15), wiring.of(.15)},
+}
+
+// Mechanisms lists the names of all mechanisms, for who gives them words.
+func Mechanisms() []string {
+	var out []string
+	for _, k := range doctor.Kinds() {
+		for _, m := range mechanisms[k] {
+			if !slices.Contains(out, m.name) {
+				out = append(out, m.name)
+			}
+		}
+	}
+	return out
 }
 
 func mechanismsOf(k doctor.Kind) []mechanism { return mechanisms[k] }
@@ -115,40 +129,26 @@ const (
 func shareRatio(s float64) float64 {
 	guilty := math.Log(guiltyPower) + (guiltyPower-1)*math.Log(max(s, 1e-6))
 	innocent := math.Log(innocentPower) + (innocentPower-1)*math.Log(max(1-s, 1e-6))
-	return clamp(guilty-innocent, -clip, clip)
+	return clip * math.Tanh((guilty-innocent)/clip) // smooth, so that more always counts for more
 }
 
 // fits is the log likelihood of the symptom's signal, given the mechanism, against the
 // best fitting one.
 func fits(s doctor.Symptom, m mechanism) float64 {
+	by := slownessBy
 	switch {
 	case s.Class() == doctor.Stale:
-		switch m.primary {
-		case flow:
-			return 0
-		case failures, calls:
-			return -.5
-		default:
-			return -.7
-		}
+		by = staleBy
 	case s.Signal == doctor.Errors:
-		switch m.primary {
-		case failures:
-			return 0
-		case flow, wire:
-			return -.3
-		default:
-			return -1.2
-		}
+		by = failuresBy
 	}
-	switch m.primary { // slowness, or an inside signal
-	case work, wire:
-		return 0
-	case calls:
-		return -.5
-	case flow:
-		return -.7
-	default:
-		return -1.2
-	}
+	return by[m.primary]
 }
+
+// How much less often a mechanism makes a symptom than the best fitting one does, in
+// natural logarithms, by its primary family.
+var (
+	staleBy    = map[family]float64{failures: -.5, calls: -.5, work: -.7, wire: -.7}
+	failuresBy = map[family]float64{flow: -.3, wire: -.3, work: -1.2, calls: -1.2}
+	slownessBy = map[family]float64{calls: -.5, flow: -.7, failures: -1.2}
+)

@@ -25,7 +25,9 @@ type hop struct {
 	workReach, failReach        float64 // how much of its excess its callers show, up to the symptom
 	workShare, failShare        float64
 	wireShare, explains         float64
-	blind                       int     // callees that have stopped telling
+	darkCallees, gone           int     // callees that tell nothing, and those that have stopped
+	hidden                      float64 // the part of its own excess that the latter may have made
+	usual                       float64 // latency before, s
 	retries                     float64 // how much more often it calls, 0 when as before
 	excluded, down, up, retried bool    // explained away; below, above the symptom
 	retriedPeer                 string
@@ -62,6 +64,8 @@ const (
 	spreadLeast = .02
 	// failLeast is the same for shares of failures, absolute.
 	failLeast = .002
+	// reachLeast is left to a hop whose excess its callers do not show.
+	reachLeast = .1
 	// unreachable is left to a hop that the symptom does not call, directly or not.
 	unreachable = .01
 )
@@ -116,6 +120,12 @@ func (p *physics) takeReadings() {
 		h.readings++
 		if r.Hop == p.e.Symptom.Hop && r.Peer == "" && r.Signal == p.e.Symptom.Signal && sameStatistic(r, p.e.Symptom) {
 			p.reading = r
+		}
+		if r.Peer == "" && r.Signal == doctor.Latency && (r.Statistic == "mean" || h.usual == 0) {
+			h.usual = r.Before.Value
+		}
+		if r.Peer == "" && r.Signal == doctor.Rate {
+			h.servedBefore = r.Before.Value
 		}
 		if !speaks {
 			continue
@@ -191,9 +201,9 @@ func (h *hop) take(r *doctor.Reading, statistic string) {
 		h.departures = r
 	case doctor.OldestAge:
 		h.age = r
-	case doctor.Waiting, doctor.Wire:
-	default:
+	case doctor.LockWaiters, doctor.PoolWait, doctor.GC, doctor.CPU, doctor.Memory, doctor.IOWait, doctor.Restarts, doctor.LogErrors, doctor.LogNew:
 		h.inside = append(h.inside, r)
+	case doctor.Waiting, doctor.Wire: // the first is for people, the second is of calls
 	}
 }
 
@@ -219,7 +229,7 @@ func believed(rise, z float64) float64 {
 // changes works out what changed at the hop itself.
 func (h *hop) changes(e *doctor.Evidence) {
 	if r := h.rate; r != nil {
-		h.served, h.servedBefore = r.During.Value, r.Before.Value
+		h.served = r.During.Value
 	}
 	if r := h.latency; r != nil {
 		h.rise = believed(r.During.Value-r.Before.Value, deviation(r))
@@ -227,10 +237,17 @@ func (h *hop) changes(e *doctor.Evidence) {
 	if r := h.failed; r != nil {
 		h.failRise = believed(r.During.Value-r.Before.Value, deviation(r))
 	}
-	if r := h.rate; r != nil && r.Before.N > 0 && r.Before.Value > 0 && -deviation(r) > noiseFull {
-		h.drop = clamp(1-r.During.Value/r.Before.Value, 0, 1)
-	}
+	h.drop = fallen(h.rate)
 	h.flow()
+}
+
+// fallen is the share of a rate that is gone, believed gradually: rates jump more than
+// latencies do.
+func fallen(r *doctor.Reading) float64 {
+	if r == nil || r.Before.N == 0 || r.Before.Value <= 0 {
+		return 0
+	}
+	return believed(1-r.During.Value/r.Before.Value, -deviation(r)/2)
 }
 
 // ageLeast is the age of the oldest work below which nobody needs to care, in
@@ -245,9 +262,7 @@ func (h *hop) flow() {
 			h.stall = clamp(1-out.During.Value/due, 0, 1)
 		}
 	}
-	if in != nil && in.Before.N > 0 && in.Before.Value > 0 && -deviation(in) > noiseFull {
-		h.starved = clamp(1-in.During.Value/in.Before.Value, 0, 1)
-	}
+	h.starved = fallen(in)
 	if r := h.age; r != nil && r.Before.N > 0 && r.During.Value > max(ageLeast, 2*(r.Before.Value+noiseFull*r.Before.Spread)) {
 		h.stall = max(h.stall, .8)
 	}
@@ -299,42 +314,95 @@ func (h *hop) volume() float64 {
 	switch {
 	case h.rate == nil:
 		return 1
-	case h.served > 0:
+	case h.served > rateLeast:
 		return h.served
 	}
 	return 0
 }
 
+// rateLeast is a rate that is none: once in thirty years.
+const rateLeast = 1e-9
+
 // calls is how often a request at the hop calls m.
 func (p *physics) calls(h, m *hop) float64 {
-	if h.volume() == 0 {
-		return 0
+	if h.volume() == 0 || (h.rate == nil) != (m.rate == nil) {
+		return 1 // nobody can say: once a request
 	}
 	return m.volume() / h.volume()
 }
 
-// own is rate × (own rise − what the callees explain). A callee that has stopped
-// telling may explain the rest as well as the hop itself: that half is hidden.
+// usualCalls is the same before the trouble.
+func usualCalls(h, m *hop) float64 {
+	if h.servedBefore < rateLeast || m.servedBefore < rateLeast {
+		return 1
+	}
+	return m.servedBefore / h.servedBefore
+}
+
+// own is rate × (own rise − what the callees explain). Through a callee that tells
+// nothing one sees what it calls; a part of the rest may be its own, and is hidden.
 func (p *physics) own(i int) {
 	h := &p.hops[i]
-	work, fails, blind := 0.0, 0.0, 0
-	for _, m := range h.callees {
-		if m == i {
-			continue
-		}
+	work, fails, weight, gone := 0.0, 0.0, 0.0, 0
+	for _, m := range p.below(i) {
 		c := &p.hops[m]
 		work += p.calls(h, c) * (c.rise + p.wireRise(i, m))
 		fails += p.calls(h, c) * c.failRise
-		if c.silentOnes > 0 && c.latency == nil && c.failed == nil {
-			blind++
+		if c.dark() {
+			h.darkCallees++
+			if c.silentOnes > 0 {
+				gone++
+				weight += usualCalls(h, c) * c.usual
+			}
 		}
 	}
 	h.ownWork = h.volume() * max(0, h.rise-work)
 	h.ownFailed = h.volume() * max(0, h.failRise-fails)
-	if blind > 0 {
-		h.blind = blind
-		h.ownWork, h.ownFailed = h.ownWork/2, h.ownFailed/2
+	if gone > 0 {
+		h.gone = gone
+		h.hidden = hiddenLeast
+		if h.usual > 0 {
+			h.hidden = clamp(weight/h.usual, hiddenLeast, hiddenMost)
+		}
+		h.ownWork *= 1 - h.hidden
+		h.ownFailed *= 1 - h.hidden
 	}
+}
+
+// Of a hop's own excess, the part that callees which have stopped telling may have
+// made: as much as they made of its usual duration, within bounds, since they may have
+// become much slower.
+const (
+	hiddenLeast = .1
+	hiddenMost  = .5
+	// hiddenNever is the part for all callees that never told.
+	hiddenNever = .1
+)
+
+// dark reports whether the hop tells neither latency nor failures, and is not known to
+// be idle.
+func (h *hop) dark() bool {
+	return h.latency == nil && h.failed == nil && (h.rate == nil || h.served > 0)
+}
+
+// below are the callees, and through dark ones theirs.
+func (p *physics) below(i int) []int {
+	var out []int
+	seen := map[int]bool{i: true}
+	queue := slices.Clone(p.hops[i].callees)
+	for len(queue) > 0 {
+		m := queue[0]
+		queue = queue[1:]
+		if seen[m] {
+			continue
+		}
+		seen[m] = true
+		out = append(out, m)
+		if p.hops[m].dark() {
+			queue = append(queue, p.hops[m].callees...)
+		}
+	}
+	return out
 }
 
 func (p *physics) wireRise(from, to int) float64 {
@@ -446,8 +514,8 @@ func (p *physics) reach() {
 		changed := false
 		for _, x := range p.edges {
 			from, to := &p.hops[x.from], &p.hops[x.to]
-			work := min(from.workReach, p.shows(from, to, !latency))
-			fail := min(from.failReach, p.showsFailures(from, to, latency))
+			work := min(from.workReach, max(reachLeast, p.shows(from, to, !latency)))
+			fail := min(from.failReach, max(reachLeast, p.showsFailures(from, to, latency)))
 			if work > to.workReach || fail > to.failReach {
 				to.workReach, to.failReach = max(work, to.workReach), max(fail, to.failReach)
 				changed = true
@@ -551,7 +619,7 @@ const rarely = .1
 func (p *physics) retrying() {
 	for _, x := range p.edges {
 		from, to := &p.hops[x.from], &p.hops[x.to]
-		if from.rate == nil || to.rate == nil || to.Kind == doctor.Remote || from.servedBefore <= 0 || to.servedBefore <= 0 || from.served <= 0 {
+		if from.rate == nil || to.rate == nil || to.Kind == doctor.Remote || from.servedBefore < rateLeast || to.servedBefore < rateLeast || from.volume() == 0 {
 			continue
 		}
 		from.retried = true

@@ -22,6 +22,8 @@ var words = map[string][2]string{
 	"failures-of-others": {"it fails more often, and what it calls explains that", "它失败变多,但原因在它所调用的环节"},
 	"never-asked":        {"nothing was asked of it, before or now", "之前和现在都没有对它的请求"},
 	"idle":               {"it is idle: nothing comes to it any more", "它处于空闲:已没有请求到达"},
+	"nothing-to-do":      {"it had nothing to do that could be slow or fail", "它没有可能变慢或失败的工作"},
+	"never-told":         {"it is not measured, and %s of the excess may be hidden in it", "它没有被测量,超出部分的 %s 可能隐藏在其中"},
 	"hidden":             {"it has stopped telling, and %s of the excess may be hidden in it", "它已不再上报,超出部分的 %s 可能隐藏在其中"},
 	"starves":            {"it starves: less comes to it, and what comes is served", "它缺少输入:到达变少,而到达的都得到处理"},
 	"flows":              {"work leaves it as fast as it comes", "工作进入多快就离开多快"},

@@ -49,18 +49,18 @@ func recordedCases(t *testing.T) ([]recorded, map[string]string) {
 	return in.Cases, labels
 }
 
-// importCase goes the whole way of a user: the data set's files, a telemetry
-// directory, evidence.
-func (r recorded) importCase(t *testing.T, shift time.Duration) *doctor.Evidence {
+// directory reads the data set's files.
+func (r recorded) directory(t *testing.T, shift time.Duration) *telemetry.Directory {
 	t.Helper()
 	d, err := petshop.Import(petshop.Files{
 		Metrics: filepath.Join(petshopDir, r.Metrics), Graph: filepath.Join(petshopDir, r.Graph), Baseline: filepath.Join(petshopDir, r.Baseline),
 		FaultTime: time.Unix(r.Fault, 0).Add(shift), SymptomNode: r.SymptomNode, SymptomMetric: r.SymptomMetric,
 	})
 	require.NoError(t, err)
-	return evidence(t, d)
+	return d
 }
 
+// evidence goes the whole way of a user, over the files of a telemetry directory.
 func evidence(t *testing.T, d *telemetry.Directory) *doctor.Evidence {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "incident")
@@ -200,27 +200,4 @@ func (s *tally) of(k int) float64 { return float64(k) / float64(max(1, s.n)) }
 
 func (s *tally) figures() (top1, top3, avg5 float64) {
 	return s.of(s.top1), s.of(s.top3), s.of(s.top5) / 5
-}
-
-func TestRecordedIncidents(t *testing.T) {
-	t.Parallel()
-	cases, labels := recordedCases(t)
-	scores := make([]tally, len(methods))
-	for _, c := range cases {
-		e := c.importCase(t, 0)
-		for i, m := range methods {
-			ranked := m.rank(t, e)
-			scores[i].add(ranked, labels[c.ID])
-			if m.name == "**Moneta**" && ranked[0] != labels[c.ID] {
-				t.Logf("%s: %v", c.ID, ranked[:4])
-			}
-		}
-	}
-	for i, m := range methods {
-		top1, top3, avg5 := scores[i].figures()
-		t.Logf("%-34s %.2f %.2f %.2f", m.name, top1, top3, avg5)
-	}
-	top1, top3, _ := scores[len(methods)-1].figures()
-	require.GreaterOrEqual(t, top1, .90)
-	require.GreaterOrEqual(t, top3, 1.0)
 }

@@ -54,9 +54,12 @@ func Import(f Files) (*telemetry.Directory, error) {
 	}); err != nil {
 		return nil, err
 	}
-	for path, into := range map[string]*[]telemetry.Point{f.Metrics: &d.Metrics, f.Baseline: &d.Baseline} {
-		if err := open(path, func(name string, r io.Reader) error {
-			*into, err = ParseMetrics(name, r)
+	for _, m := range []struct {
+		path string
+		into *[]telemetry.Point
+	}{{f.Metrics, &d.Metrics}, {f.Baseline, &d.Baseline}} {
+		if err := open(m.path, func(name string, r io.Reader) error {
+			*m.into, err = ParseMetrics(name, r)
 			return err
 		}); err != nil {
 			return nil, err
@@ -73,7 +76,7 @@ func Import(f Files) (*telemetry.Directory, error) {
 }
 
 func open(path string, read func(name string, r io.Reader) error) error {
-	f, err := os.Open(path) //nolint:gosec // the caller names the file
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,6 @@ type sample struct{ at, value float64 }
 
 // directory is what the files hold.
 type directory struct {
-	name     string
 	incident Incident
 	hops     []doctor.Hop
 	calls    []doctor.Call
@@ -47,13 +46,42 @@ type directory struct {
 	leftOut           map[string]int
 }
 
+func newDirectory(incident Incident) *directory {
+	return &directory{
+		incident: incident, known: map[string]bool{}, baseline: map[seriesKey][]sample{}, metrics: map[seriesKey][]sample{},
+		queries: map[seriesKey]string{}, names: map[seriesKey]string{}, leftOut: map[string]int{},
+	}
+}
+
+// Evidence sums up what an importer has, without the way over files.
+func (in *Directory) Evidence() (*doctor.Evidence, error) {
+	d := newDirectory(in.Incident)
+	for _, h := range in.Hops {
+		if err := d.hop(h.Name); err != nil {
+			return nil, err
+		}
+		d.hops[len(d.hops)-1].Kind = h.Kind
+	}
+	d.calls = slices.Clone(in.Calls)
+	all := metrics()
+	for _, from := range []struct {
+		file   string
+		points []Point
+		into   map[seriesKey][]sample
+	}{{BaselineFile, in.Baseline, d.baseline}, {MetricsFile, in.Metrics, d.metrics}} {
+		for _, p := range from.points {
+			if err := d.point(all, from.file, from.into, float64(p.Time.UnixMicro())/1e6, p.Node, p.Metric, p.Statistic, p.Value); err != nil {
+				return nil, &Malformed{File: from.file, Reason: err.Error()}
+			}
+		}
+	}
+	return d.evidence()
+}
+
 // Read reads a directory and sums it up. What is wrong with it is a *Malformed, or a
 // *doctor.Invalid when the files are fine each and do not fit together.
 func Read(dir string) (*doctor.Evidence, error) {
-	d := &directory{
-		name: dir, known: map[string]bool{}, baseline: map[seriesKey][]sample{}, metrics: map[seriesKey][]sample{},
-		queries: map[seriesKey]string{}, names: map[seriesKey]string{}, leftOut: map[string]int{},
-	}
+	d := newDirectory(Incident{})
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, fmt.Errorf("%w: --telemetry names a folder, see docs/telemetry.md", err)
@@ -179,8 +207,8 @@ func ParseIncident(file string, raw []byte) (*Incident, error) {
 		return nil, &Malformed{File: file, Reason: fmt.Sprintf("version is %d, and this build reads %d", in.Version, FormatVersion)}
 	case in.FaultTime.IsZero():
 		return nil, &Malformed{File: file, Reason: "fault_time is missing"}
-	case !(in.StepS >= 0) || in.StepS > 86_400:
-		return nil, &Malformed{File: file, Reason: "step_s is the seconds that a point covers, at most a day"}
+	case in.StepS != 0 && !(in.StepS >= stepLeast && in.StepS <= stepMost):
+		return nil, &Malformed{File: file, Reason: "step_s is the seconds that a point covers: a hundredth of a second to a day"}
 	case f.Symptom.Node == "":
 		return nil, &Malformed{File: file, Reason: "symptom.node is missing: where was the trouble seen?"}
 	}
@@ -298,27 +326,31 @@ func (d *directory) readPoints(file string, r io.Reader, into map[seriesKey][]sa
 		if err != nil || math.IsNaN(value) || math.IsInf(value, 0) || math.Abs(value) > 1e14 {
 			return fmt.Errorf("%.40q is not a value: write a number, or nothing where there was none", f[4])
 		}
-		m, ok := all[f[2]]
-		if !ok || !slices.Contains(m.statistics, f[3]) {
-			d.leftOut[strings.TrimSpace(f[2]+" "+f[3])]++
-			return nil
-		}
-		if value < 0 && m.signal != doctor.Wire {
-			return fmt.Errorf("%s of %.60q is %s: it cannot be negative", f[2], f[1], f[4])
-		}
-		if f[2] == "availability" && value > 100 {
-			return fmt.Errorf("availability of %.60q is %s: it is a percentage, at most 100", f[1], f[4])
-		}
-		statistic := ""
-		if m.signal == doctor.Latency {
-			statistic = f[3]
-		}
-		k := seriesKey{node: f[1], signal: m.signal, statistic: statistic}
-		if name, ok := d.names[k]; ok && name != f[2] {
-			return fmt.Errorf("%.60q has both %s and %s: leave one out", f[1], name, f[2])
-		}
-		return d.add(into, file, k, f[2]+" "+f[3], sample{at, m.convert(value)})
+		return d.point(all, file, into, at, f[1], f[2], f[3], value)
 	})
+}
+
+// point takes one value of a metric.
+func (d *directory) point(all map[string]metric, file string, into map[seriesKey][]sample, at float64, node, name, statistic string, value float64) error {
+	m, ok := all[name]
+	if !ok || !slices.Contains(m.statistics, statistic) {
+		d.leftOut[strings.TrimSpace(name+" "+statistic)]++
+		return nil
+	}
+	if value < 0 && m.signal != doctor.Wire {
+		return fmt.Errorf("%s of %.60q is %g: it cannot be negative", name, node, value)
+	}
+	if name == "availability" && value > 100 {
+		return fmt.Errorf("availability of %.60q is %g: it is a percentage, at most 100", node, value)
+	}
+	k := seriesKey{node: node, signal: m.signal}
+	if m.signal == doctor.Latency {
+		k.statistic = statistic
+	}
+	if known, ok := d.names[k]; ok && known != name {
+		return fmt.Errorf("%.60q has both %s and %s: leave one out", node, known, name)
+	}
+	return d.add(into, file, k, name+" "+statistic, sample{at, m.convert(value)})
 }
 
 func (d *directory) add(into map[seriesKey][]sample, file string, k seriesKey, query string, s sample) error {

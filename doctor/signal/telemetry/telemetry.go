@@ -20,11 +20,18 @@ import (
 // FormatVersion is the version of the directory's form.
 const FormatVersion = 1
 
-// The files of a directory. Those of the second line may be missing; all CSV files may
-// be compressed with gzip and then end in .gz.
+// The files of a directory. IncidentFile and GraphFile must be there, and one of
+// metrics, spans and logs; all CSV files may be compressed with gzip and then end in
+// .gz.
 const (
-	IncidentFile, GraphFile, MetricsFile                     = "incident.json", "graph.csv", "metrics.csv"
-	HopsFile, BaselineFile, SpansFile, LogsFile, CohortsFile = "hops.csv", "baseline.csv", "spans.csv", "logs.csv", "cohorts.csv"
+	IncidentFile = "incident.json"
+	GraphFile    = "graph.csv"
+	HopsFile     = "hops.csv"
+	MetricsFile  = "metrics.csv"
+	BaselineFile = "baseline.csv"
+	SpansFile    = "spans.csv"
+	LogsFile     = "logs.csv"
+	CohortsFile  = "cohorts.csv"
 )
 
 // Bounds of a directory.

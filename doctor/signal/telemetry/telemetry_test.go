@@ -178,6 +178,7 @@ func TestWhatIsWrongIsSaidWithItsLine(t *testing.T) {
 		"incident.json: fault_time is missing":               incident(`{"version":1}`),
 		"are these milliseconds":                             incident(`{"version":1,"fault_time":1770000000000}`),
 		"unknown field \"mood\"":                             incident(`{"version":1,"mood":2}`),
+		"step_s is the seconds that a point covers":          incident(`{"version":1,"fault_time":1,"step_s":1e-300}`),
 		"symptom.node is missing":                            incident(`{"version":1,"fault_time":1770000000,"symptom":{"metric":"latency"}}`),
 		"the symptom's metric \"mood\" is not one of":        incident(`{"version":1,"fault_time":1770000000,"symptom":{"node":"shop","metric":"mood"}}`),
 		"the symptom is at \"nowhere\"":                      incident(`{"version":1,"fault_time":1770000000,"symptom":{"node":"nowhere","metric":"latency"}}`),

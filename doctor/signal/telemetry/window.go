@@ -70,8 +70,13 @@ func (d *directory) others() string {
 
 func instant(s float64) time.Time { return time.UnixMicro(int64(s * 1e6)).UTC() }
 
-// stepDefault is taken when there is one point only.
-const stepDefault = 60
+// stepDefault is taken when there is one point only. With a smaller step than stepLeast
+// the bins of a long time would be too many, and a clock's digits would not suffice.
+const (
+	stepDefault = 60
+	stepLeast   = .01
+	stepMost    = 86_400
+)
 
 // step is how long a point covers: as the incident says, else the smallest distance of
 // two points of the symptom, else of any metric.
@@ -82,7 +87,7 @@ func (d *directory) step() float64 {
 	least := math.Inf(1)
 	for _, series := range d.metrics {
 		for i := 1; i < len(series) && i < 100; i++ {
-			if gap := math.Abs(series[i].at - series[i-1].at); gap > 0 {
+			if gap := math.Abs(series[i].at - series[i-1].at); gap >= stepLeast {
 				least = min(least, gap)
 			}
 		}
@@ -134,15 +139,18 @@ func (d *directory) window(fault, step float64) (window, error) {
 	if k.signal == doctor.Rate || k.signal == doctor.Departures {
 		sign = -1 // the less, the worse
 	}
-	best := sign * usual.Value
-	for _, s := range points[:first] {
-		best = min(best, sign*s.value)
-	}
 	worst := first
 	for i := first; i < len(points); i++ {
 		if sign*points[i].value > sign*points[worst].value {
 			worst = i
 		}
+	}
+	best := math.Inf(1)
+	for _, s := range points[:worst] {
+		best = min(best, sign*s.value)
+	}
+	if worst == 0 {
+		best = sign * usual.Value
 	}
 	if sign*points[worst].value-best <= 2*usual.Spread {
 		return whole, nil // ordinary all along
@@ -195,6 +203,17 @@ func (d *directory) before(k seriesKey, until, step float64) doctor.Sample {
 	return now
 }
 
+// quietUntil is the end of what counts as right before the trouble: the fault time, or
+// the beginning of the worst if there are no points before the fault time, which may
+// be a little early.
+func (d *directory) quietUntil(k seriesKey, w window, fault, step float64) float64 {
+	quiet := min(w.from, fault)
+	if values, _ := sum(d.metrics[k], step, quiet); len(values) == 0 {
+		return w.from
+	}
+	return quiet
+}
+
 // sum collects the values of the points that end by then, and their window.
 func sum(series []sample, step, by float64) ([]float64, window) {
 	var values []float64
@@ -214,18 +233,25 @@ func summary(values []float64, w window) doctor.Sample {
 	return out
 }
 
-// normalSpread makes the median absolute deviation the standard deviation of a normal
-// distribution.
-const normalSpread = 1.4826
+// Both make the distance the standard deviation of a normal distribution.
+const (
+	normalSpread = 1.4826
+	normalTails  = 3.29 // between the 5th and the 95th percentile
+)
 
+// medianSpread is the median, and how far points usually lie from it: by the median
+// absolute deviation, which a few wild points do not move, or by the distance of the
+// tails if that is larger, because a series that often jumps is used to it.
 func medianSpread(values []float64) (mid, spread float64) {
 	v := slices.Sorted(slices.Values(values))
+	n := len(v)
 	mid = median(v)
+	tails := (v[n-1-n/20] - v[n/20]) / normalTails
 	for i := range v {
 		v[i] = math.Abs(v[i] - mid)
 	}
 	slices.Sort(v)
-	return mid, normalSpread * median(v)
+	return mid, max(normalSpread*median(v), tails)
 }
 
 func median(sorted []float64) float64 {
@@ -238,7 +264,7 @@ func median(sorted []float64) float64 {
 
 func (d *directory) reading(k seriesKey, w window, fault, step float64) doctor.Reading {
 	r := doctor.Reading{Hop: k.node, Peer: k.peer, Signal: k.signal, Statistic: k.statistic, Source: d.queries[k], StepS: step}
-	r.Before = d.before(k, min(w.from, fault), step)
+	r.Before = d.before(k, d.quietUntil(k, w, fault, step), step)
 	r.During = doctor.Sample{From: instant(w.from), Until: instant(w.until)}
 	var values []float64
 	for _, s := range d.metrics[k] {

@@ -56,7 +56,7 @@ func Write(dir string, d *Directory) error {
 }
 
 func writeFile(path string, write func(io.Writer) error) error {
-	f, err := os.Create(path) //nolint:gosec // the folder is the caller's choice
+	f, err := os.Create(path)
 	if err != nil {
 		return err
 	}
