@@ -64,6 +64,7 @@ type plane struct {
 	expirer   *timer.Expirer
 	dispatch  *dispatch.Dispatcher
 	inbox     *settle.Inbox
+	flights   *intake.Flights
 	asker     *settle.Asker
 	recon     *recon.Recon
 	invariant *invariant.Checker
@@ -123,7 +124,9 @@ func (p *plane) prepare(ctx context.Context) error {
 	if p.reads, err = p.pool(ctx, "moneta reads", readConns, readTimeout); err != nil {
 		return err
 	}
-	if p.stations, err = p.pool(ctx, "moneta stations", stationConns, "30s"); err != nil {
+	// Like the leader's, their statements probe indexes, and their plans may have been
+	// made while the tables were empty.
+	if p.stations, err = p.pool(ctx, "moneta stations", stationConns, "30s", commit.ProbeOnly...); err != nil {
 		return err
 	}
 	if err := p.connectChannels(); err != nil {
@@ -144,8 +147,9 @@ func (p *plane) prepare(ctx context.Context) error {
 	return err
 }
 
-// pool opens connections in the role that may only append to the money tables.
-func (p *plane) pool(ctx context.Context, name string, conns int32, timeout string) (*pgxpool.Pool, error) {
+// pool opens connections in the role that may only append to the money tables; off
+// are settings of the planner to turn off.
+func (p *plane) pool(ctx context.Context, name string, conns int32, timeout string, off ...string) (*pgxpool.Pool, error) {
 	cfg, err := pgxpool.ParseConfig(p.cfg.DSN)
 	if err != nil {
 		return nil, fmt.Errorf("database address: %w", err)
@@ -155,6 +159,9 @@ func (p *plane) pool(ctx context.Context, name string, conns int32, timeout stri
 	rp := cfg.ConnConfig.RuntimeParams
 	rp["application_name"], rp["statement_timeout"], rp["lock_timeout"] = name, timeout, "5s"
 	rp["idle_in_transaction_session_timeout"] = "10s"
+	for _, setting := range off {
+		rp[setting] = "off"
+	}
 	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, "set role "+commit.Role)
 		return err
@@ -194,13 +201,17 @@ func (p *plane) routes() dispatch.Routes {
 	return out
 }
 
+func days(n int) time.Duration { return time.Duration(n) * 24 * time.Hour }
+
 func (p *plane) build() {
 	p.payments = commit.NewReader(p.reads)
 	p.outlook = p.newOutlook()
 	p.events = outbox.NewLog(p.reads, p.inLog())
 	p.feed = outbox.NewFeed(p.events, p.tel)
+	p.flights = intake.NewFlights(nil)
 	p.node = commit.New(commit.Config{
-		DSN: p.cfg.DSN, URL: p.cfg.NodeURL, Reads: p.reads, Logger: p.log, Registerer: p.tel.Registry(),
+		Flights: p.flights,
+		DSN:     p.cfg.DSN, URL: p.cfg.NodeURL, Reads: p.reads, Logger: p.log, Registerer: p.tel.Registry(),
 		Lead: p.lead, Left: p.left, Changed: func(changed []pay.Payment) {
 			p.wheel.Note(changed)
 			p.asker.Note(changed)
@@ -224,6 +235,8 @@ func (p *plane) build() {
 	})
 	p.inbox = settle.NewInbox(settle.InboxConfig{
 		Pool: p.stations, Submitter: p.node, Channels: p.channels, Redirects: routes.Redirects, Telemetry: p.tel,
+		UnverifiedRows: p.cfg.Callbacks.UnverifiedPerHour, UnverifiedBytes: p.cfg.Callbacks.UnverifiedKBPerHour << 10,
+		KeepFor: days(p.cfg.Callbacks.KeepDays), KeepUnverified: days(p.cfg.Callbacks.KeepUnverifiedDays),
 	})
 	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Gate: p.gate, Terms: p.terms, Telemetry: p.tel})
 	p.invariant = invariant.New(invariant.Config{Pool: p.stations, Telemetry: p.tel})
@@ -250,6 +263,7 @@ func (p *plane) lead(ctx context.Context, open []pay.Payment) {
 	p.leaderLoop(ctx, "recon", p.recon.Loop)
 	p.leaderLoop(ctx, "seal", p.seal)
 	p.leaderLoop(ctx, "sweep", p.inbox.Sweep)
+	p.leaderLoop(ctx, "retention", p.inbox.Retain)
 	p.leaderLoop(ctx, "notify", p.notify.Run)
 	p.leaderLoop(ctx, "desk", p.desk.Run)
 	p.leaderLoop(ctx, "invariant", p.invariant.Run)
@@ -365,7 +379,7 @@ func (p *plane) edge() (http.Handler, error) {
 	}
 	in, err := intake.New(intake.Config{
 		Submitter: p.node, Accounts: accounts, Originals: p.payments, Channels: names, Guard: guard,
-		DepositFor: time.Duration(p.cfg.DepositHours) * time.Hour,
+		DepositFor: time.Duration(p.cfg.DepositHours) * time.Hour, Flights: p.flights,
 	})
 	if err != nil {
 		return nil, err

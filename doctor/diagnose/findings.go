@@ -59,17 +59,14 @@ func appendSome(all []finding, f finding) []finding {
 // evidence, neither for nor against.
 func (p *physics) primary(i int, m mechanism) finding {
 	h := &p.hops[i]
-	switch {
-	case m.primary == work:
-		return p.byWork(h)
-	case m.primary == failures:
-		return p.byFailures(h)
-	case m.primary == flow:
-		return p.byFlow(h, m)
-	case m.primary == wire:
-		return p.byWire(i)
+	by := map[family]func() finding{
+		work:     func() finding { return p.byWork(h) },
+		failures: func() finding { return p.byFailures(h) },
+		flow:     func() finding { return p.byFlow(h, m) },
+		wire:     func() finding { return p.byWire(i) },
+		calls:    func() finding { return p.byCalls(h) },
 	}
-	return p.byCalls(h)
+	return by[m.primary]()
 }
 
 func (p *physics) byWork(h *hop) finding {

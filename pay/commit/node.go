@@ -51,6 +51,9 @@ type Config struct {
 	// Guard compares this machine's clock with the database's; nil makes one with the
 	// defaults. What must wait while clocks disagree asks TimeUnsound.
 	Guard *clock.Guard
+	// Flights knows the keys under way on this node; other nodes' callers are told of
+	// them while it leads. Nil tells nobody.
+	Flights Flights
 	// Progress of the other leader loops; each must be within ProgressMax for the
 	// heartbeat to beat.
 	Progress []func() time.Time
@@ -402,6 +405,12 @@ func newLeaderID() (id [16]byte) {
 // can end exactly those.
 func leaderName(id [16]byte) string { return "moneta leader " + hex.EncodeToString(id[:]) }
 
+// ProbeOnly are the planner's ways that sessions of the pay plane turn off, whose
+// statements probe an index for each row that they are about. Their plans are made
+// once, when the tables may be empty, and must not read them whole when they are
+// not: statistics come later than the first million rows.
+var ProbeOnly = []string{"enable_seqscan", "enable_hashjoin", "enable_mergejoin"}
+
 // dial opens a session with short waits. The pay role may only append.
 func dial(ctx context.Context, dsn, name string, asPay bool) (*pgx.Conn, error) {
 	cfg, err := pgx.ParseConfig(dsn)
@@ -413,10 +422,7 @@ func dial(ctx context.Context, dsn, name string, asPay bool) (*pgx.Conn, error) 
 	cfg.RuntimeParams["lock_timeout"] = "5s"
 	cfg.RuntimeParams["idle_in_transaction_session_timeout"] = "10s"
 	if asPay {
-		// Every statement of the leader probes an index. Its plans are made once,
-		// when the tables may be empty, and must not read them whole when they are
-		// not: statistics come later than the first million rows.
-		for _, way := range []string{"enable_seqscan", "enable_hashjoin", "enable_mergejoin"} {
+		for _, way := range ProbeOnly {
 			cfg.RuntimeParams[way] = "off"
 		}
 	}

@@ -75,11 +75,14 @@ func newTables() (ts [tableCount]*table) {
   select * from unnest($1::bigint[], $2::integer[], $3::smallint[], $4::text[], $5::numeric[], $6::bigint[], $7::text[], $8::smallint[], $9::text[],
     $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::smallint[], $14::integer[], $15::timestamptz[])`,
 		i8(), i4(), i2(), txt(), num(), i8(), txt(), i2(), txt(), tz(), tz(), tz(), i2(), i4(), tz())
+	// This table is empty at times, and statistics of such a moment say so. A plain join
+	// then goes through all of u for each open payment; this one can only look up u's.
 	add(openUpdates, "open_updates", `update open_payments o set state = u.state, hop = u.hop, entered_at = u.entered_at, next_at = u.next_at,
     deadline = u.deadline, attempt = u.attempt, checks = u.checks, last_checked_at = u.last_checked_at, channel = u.channel
   from unnest($1::bigint[], $2::smallint[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::smallint[], $8::integer[],
     $9::timestamptz[], $10::text[]) u(payment, state, hop, entered_at, next_at, deadline, attempt, checks, last_checked_at, channel)
- where o.payment = u.payment`,
+  cross join lateral (select ctid from open_payments where payment = u.payment offset 0) place
+ where o.ctid = place.ctid`,
 		i8(), i2(), txt(), tz(), tz(), tz(), i2(), i4(), tz(), txt())
 	add(openDeletes, "open_deletes", `delete from open_payments where payment = any($1::bigint[])`, i8())
 	add(hopUpdates, "hops", `insert into hop_counts as h (hop, channel, asset, open, value, entered, "left")

@@ -41,13 +41,15 @@ const (
 	moveCursor = `insert into marks (name, value) values ($1, $2)
   on conflict (name) do update set value = greatest(marks.value, excluded.value)`
 
-	// What a matching line brings: nothing more is expected of its payment.
-	meetExpectations = `delete from expectations where channel = $1 and payment in (
-    select payment from statement_lines where channel = $1 and reference = any($2) and outcome = 'matched'
+	// What a matching line brings: nothing more is expected of its payment, nor of the
+	// linked ones that the same line settled. An array and scalar subqueries probe
+	// indexes, where joins (exists is one) would leave the planner a choice.
+	meetExpectations = `delete from expectations where channel = $1 and payment = any(array(
+    select payment from unnest($2::bigint[]) as line(payment)
      union all
-    select c.id from statement_lines l join payments c on c.original = l.payment
-     where l.channel = $1 and l.reference = any($2) and l.outcome = 'matched'
-       and exists (select from transitions t where t.payment = c.id and t.settlement = 2))`
+    select c.id from unnest($2::bigint[]) as line(payment)
+     cross join lateral (select id from payments where original = line.payment offset 0) c
+     where (select max(settlement) from transitions where payment = c.id) = 2))`
 )
 
 // quotes is the reference that the line will quote: its own, or, for what linked

@@ -58,6 +58,7 @@ type lineRows struct {
 	seqs, payments                                                                 []int64
 	directions                                                                     []int16
 	lineIDs, refs, amounts, fees, assets, remittances, outcomes, explained, strays []string
+	met                                                                            []int64 // payments that await nothing more
 	booked                                                                         []time.Time
 }
 
@@ -73,7 +74,7 @@ func rowsOf(items []item) *lineRows {
 		l.outcomes, l.booked = append(l.outcomes, it.outcome), append(l.booked, it.BookedAt)
 		switch {
 		case it.outcome == matched:
-			l.explained = append(l.explained, it.Reference)
+			l.explained, l.met = append(l.explained, it.Reference), append(l.met, int64(it.id))
 		case it.outcome == unmatched && it.class != unknownReference:
 			l.strays = append(l.strays, it.Reference)
 		}
@@ -103,7 +104,7 @@ func (r *Recon) keep(ctx context.Context, name channel.Name, items []item, file 
 	}
 	r.open(ctx, &batch, name, breaks)
 	if len(l.explained) > 0 {
-		batch.Queue(meetExpectations, string(name), l.explained)
+		batch.Queue(meetExpectations, string(name), l.met)
 		batch.Queue(closeBreaks, string(name), l.explained, "the statement shows it", byMatch)
 	}
 	if len(l.strays) > 0 {

@@ -223,11 +223,16 @@ func (r *Recon) payments(ctx context.Context, ids []int64) (map[pay.ID]known, er
 	return found, nil
 }
 
-const selectBefore = `select line_id, direction, reference, amount::text, fee::text, asset, outcome
-  from statement_lines where channel = $1 and reference = any($2)
- union
-select line_id, direction, reference, amount::text, fee::text, asset, outcome
-  from statement_lines where channel = $1 and line_id = any($3)`
+// Each key is one probe of an index, whatever the planner believes of a table that
+// grew since it was analysed.
+const selectBefore = `with keyed as (
+  select s.id, s.line_id, s.direction, s.reference, s.amount, s.fee, s.asset, s.outcome from unnest($2::text[]) as k(reference)
+   cross join lateral (select * from statement_lines l where l.reference = k.reference offset 0) s where s.channel = $1
+   union all
+  select s.id, s.line_id, s.direction, s.reference, s.amount, s.fee, s.asset, s.outcome from unnest($3::text[]) as k(line)
+   cross join lateral (select * from statement_lines l where l.line_id = k.line offset 0) s where s.channel = $1
+)
+select distinct on (id) line_id, direction, reference, amount::text, fee::text, asset, outcome from keyed order by id`
 
 // before looks up the lines that new ones with these references or ids may repeat.
 func (r *Recon) before(ctx context.Context, name channel.Name, refs, lineIDs []string) (past, error) {
@@ -290,6 +295,9 @@ func (r *Recon) settle(ctx context.Context, name channel.Name, items []item) err
 	for i, answer := range r.cfg.Submitter.SubmitAll(ctx, facts) {
 		if err := of[i].conclude(answer.Err); err != nil {
 			return err
+		}
+		if answer.Err == nil && answer.Payment.Reason == pay.ReasonLate {
+			of[i].class, of[i].detail = contradiction, "the payment was to be sent again: the attempt was "+pay.ReasonLate
 		}
 	}
 	return nil

@@ -37,24 +37,25 @@ func (it *item) breakOf(class, detail string) *brk {
 	}
 }
 
-// An event is new when its row in inbox_events is ours; of several letters of
-// one event in a batch, the first is. A letter that another node marked first is
-// left alone.
-const markInbox = `with given as (
-  select id, verdict, channel, event_id, event_id <> '' as named,
-         row_number() over (partition by channel, event_id order by id) as nth
-    from unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) as g(id, verdict, channel, event_id)
-), fresh as (
+// An event is new when its row in inbox_events is ours; of several letters of one
+// event in a batch, the first is: $3 to $5 are the firsts, $6 the letters behind
+// them. A letter that another node marked first is left alone. Nothing is joined: the
+// planner cannot know how many rows there are, and would go through all of them for
+// each letter. "in" makes a hash table, and "any" probes the index.
+const markInbox = `with fresh as (
   insert into inbox_events (channel, event_id)
-  select channel, event_id from given where named and nth = 1 order by channel, event_id
+  select channel, event_id from unnest($4::text[], $5::text[]) as f(channel, event_id) order by channel, event_id
   on conflict do nothing returning channel, event_id
-), judged as (
-  select g.id, g.channel, g.verdict, g.named and (f.event_id is null or g.nth > 1) as again
-    from given g left join fresh f on f.channel = g.channel and f.event_id = g.event_id
+), again as (
+  select id from unnest($3::bigint[], $4::text[], $5::text[]) as f(id, channel, event_id)
+   where (channel, event_id) not in (select channel, event_id from fresh)
+   union all
+  select id from unnest($6::bigint[]) as behind(id)
 ), done as (
-  update inbox i set applied_at = $5, verdict = case when j.again and j.verdict = 'applied' then 'duplicate' else j.verdict end
-    from judged j where i.id = j.id and i.applied_at is null
-  returning i.channel, i.verdict, j.again
+  update inbox set applied_at = $7,
+         verdict = case when id in (select id from again) then replace(($2::text[])[array_position($1, id)], 'applied', 'duplicate') else ($2::text[])[array_position($1, id)] end
+   where id = any($1::bigint[]) and applied_at is null
+  returning channel, verdict, id in (select id from again) as again
 ), counted as (
   insert into marks (name, value) select 'duplicate_callbacks', count(*) from done where again having count(*) > 0
   on conflict (name) do update set value = marks.value + excluded.value
@@ -76,8 +77,8 @@ const openBreaks = `insert into breaks (class, channel, payment, reference, asse
 // mark writes the verdicts of a batch, its event ids and its breaks, in one
 // transaction and one round trip.
 func (b *Inbox) mark(ctx context.Context, items []item) error {
-	var ids, waiting []int64
-	var verdicts, channels, events []string
+	var judged judgements
+	var waiting []int64
 	var breaks []*brk
 	for i := range items {
 		it := &items[i]
@@ -89,21 +90,49 @@ func (b *Inbox) mark(ctx context.Context, items []item) error {
 			b.metrics.callbacks.WithLabelValues(string(it.channel), parked).Inc()
 			continue
 		}
-		ids = append(ids, it.letter.id)
-		verdicts, channels, events = append(verdicts, it.verdict), append(channels, string(it.channel)), append(events, it.word.EventID)
+		judged.add(it)
 		if it.brk != nil {
 			breaks = append(breaks, it.brk)
 		}
 	}
 	var batch pgx.Batch
-	if len(ids) > 0 {
-		batch.Queue(markInbox, ids, verdicts, channels, events, b.cfg.Clock.Now()).Query(b.count)
+	if len(judged.ids) > 0 {
+		batch.Queue(markInbox, judged.ids, judged.verdicts, judged.firsts, judged.channels, judged.events, judged.behind, b.cfg.Clock.Now()).Query(b.count)
 	}
 	if len(waiting) > 0 {
 		batch.Queue(markParked, waiting)
 	}
 	queueBreaks(&batch, breaks)
 	return send(ctx, b.cfg.Pool, &batch)
+}
+
+// judgements are the parameters of markInbox.
+type judgements struct {
+	ids, firsts, behind        []int64
+	verdicts, channels, events []string
+	seen                       map[event]bool
+}
+
+// event is what a channel calls one happening, in however many letters.
+type event struct {
+	channel channel.Name
+	id      string
+}
+
+func (j *judgements) add(it *item) {
+	j.ids, j.verdicts = append(j.ids, it.letter.id), append(j.verdicts, it.verdict)
+	e := event{it.channel, it.word.EventID}
+	switch {
+	case e.id == "":
+	case j.seen[e]:
+		j.behind = append(j.behind, it.letter.id)
+	default:
+		if j.seen == nil {
+			j.seen = map[event]bool{}
+		}
+		j.seen[e] = true
+		j.firsts, j.channels, j.events = append(j.firsts, it.letter.id), append(j.channels, string(e.channel)), append(j.events, e.id)
+	}
 }
 
 func (b *Inbox) count(rows pgx.Rows) error {

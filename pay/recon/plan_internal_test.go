@@ -1,0 +1,33 @@
+package recon
+
+import (
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/moneta-pay/moneta/internal/pgtest"
+	"github.com/moneta-pay/moneta/pay/commit"
+)
+
+// What a page of a statement looks up is probed line by line, also before the first
+// statistics: the alternative is a channel's whole history for each page.
+func TestPagesProbeIndexes(t *testing.T) {
+	t.Parallel()
+	session, err := pgx.Connect(t.Context(), pgtest.DSN(t))
+	require.NoError(t, err)
+	defer func() { _ = session.Close(t.Context()) }()
+	pgtest.Forget(t, session, "expectations", `insert into expectations (payment, tenant, channel, reference, direction, asset, amount, since, due_at)
+  select n, 1, 'bank-ab', n::text, 1, 'CZK', 1, now(), now() from generate_series(1, 3000) n`)
+	for _, way := range commit.ProbeOnly {
+		_, err = session.Exec(t.Context(), "set "+way+" = off")
+		require.NoError(t, err)
+	}
+	before := pgtest.Plan(t, session, selectBefore, 3)
+	require.NotContains(t, before, "Join Filter", before)
+	require.Regexp(t, `Index Cond: .*reference = `, before)
+	require.Regexp(t, `Index Cond: .*line_id = `, before)
+	met := pgtest.Plan(t, session, meetExpectations, 2)
+	require.NotContains(t, met, "Join Filter", met)
+	require.Regexp(t, `expectations_pkey.*\n +Index Cond: \(payment = ANY`, met)
+}

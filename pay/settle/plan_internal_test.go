@@ -1,0 +1,27 @@
+package settle
+
+import (
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/moneta-pay/moneta/internal/pgtest"
+)
+
+// Marking a batch must not go through what is fresh, or what waits, once for each
+// letter, whatever the statistics were when the plan was made.
+func TestMarkingJoinsNothing(t *testing.T) {
+	t.Parallel()
+	session, err := pgx.Connect(t.Context(), pgtest.DSN(t))
+	require.NoError(t, err)
+	defer func() { _ = session.Close(t.Context()) }()
+	pgtest.Forget(t, session, "inbox", `insert into inbox (channel, headers, body, received_at)
+  select 'bank-ab', '{}', '', now() from generate_series(1, 3000)`)
+	_, err = session.Exec(t.Context(), "set enable_seqscan = off")
+	require.NoError(t, err)
+	plan := pgtest.Plan(t, session, markInbox, 7)
+	require.NotContains(t, plan, "Nested Loop", plan)
+	require.NotContains(t, plan, "Hash Join", plan)
+	require.Regexp(t, `Index Cond: \(id = ANY`, plan)
+}
