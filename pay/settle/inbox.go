@@ -119,6 +119,7 @@ type Inbox struct {
 	letters  [appliers]chan letter   // by channel, so that one channel's words are applied in the order in which they came
 	closed   chan struct{}           // Run has ended: nothing is stored any more
 	beat     atomic.Int64
+	retained int64 // up to where old callbacks were deleted; Retain's alone
 }
 
 // letter is one callback as it came.

@@ -25,3 +25,20 @@ func TestMarkingJoinsNothing(t *testing.T) {
 	require.NotContains(t, plan, "Hash Join", plan)
 	require.Regexp(t, `Index Cond: \(id = ANY`, plan)
 }
+
+// Deleting the old end reads the old end, whatever the statistics were when the plan
+// was made.
+func TestDeletingOldCallbacksReadsTheOldEnd(t *testing.T) {
+	t.Parallel()
+	session, err := pgx.Connect(t.Context(), pgtest.DSN(t))
+	require.NoError(t, err)
+	defer func() { _ = session.Close(t.Context()) }()
+	pgtest.Forget(t, session, "inbox", `insert into inbox (channel, headers, body, received_at)
+  select 'bank-ab', '{}', '', now() from generate_series(1, 3000)`)
+	judged := pgtest.Plan(t, session, deleteJudged, 3)
+	require.Regexp(t, `Index Cond: \(\(id >= .*\) AND \(id <`, judged)
+	require.NotContains(t, pgtest.Plan(t, session, deleteOldUnverified, 2), "Seq Scan")
+	much := pgtest.Plan(t, session, deleteMuchUnverified, 4)
+	require.NotContains(t, much, "Seq Scan", much)
+	require.Regexp(t, `Index Cond: \(\(channel = .*\) AND \(id <= `, much, "the bound is counted once")
+}

@@ -29,14 +29,13 @@ const (
    where channel = $1 and verdict in ('forged', 'stale') order by id desc limit $2 + 1
 ), counted as (
   select id, row_number() over w as n, sum(bytes) over w as bytes from newest window w as (order by id desc)
-), bound as (
-  select max(id) as id from counted where n > $2 or bytes > $3
 )
 delete from inbox where id in (
-  select i.id from inbox i, bound b where i.channel = $1 and i.verdict in ('forged', 'stale') and i.id <= b.id order by i.id limit $4)`
-	// Ids rise with the time, so that only the old end is looked at.
-	deleteJudged = `delete from inbox where id in (
-  select id from inbox where id < facts.callbacks_since($1) and received_at < $1 and applied_at is not null order by id limit $2)`
+  select id from inbox where channel = $1 and verdict in ('forged', 'stale')
+     and id <= (select max(id) from counted where n > $2 or bytes > $3) order by id limit $4)`
+	// Ids rise with the time, so that only the old end is looked at, a stretch at a time.
+	selectOldEnd = `select coalesce(min(id), 0), facts.callbacks_since($1) from inbox where id >= $2`
+	deleteJudged = `delete from inbox where id >= $1 and id < $2 and received_at < $3 and applied_at is not null`
 )
 
 // Retain deletes judged callbacks that are past their time, every RetainEvery until
@@ -45,6 +44,7 @@ delete from inbox where id in (
 func (b *Inbox) Retain(ctx context.Context) error {
 	ticker := time.NewTicker(b.cfg.RetainEvery)
 	defer ticker.Stop()
+	b.retained = 0
 	for {
 		if err := b.retainOnce(ctx); err != nil && ctx.Err() == nil {
 			b.log.LogAttrs(ctx, slog.LevelError, "old callbacks were not deleted; the next turn tries again", slog.Any("error", err))
@@ -70,7 +70,32 @@ func (b *Inbox) retainOnce(ctx context.Context) error {
 			return err
 		}
 	}
-	return b.deletePages(ctx, deleteJudged, now.Add(-b.cfg.KeepFor), retainPage)
+	return b.deleteJudged(ctx, now.Add(-b.cfg.KeepFor))
+}
+
+// deleteJudged goes on where the turn before ended. What waited there to be applied
+// and was left is looked at again by the next leader.
+func (b *Inbox) deleteJudged(ctx context.Context, before time.Time) error {
+	var low, end int64
+	if err := b.cfg.Pool.QueryRow(ctx, selectOldEnd, before, b.retained).Scan(&low, &end); err != nil {
+		return fmt.Errorf("find the old end of the inbox: %w", err)
+	}
+	for b.retained = max(b.retained, low); b.retained < end; {
+		next := min(b.retained+retainPage, end)
+		tag, err := b.cfg.Pool.Exec(ctx, deleteJudged, b.retained, next, before)
+		if err != nil {
+			return fmt.Errorf("delete old callbacks: %w", err)
+		}
+		b.countDeleted(tag.RowsAffected())
+		b.retained = next
+	}
+	return nil
+}
+
+func (b *Inbox) countDeleted(n int64) {
+	for range n { // counters take floats, and there are none in this package
+		b.metrics.deleted.Inc()
+	}
 }
 
 // deletePages runs a statement, each time in a transaction of its own, until it
@@ -81,9 +106,7 @@ func (b *Inbox) deletePages(ctx context.Context, sql string, args ...any) error 
 		if err != nil {
 			return fmt.Errorf("delete old callbacks: %w", err)
 		}
-		for range tag.RowsAffected() { // counters take floats, and there are none in this package
-			b.metrics.deleted.Inc()
-		}
+		b.countDeleted(tag.RowsAffected())
 		if tag.RowsAffected() < retainPage {
 			return nil
 		}
