@@ -30,6 +30,7 @@ type hop struct {
 	usual                       float64 // latency before, s
 	retries                     float64 // how much more often it calls, 0 when as before
 	excluded, down, up, retried bool    // explained away; below, above the symptom
+	counted                     bool    // its requests were counted before
 	retriedPeer                 string
 }
 
@@ -125,7 +126,7 @@ func (p *physics) takeReadings() {
 			h.usual = r.Before.Value
 		}
 		if r.Peer == "" && r.Signal == doctor.Rate {
-			h.servedBefore = r.Before.Value
+			h.servedBefore, h.counted = r.Before.Value, r.Before.N > 0
 		}
 		if !speaks {
 			continue
@@ -333,8 +334,11 @@ func (p *physics) calls(h, m *hop) float64 {
 
 // usualCalls is the same before the trouble.
 func usualCalls(h, m *hop) float64 {
-	if h.servedBefore < rateLeast || m.servedBefore < rateLeast {
-		return 1
+	switch {
+	case !h.counted || !m.counted:
+		return 1 // nobody can say: once a request
+	case h.servedBefore < rateLeast:
+		return 0
 	}
 	return m.servedBefore / h.servedBefore
 }
@@ -527,10 +531,22 @@ func (p *physics) reach() {
 	}
 }
 
+// partOf is the caller's part of what the callee serves, by the callers' own rates.
+func (p *physics) partOf(from, to *hop) float64 {
+	all := 0.0
+	for _, c := range to.callers {
+		all += p.hops[c].volume()
+	}
+	if all == 0 {
+		return 1
+	}
+	return from.volume() / all
+}
+
 // shows is how much of to's excess work is in from's. Where the symptom is failures, a
 // caller that fails shows it too: it gave up waiting.
 func (p *physics) shows(from, to *hop, orFails bool) float64 {
-	excess := to.volume() * to.rise
+	excess := to.volume() * to.rise * p.partOf(from, to)
 	switch {
 	case from.latency == nil || excess == 0:
 		return 1
@@ -541,7 +557,7 @@ func (p *physics) shows(from, to *hop, orFails bool) float64 {
 }
 
 func (p *physics) showsFailures(from, to *hop, orWork bool) float64 {
-	excess := to.volume() * to.failRise
+	excess := to.volume() * to.failRise * p.partOf(from, to)
 	switch {
 	case from.failed == nil || excess == 0:
 		return 1
@@ -600,10 +616,15 @@ func (p *physics) shares() {
 	}
 }
 
-// seen is the part of an excess that can have made the symptom: what shows in the
-// callers, and of that the less the smaller a part it is, because then something else
-// explains what they show better.
-func seen(excess, reach float64) float64 { return excess * reach * reach }
+// shownEnough is the part of an excess that must show in the callers for the excess to
+// count in full: some callers retry or do without, and counts are samples. Of less,
+// ever less counts, because then something else explains better what they show.
+const shownEnough = .5
+
+// seen is the part of an excess that can have made the symptom.
+func seen(excess, reach float64) float64 {
+	return excess * math.Pow(min(1, reach/shownEnough), 3)
+}
 
 func share(part, whole float64) float64 {
 	if whole <= 0 {
