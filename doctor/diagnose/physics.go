@@ -46,6 +46,7 @@ type physics struct {
 	hops    []hop
 	index   map[string]int
 	edges   []edge
+	calling map[[2]int]int // edge by its ends
 	symptom int
 	// The symptom's own reading, and how far it is from usual.
 	reading     *doctor.Reading
@@ -72,13 +73,14 @@ const (
 )
 
 func newPhysics(e *doctor.Evidence) *physics {
-	p := &physics{e: e, index: make(map[string]int, len(e.Hops)), hops: make([]hop, len(e.Hops))}
+	p := &physics{e: e, calling: make(map[[2]int]int, len(e.Calls)), index: make(map[string]int, len(e.Hops)), hops: make([]hop, len(e.Hops))}
 	for i, h := range e.Hops {
 		p.hops[i].Hop = h
 		p.index[h.Name] = i
 	}
 	for _, c := range e.Calls {
 		from, to := p.index[c.From], p.index[c.To]
+		p.calling[[2]int{from, to}] = len(p.edges)
 		p.edges = append(p.edges, edge{from: from, to: to})
 		p.hops[from].callees = append(p.hops[from].callees, to)
 		p.hops[to].callers = append(p.hops[to].callers, from)
@@ -96,10 +98,6 @@ func newPhysics(e *doctor.Evidence) *physics {
 // takeReadings sorts the readings to their hops. Those that are missing or stale are
 // counted and not used: an old value says how it was.
 func (p *physics) takeReadings() {
-	calls := make(map[doctor.Call]int, len(p.edges))
-	for i, x := range p.edges {
-		calls[doctor.Call{From: p.hops[x.from].Name, To: p.hops[x.to].Name}] = i
-	}
 	expected, silent := 0, 0
 	for i := range p.e.Readings {
 		r := &p.e.Readings[i]
@@ -132,7 +130,7 @@ func (p *physics) takeReadings() {
 			continue
 		}
 		if r.Peer != "" {
-			if x, ok := calls[doctor.Call{From: r.Hop, To: r.Peer}]; ok && r.Signal == doctor.Wire {
+			if x, ok := p.calling[[2]int{p.index[r.Hop], p.index[r.Peer]}]; ok && r.Signal == doctor.Wire {
 				p.edges[x].wire, p.wireKnown = r, true
 			}
 			continue
@@ -413,12 +411,12 @@ func (p *physics) wireRise(from, to int) float64 {
 	if !p.wireKnown {
 		return 0
 	}
-	for _, x := range p.edges {
-		if x.from == from && x.to == to && x.wire != nil {
-			return believed(x.wire.During.Value-x.wire.Before.Value, deviation(x.wire))
-		}
+	i, ok := p.calling[[2]int{from, to}]
+	if !ok || p.edges[i].wire == nil {
+		return 0 // also where one sees through a dark hop: its two wires are not known
 	}
-	return 0
+	r := p.edges[i].wire
+	return believed(r.During.Value-r.Before.Value, deviation(r))
 }
 
 // aliases takes from a remote what a measured callee of the same callers shows: the
