@@ -48,7 +48,9 @@ type call struct {
 	// began is the record of what a person is doing; 0 when none is kept.
 	began int64
 	code  string // of the problem answered with
-	buf   *bytes.Buffer
+	// policies are the limits that the request was counted under.
+	policies []policy
+	buf      *bytes.Buffer
 }
 
 // Header values that are set on every answer; shared, so never appended to.
@@ -164,6 +166,9 @@ func (c *call) admit() error {
 			return err
 		}
 		if err := c.use(1); err != nil {
+			return err
+		}
+		if err := c.mayWrite(); err != nil {
 			return err
 		}
 	}
