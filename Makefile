@@ -15,7 +15,7 @@ TEST_TIMEOUT  ?= 8m
 FUZZTIME      ?= 20s
 BENCHTIME     ?= 2s
 # How long one package may torture itself.
-TORTURE_TIMEOUT ?= 60m
+TORTURE_TIMEOUT ?= 6h
 
 # Where go.dev says to put Go; sudo and a bare root shell do not look there.
 export PATH := $(PATH):/usr/local/go/bin
@@ -64,6 +64,9 @@ test: setup ## run every test against a real Postgres; at most 10 minutes on 2 c
 	@command -v hledger >/dev/null || echo "NO OUTSIDE JUDGE: hledger is not installed, so the exported journal was judged by nobody but its authors"
 	@command -v node >/dev/null || echo "NOT RUN: node is not installed, so the key recipes in TypeScript were not executed"
 	@compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || echo "NOT RUN: libfaketime is not installed, so no database's clock leapt"
+	@(cd test/network && GOPROXY=off $(GO) mod download >/dev/null 2>&1) || echo "NOT RUN: toxiproxy's Go modules are not here, so no link between the parts failed"
+	@sleep 2 >/dev/null 2>&1 & timeout 1 strace -qq -o /dev/null -p $$! 2>/dev/null; \
+		[ $$? -eq 124 ] || echo "NOT RUN: strace is not installed, or may not look into a process here, so no flush of the disk was slow or failed"
 
 .PHONY: race
 race: setup ## run every test with the race detector; slower; needs a C compiler

@@ -29,8 +29,10 @@ import (
 // Scope is one thing that a key may do.
 type Scope string
 
-// The scopes. Admin is the installation's operator: it implies all the others,
-// opens and pays from house accounts, freezes, and sees the totals.
+// The scopes. Admin is the tenant's operator: it implies those before it, opens and
+// pays from the tenant's house accounts, and freezes. Installation is whoever runs
+// the whole of it: dispatch, reconciliation and the totals concern every tenant, so
+// that no tenant's Admin implies it, and it implies none of theirs.
 const (
 	PaymentsWrite Scope = "payments:write"
 	PaymentsRead  Scope = "payments:read"
@@ -39,11 +41,12 @@ const (
 	WebhooksWrite Scope = "webhooks:write"
 	WebhooksRead  Scope = "webhooks:read"
 	Admin         Scope = "admin"
+	Installation  Scope = "installation"
 )
 
 // Scopes lists all scopes.
 func Scopes() []Scope {
-	return []Scope{PaymentsWrite, PaymentsRead, AccountsWrite, AccountsRead, WebhooksWrite, WebhooksRead, Admin}
+	return []Scope{PaymentsWrite, PaymentsRead, AccountsWrite, AccountsRead, WebhooksWrite, WebhooksRead, Admin, Installation}
 }
 
 // Principal is who a request acts for.
@@ -64,9 +67,9 @@ type Principal struct {
 	session string
 }
 
-// May reports whether the principal has the scope; admin has all of them.
+// May reports whether the principal has the scope; admin has all of its tenant's.
 func (p *Principal) May(s Scope) bool {
-	return slices.Contains(p.Scopes, s) || slices.Contains(p.Scopes, Admin)
+	return slices.Contains(p.Scopes, s) || s != Installation && slices.Contains(p.Scopes, Admin)
 }
 
 // Key is what is known of an API key; its secret is not.
@@ -167,7 +170,8 @@ func (s *Store) lookUp(ctx context.Context, prefix string) (p Principal, hash []
 	return p, hash, err == nil, err
 }
 
-// CreateTenant makes a tenant, or returns the one that has the name already.
+// CreateTenant makes a tenant, or returns the one that has the name already. The
+// first one is the installation's: its people run the whole of it.
 func (s *Store) CreateTenant(ctx context.Context, name string) (int32, error) {
 	const op = "access.CreateTenant"
 	if name == "" || len(name) > nameMax {
@@ -176,7 +180,7 @@ func (s *Store) CreateTenant(ctx context.Context, name string) (int32, error) {
 	// Ids count up. Two who take the same one at once: one has it, the other looks
 	// again; each round gives one of them a tenant.
 	const createTenant = `with made as (
-		insert into tenants (id, name) select (select coalesce(max(id), 0) + 1 from tenants), $1::text
+		insert into tenants (id, name, installation) select (select coalesce(max(id), 0) + 1 from tenants), $1::text, not exists (select from tenants)
 		where not exists (select from tenants where name = $1::text) on conflict do nothing returning id)
 		select id from made union all select id from tenants where name = $1::text limit 1`
 	for range createTries {

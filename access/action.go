@@ -76,6 +76,9 @@ type Action struct {
 	Parameters Parameters
 	Reason     string
 	Maker      string
+	// MadeAt is when it was proposed, by the database's clock, which keeps it as it is.
+	// Its maker does not know it yet, so the hash does not cover it.
+	MadeAt time.Time
 	// ExpiresAt is in whole seconds: from then on nobody may approve or use it.
 	ExpiresAt time.Time
 }
@@ -185,6 +188,9 @@ type Kind struct {
 	Members []Member
 	// Least is the role that may propose it; Operate when empty.
 	Least Role
+	// Installation says that it concerns every tenant: only the people of the
+	// installation's tenant agree on it.
+	Installation bool
 	// Check refuses parameters that can never be carried out; nil when the members
 	// say it all. It is asked at the proposal and once more before the act.
 	Check func(ctx context.Context, a *Action) error

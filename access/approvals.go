@@ -53,7 +53,6 @@ const (
 type Approval struct {
 	Action
 	Hash    [sha256.Size]byte
-	MadeAt  time.Time
 	State   State
 	Checker string
 	// CheckedAt and the other times are zero as long as it has not happened.
@@ -144,6 +143,9 @@ func (a *Approvals) Propose(ctx context.Context, who *Principal, p Proposal) (Ap
 	if err := person(who, kind.Least); err != nil {
 		return Approval{}, err
 	}
+	if kind.Installation && !who.May(Installation) {
+		return Approval{}, fault.New(fault.Forbidden, "this concerns every tenant, and is for those who run the installation").WithOp(op)
+	}
 	if p.Reason == "" || len(p.Reason) > reasonMax || !readable(p.Reason) {
 		return Approval{}, fault.New(fault.MalformedRequest, "give a reason of 1 to 500 bytes that people can read").WithParam("/reason")
 	}
@@ -158,7 +160,7 @@ func (a *Approvals) Propose(ctx context.Context, who *Principal, p Proposal) (Ap
 		p.ExpiresAt = now.Add(ApprovalDefault)
 	}
 	act := Action{
-		ID: newApprovalID(), Tenant: who.Tenant, Kind: p.Kind, Parameters: p.Parameters, Reason: p.Reason, Maker: who.Operator,
+		ID: newApprovalID(), Tenant: who.Tenant, Kind: p.Kind, Parameters: p.Parameters, Reason: p.Reason, Maker: who.Operator, MadeAt: now,
 		ExpiresAt: p.ExpiresAt.UTC().Truncate(time.Second),
 	}
 	if act.ExpiresAt.Before(now) || act.ExpiresAt.After(now.Add(ApprovalMax)) {

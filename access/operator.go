@@ -195,10 +195,10 @@ func (s *Store) Active(ctx context.Context, who *Principal) (bool, error) {
 // FourEyes reports whether the tenant has had two people who may approve. From
 // then on what gives power or credit away needs an approval, whoever asks, and for
 // good: otherwise one admin could disable the others and go on alone. Tenant 0
-// asks for any tenant.
+// asks for the installation's tenant.
 func (s *Store) FourEyes(ctx context.Context, tenant int32) (bool, error) {
 	var yes bool
-	err := s.pool.QueryRow(ctx, `select exists (select from operators where ($1 = 0 or tenant = $1) and role in ('approver', 'admin')
+	err := s.pool.QueryRow(ctx, `select exists (select from operators where tenant = case when $1 = 0 then (select id from tenants where installation) else $1 end and role in ('approver', 'admin')
 		group by tenant having count(*) >= 2)`, tenant).Scan(&yes)
 	return yes, faultOf("access.FourEyes", err)
 }

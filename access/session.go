@@ -165,10 +165,13 @@ func (s *Store) lookUpPass(ctx context.Context, prefix string) (p Principal, has
 }
 
 func (s *Store) lookUpSession(ctx context.Context, prefix string) (p Principal, hash []byte, found bool, err error) {
-	p = Principal{Scopes: readScopes, Method: TOTP, session: prefix}
-	err = s.pool.QueryRow(ctx, `select o.name, o.tenant, o.role, s.hash from operator_sessions s join operators o on o.name = s.operator
+	p = Principal{Method: TOTP, session: prefix}
+	var installation bool
+	err = s.pool.QueryRow(ctx, `select o.name, o.tenant, o.role, s.hash, t.installation
+		from operator_sessions s join operators o on o.name = s.operator join tenants t on t.id = o.tenant
 		where s.prefix = $1 and s.ended_at is null and s.expires_at > now() and o.disabled_at is null`, prefix).
-		Scan(&p.Operator, &p.Tenant, &p.Role, &hash)
+		Scan(&p.Operator, &p.Tenant, &p.Role, &hash, &installation)
+	p.Scopes = scopesOf(installation)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return p, nil, false, nil
 	}

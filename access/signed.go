@@ -23,6 +23,8 @@ const (
 	// skewMax is how far a signed request's time may be from ours, either way.
 	skewMax    = time.Minute
 	nonceBytes = 16
+	// BodyMax is how long the body of a signed request may take to arrive.
+	BodyMax = 2 * time.Minute
 )
 
 // SignatureScheme begins the Authorization header of a signed request.
@@ -33,8 +35,7 @@ var signatureForm = regexp.MustCompile(`^` + SignatureScheme +
 
 // statement is what a signature of a request covers: everything that decides what
 // the request does, and where. docs/operators.md describes it.
-func statement(method, host, uri, at, nonce string, body []byte) []byte {
-	sum := sha256.Sum256(body)
+func statement(method, host, uri, at, nonce string, sum [sha256.Size]byte) []byte {
 	return []byte(strings.Join([]string{"moneta-request/1", method, strings.ToLower(host), uri, at, nonce, hex.EncodeToString(sum[:]), ""}, "\n"))
 }
 
@@ -51,54 +52,113 @@ func (k *KeyFile) Sign(r *http.Request, body []byte, now time.Time) error {
 	if host == "" {
 		host = r.URL.Host
 	}
-	signature := ed25519.Sign(private, statement(r.Method, host, r.URL.RequestURI(), at, nonce, body))
+	signature := ed25519.Sign(private, statement(r.Method, host, r.URL.RequestURI(), at, nonce, sha256.Sum256(body)))
 	r.Header.Set("Authorization", fmt.Sprintf(`%s key="%s", at="%s", nonce="%s", signature="%s"`, SignatureScheme,
 		b64.EncodeToString(private.Public().(ed25519.PublicKey)), at, nonce, b64.EncodeToString(signature)))
 	return nil
+}
+
+// signature is what the header of a signed request says; nobody has verified it yet.
+type signature struct {
+	key, at, nonce string
+	public, bytes  []byte
+}
+
+func unsigned(why string) error { return fault.New(fault.Unauthenticated, why) }
+
+// signatureOf reads the header and compares its time with now.
+func signatureOf(r *http.Request, now time.Time) (g signature, err error) {
+	m := signatureForm.FindStringSubmatch(r.Header.Get("Authorization"))
+	if m == nil {
+		return g, unsigned("the signature header does not have its form; see docs/operators.md")
+	}
+	g = signature{key: m[1], at: m[2], nonce: m[3]}
+	seconds, err := strconv.ParseInt(g.at, 10, 64)
+	if err != nil {
+		return g, unsigned("the time of the signature cannot be read")
+	}
+	if off := now.Sub(time.Unix(seconds, 0)); off > skewMax || off < -skewMax {
+		return g, unsigned("the time of the signature is more than a minute from ours; set the clock and sign again")
+	}
+	var err2 error
+	g.public, err = b64.DecodeString(g.key)
+	if g.bytes, err2 = b64.DecodeString(m[4]); err != nil || err2 != nil {
+		return g, unsigned("the signature does not fit the request")
+	}
+	return g, nil
+}
+
+// signer finds the active person who has the key.
+func (s *Store) signer(ctx context.Context, g *signature) (Principal, error) {
+	who, err := s.signers.authenticate(ctx, g.key, sha256.Sum256(g.public))
+	if errors.Is(err, fault.Unauthenticated) {
+		err = unsigned("no active operator has this key")
+	}
+	return who, err
+}
+
+// ExpectSigned checks what can be checked before a long body is there: that the
+// request says it was signed now, by an active person. It proves nothing; with the
+// body's hash and the time that it returns, AuthenticateSum does.
+func (s *Store) ExpectSigned(ctx context.Context, r *http.Request) (time.Time, error) {
+	now := s.now()
+	g, err := signatureOf(r, now)
+	if err != nil {
+		return now, err
+	}
+	_, err = s.signer(ctx, &g)
+	return now, err
 }
 
 // AuthenticateSigned finds the person who signed the request with this body. Each
 // signature counts once, on all nodes together. The error is fault.Unauthenticated
 // with what is wrong, or fault.DatabaseUnavailable when nobody can tell.
 func (s *Store) AuthenticateSigned(ctx context.Context, r *http.Request, body []byte) (Principal, error) {
-	refuse := func(why string) (Principal, error) { return Principal{}, fault.New(fault.Unauthenticated, why) }
-	m := signatureForm.FindStringSubmatch(r.Header.Get("Authorization"))
-	if m == nil {
-		return refuse("the signature header does not have its form; see docs/operators.md")
-	}
-	key, at, nonce := m[1], m[2], m[3]
-	seconds, err := strconv.ParseInt(at, 10, 64)
+	return s.AuthenticateSum(ctx, r, sha256.Sum256(body), s.now())
+}
+
+// AuthenticateSum is AuthenticateSigned for a body of which only the hash is at
+// hand, and which began to arrive at began, at most BodyMax ago.
+func (s *Store) AuthenticateSum(ctx context.Context, r *http.Request, sum [sha256.Size]byte, began time.Time) (Principal, error) {
+	g, err := signatureOf(r, began)
 	if err != nil {
-		return refuse("the time of the signature cannot be read")
+		return Principal{}, err
 	}
-	if off := s.now().Sub(time.Unix(seconds, 0)); off > skewMax || off < -skewMax {
-		return refuse("the time of the signature is more than a minute from ours; set the clock and sign again")
+	if s.now().Sub(began) > BodyMax {
+		return Principal{}, unsigned("the body took too long to arrive; sign the request again")
 	}
-	public, err1 := b64.DecodeString(key)
-	signature, err2 := b64.DecodeString(m[4])
-	if err1 != nil || err2 != nil || !ed25519.Verify(public, statement(r.Method, r.Host, r.URL.RequestURI(), at, nonce, body), signature) {
-		return refuse("the signature does not fit the request")
+	if !ed25519.Verify(g.public, statement(r.Method, r.Host, r.URL.RequestURI(), g.at, g.nonce, sum), g.bytes) {
+		return Principal{}, unsigned("the signature does not fit the request")
 	}
-	who, err := s.signers.authenticate(ctx, key, sha256.Sum256(public))
-	if errors.Is(err, fault.Unauthenticated) {
-		return refuse("no active operator has this key")
-	}
+	who, err := s.signer(ctx, &g)
 	if err != nil {
 		return Principal{}, err
 	}
 	// Only what a known person has signed takes a row.
-	tag, err := s.pool.Exec(ctx, `insert into operator_nonces (operator, nonce) values ($1, $2) on conflict do nothing`, who.Operator, nonce)
+	tag, err := s.pool.Exec(ctx, `insert into operator_nonces (operator, nonce) values ($1, $2) on conflict do nothing`, who.Operator, g.nonce)
 	if err != nil {
 		return Principal{}, faultOf("access.AuthenticateSigned", err)
 	}
 	if tag.RowsAffected() != 1 {
-		return refuse("this request was received before; sign it again")
+		return Principal{}, unsigned("this request was received before; sign it again")
 	}
 	return who, nil
 }
 
-// readScopes is what every person may read.
-var readScopes = []Scope{PaymentsRead, AccountsRead}
+// What every person may read; what those of the installation's tenant also reach,
+// each within their role.
+var (
+	readScopes         = []Scope{PaymentsRead, AccountsRead}
+	installationScopes = []Scope{PaymentsRead, AccountsRead, Installation}
+)
+
+// scopesOf are a person's.
+func scopesOf(installation bool) []Scope {
+	if installation {
+		return installationScopes
+	}
+	return readScopes
+}
 
 // lookUpSigner reads the person whose public key it is.
 func (s *Store) lookUpSigner(ctx context.Context, key string) (p Principal, hash []byte, found bool, err error) {
@@ -106,9 +166,11 @@ func (s *Store) lookUpSigner(ctx context.Context, key string) (p Principal, hash
 	if err != nil {
 		return p, nil, false, nil //nolint:nilerr // not a key, so nobody's
 	}
-	p = Principal{Scopes: readScopes, Method: Ed25519}
-	err = s.pool.QueryRow(ctx, `select name, tenant, role from operators where public_key = $1 and disabled_at is null`, public).
-		Scan(&p.Operator, &p.Tenant, &p.Role)
+	p = Principal{Method: Ed25519}
+	var installation bool
+	err = s.pool.QueryRow(ctx, `select o.name, o.tenant, o.role, t.installation from operators o join tenants t on t.id = o.tenant
+		where o.public_key = $1 and o.disabled_at is null`, public).Scan(&p.Operator, &p.Tenant, &p.Role, &installation)
+	p.Scopes = scopesOf(installation)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return p, nil, false, nil
 	}

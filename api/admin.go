@@ -23,7 +23,7 @@ import (
 // NewKey is the body of POST /v1/keys.
 type NewKey struct {
 	Name   string   `json:"name,omitempty" doc:"What the key is for" maxLength:"100"`
-	Scopes []string `json:"scopes" minItems:"1" doc:"payments:write, payments:read, accounts:write, accounts:read, webhooks:write, webhooks:read, admin"`
+	Scopes []string `json:"scopes" minItems:"1" doc:"payments:write, payments:read, accounts:write, accounts:read, webhooks:write, webhooks:read, admin, installation"`
 }
 
 // Key is an API key as the API shows it.
@@ -76,13 +76,16 @@ func (c *call) createKey() error {
 	if err != nil {
 		return err
 	}
-	if slices.Contains(scopes, access.Admin) {
+	if slices.Contains(scopes, access.Installation) && !c.who.May(access.Installation) {
+		return fault.New(fault.Forbidden, "only who has the scope installation gives it away; or make the key at the database, with `moneta key create`")
+	}
+	if slices.Contains(scopes, access.Admin) || slices.Contains(scopes, access.Installation) {
 		two, err := c.s.Access.FourEyes(c.ctx, c.who.Tenant)
 		if err != nil {
 			return err
 		}
 		if two {
-			return fault.New(fault.Forbidden, "admin keys are made at the database, with `moneta key create`")
+			return fault.New(fault.Forbidden, "keys with admin or installation are made at the database, with `moneta key create`")
 		}
 	}
 	text, k, err := c.s.Access.CreateKey(c.ctx, c.who.Tenant, name, scopes)

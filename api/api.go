@@ -216,6 +216,7 @@ type server struct {
 	logGate  logGate
 	streams  *streams
 	limiter  *access.Limiter
+	uploads  chan struct{} // a place for each file that is being taken
 	inFlight atomic.Int64
 	waiting  atomic.Int64
 }
@@ -225,7 +226,7 @@ func New(cfg Config) (http.Handler, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	s := &server{Config: cfg, mux: http.NewServeMux(), streams: newStreams(cfg.StreamsPerKey), limiter: access.NewLimiter(cfg.Clock.Now)}
+	s := &server{Config: cfg, mux: http.NewServeMux(), streams: newStreams(cfg.StreamsPerKey), limiter: access.NewLimiter(cfg.Clock.Now), uploads: make(chan struct{}, uploadsMax)}
 	s.metrics = newMetrics(cfg.Registry, &s.inFlight, &s.waiting)
 	s.routes = routes()
 	var err error

@@ -93,6 +93,9 @@ func (c *call) listKinds() error {
 	}
 	out := ListOf[ApprovalKind]{Object: "list", Data: []ApprovalKind{}}
 	for _, k := range desk.Kinds() {
+		if k.Installation && !c.who.May(access.Installation) {
+			continue
+		}
 		shown := ApprovalKind{Object: "approval_kind", Name: k.Name, Role: string(k.Least), Parameters: []string{}, Optional: []string{}}
 		for _, m := range k.Members {
 			if m.Optional {

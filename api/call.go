@@ -46,8 +46,9 @@ type call struct {
 	status   int
 	holds    bool // one of the slots in flight
 	// began is the record of what a person is doing; 0 when none is kept.
-	began int64
-	code  string // of the problem answered with
+	began   int64
+	spooled *upload
+	code    string // of the problem answered with
 	// policies are the limits that the request was counted under.
 	policies []policy
 	buf      *bytes.Buffer
@@ -85,7 +86,11 @@ func (s *server) handler(rt *route) http.Handler {
 			return
 		}
 		c.holds = true
-		ctx, cancel := context.WithTimeout(r.Context(), s.Timeout)
+		within := s.Timeout
+		if rt.upload { // the file has to arrive first
+			within += arriveWithin
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), within)
 		defer cancel()
 		c.ctx = ctx
 		if err := c.admit(); err != nil {
@@ -103,6 +108,7 @@ func (c *call) end() {
 	if p := recover(); p != nil {
 		if p == http.ErrAbortHandler { //nolint:errorlint // the sentinel of net/http, compared as it does
 			c.release()
+			c.dropUpload()
 			panic(p)
 		}
 		c.s.Logger.ErrorContext(c.r.Context(), "a route panicked", slog.String("route", c.route.pattern()),
@@ -112,6 +118,7 @@ func (c *call) end() {
 		}
 	}
 	c.release()
+	c.dropUpload()
 	c.recordEnd()
 	c.route.counts.observe(c.status, time.Since(c.started)) //nolint:forbidigo // as above
 	if c.buf.Cap() <= bufferKeep {

@@ -134,14 +134,14 @@ func (c *call) showCase(k *desk.Case) Case {
 	return out
 }
 
-// staff reports whether who asks works for the installation: an admin key, or a
+// staff reports whether who asks works for the tenant's operator: an admin key, or a
 // person.
 func (c *call) staff() bool { return c.who.May(access.Admin) || c.who.Operator != "" }
 
-// reach is whose cases the caller may have: the tenant's own, and for those who work
-// here also those that nobody knows the tenant of.
+// reach is whose cases the caller may have: the tenant's own, and for those who run
+// the installation also those that nobody knows the tenant of.
 func (c *call) reach() desk.Reach {
-	return desk.Reach{Tenant: pay.TenantID(c.who.Tenant), Unclaimed: c.staff()}
+	return desk.Reach{Tenant: pay.TenantID(c.who.Tenant), Unclaimed: c.who.May(access.Installation)}
 }
 
 // actor names who acts, for the log of a case.

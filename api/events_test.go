@@ -239,16 +239,19 @@ func TestEventsByTypeAndLongPoll(t *testing.T) {
 func TestStreamsOutliveTheServersLimits(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
-	w.server.Close()
-	quick := &http.Server{Handler: w.server.Config.Handler, ReadTimeout: 300 * time.Millisecond, WriteTimeout: 300 * time.Millisecond, ReadHeaderTimeout: time.Second}
-	w.serve(quick)
 	id := w.payout(w.funded("a", "5000"), "k1")
+	w.server.Close()
+	// Long enough for what comes at once, on a machine that is busy with other tests.
+	const limit = 3 * time.Second
+	w.serve(&http.Server{Handler: w.server.Config.Handler, ReadTimeout: limit, WriteTimeout: limit, ReadHeaderTimeout: limit, IdleTimeout: patience})
 	s := w.stream("/v1/payments/"+id.String()+"/events", w.user, "")
 	waited := w.get("/v1/payments/pay_0000000000ZZZ") // the server answers others meanwhile
 	require.Equal(t, http.StatusNotFound, waited.StatusCode)
 	got := make(chan *answer, 1)
 	go func() { got <- w.do(http.MethodGet, "/v1/payments/"+id.String(), w.user, "", "Prefer", "wait=20") }()
-	time.AfterFunc(time.Second, func() { w.dispatched(id); w.confirmed(id) })
+	<-time.After(limit + limit/3) // both limits are past
+	w.dispatched(id)
+	w.confirmed(id)
 	types, _ := s.rest()
 	require.Equal(t, []string{"payment.created", "payment.reserved", "payment.dispatching", event.PaymentFinal}, types)
 	require.Equal(t, "succeeded", (<-got).str("status"))

@@ -314,21 +314,21 @@ func leverRoutes() []*route {
 		{
 			method: http.MethodGet, path: "/v1/levers", id: "list-levers", tag: "operator", summary: "What is held back on purpose?",
 			about: "What holds on this node now, the oldest first; it is answered without the database. With state=all whatever was ever pulled, the newest first.",
-			scope: access.Admin, params: append(paging("100"), query("state", "holding (default) or all.", words("holding", "all"))),
+			scope: access.Installation, params: append(paging("100"), query("state", "holding (default) or all.", words("holding", "all"))),
 			answers: map[int]reflect.Type{200: of[ListOf[Lever]]()}, faults: []fault.Code{fault.NotFound, fault.UnknownField}, do: (*call).listLevers,
 		},
 		{
 			method: http.MethodPost, path: "/v1/levers", id: "pull-lever", tag: "operator", summary: "Hold something back",
 			about: "Effective on every node within a second, until it is undone or expires. An operator pulls the classes R0 and R1; R2 takes " +
 				"somebody who may approve. With dry_run nothing is pulled and the answer (200) tells what it would concern now. See docs/levers.md.",
-			scope: access.Admin, role: access.Operate, body: of[NewLever](), answers: map[int]reflect.Type{201: of[Lever](), 200: of[Lever]()},
+			scope: access.Installation, role: access.Operate, body: of[NewLever](), answers: map[int]reflect.Type{201: of[Lever](), 200: of[Lever]()},
 			faults: with(bodyFaults, fault.NotFound, fault.ChannelUnknown), do: (*call).pullLever,
 		},
 		{
 			method: http.MethodDelete, path: "/v1/levers/{id}", id: "undo-lever", tag: "operator", summary: "Let it go again",
 			about: "For good, on every node within a second. One that was undone before, or has expired, stays as it is. A channel that is let go " +
 				"begins with a few probes.",
-			scope: access.Admin, role: access.Operate, params: []*huma.Param{
+			scope: access.Installation, role: access.Operate, params: []*huma.Param{
 				pathID("id", "lev_…"), param("query", "reason", "Why it ends; kept.", true, text()),
 			}, answers: map[int]reflect.Type{200: of[Lever]()}, faults: []fault.Code{fault.NotFound, fault.UnknownField}, do: (*call).undoLever,
 		},

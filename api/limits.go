@@ -32,7 +32,7 @@ func showLimit(l access.Limit) *KeyLimit {
 // is limited must be able to change it.
 func classOf(rt *route) access.Class {
 	switch {
-	case rt.scope == "" || rt.scope == access.Admin:
+	case rt.scope == "" || rt.scope == access.Admin || rt.scope == access.Installation:
 		return access.Unlimited
 	case rt.method == http.MethodGet:
 		return access.Reads

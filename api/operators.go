@@ -30,6 +30,8 @@ func (c *call) identify() error {
 		return fault.New(fault.Forbidden, "this needs the scope "+string(rt.scope))
 	case c.who.Operator == "":
 		return nil
+	case rt.scope == access.Installation && !c.who.May(access.Installation):
+		return fault.New(fault.Forbidden, "this concerns every tenant, and is for the people of the installation's tenant")
 	case rt.role == "":
 		return fault.New(fault.Forbidden, "people do not do this themselves; use an API key")
 	case !c.who.Role.Covers(rt.role):
@@ -44,6 +46,9 @@ func (c *call) identify() error {
 
 func (c *call) authenticate() (err error) {
 	if h := c.r.Header["Authorization"]; len(h) == 1 && strings.HasPrefix(h[0], access.SignatureScheme+" ") {
+		if c.route.upload {
+			return c.authenticateUpload()
+		}
 		body, err := c.rawBody(bodyMax)
 		if err != nil {
 			return err
@@ -62,6 +67,20 @@ func (c *call) authenticate() (err error) {
 		return err
 	}
 	c.who, err = c.s.Access.Authenticate(c.ctx, token)
+	return err
+}
+
+// authenticateUpload finds the person who signed a file. Only a request that says it
+// is an active person's is worth its place on the disk.
+func (c *call) authenticateUpload() error {
+	began, err := c.s.Access.ExpectSigned(c.ctx, c.r)
+	if err != nil {
+		return err
+	}
+	if err := c.spool(); err != nil {
+		return err
+	}
+	c.who, err = c.s.Access.AuthenticateSum(c.ctx, c.r, c.spooled.sum, began)
 	return err
 }
 

@@ -84,6 +84,9 @@ func (c *call) periods() error {
 		return fault.New(fault.NotFound, "this node closes no books")
 	}
 	all, err := c.s.Books.Periods(c.ctx, c.who.Tenant)
+	if c.ctx.Err() != nil {
+		return fault.New(fault.Timeout, "").WithMoneyState(fault.NotMoved).WithCause(err)
+	}
 	if err != nil {
 		return fault.New(fault.DatabaseUnavailable, "").WithCause(err)
 	}

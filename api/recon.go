@@ -4,11 +4,8 @@ import (
 	"context"
 	"encoding/csv"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"reflect"
 	"strconv"
 	"strings"
@@ -21,7 +18,6 @@ import (
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay/channel"
 	"github.com/moneta-pay/moneta/pay/recon"
-	"github.com/moneta-pay/moneta/pay/recon/statement"
 )
 
 // breaksMax bounds one page of breaks.
@@ -42,30 +38,30 @@ func reconRoutes() []*route {
 			method: http.MethodGet, path: "/v1/recon/breaks", id: "list-breaks", tag: "operator", summary: "List breaks",
 			about: "What the channels' statements say and the ledger does not, or the other way round: each with owner, age, severity and what would heal it. " +
 				"The newest first; a page begins after the last id of the one before.",
-			scope: access.Admin, params: append(paging("500"), breakParams()...),
+			scope: access.Installation, params: append(paging("500"), breakParams()...),
 			answers: map[int]reflect.Type{200: of[ListOf[recon.Break]]()}, faults: []fault.Code{fault.UnknownField, fault.NotFound}, do: (*call).breaks,
 		},
 		{
 			method: http.MethodGet, path: "/v1/recon/breaks.csv", id: "export-breaks", tag: "operator", summary: "Export breaks as CSV",
 			about: "All that the filter lets through, the newest first. Amounts are in the asset's smallest unit.",
-			scope: access.Admin, params: breakParams(), answers: map[int]reflect.Type{200: of[string]()}, media: []string{"text/csv"},
+			scope: access.Installation, params: breakParams(), answers: map[int]reflect.Type{200: of[string]()}, media: []string{"text/csv"},
 			faults: []fault.Code{fault.UnknownField, fault.NotFound}, do: (*call).breaksCSV,
 		},
 		{
 			method: http.MethodGet, path: "/v1/recon/breaks/{id}", id: "get-break", tag: "operator", summary: "Look at a break",
-			about: "With everything that happened to it.", scope: access.Admin, params: []*huma.Param{id},
+			about: "With everything that happened to it.", scope: access.Installation, params: []*huma.Param{id},
 			answers: map[int]reflect.Type{200: of[recon.Break]()}, faults: []fault.Code{fault.NotFound}, do: (*call).getBreak,
 		},
 		{
 			method: http.MethodPost, path: "/v1/recon/breaks/{id}/close", id: "close-break", role: access.Operate, tag: "operator", summary: "Close a break",
 			about: "As explained, when it may stand, or as resolved, when it is right by now. Who and why are kept. It moves no money.",
-			scope: access.Admin, params: []*huma.Param{id}, body: of[BreakClosing](), answers: map[int]reflect.Type{200: of[recon.Break]()},
+			scope: access.Installation, params: []*huma.Param{id}, body: of[BreakClosing](), answers: map[int]reflect.Type{200: of[recon.Break]()},
 			faults: []fault.Code{fault.NotFound, fault.AlreadyFinal, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType},
 			do:     (*call).closeBreak,
 		},
 		{
 			method: http.MethodPost, path: "/v1/recon/breaks/{id}/assign", id: "assign-break", role: access.Operate, tag: "operator", summary: "Give a break to somebody",
-			scope: access.Admin, params: []*huma.Param{id}, body: of[BreakAssignment](), answers: map[int]reflect.Type{200: of[recon.Break]()},
+			scope: access.Installation, params: []*huma.Param{id}, body: of[BreakAssignment](), answers: map[int]reflect.Type{200: of[recon.Break]()},
 			faults: []fault.Code{fault.NotFound, fault.AlreadyFinal, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType},
 			do:     (*call).assignBreak,
 		},
@@ -73,7 +69,7 @@ func reconRoutes() []*route {
 			method: http.MethodPost, path: "/v1/recon/statements", id: "import-statement", role: access.Operate, tag: "operator", summary: "Import a statement file",
 			about: "The body is the file: camt.053, or CSV as the channel's mapping says. It is taken whole or not at all; the same file again is answered as replayed (200). " +
 				"The leading node judges its lines with its next run. At most 64 MB.",
-			scope: access.Admin, params: []*huma.Param{
+			scope: access.Installation, params: []*huma.Param{
 				param("query", "channel", "Whose statement it is.", true, text()),
 				query("accept_unbalanced", "Why a statement that does not add up is taken all the same; it is then a break.", text()),
 			},
@@ -83,19 +79,19 @@ func reconRoutes() []*route {
 		},
 		{
 			method: http.MethodGet, path: "/v1/recon/statements", id: "list-statements", tag: "operator", summary: "List imported statements",
-			about: "The newest first, with how many of their lines are judged.", scope: access.Admin,
+			about: "The newest first, with how many of their lines are judged.", scope: access.Installation,
 			params:  []*huma.Param{paging("100")[0], query("channel", "Only this channel.", text())},
 			answers: map[int]reflect.Type{200: of[ListOf[recon.Imported]]()}, faults: []fault.Code{fault.NotFound, fault.UnknownField}, do: (*call).listStatements,
 		},
 		{
 			method: http.MethodGet, path: "/v1/recon/clearing", id: "get-clearing", tag: "operator", summary: "What is in clearing, and for how long",
 			about: "Every clearing account that is not empty, by age, with the payments that make it. Unexplained is zero, or money is in clearing that no payment put there.",
-			scope: access.Admin, answers: map[int]reflect.Type{200: of[ListOf[recon.Clearing]]()}, faults: []fault.Code{fault.NotFound}, do: (*call).clearing,
+			scope: access.Installation, answers: map[int]reflect.Type{200: of[ListOf[recon.Clearing]]()}, faults: []fault.Code{fault.NotFound}, do: (*call).clearing,
 		},
 		{
 			method: http.MethodGet, path: "/v1/recon/roll-forward", id: "get-roll-forward", tag: "operator", summary: "How a channel's account came from day to day",
 			about: "Opening, in, out, fees, closing by business day, beside the balance that the channel states and what the ledger posted; the difference by class of break.",
-			scope: access.Admin, params: []*huma.Param{
+			scope: access.Installation, params: []*huma.Param{
 				param("query", "channel", "Whose account.", true, text()), param("query", "asset", "Which one.", true, text()),
 				param("query", "from", "First business day.", true, &huma.Schema{Type: huma.TypeString, Format: "date"}),
 				param("query", "to", "Last business day, included.", true, &huma.Schema{Type: huma.TypeString, Format: "date"}),
@@ -104,12 +100,12 @@ func reconRoutes() []*route {
 		},
 		{
 			method: http.MethodGet, path: "/v1/recon/report", id: "get-recon", tag: "operator", summary: "Where each channel stands",
-			about: "Lines read and matched, open breaks, clearing and nostro against the statements.", scope: access.Admin,
+			about: "Lines read and matched, open breaks, clearing and nostro against the statements.", scope: access.Installation,
 			answers: map[int]reflect.Type{200: of[recon.Report]()}, faults: []fault.Code{fault.NotFound}, do: (*call).reconReport,
 		},
 		{
 			method: http.MethodPost, path: "/v1/recon/run", id: "run-recon", role: access.Operate, tag: "operator", summary: "Reconcile now",
-			about: "Reads every channel's statement to its end, then answers where each stands. Only the leading node reconciles.", scope: access.Admin,
+			about: "Reads every channel's statement to its end, then answers where each stands. Only the leading node reconciles.", scope: access.Installation,
 			answers: map[int]reflect.Type{200: of[recon.Report]()}, faults: []fault.Code{fault.NotFound, fault.NotLeader, fault.ChannelUnavailable}, do: (*call).reconRun,
 		},
 	}
@@ -297,11 +293,8 @@ func overdueText(late []recon.Overdue) string {
 	return b.String()
 }
 
-// uploadWithin bounds what an import may take beyond the request's usual deadline.
-const uploadWithin = 80 * time.Second
-
-// importStatement spools the file before it is read: a slow client must not keep a
-// transaction open.
+// importStatement reads the file only when all of it is here: a slow client must
+// not keep a transaction open.
 func (c *call) importStatement() error {
 	if c.s.Recon == nil {
 		return errNoRecon
@@ -312,24 +305,13 @@ func (c *call) importStatement() error {
 	if !ok {
 		return fault.New(fault.NotFound, "there is no such channel").WithParam("channel")
 	}
-	spool, err := os.CreateTemp("", "moneta-statement-*")
+	file, err := c.upload()
 	if err != nil {
-		return fault.New(fault.Internal, "").WithOp("api.import").WithCause(err)
+		return err
 	}
-	defer func() { _ = errors.Join(spool.Close(), os.Remove(spool.Name())) }()
-	n, err := io.Copy(spool, io.LimitReader(c.r.Body, statement.BytesMax+1))
-	switch {
-	case n > statement.BytesMax:
-		return fault.New(fault.BodyTooLarge, fmt.Sprintf("a statement may have %d bytes", statement.BytesMax))
-	case err != nil:
-		return fault.New(fault.MalformedRequest, "the body ended early").WithCause(err)
-	}
-	if _, err := spool.Seek(0, io.SeekStart); err != nil {
-		return fault.New(fault.Internal, "").WithOp("api.import").WithCause(err)
-	}
-	ctx, cancel := context.WithTimeout(c.r.Context(), uploadWithin)
+	ctx, cancel := context.WithTimeout(c.r.Context(), judgeWithin)
 	defer cancel()
-	taken, err := c.s.Recon.Import(ctx, recon.Import{Channel: name, File: spool, Mapping: mapping, By: c.actor(), Accept: q.Get("accept_unbalanced")})
+	taken, err := c.s.Recon.Import(ctx, recon.Import{Channel: name, File: file, Mapping: mapping, By: c.actor(), Accept: q.Get("accept_unbalanced")})
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -26,6 +27,7 @@ type ReviewVerdict struct {
 type Resolution struct {
 	Outcome  string `json:"outcome" enum:"executed,absent" doc:"What the evidence proves"`
 	Evidence string `json:"evidence" doc:"What was seen, and where: a letter of the bank, its statement, a call with a name" maxLength:"200"`
+	AsOf     string `json:"as_of,omitempty" format:"date-time" doc:"When it was seen; now if left out. Absence counts only from after the last order can have left"`
 }
 
 // WriteOff is the body of POST /v1/payments/{id}/write-off.
@@ -75,6 +77,10 @@ func reasoned(reason, param string) error {
 
 // moved answers for a payment that a person has moved on.
 func (c *call) moved(res commit.Result, p *pay.Payment, err error) error {
+	var why *fault.Error
+	if errors.As(err, &why) && why.Param != "" { // it says more than where the payment stands
+		return err
+	}
 	if errors.Is(err, fault.IllegalTransition) || errors.Is(err, fault.AlreadyFinal) {
 		c.refresh(p)
 		return fault.New(fault.CodeOf(err), "the payment is "+p.State.String()).WithResource(p.ID.String())
@@ -118,9 +124,19 @@ func (c *call) reviewPayment() error {
 }
 
 func (c *call) resolvePayment() error {
-	var outcome, evidence string
-	if err := c.members(map[string]*string{"outcome": &outcome, "evidence": &evidence}); err != nil {
+	var outcome, evidence, said string
+	if err := c.members(map[string]*string{"outcome": &outcome, "evidence": &evidence, "as_of": &said}); err != nil {
 		return err
+	}
+	asOf := c.s.Clock.Now()
+	if said != "" {
+		at, err := time.Parse(time.RFC3339, said)
+		if err != nil {
+			return malformed("as_of is when the evidence was seen, as RFC 3339 has it").WithParam("/as_of")
+		}
+		if at.Before(asOf) { // nobody has seen what is to come
+			asOf = at
+		}
 	}
 	if outcome != "executed" && outcome != "absent" {
 		return malformed("outcome is executed or absent").WithParam("/outcome")
@@ -136,7 +152,7 @@ func (c *call) resolvePayment() error {
 		return err
 	}
 	res, err := c.s.Intake.Resolve(c.ctx, &intake.Evidence{
-		Tenant: p.Tenant, Payment: p.ID, Attempt: p.Attempt.N, Executed: outcome == "executed", Approval: c.who.Name() + ": " + evidence,
+		Tenant: p.Tenant, Payment: p.ID, Attempt: p.Attempt.N, Executed: outcome == "executed", AsOf: asOf, Approval: c.who.Name() + ": " + evidence,
 	})
 	return c.moved(res, &p, err)
 }

@@ -116,6 +116,14 @@ func TestAPersonResolvesWhatTheChannelLeavesOpen(t *testing.T) {
 		return w.act("/v1/payments/"+id.String()+"/resolve", w.admin, `{"outcome":"`+outcome+`","evidence":"`+evidence+`"}`)
 	}
 	requireProblem(t, resolve(executed, "executed", ""), fault.MalformedRequest)
+	seen := func(at string) *answer {
+		return w.act("/v1/payments/"+not.String()+"/resolve", w.admin, `{"outcome":"absent","evidence":"a letter","as_of":"`+at+`"}`)
+	}
+	requireProblem(t, seen("last week"), fault.MalformedRequest)
+	early := seen(time.Now().Add(-time.Hour).Format(time.RFC3339))
+	requireProblem(t, early, fault.IllegalTransition)
+	require.Equal(t, "/as_of", early.str("param"))
+	require.Contains(t, early.str("detail"), "bring evidence from after that")
 	require.Equal(t, "succeeded", resolve(executed, "executed", "letter of the bank").str("state"))
 	got := resolve(not, "absent", "call with J. Novak")
 	require.Equal(t, "failed", got.str("state"), string(got.body))

@@ -214,7 +214,8 @@ func paymentRoutes() []*route {
 		},
 		{
 			method: http.MethodPost, path: "/v1/channels/{name}/callbacks", id: "receive-callback", tag: "channels", summary: "Take a channel's word",
-			about:  "For channels, not for callers: the body is stored as it came and judged by the channel's own signature. 200 means stored.",
+			about: "For channels, not for callers: the body is stored as it came and judged by the channel's own signature. 200 means stored. " +
+				"So many that do not verify are stored too; beyond that they are refused with 401.",
 			params: []*huma.Param{pathID("name", "The channel")}, answers: map[int]reflect.Type{200: of[Stored]()},
 			faults: []fault.Code{fault.NotFound, fault.BodyTooLarge, fault.SignatureInvalid}, do: (*call).callback,
 		},
@@ -346,7 +347,8 @@ func keyRoutes() []*route {
 		{
 			method: http.MethodPost, path: "/v1/keys/{prefix}/limits", id: "limit-key", tag: "operator", summary: "Limit an API key",
 			about: "So many writes and so many reads in a window; what is left out is not limited. Writes are what moves or changes something, each payment " +
-				"of a batch one. Effective on every node within a second; each node counts for itself. Routes for the operator are never limited, so " +
+				"of a batch one. Effective on every node within a second; each node counts for itself, so that n nodes let n times the quota through. " +
+				"Routes for the operator are never limited, so " +
 				"that a limit can always be changed. What is left is told in RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers).",
 			scope: access.Admin, role: access.Chief, params: []*huma.Param{prefix}, body: of[KeyLimits](), answers: map[int]reflect.Type{200: of[Key]()},
 			faults: []fault.Code{fault.NotFound, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType}, do: (*call).limitKey,
@@ -358,20 +360,20 @@ func operatorRoutes() []*route {
 	return []*route{
 		{
 			method: http.MethodGet, path: "/v1/totals", id: "get-totals", tag: "operator", summary: "Count the whole installation",
-			about: "Every tenant, from one snapshot; the sum of each asset's books is zero.", scope: access.Admin,
+			about: "Every tenant, from one snapshot; the sum of each asset's books is zero.", scope: access.Installation,
 			answers: map[int]reflect.Type{200: of[Totals]()}, do: (*call).totals,
 		},
 		{
 			method: http.MethodGet, path: "/v1/dispatch", id: "get-dispatch", tag: "operator", summary: "Are payouts sent?",
 			about: "After a restore they wait until the gap finder has asked every channel what the restored books do not know; " +
 				"what it found is listed under breaks as restore_gap.",
-			scope: access.Admin, answers: map[int]reflect.Type{200: of[recon.DispatchState]()}, faults: []fault.Code{fault.NotFound}, do: (*call).dispatch,
+			scope: access.Installation, answers: map[int]reflect.Type{200: of[recon.DispatchState]()}, faults: []fault.Code{fault.NotFound}, do: (*call).dispatch,
 		},
 		{
 			method: http.MethodPost, path: "/v1/dispatch/resume", id: "resume-dispatch", tag: "operator", summary: "Let payouts go again",
 			about: "Acknowledges the gaps that are left. A restored payout still waits until its channel was asked for it. " +
 				"Without a pause it changes nothing. With two people who may approve, by an approval of the kind resume_dispatch only.",
-			scope: access.Admin, role: access.Chief, body: of[Resumption](), answers: map[int]reflect.Type{200: of[recon.DispatchState]()},
+			scope: access.Installation, role: access.Chief, body: of[Resumption](), answers: map[int]reflect.Type{200: of[recon.DispatchState]()},
 			faults: []fault.Code{fault.ApprovalRequired, fault.NotFound, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType}, do: (*call).resumeDispatch,
 		},
 	}

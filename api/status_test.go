@@ -56,6 +56,9 @@ func TestStatusFollowsAPayout(t *testing.T) {
 	require.Nil(t, s.ETA)
 	require.Nil(t, s.NextUpdateAt)
 
+	// A capture within the ledger has no channel, and says nothing about one.
+	shop := w.open("shop", "user")
+	require.Equal(t, http.StatusCreated, w.capture(w.hold(w.funded("b", "800"), shop, "800", "h1").str("id"), "300", "c1").StatusCode)
 	past, err := w.payments.Durations(t.Context())
 	require.NoError(t, err)
 	require.Len(t, past, 1, "neither the sends that funded it nor its settlement")

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -126,7 +127,7 @@ func newWorld(t *testing.T, change func(*api.Config)) *world {
 
 	w.tenant, err = w.access.CreateTenant(t.Context(), "test")
 	require.NoError(t, err)
-	w.admin = w.key(access.Admin)
+	w.admin = w.key(access.Admin, access.Installation)
 	w.user = w.key(access.PaymentsWrite, access.PaymentsRead, access.AccountsWrite, access.AccountsRead, access.WebhooksWrite, access.WebhooksRead)
 
 	accounts := ledger.NewReader(pool)
@@ -157,6 +158,16 @@ func (w *world) serve(server *http.Server) {
 	s.Start()
 	w.server = s
 	w.t.Cleanup(s.Close)
+}
+
+// serveOn puts a handler before a listener that is there already.
+func (w *world) serveOn(listener net.Listener, h http.Handler) {
+	w.t.Helper()
+	w.server = httptest.NewUnstartedServer(h)
+	require.NoError(w.t, w.server.Listener.Close())
+	w.server.Listener = listener
+	w.server.Start()
+	w.t.Cleanup(w.server.Close)
 }
 
 func (w *world) key(scopes ...access.Scope) string {
@@ -289,7 +300,7 @@ func (w *world) fact(f pay.Fact) {
 // dispatched sends the first attempt of a payout.
 func (w *world) dispatched(id pay.ID) {
 	w.t.Helper()
-	w.fact(pay.Fact{Kind: pay.Intend, Payment: id, Attempt: 1, SendBy: time.Now().Add(time.Minute)})
+	w.fact(pay.Fact{Kind: pay.Intend, Payment: id, Attempt: 1, SendBy: time.Now().Add(-time.Minute)})
 }
 
 // confirmed lets the channel say that it executed.

@@ -140,7 +140,7 @@ func resumeDispatch(gate *recon.Gate) access.Kind {
 		return at, nil
 	}
 	return access.Kind{
-		Name: "resume_dispatch", Members: []access.Member{{Name: "paused_at"}},
+		Name: "resume_dispatch", Installation: true, Members: []access.Member{{Name: "paused_at"}},
 		Check: func(_ context.Context, act *access.Action) error {
 			_, err := pausedAt(act)
 			return err
@@ -248,11 +248,26 @@ func resolveUnknown(in *intake.Intake) access.Kind {
 		if _, err = access.ParseHash(act.Parameters["evidence_sha256"]); err != nil {
 			return nil, fault.New(fault.MalformedRequest, "the SHA-256 of the document, 64 hexadecimal digits").WithParam("/parameters/evidence_sha256")
 		}
+		e.AsOf = act.MadeAt // it can be no newer than its filing
+		if said := act.Parameters["as_of"]; said != "" {
+			at, err := time.Parse(time.RFC3339, said)
+			if err != nil {
+				return nil, fault.New(fault.MalformedRequest, "as_of is when the evidence was taken, as RFC 3339 has it").WithParam("/parameters/as_of").WithCause(err)
+			}
+			if at.Before(e.AsOf) {
+				e.AsOf = at
+			}
+		}
 		return e, nil
 	}
 	return access.Kind{
 		Name: "resolve_unknown", Members: []access.Member{
-			{Name: "payment"}, {Name: "attempt"}, {Name: "outcome"}, {Name: "evidence", Max: 2000}, {Name: "evidence_sha256"},
+			{Name: "payment"},
+			{Name: "attempt"},
+			{Name: "outcome"},
+			{Name: "evidence", Max: 2000},
+			{Name: "evidence_sha256"},
+			{Name: "as_of", Optional: true},
 		},
 		Check: func(ctx context.Context, act *access.Action) error {
 			e, err := read(act)

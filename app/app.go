@@ -20,7 +20,8 @@ import (
 var Version = "dev"
 
 // ExitError ends the process with a code that means something: 1 something
-// failed, 2 something is missing on this machine, 3 a money figure is off.
+// failed, 2 something is missing on this machine, 3 a money figure is off, 4 nothing
+// is off in what was counted and not everything was.
 type ExitError struct {
 	Code    int
 	Message string

@@ -32,7 +32,7 @@ const defaultTenant = "default"
 type Keys struct {
 	// Tenant may read and write accounts and payments.
 	Tenant string `json:"tenant_key"`
-	// Admin may also open house accounts and read totals.
+	// Admin may also open house accounts, and runs the installation.
 	Admin string `json:"admin_key"`
 	// SandboxSecret signs the sandbox banks' callbacks.
 	SandboxSecret string `json:"sandbox_secret"`
@@ -76,7 +76,7 @@ func ensureKeys(ctx context.Context, dsn, dataDir string) (Keys, error) {
 	if k.Tenant, _, err = store.CreateKey(ctx, tenant, "made by up", plain); err != nil {
 		return k, err
 	}
-	if k.Admin, _, err = store.CreateKey(ctx, tenant, "made by up, admin", append(plain, access.Admin)); err != nil {
+	if k.Admin, _, err = store.CreateKey(ctx, tenant, "made by up, admin", append(plain, access.Admin, access.Installation)); err != nil {
 		return k, err
 	}
 	secret := make([]byte, 24)
@@ -97,16 +97,26 @@ type Database struct {
 	DataDir string
 }
 
+// dsn is the database's address: the one that was named, or the private cluster's.
+func (d Database) dsn(ctx context.Context) (string, error) {
+	if d.DSN != "" {
+		return d.DSN, nil
+	}
+	place, _, err := pgserver.Place(ctx, pgFolder(d.DataDir))
+	if err != nil {
+		return "", err
+	}
+	dsn, err := pgserver.Locate(place, DatabaseName)
+	if err != nil {
+		return "", fmt.Errorf("%w; start `moneta up`, or name a database with --dsn", err)
+	}
+	return dsn, nil
+}
+
 func (d Database) pool(ctx context.Context) (*pgxpool.Pool, error) {
-	dsn := d.DSN
-	if dsn == "" {
-		place, _, err := pgserver.Place(ctx, pgFolder(d.DataDir))
-		if err != nil {
-			return nil, err
-		}
-		if dsn, err = pgserver.Locate(place, DatabaseName); err != nil {
-			return nil, fmt.Errorf("%w; start `moneta up`, or name a database with --dsn", err)
-		}
+	dsn, err := d.dsn(ctx)
+	if err != nil {
+		return nil, err
 	}
 	return pgxpool.New(ctx, dsn)
 }

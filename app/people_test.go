@@ -87,7 +87,7 @@ func newBureau(t *testing.T) *bureau {
 }
 
 func (b *bureau) who(name string) *access.Principal {
-	return &access.Principal{Tenant: b.tenant, Operator: name, Role: access.Chief, Method: access.Ed25519}
+	return &access.Principal{Tenant: b.tenant, Operator: name, Role: access.Chief, Method: access.Ed25519, Scopes: []access.Scope{access.Installation}}
 }
 
 // open opens an account of a user and returns its id.
@@ -184,6 +184,10 @@ func TestRegisteredActions(t *testing.T) {
 	require.NoError(t, err)
 	state, err := b.gate.State(ctx)
 	require.NoError(t, err)
+	tenants := b.who("abe")
+	tenants.Scopes = nil
+	_, err = b.desk.Propose(ctx, tenants, access.Proposal{Kind: "resume_dispatch", Parameters: access.Parameters{"paused_at": time.Now().Format(time.RFC3339Nano)}, Reason: "r"})
+	require.ErrorIs(t, err, fault.Forbidden, "people of another tenant")
 	require.Equal(t, access.Refused, run("resume_dispatch", access.Parameters{"paused_at": time.Now().Format(time.RFC3339Nano)}).Outcome, "another pause")
 	require.Equal(t, access.Done, run("resume_dispatch", access.Parameters{"paused_at": state.PausedAt.Format(time.RFC3339Nano)}).Outcome)
 	state, err = b.gate.State(ctx)
@@ -228,7 +232,7 @@ func (b *bureau) unknown() (id pay.ID, account string) {
 	})
 	require.NoError(b.t, err)
 	id = res.Payment.ID
-	b.fact(pay.Fact{Kind: pay.Intend, Payment: id, Attempt: 1, SendBy: time.Now().Add(time.Minute), Channel: "bank-ab"})
+	b.fact(pay.Fact{Kind: pay.Intend, Payment: id, Attempt: 1, SendBy: time.Now().Add(-time.Minute), Channel: "bank-ab"})
 	b.fact(pay.Fact{Kind: pay.Doubt, Payment: id, Attempt: 1, Source: "timer"})
 	return id, account
 }
@@ -370,6 +374,38 @@ func TestTheChannelsWordIsBetter(t *testing.T) {
 	}
 	_, err := b.desk.Propose(ctx, b.who("abe"), access.Proposal{Kind: "write_off", Parameters: access.Parameters{"payment": id.String()}, Reason: "r"})
 	require.ErrorIs(t, err, fault.IllegalTransition, "a payout is no debt")
+}
+
+// TestEvidenceFromBeforeAnOrderIsNone: what two people agreed on before the attempt went
+// out once more says nothing of that order; taken for proof, it would pay twice.
+func TestEvidenceFromBeforeAnOrderIsNone(t *testing.T) {
+	t.Parallel()
+	b := newBureau(t)
+	ctx := t.Context()
+	id, _ := b.unknown()
+	old := evidence(id, "absent")
+	old["as_of"] = time.Now().Add(-2 * time.Minute).Format(time.RFC3339)
+	_, err := b.desk.Propose(ctx, b.who("abe"), access.Proposal{Kind: "resolve_unknown", Parameters: old, Reason: "r"})
+	require.ErrorIs(t, err, fault.IllegalTransition, "older than the first order")
+	old["as_of"] = "yesterday"
+	_, err = b.desk.Propose(ctx, b.who("abe"), access.Proposal{Kind: "resolve_unknown", Parameters: old, Reason: "r"})
+	require.ErrorIs(t, err, fault.MalformedRequest)
+
+	v, w := b.approved("resolve_unknown", evidence(id, "absent")), b.approved("resolve_unknown", evidence(id, "absent"))
+	b.fact(pay.Fact{Kind: pay.Resend, Payment: id, Attempt: 1, SendBy: time.Now().Add(time.Second)})
+	b.fact(pay.Fact{Kind: pay.Doubt, Payment: id, Attempt: 1, Source: "timer"})
+	_, err = b.desk.Execute(ctx, b.who("abe"), v.ID, v.Hash)
+	require.ErrorIs(t, err, fault.IllegalTransition, "looked at right before the act")
+	_, err = b.pool.Exec(ctx, `update approvals set state = 'used', used_by = 'abe', used_at = now(), held_until = now() where id = $1`, w.ID)
+	require.NoError(t, err)
+	require.NoError(t, b.desk.Tidy(ctx), "and behind that look, when somebody else takes over")
+	w, err = b.desk.One(ctx, b.tenant, w.ID)
+	require.NoError(t, err)
+	require.Equal(t, access.Refused, w.Outcome, w.Result)
+	require.Equal(t, pay.Unknown, b.payment(id).State)
+	_, err = b.in.Resolve(ctx, &intake.Evidence{Tenant: pay.TenantID(b.tenant), Payment: id, Attempt: 1, Executed: true, Approval: "letter"})
+	require.NoError(t, err, "that it has executed is true whenever it was said")
+	require.Equal(t, pay.Succeeded, b.payment(id).State)
 }
 
 func TestADebtIsWrittenOffOnceThroughACrash(t *testing.T) {

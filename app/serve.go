@@ -68,6 +68,7 @@ type plane struct {
 	expirer   *timer.Expirer
 	dispatch  *dispatch.Dispatcher
 	inbox     *settle.Inbox
+	flights   *intake.Flights
 	asker     *settle.Asker
 	recon     *recon.Recon
 	invariant *invariant.Checker
@@ -211,13 +212,17 @@ func (p *plane) routes() dispatch.Routes {
 	return out
 }
 
+func days(n int) time.Duration { return time.Duration(n) * 24 * time.Hour }
+
 func (p *plane) build() {
 	p.payments = commit.NewReader(p.reads)
 	p.outlook = p.newOutlook()
 	p.events = outbox.NewLog(p.reads, p.inLog())
 	p.feed = outbox.NewFeed(p.events, p.tel)
+	p.flights = intake.NewFlights(nil)
 	p.node = commit.New(commit.Config{
-		DSN: p.cfg.DSN, URL: p.cfg.NodeURL, Reads: p.reads, Logger: p.log, Registerer: p.tel.Registry(),
+		Flights: p.flights,
+		DSN:     p.cfg.DSN, URL: p.cfg.NodeURL, Reads: p.reads, Logger: p.log, Registerer: p.tel.Registry(),
 		Lead: p.lead, Left: p.left, Changed: func(changed []pay.Payment) {
 			p.wheel.Note(changed)
 			p.asker.Note(changed)
@@ -241,6 +246,8 @@ func (p *plane) build() {
 	})
 	p.inbox = settle.NewInbox(settle.InboxConfig{
 		Pool: p.stations, Submitter: p.node, Channels: p.channels, Redirects: routes.Redirects, Telemetry: p.tel,
+		UnverifiedRows: p.cfg.Callbacks.UnverifiedPerHour, UnverifiedBytes: p.cfg.Callbacks.UnverifiedKBPerHour << 10,
+		KeepFor: days(p.cfg.Callbacks.KeepDays), KeepUnverified: days(p.cfg.Callbacks.KeepUnverifiedDays),
 	})
 	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Gate: p.gate, Terms: p.terms, Telemetry: p.tel})
 	p.invariant = invariant.New(invariant.Config{Pool: p.stations, Telemetry: p.tel})
@@ -267,6 +274,7 @@ func (p *plane) lead(ctx context.Context, open []pay.Payment) {
 	p.leaderLoop(ctx, "recon", p.recon.Loop)
 	p.leaderLoop(ctx, "seal", p.seal)
 	p.leaderLoop(ctx, "sweep", p.inbox.Sweep)
+	p.leaderLoop(ctx, "retention", p.inbox.Retain)
 	p.leaderLoop(ctx, "notify", p.notify.Run)
 	p.leaderLoop(ctx, "desk", p.desk.Run)
 	p.leaderLoop(ctx, "invariant", p.invariant.Run)
@@ -383,7 +391,7 @@ func (p *plane) edge() (http.Handler, error) {
 	}
 	in, err := intake.New(intake.Config{
 		Submitter: contained{p.node, p.levers}, Accounts: accounts, Originals: p.payments, Channels: names, Guard: guard,
-		DepositFor: time.Duration(p.cfg.DepositHours) * time.Hour,
+		DepositFor: time.Duration(p.cfg.DepositHours) * time.Hour, Flights: p.flights,
 	})
 	if err != nil {
 		return nil, err

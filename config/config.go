@@ -50,6 +50,47 @@ type Config struct {
 	Guard Guard `json:"guard"`
 	// DepositHours is how long a deposit waits for its payer; 0 is a day.
 	DepositHours int `json:"deposit_hours"`
+	// Callbacks says how many of them are kept, and for how long.
+	Callbacks Callbacks `json:"callbacks"`
+}
+
+// Callbacks bounds what is kept of channels' callbacks. Zero fields are the defaults.
+type Callbacks struct {
+	// KeepDays is how long one that was judged is kept; 0 is 180.
+	KeepDays int `json:"keep_days"`
+	// KeepUnverifiedDays is the same for those that do not verify; 0 is 7.
+	KeepUnverifiedDays int `json:"keep_unverified_days"`
+	// UnverifiedPerHour and UnverifiedKBPerHour are how many callbacks that do not
+	// verify, and how many KB of them, one node stores of one channel in an hour; 0 is
+	// 1000 and 4096. Ten times as much is kept of a channel in all.
+	UnverifiedPerHour   int `json:"unverified_per_hour"`
+	UnverifiedKBPerHour int `json:"unverified_kb_per_hour"`
+}
+
+// Bounds of Callbacks.
+const (
+	keepDaysMax       = 3650
+	unverifiedMax     = 1_000_000
+	unverifiedKBLeast = 128 // KB: a callback of the largest size fits
+	unverifiedKBMax   = 1 << 20
+)
+
+func (c *Callbacks) validate() []error {
+	var wrong []error
+	for _, f := range []struct {
+		name               string
+		value, least, most int
+	}{
+		{"keep_days", c.KeepDays, 1, keepDaysMax},
+		{"keep_unverified_days", c.KeepUnverifiedDays, 1, keepDaysMax},
+		{"unverified_per_hour", c.UnverifiedPerHour, 1, unverifiedMax},
+		{"unverified_kb_per_hour", c.UnverifiedKBPerHour, unverifiedKBLeast, unverifiedKBMax},
+	} {
+		if f.value != 0 && (f.value < f.least || f.value > f.most) {
+			wrong = append(wrong, fmt.Errorf("callbacks.%s: %d; write %d to %d, or leave it out for the default", f.name, f.value, f.least, f.most))
+		}
+	}
+	return wrong
 }
 
 // Guard holds the limits of payouts by asset, such as CZK.
@@ -206,6 +247,7 @@ func (c *Config) Validate() error {
 	if c.DepositHours < 0 || c.DepositHours > 31*24 {
 		wrong = append(wrong, errors.New("deposit_hours: write 1 to 744, or leave it out for a day"))
 	}
+	wrong = append(wrong, c.Callbacks.validate()...)
 	if c.TraceOneIn < 0 {
 		wrong = append(wrong, errors.New("trace_one_in: write 1 for every payment, or how many for one of them"))
 	}

@@ -50,6 +50,14 @@ a linked payment accepts it with that move. A late payout and a chargeback that 
 holder's balance does not cover stay open as his debt: it is looked at every hour,
 and somebody must look after a day. Money without an intent waits for a person.
 
+A channel that says that it has an attempt which was proven absent contradicts
+itself. The last attempt then goes on, and nothing is sent beside it (T5, T7 from
+reserved). Of an attempt before the last it is a contradiction: it stands in the
+log (T17, without postings), and from then on the payment is neither sent again
+nor failed by a word about another attempt, but waits in review for a person, for
+as long as it takes. After a resend (T9) a decline or a proof of absence counts
+only when it is about the newest order.
+
 ## States
 
 | State | Public status | Next step after, if nothing else is planned | Should be left after |

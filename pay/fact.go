@@ -85,6 +85,11 @@ func EventKey(tenant TenantID, channel string, kind Kind, name string) (k Key) {
 	return k
 }
 
+// fails reports whether the fact ends an attempt as not executed.
+func (k FactKind) fails() bool {
+	return k == Decline || k == Redirect || k == ProveAbsent || k == GiveUp
+}
+
 // aboutAttempt reports whether the fact is somebody's word about one attempt.
 func (k FactKind) aboutAttempt() bool {
 	return k >= Ack && k <= GiveUp || k == Settle || k == Returned || k == Resend || k == Redirect
@@ -126,8 +131,10 @@ type Fact struct {
 	// AttemptState refines ProveAbsent: Absent or NeverSent.
 	AttemptState AttemptState
 	// SendBy is until when the attempt may be sent, with Intend and Resend. With
-	// ProveAbsent and GiveUp it is the one that the proof is about: an attempt that was
-	// sent again since has another, and the proof is stale. Zero proves it for any.
+	// Decline, Redirect, ProveAbsent and GiveUp it is that of the newest order that the
+	// word covers: an attempt that was sent again since has another, and the word is
+	// stale. Zero is a word of which nobody knows the order, such as a callback's: it
+	// holds for an attempt that was sent once only.
 	SendBy time.Time
 	// Channel is where the attempt goes, with Intend; with the channel's word about an
 	// attempt, whose word it is. Empty is the channel that the payment has.

@@ -167,18 +167,24 @@ func made(p *Payment, f Fact, r *rule) *Payment {
 	return m
 }
 
-// Note is the change by which a contradiction stands in the log of a final
-// payment: no state, no money, once. It is a no-op where one stands already, and
-// for what is not final.
+// Note is the change by which a contradiction stands in the log: no money, once. Of
+// what is final nothing else changes. What is under way goes on, but what is about to
+// be sent once more waits for a person: an attempt before may have executed. It is a
+// no-op where one stands already, and for what no attempt was made of.
 func Note(p Payment, f Fact, what string) Change {
 	c := Change{From: p.State, To: p.State, After: p}
-	if !p.State.Final() || p.Noted {
+	tried := p.Kind.Leaves() && p.Attempt.N > 0
+	if p.Noted && p.State != Reserved || !p.State.Final() && !tried {
 		return c
 	}
 	c.T = 17
 	c.After.Seq++
 	c.After.Noted = true
 	c.After.Reason = what
+	if p.State == Reserved {
+		c.To, c.TimerChanged = InReview, true
+		enter(&c.After, InReview, f)
+	}
 	return c
 }
 
@@ -189,8 +195,8 @@ func (p *Payment) WhenDue() FactKind {
 	case RequiresAction:
 		return Expire
 	case InReview:
-		if p.Kind == Inbound {
-			return Checked // it stays until a person has found its owner
+		if p.Kind == Inbound || p.Attempt.N > 0 {
+			return Checked // it stays until a person has found its owner, or what the channel did
 		}
 		return Expire
 	case Reserved:

@@ -213,8 +213,12 @@ func TestANoteStandsOnce(t *testing.T) {
 	require.Equal(t, p.Seq+1, c.After.Seq)
 	again := pay.Note(c.After, about(p, pay.Decline), "again")
 	require.True(t, again.NoOp())
-	open := pay.Note(asIs(pay.Payout, pay.Unknown), about(p, pay.Decline), "open")
-	require.True(t, open.NoOp(), "what is not final may still become either")
+	for _, q := range []pay.Payment{asIs(pay.Deposit, pay.Processing), asIs(pay.Payout, pay.Created), asIs(pay.Hold, pay.Reserved)} {
+		open := pay.Note(q, about(q, pay.Confirm), "open")
+		require.True(t, open.NoOp(), "no attempt was made of a %s: it may still become either", q.Kind)
+	}
+	open := pay.Note(asIs(pay.Payout, pay.Unknown), about(p, pay.Confirm), "an attempt before executed")
+	require.Equal(t, []any{pay.Transition(17), pay.Unknown, true}, []any{open.T, open.To, open.After.Noted})
 }
 
 func TestAnEventHasOneKey(t *testing.T) {

@@ -31,8 +31,12 @@ var ErrOver = errors.New("it is over")
 var ErrTooEarly = errors.New("the word before it is still missing")
 
 // ReasonLate stands on a payment that succeeded after its attempt had been proven
-// absent: its channel's contract is wrong, and somebody must look.
-const ReasonLate = "executed after it was proven absent"
+// absent, ReasonTaken on one that goes on with such an attempt: its channel's contract
+// is wrong, and somebody must look.
+const (
+	ReasonLate  = "executed after it was proven absent"
+	ReasonTaken = "taken by the channel after it was proven absent"
+)
 
 // index finds the rule of (kind, state, fact): 0 is none, else the row plus 1.
 var index = buildIndex()
@@ -68,9 +72,9 @@ func Next(p Payment, f Fact) (Change, error) {
 	if stale, err := judgeAttempt(p, f); stale || err != nil {
 		return Change{From: p.State, To: p.State, After: p}, err
 	}
+	f.Kind = contested(&p, f.Kind)
 	row := index[p.Kind][p.State][f.Kind]
-	if row == 0 || (f.Kind == Settle && p.Settlement == SettlementMatched) || (table[row-1].late && p.Attempt.N == 0) ||
-		(p.Kind == Capture && p.Channel == "") { // within the ledger it is over when it begins
+	if row == 0 || !fitting(&p, f.Kind, &table[row-1]) {
 		return replayOrError(p, f)
 	}
 	r := &table[row-1]
@@ -81,6 +85,36 @@ func Next(p Payment, f Fact) (Change, error) {
 		return unpaid(p, f), nil
 	}
 	return apply(p, f, r)
+}
+
+// fitting reports whether the rule is for p beyond its state.
+func fitting(p *Payment, k FactKind, r *rule) bool {
+	switch {
+	case p.Kind == Capture && p.Channel == "": // within the ledger it is over when it begins
+		return false
+	case k == Settle:
+		return p.Settlement != SettlementMatched && (!r.late || p.Attempt.N > 0)
+	case k == Ack && r.late: // what was declined had been taken before: that word was only slow
+		return p.absent(p.Attempt.N)
+	case r.late:
+		return p.Attempt.N > 0
+	case p.State == InReview && p.Attempt.N > 0: // a contradiction waits for a person, not for its holder or a timer
+		return k == ReviewOk || k == ReviewNo
+	}
+	return true
+}
+
+// contested is what a word of failure comes to when the channel has said of another
+// attempt that it has it: the payment cannot fail by this one alone.
+func contested(p *Payment, k FactKind) FactKind {
+	switch {
+	case !p.Noted || !p.Open() || !p.Kind.Leaves():
+	case k == Decline:
+		return Redirect
+	case k == GiveUp:
+		return ProveAbsent
+	}
+	return k
 }
 
 func accept(p Payment, f Fact) (Change, error) {
@@ -116,9 +150,10 @@ func unpaid(p Payment, f Fact) Change {
 	return c
 }
 
-// judgeAttempt sorts out facts about another attempt than the current one.
-// A word of execution from an old attempt is a contradiction: money may have
-// left twice. Everything else about an old attempt is stale.
+// judgeAttempt sorts out facts about another attempt than the current one, or about
+// another order of it. A word of execution from an old attempt is a contradiction:
+// money may have left twice. So is word that the channel has one that was proven
+// absent: it may leave yet. Everything else about an old attempt is stale.
 func judgeAttempt(p Payment, f Fact) (stale bool, err error) {
 	if f.Attempt == 0 && p.Attempt.N > 0 && f.Kind.aboutAttempt() {
 		return false, fmt.Errorf("%w: %s of a payout must name its attempt", ErrIllegal, f.Kind)
@@ -127,9 +162,7 @@ func judgeAttempt(p Payment, f Fact) (stale bool, err error) {
 		return false, nil
 	}
 	if f.Attempt == p.Attempt.N { // what proves that one order was not executed says nothing of an order sent since
-		proves := (f.Kind == ProveAbsent || f.Kind == GiveUp) && !f.SendBy.IsZero()
-		// The database keeps microseconds, and the decider's memory what it was told.
-		return proves && p.Open() && f.SendBy.Sub(p.Attempt.SendBy).Abs() >= time.Microsecond, nil
+		return f.Kind.fails() && p.Open() && !covers(&f, &p.Attempt), nil
 	}
 	if f.Attempt > p.Attempt.N {
 		return false, fmt.Errorf("%w: %s of attempt %d, the last is %d", ErrIllegal, f.Kind, f.Attempt, p.Attempt.N)
@@ -137,15 +170,25 @@ func judgeAttempt(p Payment, f Fact) (stale bool, err error) {
 	if p.State == Failed || p.State == Cancelled { // no attempt is known to have executed, so any may be the first
 		return false, nil
 	}
-	if f.Kind == Confirm || f.Kind == Settle || f.Kind == Returned {
+	if f.Kind == Confirm || f.Kind == Settle || f.Kind == Returned || f.Kind == Ack && p.absent(f.Attempt) {
 		return false, fmt.Errorf("%w: %s of attempt %d after attempt %d", ErrContradiction, f.Kind, f.Attempt, p.Attempt.N)
 	}
 	return true, nil
 }
 
+// covers reports whether a word of failure is about the newest order of the attempt.
+func covers(f *Fact, a *Attempt) bool {
+	if f.SendBy.IsZero() {
+		return a.Resends == 0
+	}
+	// The database keeps microseconds, and the decider's memory what it was told.
+	return f.SendBy.Sub(a.SendBy).Abs() < time.Microsecond
+}
+
 // replayOrError answers a fact without a rule in this state.
 func replayOrError(p Payment, f Fact) (Change, error) {
 	same := Change{From: p.State, To: p.State, After: p}
+	waits := p.State == Reserved || p.State == InReview && p.Attempt.N > 0 // to be sent again
 	switch f.Kind {
 	case Confirm:
 		if p.State == Succeeded {
@@ -155,7 +198,7 @@ func replayOrError(p Payment, f Fact) (Change, error) {
 			return same, fmt.Errorf("%w: confirmed, but it is %s", ErrContradiction, p.State)
 		}
 	case Redirect:
-		if p.Kind.Leaves() && (p.State == Failed || p.State == Reserved && p.Attempt.N == f.Attempt) {
+		if p.Kind.Leaves() && (p.State == Failed || waits && p.Attempt.N == f.Attempt) {
 			return same, nil
 		}
 		if p.Kind.Leaves() && p.State == Succeeded {
@@ -176,11 +219,14 @@ func replayOrError(p Payment, f Fact) (Change, error) {
 		if p.State == Succeeded {
 			return same, fmt.Errorf("%w: absent, but it has succeeded", ErrContradiction)
 		}
-		if p.State == Failed || (p.State == Reserved && p.Attempt.N == f.Attempt) {
+		if p.State == Failed || waits && p.Attempt.N == f.Attempt {
 			return same, nil
 		}
 	case Ack:
-		if p.State == Processing || p.State.Final() {
+		if p.absent(f.Attempt) && p.Late == 0 && (p.State.Final() || p.State == InReview) {
+			return same, fmt.Errorf("%w: it has what was proven absent, and it is %s", ErrContradiction, p.State)
+		}
+		if p.State == Processing || p.State.Final() || f.Attempt > 0 && waits {
 			return same, nil
 		}
 	case Doubt:
@@ -215,11 +261,11 @@ func replayOrError(p Payment, f Fact) (Change, error) {
 			return same, fmt.Errorf("%w: charged back, but it is %s", ErrContradiction, p.State)
 		}
 	case ActionDone, ReviewOk:
-		if p.Kind == Payout && p.State != Created && p.State != RequiresAction && p.State != InReview && p.State != Cancelled && p.State != Expired {
+		if (p.Kind == Payout || p.Noted) && p.State != Created && p.State != RequiresAction && p.State != InReview && p.State != Cancelled && p.State != Expired {
 			return same, nil
 		}
 	case ReviewNo:
-		if p.State == Cancelled && p.Kind == Payout {
+		if p.State == Cancelled && (p.Kind == Payout || p.Noted) {
 			return same, nil
 		}
 	case Challenge, Review:
@@ -273,6 +319,9 @@ func apply(p Payment, f Fact, r *rule) (Change, error) {
 	a.Reason = f.Reason
 	if r.late {
 		a.Reason = ReasonLate
+		if f.Kind == Ack {
+			a.Reason = ReasonTaken
+		}
 	}
 	if r.makes == LatePayout || r.makes == LateDeposit {
 		a.Reason, a.Noted = "executed after it was "+p.State.String(), true
@@ -287,16 +336,21 @@ func apply(p Payment, f Fact, r *rule) (Change, error) {
 		}
 		return c, nil
 	}
-	a.State, a.EnteredAt, a.Checks = c.To, f.At, 0
-	a.NextAt, a.Deadline = time.Time{}, time.Time{}
-	switch {
-	case c.To.Final():
-	case p.Kind == Hold:
-		a.NextAt, a.Deadline = p.ExpiresAt, p.ExpiresAt.Add(timers[c.To].bound)
-	default:
-		a.NextAt, a.Deadline = nextAt(a, c.To, f), f.At.Add(boundOf(a, c.To, f.At))
-	}
+	enter(a, c.To, f)
 	return c, nil
+}
+
+// enter puts p into another state, with its timers.
+func enter(p *Payment, s State, f Fact) {
+	p.State, p.EnteredAt, p.Checks = s, f.At, 0
+	p.NextAt, p.Deadline = time.Time{}, time.Time{}
+	switch {
+	case s.Final():
+	case p.Kind == Hold:
+		p.NextAt, p.Deadline = p.ExpiresAt, p.ExpiresAt.Add(timers[s].bound)
+	default:
+		p.NextAt, p.Deadline = nextAt(p, s, f), f.At.Add(boundOf(p, s, f.At))
+	}
 }
 
 // take counts what is taken and given back, and keeps the time: from the instant of
@@ -363,6 +417,9 @@ func moveAttempt(c *Change, f Fact, r *rule) error {
 		if a.State.Live() || f.Attempt != a.N+1 || f.SendBy.IsZero() {
 			return fmt.Errorf("%w: attempt %d (%s) before attempt %d with a send_by", ErrIllegal, a.N, a.State, f.Attempt)
 		}
+		if a.N > 0 && a.N <= absentMax && (a.State == Absent || a.State == NeverSent) {
+			c.After.AbsentBefore |= 1 << (a.N - 1)
+		}
 		*a = Attempt{N: f.Attempt, State: Intended, Reference: Reference(c.After.ID, f.Attempt), SendBy: f.SendBy}
 		if f.Channel != "" {
 			c.After.Channel = f.Channel
@@ -372,6 +429,7 @@ func moveAttempt(c *Change, f Fact, r *rule) error {
 			return fmt.Errorf("%w: attempt %d (%s, %q) is not one to send again", ErrIllegal, a.N, a.State, a.ChannelID)
 		}
 		a.State, a.SendBy = Intended, f.SendBy
+		a.Resends++
 	case markAttempt:
 		a.State = r.attempt
 		if f.AttemptState == NeverSent && r.attempt == Absent {

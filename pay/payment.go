@@ -149,6 +149,9 @@ type Attempt struct {
 	Reference string
 	// SendBy is the last instant at which the first byte may be written.
 	SendBy time.Time
+	// Resends is how often it was sent once more under its reference (T9): from the
+	// first on, a word of failure must be about the newest order.
+	Resends int16
 	// ChannelID is the channel's own name for the attempt.
 	ChannelID string
 	Reason    string
@@ -200,9 +203,12 @@ type Payment struct {
 	State      State
 	Settlement Settlement
 	// Seq counts the payment's transitions.
-	Seq       int32
-	Attempt   Attempt
-	EnteredAt time.Time
+	Seq     int32
+	Attempt Attempt
+	// AbsentBefore has a bit for each attempt before the last, the first one lowest,
+	// that was taken never to have executed without its channel's own word.
+	AbsentBefore uint64
+	EnteredAt    time.Time
 	// NextAt is when the next automatic step is due: zero only when final.
 	NextAt time.Time
 	// Deadline is when this state should have been left.
@@ -220,6 +226,23 @@ func (p *Payment) Holder() AccountID {
 	case Send, Payout, Hold, Capture, Refund, LatePayout, Inbound, Chargeback, kindEnd:
 	}
 	return p.From
+}
+
+// absentMax is the last attempt that AbsentBefore remembers: a column of the database
+// has as many bits without its sign.
+const absentMax = 63
+
+// Belied reports whether the payment's last move was its channel's word that it has,
+// or has executed, an attempt that it had said it never had.
+func (p *Payment) Belied() bool { return p.Reason == ReasonLate || p.Reason == ReasonTaken }
+
+// absent reports whether attempt n is taken never to have executed although its
+// channel never said that it refused it.
+func (p *Payment) absent(n int16) bool {
+	if n == p.Attempt.N {
+		return p.Attempt.State == Absent || p.Attempt.State == NeverSent
+	}
+	return n > 0 && n <= absentMax && p.AbsentBefore>>(n-1)&1 == 1
 }
 
 // Open reports whether the payment still has a next step.

@@ -29,7 +29,7 @@ func TestResendKeepsAttemptAndReference(t *testing.T) {
 	require.Equal(t, pay.Dispatching, c.To)
 	require.Empty(t, c.Postings, "the money is in clearing already")
 	require.True(t, c.AttemptChanged)
-	require.Equal(t, pay.Attempt{N: 1, State: pay.Intended, Reference: p.Attempt.Reference, SendBy: f.SendBy}, c.After.Attempt)
+	require.Equal(t, pay.Attempt{N: 1, State: pay.Intended, Reference: p.Attempt.Reference, SendBy: f.SendBy, Resends: 1}, c.After.Attempt)
 
 	again, err := pay.Next(c.After, f)
 	require.NoError(t, err)
@@ -99,5 +99,36 @@ func TestAProofFromBeforeAResendIsStale(t *testing.T) {
 			require.NoError(t, err)
 			require.True(t, c.NoOp(), "%s in %s", kind, since.State)
 		}
+	}
+}
+
+// A refusal that was said of the order before says nothing of one that was sent since:
+// the channel may execute that. A word of which nobody knows the order is none either.
+func TestARefusalFromBeforeAResendIsStale(t *testing.T) {
+	t.Parallel()
+	p := unknownPayout()
+	again, err := pay.Next(p, pay.Fact{Kind: pay.Resend, Payment: 7, Attempt: 1, At: t0.Add(3 * time.Minute), SendBy: t0.Add(3*time.Minute + time.Second)})
+	require.NoError(t, err)
+	require.Equal(t, int16(1), again.After.Attempt.Resends)
+	doubt, err := pay.Next(again.After, pay.Fact{Kind: pay.Doubt, Payment: 7, Attempt: 1, At: t0.Add(4 * time.Minute)})
+	require.NoError(t, err)
+	taken, err := pay.Next(doubt.After, pay.Fact{Kind: pay.Ack, Payment: 7, Attempt: 1, At: t0.Add(4 * time.Minute)})
+	require.NoError(t, err)
+	for _, kind := range []pay.FactKind{pay.Decline, pay.Redirect, pay.ProveAbsent, pay.GiveUp} {
+		for _, about := range []time.Time{p.Attempt.SendBy, {}} {
+			word := pay.Fact{Kind: kind, Payment: 7, Attempt: 1, At: t0.Add(5 * time.Minute), AttemptState: pay.Absent, SendBy: about}
+			c, err := pay.Next(p, word)
+			require.NoError(t, err)
+			require.False(t, c.NoOp(), "%s holds for what was sent once", kind)
+			for _, since := range []pay.Payment{again.After, doubt.After, taken.After} {
+				c, err := pay.Next(since, word)
+				require.NoError(t, err)
+				require.True(t, c.NoOp(), "%s of %s in %s", kind, about, since.State)
+			}
+		}
+		word := pay.Fact{Kind: kind, Payment: 7, Attempt: 1, At: t0.Add(5 * time.Minute), AttemptState: pay.Absent, SendBy: doubt.After.Attempt.SendBy}
+		c, err := pay.Next(doubt.After, word)
+		require.NoError(t, err)
+		require.False(t, c.NoOp(), "%s of the newest order counts", kind)
 	}
 }

@@ -49,10 +49,12 @@ const (
 	nothingLeft             // after this fact, all is taken
 	somethingTook           // something was taken before
 	goesOut                 // it has a channel
+	contradicted            // another attempt may have executed
 )
 
 var conditionNames = map[condition]string{
 	nothingLeft: "if nothing is left", somethingTook: "if a part was taken", goesOut: "if it goes through a channel",
+	contradicted: "if a contradiction stands",
 }
 
 func (c condition) holds(p *Payment) bool {
@@ -63,6 +65,8 @@ func (c condition) holds(p *Payment) bool {
 		return !p.Taken.IsZero()
 	case goesOut:
 		return p.Channel != ""
+	case contradicted:
+		return p.Noted
 	case never:
 	}
 	return false
@@ -130,14 +134,9 @@ var payoutRules = slices.Concat([]rule{
 		t: 3, kind: Payout, from: []State{RequiresAction}, fact: ActionDone, to: Reserved, who: "holder",
 		legs: []leg{{FromAvailable, FromHeld, principalAndFee}},
 	},
-	{t: 3, kind: Payout, from: []State{InReview}, fact: ReviewOk, to: Reserved, who: "operator"},
 	{t: 11, kind: Payout, from: []State{Created, RequiresAction}, fact: Cancel, to: Cancelled, who: "holder, operator"},
 	{
 		t: 11, kind: Payout, from: []State{InReview}, fact: Cancel, to: Cancelled, who: "holder, operator",
-		legs: []leg{{FromHeld, FromAvailable, principalAndFee}},
-	},
-	{
-		t: 11, kind: Payout, from: []State{InReview}, fact: ReviewNo, to: Cancelled, who: "operator",
 		legs: []leg{{FromHeld, FromAvailable, principalAndFee}},
 	},
 	{
@@ -159,6 +158,13 @@ func sent(k Kind, back ...leg) []rule {
 		{
 			t: 5, kind: k, from: []State{Dispatching, Unknown}, fact: Ack, to: Processing, who: "channel",
 			move: markAttempt, attempt: Acked,
+		},
+		// Proven absent, and the channel has it all the same: it may execute yet. The
+		// money goes back to where it was, and nothing is sent beside it.
+		{
+			t: 5, kind: k, from: []State{Reserved}, fact: Ack, to: Processing, who: "channel, after proof of absence",
+			move: markAttempt, attempt: Acked, late: true,
+			legs: []leg{{FromHeld, ClearingOut, principal}},
 		},
 		{
 			t: 6, kind: k, from: []State{Dispatching, Processing}, fact: Doubt, to: Unknown, who: "timer, transport",
@@ -187,7 +193,7 @@ func sent(k Kind, back ...leg) []rule {
 		},
 		{
 			t: 10, kind: k, from: []State{Dispatching, Unknown}, fact: ProveAbsent, to: Reserved, who: "settle, proof of absence",
-			move: markAttempt, attempt: Absent,
+			move: markAttempt, attempt: Absent, instead: InReview, when: contradicted,
 			legs: []leg{{ClearingOut, FromHeld, principal}},
 		},
 		// The channel is shown to move a reference at most once, and says that it does
@@ -198,9 +204,13 @@ func sent(k Kind, back ...leg) []rule {
 		},
 		{
 			t: 10, kind: k, from: []State{Dispatching, Processing, Unknown}, fact: Redirect, to: Reserved, who: "channel, by route",
-			move: markAttempt, attempt: Declined,
+			move: markAttempt, attempt: Declined, instead: InReview, when: contradicted,
 			legs: []leg{{ClearingOut, FromHeld, principal}},
 		},
+		// In review after an attempt: the channel has contradicted itself, and a person
+		// asks it what it has done before anything is sent again or given back.
+		{t: 3, kind: k, from: []State{InReview}, fact: ReviewOk, to: Reserved, who: "operator"},
+		{t: 11, kind: k, from: []State{InReview}, fact: ReviewNo, to: Cancelled, who: "operator", legs: back},
 		{t: 11, kind: k, from: []State{Reserved}, fact: Cancel, to: Cancelled, who: "holder, operator", legs: back},
 		{
 			t: 12, kind: k, from: []State{Succeeded}, fact: Settle, to: Succeeded, who: "recon",

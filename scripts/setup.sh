@@ -149,10 +149,17 @@ check_go() {
 # fetch_modules: a failure here is not the end, because a build may need fewer
 # modules than go.mod names, and says itself what it lacks.
 fetch_modules() {
-  GOPROXY=off go mod download >/dev/null 2>&1 && return 0
-  did=1
-  say "Go modules are missing: fetching those that go.mod names"
-  go mod download || say "not every Go module could be fetched; the build says whether it needs them"
+  if ! GOPROXY=off go mod download >/dev/null 2>&1; then
+    did=1
+    say "Go modules are missing: fetching those that go.mod names"
+    go mod download || say "not every Go module could be fetched; the build says whether it needs them"
+  fi
+  # toxiproxy, which only tests use, is in a module of its own.
+  if ! (cd test/network && GOPROXY=off go mod download >/dev/null 2>&1); then
+    did=1
+    say "Go modules of test/network are missing: fetching them"
+    (cd test/network && go mod download) || say "toxiproxy could not be fetched: no test will make the network fail"
+  fi
 }
 
 # fetch_outsider PACKAGE LOSS: something that only tests use, from the system's
@@ -187,6 +194,7 @@ fi
 fetch_modules
 command -v hledger >/dev/null || fetch_outsider hledger "nobody from outside will judge the exported journal in the tests"
 compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || fetch_outsider libfaketime "no test will make the database's clock leap"
+command -v strace >/dev/null || fetch_outsider strace "no test will make the disk slow or failing"
 if [[ -n $did ]]; then
   finish "PostgreSQL $found, Go modules; done"
 else

@@ -141,7 +141,7 @@ type keyCreateCmd struct {
 	database
 	Tenant string   `help:"Name of the tenant; made when new." default:"default"`
 	Name   string   `help:"What the key is for." required:""`
-	Scopes []string `help:"payments:write, payments:read, accounts:write, accounts:read, webhooks:write, webhooks:read, admin." required:""`
+	Scopes []string `help:"payments:write, payments:read, accounts:write, accounts:read, webhooks:write, webhooks:read, admin, installation." required:""`
 	JSON   bool     `help:"Print JSON."`
 }
 

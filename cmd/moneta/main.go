@@ -40,6 +40,7 @@ type cli struct {
 	Export      exportCmd      `cmd:"" help:"Write the books for accountants: hledger journal, trial balance."`
 	Channel     channelCmd     `cmd:"" help:"The rails: what they claim, what is proven, and the test that proves it."`
 	Recon       reconCmd       `cmd:"" help:"Reconcile: breaks, statement files, clearing, roll-forward."`
+	Prove       proveCmd       `cmd:"" help:"Recount everything from the raw rows and the rails' own books, and sign the result; exits with 3 on any fault, 4 when something could not be proved."`
 	Periods     periodCmd      `cmd:"" help:"List closed periods, or recount them; POST /v1/periods closes one."`
 	Migrate     migrateCmd     `cmd:"" help:"Bring a database to this binary's schema."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`

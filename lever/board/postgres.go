@@ -141,10 +141,10 @@ func insertUndo(ctx context.Context, tx pgx.Tx, u *lever.Undo) error {
 }
 
 // deed keeps what was done in the record of what people do, whoever did it; it is
-// about the whole installation and stands with its first tenant.
+// about the whole installation and stands with the tenant that runs it.
 func deed(ctx context.Context, tx pgx.Tx, by, action, subject string) error {
 	_, err := tx.Exec(ctx, `with b as (insert into operator_actions (operator, tenant, action, subject)
-		select $1, coalesce(min(id), 0), $2, $3 from tenants returning id, tenant)
+		select $1, coalesce(min(id), 0), $2, $3 from tenants where installation returning id, tenant)
 		insert into operator_actions (began, operator, tenant, action, subject, status) select id, $1, tenant, $2, $3, 200 from b`, by, action, subject)
 	return err
 }

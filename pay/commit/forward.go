@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/telemetry"
+	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/ledger"
 )
 
@@ -26,6 +28,17 @@ const Path = "/internal/submit"
 
 // forwardMax bounds the body of one hop: BatchMax Facts of at most 8 KiB.
 const forwardMax = BatchMax * 8 << 10
+
+// withinHeader tells the leader for how many more milliseconds the caller waits. The
+// leader answers a little before: that a first request with the key is under way can
+// only be said by who sees both.
+const withinHeader = "Moneta-Within"
+
+// answerEarly is the part of what is left, and the least, in which the answer returns.
+const (
+	answerEarly      = 20
+	answerEarlyLeast = 100 * time.Millisecond
+)
 
 // submitTimeout bounds a Submit whose caller brought no earlier deadline.
 const submitTimeout = 20 * time.Second
@@ -185,6 +198,11 @@ func (f *forwarder) send(ctx context.Context, url string, facts []Fact) ([]Outco
 	if err != nil {
 		return nil, err
 	}
+	if until, bounded := ctx.Deadline(); bounded {
+		left := time.Until(until) //nolint:forbidigo // the caller's deadline is of the same clock
+		left -= max(left/answerEarly, answerEarlyLeast)
+		req.Header.Set(withinHeader, strconv.FormatInt(max(left.Milliseconds(), 0), 10))
+	}
 	if header := f.credential.Load(); header != nil {
 		req.Header.Set("Authorization", *header)
 	}
@@ -214,6 +232,47 @@ func (f *forwarder) send(ctx context.Context, url string, facts []Fact) ([]Outco
 	return out, nil
 }
 
+// Flights knows the keys that are being decided. *intake.Flights is one.
+type Flights interface {
+	// Begin says that a request with the key goes to the decider, and whether another
+	// one with it is under way already; End is told how it ended, and tells a duplicate
+	// that was not answered in time that it is one.
+	Begin(key pay.Key) (duplicate bool)
+	End(key pay.Key, duplicate bool, err error) error
+}
+
+// forwarded decides Facts of another node's callers, for as long as they wait.
+func (n *Node) forwarded(r *http.Request, facts []Fact) (out []Outcome, led bool) {
+	ctx := r.Context()
+	if ms, err := strconv.ParseInt(r.Header.Get(withinHeader), 10, 32); err == nil && ms >= 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
+		defer cancel()
+	}
+	if n.cfg.Flights == nil || !n.leading.Load() {
+		return n.local(ctx, facts)
+	}
+	duplicates := make([]bool, len(facts))
+	for i := range facts {
+		if p := facts[i].Payment; p != nil && p.New != nil {
+			duplicates[i] = n.cfg.Flights.Begin(p.New.Key)
+		}
+	}
+	out, led = n.local(ctx, facts)
+	for i := range facts {
+		if p := facts[i].Payment; p != nil && p.New != nil {
+			var err error
+			if led {
+				err = out[i].Err
+			}
+			if err = n.cfg.Flights.End(p.New.Key, duplicates[i], err); led {
+				out[i].Err = err
+			}
+		}
+	}
+	return out, led
+}
+
 // Handler takes Facts from other nodes. A node that does not lead refuses: there
 // is never a second hop.
 func (n *Node) Handler() http.Handler {
@@ -229,7 +288,7 @@ func (n *Node) Handler() http.Handler {
 			http.Error(w, "unreadable facts", http.StatusBadRequest)
 			return
 		}
-		out, led := n.local(r.Context(), facts)
+		out, led := n.forwarded(r, facts)
 		if !led {
 			http.Error(w, "not the leader", http.StatusMisdirectedRequest)
 			return

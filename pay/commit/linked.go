@@ -110,11 +110,42 @@ func (j *judge) make(c *pay.Change, f *pay.Fact) (Result, error) {
 		c.After.Late = made.ID
 		j.b.late = append(j.b.late, *made)
 	}
+	if made.Kind == pay.Return {
+		j.unplacedAgain(made, f.Source)
+	}
 	after, err := j.carryOut([]pay.Change{*c}, f.Source)
 	if err != nil { // it posts nothing, so it cannot fail any more
 		panic(fmt.Sprintf("commit: %s made %s without a posting, and fails: %v", c.After.ID, made.ID, err))
 	}
 	return Result{Payment: *after}, nil
+}
+
+// unplacedAgain accepts an item for money that went from suspense to whoever had sent
+// it and was returned: it is in suspense again by the return's own posting, and only an
+// Inbound can be assigned or sent back.
+func (j *judge) unplacedAgain(r *pay.Payment, source string) {
+	if b, system := j.mem.systemByID[ledger.AccountID(r.To)]; !system || b.Name != systemNames[pay.Suspense] {
+		return
+	}
+	n := pay.Payment{
+		ID: pay.ID(j.id(j.mem.last.payment + 1)), Tenant: r.Tenant, Kind: pay.Inbound, Asset: r.Asset, Amount: r.Amount, Channel: r.Channel,
+		Original: r.ID, Remittance: r.Remittance, Link: r.Link, TraceID: r.TraceID,
+		Key:       pay.EventKey(r.Tenant, r.Channel, pay.Inbound, "returned "+r.Link),
+		CreatedAt: j.b.at, EffectiveAt: j.b.at,
+	}
+	c, err := pay.Next(pay.Payment{Kind: n.Kind}, pay.Fact{
+		Kind: pay.Accept, Payment: n.ID, At: j.b.at, New: &n, Source: source, Reason: "returned by " + r.ID.String(),
+	})
+	if err != nil {
+		panic(fmt.Sprintf("commit: what %s returned to suspense cannot wait there: %v", r.ID, err))
+	}
+	item, err := j.carryOut([]pay.Change{c}, source)
+	if err != nil { // it posts nothing: the money is there
+		panic(fmt.Sprintf("commit: what %s returned to suspense cannot wait there: %v", r.ID, err))
+	}
+	j.mem.last.payment++
+	j.b.writePayment(item)
+	j.answerKey(item.Key, keyEntry{kind: keyPayment, subject: int64(item.ID)})
 }
 
 // covered is how much of owed the account can pay now without falling below zero.
@@ -134,6 +165,9 @@ func (j *judge) covered(from pay.AccountID, owed money.Amount) money.Amount {
 // eventAgain answers an event that made its linked payment before. What was a
 // callback then may be a statement line now.
 func (j *judge) eventAgain(e keyEntry, f *pay.Fact) (Result, error) {
+	if e.kind == keyRefusal { // it was put aside: a person decides
+		return Result{Replayed: true}, e.refusal.fault()
+	}
 	p, ok := j.mem.payment(pay.ID(e.subject))
 	if e.kind != keyPayment || !ok {
 		return Result{}, fault.New(fault.Internal, "").WithOp("commit.eventAgain").WithCause(fmt.Errorf("payment %d was not loaded", e.subject))

@@ -130,6 +130,12 @@ const linkedSQL = `(case when p.kind in (2, 3, 4, 5, 6, 8, 10) then coalesce((se
   (case when p.kind in (2, 3, 5, 6) then coalesce((select c.id from payments c where c.original = p.id and c.kind in (7, 8)), 0) else 0 end),
   exists (select from transitions n where n.payment = p.id and n.transition in (17, 18))`
 
+// attemptSQL is what the log tells of attempts beside the last one's row: how often it
+// was sent again (T9), and which before it were taken for absent (6) or never sent (7).
+const attemptSQL = `(case when a.n > 0 then (select count(*) from transitions r where r.payment = p.id and r.transition = 9 and r.attempt = a.n) else 0 end),
+  (case when a.n > 1 then (select coalesce(bit_or(1::bigint << (b.n - 1)), 0) from attempts b
+      where b.payment = p.id and b.n < a.n and b.n <= 63 and b.state in (6, 7)) else 0 end)`
+
 // A payment is its immutable row, its last transition, its last attempt and,
 // while it is open, its open item. Its state was entered by the last transition
 // that moved the state: settling does not.
@@ -138,6 +144,7 @@ const selectPayments = `select p.id, p.tenant, p.kind, p.asset, p.amount::text, 
        p.key, p.trace_id, p.effective_at, p.created_at, coalesce(p.original, 0), coalesce(p.expires_at, 'epoch'), coalesce(p.link, ''), ` + linkedSQL + `,
        t.to_state, t.settlement, t.seq, coalesce(t.reason, ''),
        coalesce(a.n, 0), coalesce(a.state, 0), coalesce(a.reference, ''), coalesce(a.send_by, 'epoch'), coalesce(a.channel_id, ''), coalesce(a.reason, ''),
+       ` + attemptSQL + `,
        coalesce(o.next_at, 'epoch'), coalesce(o.deadline, 'epoch'), coalesce(o.entered_at, e.at), coalesce(o.checks, 0), coalesce(o.last_checked_at, 'epoch')
   from payments p
   join lateral (select * from transitions where payment = p.id order by seq desc limit 1) t on true
@@ -183,6 +190,7 @@ func scanPayment(rows pgx.Rows) (*pay.Payment, error) {
 		&key, &trace, &p.EffectiveAt, &p.CreatedAt, &p.Original, &p.ExpiresAt, &p.Link, &taken, &p.Late, &p.Noted,
 		&p.State, &p.Settlement, &p.Seq, &p.Reason,
 		&p.Attempt.N, &p.Attempt.State, &p.Attempt.Reference, &p.Attempt.SendBy, &p.Attempt.ChannelID, &p.Attempt.Reason,
+		&p.Attempt.Resends, &p.AbsentBefore,
 		&p.NextAt, &p.Deadline, &p.EnteredAt, &p.Checks, &p.LastCheckedAt)
 	if err != nil {
 		return nil, err

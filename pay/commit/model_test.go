@@ -36,6 +36,7 @@ type refPayment struct {
 	state                string
 	attempt              int16
 	live, settled        bool
+	absent               bool // its last attempt was proven never to have executed
 	id                   pay.ID
 	accept               commit.Fact
 	refusal              fault.Code
@@ -196,7 +197,7 @@ func (p *refPayment) stepPayout(f pay.FactKind) verdict {
 		return verdict{state: p.state, noop: final(p.state)}
 	case p.state == "reserved" && f == pay.Intend:
 		p.attempt++
-		p.live = true
+		p.live, p.absent = true, false
 		p.state = "dispatching"
 		p.from.held -= p.amount
 		p.clearing += p.amount
@@ -206,8 +207,12 @@ func (p *refPayment) stepPayout(f pay.FactKind) verdict {
 		p.from.av += p.amount + p.fee
 	case p.state == "reserved" && (f == pay.ProveAbsent || f == pay.GiveUp):
 		return verdict{state: p.state, noop: true}
+	case p.state == "reserved" && f == pay.Ack && p.absent: // taken after it was proven absent
+		p.state, p.live, p.absent = "processing", true, false
+		p.from.held -= p.amount
+		p.clearing += p.amount
 	case p.state == "reserved" && f == pay.Confirm && p.attempt > 0: // executed after it was proven absent
-		p.state, p.live = "succeeded", true
+		p.state, p.live, p.absent = "succeeded", true, false
 		p.from.held -= p.amount + p.fee
 		p.clearing += p.amount
 		p.feeRevenue += p.fee
@@ -226,12 +231,12 @@ func (p *refPayment) stepPayout(f pay.FactKind) verdict {
 		p.from.held -= p.fee
 		p.feeRevenue += p.fee
 	case onTheWay && (f == pay.Decline || f == pay.GiveUp && p.state != "processing"):
-		p.state, p.live = "failed", false
+		p.state, p.live, p.absent = "failed", false, f == pay.GiveUp
 		p.clearing -= p.amount
 		p.from.held -= p.fee
 		p.from.av += p.amount + p.fee
 	case f == pay.ProveAbsent && (p.state == "dispatching" || p.state == "unknown"):
-		p.state, p.live = "reserved", false
+		p.state, p.live, p.absent = "reserved", false, true
 		p.clearing -= p.amount
 		p.from.held += p.amount
 	case p.state == "succeeded" && f == pay.Settle:
@@ -335,6 +340,8 @@ func (p *refPayment) afterwards(f pay.FactKind) verdict {
 		return same
 	case !final(p.state):
 		return p.illegal()
+	case f == pay.Ack && p.absent && p.late == nil:
+		return contradicts
 	case f == pay.Ack || f == pay.Doubt:
 		return same
 	case f == pay.Confirm:

@@ -51,6 +51,9 @@ type Config struct {
 	// Guard compares this machine's clock with the database's; nil makes one with the
 	// defaults. What must wait while clocks disagree asks TimeUnsound.
 	Guard *clock.Guard
+	// Flights knows the keys under way on this node; other nodes' callers are told of
+	// them while it leads. Nil tells nobody.
+	Flights Flights
 	// Progress of the other leader loops; each must be within ProgressMax for the
 	// heartbeat to beat.
 	Progress []func() time.Time

@@ -2,7 +2,6 @@ package commit_test
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
+
+	"github.com/moneta-pay/moneta/internal/pgtest"
 )
 
 // damage is one way in which an interaction with the database goes wrong.
@@ -151,7 +152,7 @@ func (p *proxy) session(front net.Conn) error {
 	defer func() { _ = back.Close() }()
 	relay := &answers{front: front, idle: make(chan struct{}, 64)}
 	p.wg.Go(func() { relay.run(back); _ = front.Close() })
-	start, err := readMessage(front, false)
+	start, err := pgtest.ReadMessage(front, false)
 	if err != nil {
 		return err
 	}
@@ -160,7 +161,7 @@ func (p *proxy) session(front net.Conn) error {
 	}
 	var pending []byte
 	for {
-		m, err := readMessage(front, true)
+		m, err := pgtest.ReadMessage(front, true)
 		if err != nil {
 			return err
 		}
@@ -201,10 +202,10 @@ func (p *proxy) forward(m []byte, front, back net.Conn, relay *answers) error {
 		case <-time.After(5 * time.Second):
 		}
 	case refuse:
-		_, err := front.Write(append(errorMessage("ERROR", "53200", "out of memory, on purpose"), 'Z', 0, 0, 0, 5, 'I'))
+		_, err := front.Write(append(pgtest.ErrorMessage("ERROR", "53200", "out of memory, on purpose"), 'Z', 0, 0, 0, 5, 'I'))
 		return err
 	case shutdown:
-		_, _ = front.Write(errorMessage("FATAL", "57P01", "terminating connection due to administrator command"))
+		_, _ = front.Write(pgtest.ErrorMessage("FATAL", "57P01", "terminating connection due to administrator command"))
 	case silence:
 		_, _ = io.Copy(io.Discard, front)
 	}
@@ -230,7 +231,7 @@ func (a *answers) mute() {
 
 func (a *answers) run(back net.Conn) {
 	for {
-		m, err := readMessage(back, true)
+		m, err := pgtest.ReadMessage(back, true)
 		if err != nil {
 			return
 		}
@@ -249,29 +250,4 @@ func (a *answers) run(back net.Conn) {
 			}
 		}
 	}
-}
-
-// readMessage reads one protocol message; the first of a session has no type.
-func readMessage(r io.Reader, typed bool) ([]byte, error) {
-	head := 4
-	if typed {
-		head = 5
-	}
-	m := make([]byte, head)
-	if _, err := io.ReadFull(r, m); err != nil {
-		return nil, err
-	}
-	size := int(binary.BigEndian.Uint32(m[head-4:])) - 4
-	if size < 0 || size > 64<<20 {
-		return nil, fmt.Errorf("a message of %d bytes", size)
-	}
-	m = append(m, make([]byte, size)...)
-	_, err := io.ReadFull(r, m[head:])
-	return m, err
-}
-
-func errorMessage(severity, code, text string) []byte {
-	body := fmt.Appendf(nil, "S%s\x00V%s\x00C%s\x00M%s\x00\x00", severity, severity, code, text)
-	m := binary.BigEndian.AppendUint32([]byte{'E'}, uint32(len(body)+4))
-	return append(m, body...)
 }

@@ -23,11 +23,21 @@ const (
 	errorMax = 2_000
 )
 
-// step is one step of a payment, as often as it is offered.
+// step is one step of a payment, as often as it is offered. What is told of its money
+// by name is a step for each name: a return may come in parts.
 type step struct {
 	payment pay.ID
 	kind    pay.FactKind
 	attempt int16
+	event   pay.Key
+}
+
+// String is how the step's row names it.
+func (s *step) String() string {
+	if s.event == (pay.Key{}) {
+		return fmt.Sprintf("%s %d", s.kind, s.attempt)
+	}
+	return fmt.Sprintf("%s %d %x", s.kind, s.attempt, s.event)
 }
 
 // stepOf names the step that a Fact about a payment takes; what would make a
@@ -36,7 +46,7 @@ func stepOf(f Fact) (step, bool) {
 	if f.Payment == nil || f.Payment.Payment == 0 {
 		return step{}, false
 	}
-	return step{f.Payment.Payment, f.Payment.Kind, f.Payment.Attempt}, true
+	return step{f.Payment.Payment, f.Payment.Kind, f.Payment.Attempt, f.Payment.Key}, true
 }
 
 func errQuarantined() *fault.Error {
@@ -83,7 +93,10 @@ func (d *decider) quarantine(ctx context.Context, t *ticket, cause error) error 
 		if err := d.need(ctx, []*ticket{{ctx: ctx, fact: t.fact}}); err != nil {
 			return err
 		}
-		if e, known := d.mem.keys.get(key); known { // put aside before, and the answer was lost
+		switch e, known := d.mem.keys.get(key); {
+		case known && e.kind == keyPayment && isEvent(t.fact):
+			keyed = false // the event has made its payment; what cannot be taken is more that is told of it
+		case known: // put aside before, and the answer was lost
 			j := &judge{shard: d.shard, mem: d.mem}
 			r, err := j.replay(e, fingerprintOf(t.fact))
 			t.answer(Outcome{Result: r, Err: err})
@@ -151,6 +164,12 @@ func storable(s string, most int) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s[:min(len(s), most)], ""), "\x00", "")
 }
 
+// isEvent reports whether the Fact tells of an event about a payment's money, which has
+// a key of its own.
+func isEvent(f Fact) bool {
+	return f.Payment != nil && f.Payment.Kind != pay.Accept && f.Payment.Key != pay.Key{}
+}
+
 func kindOf(f Fact) string {
 	if f.Payment != nil {
 		return f.Payment.Kind.String()
@@ -166,7 +185,7 @@ func (b *batch) writeQuarantine(shard int16, f Fact, text, cause string) {
 	c[4].AddTime(b.at)
 	if s, ok := stepOf(f); ok {
 		c[1].AddInt(int64(s.payment))
-		c[6].AddText(fmt.Sprintf("%s %d", s.kind, s.attempt))
+		c[6].AddText(s.String())
 	} else {
 		c[1].AddIntOrNull(0)
 		c[6].AddTextOrNull("")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/pgtest"
+	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/commit"
 	"github.com/moneta-pay/moneta/pay/ledger"
@@ -108,6 +109,59 @@ func TestAQuarantinedStepIsPutAsideOnce(t *testing.T) {
 	r, err = next.Submit(t.Context(), about(r.Payment, pay.Confirm))
 	require.NoError(t, err)
 	require.Equal(t, pay.Succeeded, r.Payment.State)
+}
+
+// TestAQuarantinedSettlementIsNoSuccess: the callback about a return has credited it;
+// its statement line cannot be taken. Whoever brings the line must not hear that it
+// has settled, whichever leader answers.
+func TestAQuarantinedSettlementIsNoSuccess(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.DSN(t)
+	db := pool(t, dsn)
+	n := lead(t, dsn)
+	house := open(t, n, "cash", ledger.House)
+	r, err := n.Submit(t.Context(), accept(pay.Payout, house, 0, 100, "payout"))
+	require.NoError(t, err)
+	for _, kind := range []pay.FactKind{pay.Intend, pay.Confirm} {
+		r, err = n.Submit(t.Context(), about(r.Payment, kind))
+		require.NoError(t, err)
+	}
+	event := func(name string, amount int64) commit.Fact {
+		f := about(r.Payment, pay.Returned)
+		f.Payment.Amount, f.Payment.ChannelID = money.Int(amount), name
+		f.Payment.Key = pay.EventKey(0, "bank", pay.Return, name)
+		return f
+	}
+	_, err = n.Submit(t.Context(), event("one", 30))
+	require.NoError(t, err)
+	settled := func(name string, amount int64) commit.Fact {
+		f := event(name, amount)
+		f.Payment.Settled, f.Payment.Source = true, "state\x00ment"
+		return f
+	}
+	unborn := event("two", 20)
+	unborn.Payment.Source = "call\x00back"
+	for _, next := range []func() *running{func() *running { return n }, func() *running { n.stop(); return lead(t, dsn) }} {
+		n = next()
+		for range 2 {
+			_, err = n.Submit(t.Context(), settled("one", 30))
+			require.ErrorIs(t, err, fault.PaymentQuarantined)
+			_, err = n.Submit(t.Context(), unborn)
+			require.ErrorIs(t, err, fault.PaymentQuarantined)
+		}
+		require.Equal(t, 2, aside(t, db), "each of the two, once")
+	}
+	same := event("two", 20)
+	_, err = n.Submit(t.Context(), same)
+	require.ErrorIs(t, err, fault.PaymentQuarantined, "its key has its answer, whoever brings it")
+	var settlement pay.Settlement
+	require.NoError(t, db.QueryRow(t.Context(), `select t.settlement from payments p join transitions t on t.payment = p.id where p.kind = $1`, int16(pay.Return)).Scan(&settlement))
+	require.Equal(t, pay.SettlementExpected, settlement)
+	fine := settled("one", 30)
+	fine.Payment.Source = "statement"
+	_, err = n.Submit(t.Context(), fine)
+	require.ErrorIs(t, err, fault.PaymentQuarantined, "the step is aside for a minute")
+	sums(t, db)
 }
 
 // TestCrashAtEveryStepOfAQuarantine: the row and the key's answer stand together,

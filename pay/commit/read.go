@@ -114,6 +114,7 @@ const readPayment = `select p.id, p.tenant, p.kind, p.asset, p.amount::text, p.f
        p.key, p.trace_id, p.effective_at, p.created_at, coalesce(p.original, 0), p.expires_at, coalesce(p.link, ''), ` + linkedSQL + `, ` + backSQL + `,
        t.to_state, t.settlement, t.seq, coalesce(t.reason, ''), coalesce(o.entered_at, e.at, p.created_at),
        coalesce(a.n, 0), coalesce(a.state, 0), coalesce(a.reference, ''), a.send_by, coalesce(a.channel_id, ''), coalesce(a.reason, ''),
+       ` + attemptSQL + `,
        o.next_at, o.deadline, coalesce(o.checks, 0), o.last_checked_at
   from payments p
  cross join lateral (select to_state, settlement, seq, reason from transitions where payment = p.id order by seq desc limit 1) t
@@ -191,6 +192,7 @@ func readPaymentRow(row pgx.CollectableRow) (pay.Payment, error) {
 		&key, &trace, &p.EffectiveAt, &p.CreatedAt, &p.Original, &expiresAt, &p.Link, &taken, &p.Late, &p.Noted, &back,
 		&p.State, &p.Settlement, &p.Seq, &p.Reason, &p.EnteredAt,
 		&p.Attempt.N, &p.Attempt.State, &p.Attempt.Reference, &sendBy, &p.Attempt.ChannelID, &p.Attempt.Reason,
+		&p.Attempt.Resends, &p.AbsentBefore,
 		&nextAt, &deadline, &p.Checks, &checkedAt)
 	if err != nil {
 		return p, err
@@ -281,14 +283,15 @@ func readBreaks(ctx context.Context, tx pgx.Tx, p *pay.Payment) (n int64, err er
 // durationsWindow bounds how far back in the log Durations looks.
 const durationsWindow = 100_000
 
-// Durations returns how long the last payouts and deposits took, newest first.
+// Durations returns how long the last payouts and deposits, and whatever else went
+// through a channel, took, newest first.
 func (r *Reader) Durations(ctx context.Context) ([]status.Duration, error) {
 	const op = "commit.Reader.Durations"
 	rows, err := r.pool.Query(ctx, `select p.kind, p.channel, p.created_at, t.at
 		  from transitions t join payments p on p.id = t.payment
 		 where t.id > (select coalesce(max(id), 0) - $1 from transitions)
-		   and t.from_state <> t.to_state and t.to_state in ($2, $3) and p.kind <> $4
-		 order by t.id desc`, durationsWindow, int16(pay.Succeeded), int16(pay.Failed), int16(pay.Send))
+		   and t.from_state <> t.to_state and t.to_state in ($2, $3) and p.channel is not null
+		 order by t.id desc`, durationsWindow, int16(pay.Succeeded), int16(pay.Failed))
 	if err != nil {
 		return nil, readFault(op, err)
 	}

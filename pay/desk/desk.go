@@ -337,8 +337,12 @@ func (d *Desk) again(ctx context.Context, tx pgx.Tx, id int64, now time.Time, r 
 
 func storeFault(op string, err error) error {
 	var f *fault.Error
-	if err == nil || errors.As(err, &f) {
+	switch {
+	case err == nil, errors.As(err, &f):
 		return err
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		// The caller's time is over: that says nothing of the database.
+		return fault.New(fault.Timeout, "the same request again tells what became of it").WithOp(op).WithMoneyState(fault.NotMoved).WithCause(err)
 	}
 	return fault.New(fault.DatabaseUnavailable, "the cases cannot be reached at the moment").WithOp(op).WithMoneyState(fault.NotMoved).WithCause(err)
 }

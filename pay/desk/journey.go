@@ -32,6 +32,12 @@ type Journey struct {
 	Answers []Answer  `json:"answers" doc:"submitted, received, dispatched, answered, duplicated; in this order"`
 }
 
+// Directions of a statement's lines, as their rows have them.
+const (
+	channelOut int16 = 1
+	channelIn  int16 = 2
+)
+
 // The answers to a question.
 const (
 	yes   = "yes"
@@ -66,7 +72,8 @@ type traced struct {
 	id         pay.ID
 	kind       pay.Kind
 	channel    string
-	holder     int64
+	holder     pay.AccountID
+	incoming   bool // the holder receives it
 	createdAt  time.Time
 	trace, key []byte
 	keyAt      *time.Time
@@ -75,7 +82,9 @@ type traced struct {
 	words      []Evidence // what the channel said, as it was applied
 	letters    []Evidence // callbacks as they came
 	lines      []Evidence // of its statement
-	out        int        // outgoing lines of different names
+	moved      int        // lines of different names that move it its own way
+	credits    int        // how often it was credited here
+	refunds    []Evidence // what was sent back of it, if that is more than came
 	twins      []twin
 	compared   int64
 }
@@ -108,7 +117,7 @@ func (d *Desk) Journey(ctx context.Context, tenant pay.TenantID, id pay.ID) (Jou
 		if err := t.readPayment(ctx, tx, tenant); err != nil {
 			return err
 		}
-		for _, read := range []func(context.Context, pgx.Tx) error{t.readLog, t.readAttempts, t.readLetters, t.readLines, t.readTwins} {
+		for _, read := range []func(context.Context, pgx.Tx) error{t.readLog, t.readAttempts, t.readLetters, t.readLines, t.readCredits, t.readRefunds, t.readTwins} {
 			if err := read(ctx, tx); err != nil {
 				return err
 			}
@@ -128,11 +137,18 @@ func (d *Desk) Journey(ctx context.Context, tenant pay.TenantID, id pay.ID) (Jou
 }
 
 func (t *traced) readPayment(ctx context.Context, tx pgx.Tx, tenant pay.TenantID) error {
-	return tx.QueryRow(ctx, `select p.kind, coalesce(p.channel, ''), coalesce(case when p.kind = $3 then p.to_account else p.from_account end, 0), p.created_at,
+	var p pay.Payment
+	err := tx.QueryRow(ctx, `select p.kind, coalesce(p.channel, ''), coalesce(p.from_account, 0), coalesce(p.to_account, 0), p.created_at,
 		uuid_send(p.trace_id), uuid_send(p.key), k.at
 		from payments p left join keys k on k.key = p.key where p.id = $1 and p.tenant = $2`,
-		int64(t.id), int32(tenant), int16(pay.Deposit)).Scan(&t.kind, &t.channel, &t.holder, &t.createdAt, &t.trace, &t.key, &t.keyAt)
+		int64(t.id), int32(tenant)).Scan(&p.Kind, &t.channel, &p.From, &p.To, &t.createdAt, &t.trace, &t.key, &t.keyAt)
+	t.kind, t.holder = p.Kind, p.Holder()
+	t.incoming = t.holder == p.To
+	return err
 }
+
+// leaves reports whether it is sent through a channel.
+func (t *traced) leaves() bool { return t.kind.Leaves() && t.channel != "" }
 
 func (t *traced) readLog(ctx context.Context, tx pgx.Tx) error {
 	rows, err := tx.Query(ctx, `select id, transition, to_state, coalesce(source, ''), at from transitions
@@ -224,15 +240,54 @@ func (t *traced) readLines(ctx context.Context, tx pgx.Tx) error {
 	if len(refs) == 0 {
 		return nil
 	}
-	rows, err := tx.Query(ctx, `select line_id, outcome, booked_at, count(*) filter (where direction = 1 and outcome <> 'duplicate_line') over ()
-		from statement_lines where channel = any($1) and reference = any($2) order by booked_at, seq limit $3`, t.channels(), refs, evidenceMax)
+	own := channelOut
+	if t.incoming {
+		own = channelIn
+	}
+	rows, err := tx.Query(ctx, `select line_id, outcome, booked_at, count(*) filter (where direction = $4 and outcome <> 'duplicate_line') over ()
+		from statement_lines where channel = any($1) and reference = any($2) order by booked_at, seq limit $3`, t.channels(), refs, evidenceMax, own)
 	if err != nil {
 		return err
 	}
 	var line, outcome string
 	var at time.Time
-	_, err = pgx.ForEachRow(rows, []any{&line, &outcome, &at, &t.out}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&line, &outcome, &at, &t.moved}, func() error {
 		t.lines = append(t.lines, Evidence{moment(at), "statement_line", line + ": " + outcome})
+		return nil
+	})
+	return err
+}
+
+// readCredits counts how often a deposit was credited, late ones included.
+func (t *traced) readCredits(ctx context.Context, tx pgx.Tx) error {
+	if t.kind != pay.Deposit {
+		return nil
+	}
+	return tx.QueryRow(ctx, `select count(*) from transitions m join transfers x on x.id >= m.first_transfer and x.id < m.first_transfer + m.transfers
+	  where m.payment in (select $1::bigint union select id from payments where original = $1 and kind = $3) and m.transition in (14, 18) and x.credit = $2`,
+		int64(t.id), int64(t.holder), int16(pay.LateDeposit)).Scan(&t.credits)
+}
+
+// What was sent back of a deposit: refunds that succeeded, and those that were called
+// failed and have executed. More than came in was sent back twice.
+const selectRefunds = `with sent as (
+  select c.id, c.amount, c.created_at from payments c
+   cross join lateral (select to_state from transitions where payment = c.id order by seq desc limit 1) l
+   where c.original = $1 and c.kind = $2 and (l.to_state = $3 or exists (select from payments x where x.original = c.id and x.kind = $4)))
+select id, created_at from sent where (select sum(amount) from sent) > (select amount from payments where id = $1) order by id limit $5`
+
+func (t *traced) readRefunds(ctx context.Context, tx pgx.Tx) error {
+	if t.kind != pay.Deposit && t.kind != pay.LateDeposit {
+		return nil
+	}
+	rows, err := tx.Query(ctx, selectRefunds, int64(t.id), int16(pay.Refund), int16(pay.Succeeded), int16(pay.LatePayout), evidenceMax)
+	if err != nil {
+		return err
+	}
+	var id pay.ID
+	var at time.Time
+	_, err = pgx.ForEachRow(rows, []any{&id, &at}, func() error {
+		t.refunds = append(t.refunds, Evidence{moment(at), "payment", id.String() + ": a refund; all of them are more than came in"})
 		return nil
 	})
 	return err
@@ -265,7 +320,7 @@ select (select count(*) from near where payment <> $1), w.id, w.created_at, w.sa
   left join lateral (select to_state from transitions where payment = w.id order by seq desc limit 1) t on true`
 
 func (t *traced) readTwins(ctx context.Context, tx pgx.Tx) error {
-	rows, err := tx.Query(ctx, selectTwins, int64(t.id), t.holder, t.kind == pay.Deposit, postingsAround, twinWithin, evidenceMax)
+	rows, err := tx.Query(ctx, selectTwins, int64(t.id), int64(t.holder), t.incoming, postingsAround, twinWithin, evidenceMax)
 	if err != nil {
 		return err
 	}
@@ -304,7 +359,7 @@ func (t *traced) received() Answer { return t.answer("received", yes, t.first...
 // dispatched: did an order get to the channel? An attempt that nobody heard of
 // again may have.
 func (t *traced) dispatched() Answer {
-	if t.kind != pay.Payout {
+	if !t.leaves() {
 		return t.answer("dispatched", moot)
 	}
 	answer := no
@@ -353,8 +408,9 @@ func (t *traced) answered() Answer {
 	return t.answer("answered", no, evidence...)
 }
 
-// duplicated: by us, if the channel booked more than once; perhaps by the client,
-// if the holder has an equal payment close by under another key.
+// duplicated: by us, if the channel booked more than once, or we credited or refunded
+// more than came; perhaps by the client, if the holder has an equal payment close by
+// under another key.
 func (t *traced) duplicated() Answer {
 	looked := Evidence{What: "looked_at", Detail: fmt.Sprintf("%d other payments of the holder", t.compared)}
 	confirmed := 0
@@ -363,8 +419,8 @@ func (t *traced) duplicated() Answer {
 			confirmed++
 		}
 	}
-	if confirmed > 1 || (t.kind == pay.Payout && t.out > 1) {
-		return t.answer("duplicated", yes, append(append([]Evidence{}, t.lines...), looked)...)
+	if confirmed > 1 || t.moved > 1 || t.credits > 1 || len(t.refunds) > 0 {
+		return t.answer("duplicated", yes, append(append(append([]Evidence{}, t.lines...), t.refunds...), looked)...)
 	}
 	if len(t.twins) == 0 {
 		return t.answer("duplicated", no, looked)

@@ -42,7 +42,7 @@ var journeyWords = map[string][2]string{
 	"answered no":           {"The channel has not answered.", "渠道尚未答复。"},
 	"answered unknown":      {"The channel wrote, and its letter has changed nothing yet: read its verdict.", "渠道有来信,但尚未产生效果:请查看其判定。"},
 	"answered not_needed":   {"No channel takes part.", "无渠道参与。"},
-	"duplicated yes":        {"The channel booked it more than once. Freeze it, and tell finance.", "渠道重复入账。请冻结并通知财务。"},
+	"duplicated yes":        {"Its money moved more than once. Freeze it, and tell finance.", "该笔资金重复变动。请冻结并通知财务。"},
 	"duplicated no":         {"No equal payment of the holder is within a day of it.", "持有人一天之内没有相同的付款。"},
 	"duplicated unknown":    {"The holder has an equal payment within a day, under another key. Ask whether both were meant.", "持有人一天之内另有相同付款(不同幂等键)。请确认两笔是否均为本意。"},
 }

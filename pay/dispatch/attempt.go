@@ -142,7 +142,7 @@ func factOf(caps channel.Capabilities, p *pay.Payment, w channel.Word, now time.
 	case channel.Confirmed:
 		f.Kind, f.Amount, f.Asset = pay.Confirm, w.Amount, w.Asset
 	case channel.Declined:
-		f.Kind = pay.Decline
+		f.Kind, f.SendBy = pay.Decline, p.Attempt.SendBy
 	case channel.NeverSent:
 		f.Kind, f.AttemptState, f.SendBy = pay.ProveAbsent, pay.NeverSent, p.Attempt.SendBy
 		f.NextAt = now.Add(again(p.Attempt.N))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/internal/clock"
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/commit"
@@ -63,6 +64,9 @@ type Evidence struct {
 	Attempt int16
 	// Executed or absent: the money has left, or never will.
 	Executed bool
+	// AsOf is when whoever gave the evidence looked, at the latest: what was sent after
+	// that, it says nothing about. It matters for absence only.
+	AsOf time.Time
 	// Approval has the evidence and the two people; the payment's log names it.
 	Approval string
 }
@@ -81,19 +85,41 @@ func (in *Intake) unknown(ctx context.Context, e *Evidence) (*pay.Payment, error
 }
 
 // CheckEvidence refuses evidence about a payment whose outcome is not unknown: the
-// channel's own word is better than people's.
+// channel's own word is better than people's. It refuses evidence of absence from
+// before the last order could have left as well.
 func (in *Intake) CheckEvidence(ctx context.Context, e *Evidence) error {
 	p, err := in.unknown(ctx, e)
-	if err == nil && p.State != pay.Unknown {
-		err = fault.New(fault.IllegalTransition, "nothing is unknown about it: it is "+p.State.String()).WithResource(p.ID.String())
+	switch {
+	case err != nil:
+		return err
+	case p.State != pay.Unknown:
+		return fault.New(fault.IllegalTransition, "nothing is unknown about it: it is "+p.State.String()).WithResource(p.ID.String())
+	case e.early(p):
+		return tooEarly(p)
 	}
-	return err
+	return nil
 }
 
-// sentSince refuses evidence of absence that an order has overtaken: the channel may
-// have got it after whoever wrote the evidence had looked.
-func sentSince(p *pay.Payment) error {
-	return fault.New(fault.IllegalTransition, "the attempt was sent once more since; bring evidence from after that").WithResource(p.ID.String())
+// early reports whether evidence of absence is from before the attempt's newest order
+// can have been on its way for certain: up to send_by its first byte may be written,
+// and send_by was written by a clock that may be wrong by as much as clocks may.
+func (e *Evidence) early(p *pay.Payment) bool {
+	return !e.Executed && !e.AsOf.After(counts(p))
+}
+
+// counts is from when on somebody who looked at the channel's books saw what became
+// of the attempt.
+func counts(p *pay.Payment) time.Time { return p.Attempt.SendBy.Add(clock.DivergenceMax) }
+
+// tooEarly refuses evidence of absence that an order may overtake, or has overtaken:
+// the channel may have got it after whoever wrote the evidence had looked.
+func tooEarly(p *pay.Payment) error {
+	why := "an order may have left until "
+	if p.Attempt.Resends > 0 {
+		why = "the attempt was sent once more, until "
+	}
+	return fault.New(fault.IllegalTransition, why+counts(p).UTC().Format(time.RFC3339)+": bring evidence from after that").
+		WithParam("/as_of").WithResource(p.ID.String())
 }
 
 // Resolve takes the evidence for proof. It may be repeated: what the payment has
@@ -103,6 +129,9 @@ func (in *Intake) Resolve(ctx context.Context, e *Evidence) (commit.Result, erro
 	if err != nil {
 		return commit.Result{}, err
 	}
+	if p.Open() && e.early(p) {
+		return commit.Result{}, tooEarly(p)
+	}
 	f := &pay.Fact{
 		Kind: pay.GiveUp, Payment: p.ID, At: in.clock.Now().UTC(), Attempt: e.Attempt, AttemptState: pay.Absent,
 		SendBy: p.Attempt.SendBy, Source: pay.SourceOperators, Reason: "evidence of " + e.Approval,
@@ -111,8 +140,8 @@ func (in *Intake) Resolve(ctx context.Context, e *Evidence) (commit.Result, erro
 		f.Kind, f.AttemptState, f.SendBy, f.Amount, f.Asset = pay.Confirm, 0, time.Time{}, p.Amount, p.Asset
 	}
 	res, err := in.submit.Submit(ctx, commit.Fact{Payment: f})
-	if err == nil && res.Payment.Open() {
-		err = sentSince(p)
+	if err == nil && res.Payment.Open() && res.NoOp { // it was sent again meanwhile
+		err = tooEarly(&res.Payment)
 	}
 	return res, err
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/internal/clock"
 	"github.com/moneta-pay/moneta/pay"
 )
 
@@ -17,10 +18,11 @@ const (
 	flightShards = 16
 )
 
-// flights knows the keys that are being decided for callers of this node, so that
-// a duplicate that waits in vain is told so (409 and Retry-After, invariant P11),
-// and not that the outcome of a payment of its own is unknown.
-type flights struct {
+// Flights knows the keys that are being decided for callers of this node and, while
+// it leads, for those of others, so that a duplicate that waits in vain is told so
+// (409 and Retry-After, invariant P11), and not that the outcome of a payment of its
+// own is unknown.
+type Flights struct {
 	now    func() time.Time
 	shards [flightShards]flightShard
 }
@@ -36,19 +38,23 @@ type flight struct {
 	until   time.Time // after the last caller gave up
 }
 
-func newFlights(now func() time.Time) *flights {
-	f := &flights{now: now}
+// NewFlights knows of none; a nil now is the system's clock.
+func NewFlights(now func() time.Time) *Flights {
+	if now == nil {
+		now = clock.System.Now
+	}
+	f := &Flights{now: now}
 	for i := range f.shards {
 		f.shards[i].flying = make(map[pay.Key]flight)
 	}
 	return f
 }
 
-func (f *flights) shard(key pay.Key) *flightShard { return &f.shards[key[len(key)-1]%flightShards] }
+func (f *Flights) shard(key pay.Key) *flightShard { return &f.shards[key[len(key)-1]%flightShards] }
 
-// begin says that a request with the key goes to the decider, and whether another
+// Begin says that a request with the key goes to the decider, and whether another
 // one with it is under way already.
-func (f *flights) begin(key pay.Key) (duplicate bool) {
+func (f *Flights) Begin(key pay.Key) (duplicate bool) {
 	s := f.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -62,9 +68,9 @@ func (f *flights) begin(key pay.Key) (duplicate bool) {
 	return have
 }
 
-// end takes what begin said back. An answer that did not come in time becomes
+// End takes what Begin said back. An answer that did not come in time becomes
 // fault.IdempotencyInFlight for a duplicate.
-func (f *flights) end(key pay.Key, duplicate bool, err error) error {
+func (f *Flights) End(key pay.Key, duplicate bool, err error) error {
 	late := err != nil && fault.CodeOf(err) == fault.Timeout
 	s := f.shard(key)
 	s.mu.Lock()

@@ -87,6 +87,9 @@ type Config struct {
 	Guard Guard
 	// DepositFor is how long a deposit waits for its payer; 0 means DepositDefault.
 	DepositFor time.Duration
+	// Flights knows the keys under way; nil makes its own, which knows nothing of other
+	// nodes' callers.
+	Flights *Flights
 	// Clock is clock.System when nil.
 	Clock clock.Clock
 }
@@ -101,7 +104,7 @@ type Intake struct {
 	// depositFor is how long a deposit waits for its payer.
 	depositFor time.Duration
 	clock      clock.Clock
-	flights    *flights
+	flights    *Flights
 }
 
 // New makes an Intake; an error names the setting that is missing.
@@ -114,7 +117,10 @@ func New(cfg Config) (*Intake, error) {
 	}
 	in := &Intake{
 		submit: cfg.Submitter, originals: cfg.Originals, houses: newHouses(cfg.Accounts), channels: make(map[string]bool),
-		clock: cfg.Clock, flights: newFlights(cfg.Clock.Now), guard: cfg.Guard, depositFor: cfg.DepositFor,
+		clock: cfg.Clock, flights: cfg.Flights, guard: cfg.Guard, depositFor: cfg.DepositFor,
+	}
+	if in.flights == nil {
+		in.flights = NewFlights(cfg.Clock.Now)
 	}
 	if in.depositFor <= 0 {
 		in.depositFor = DepositDefault
@@ -143,9 +149,9 @@ func (in *Intake) Accept(ctx context.Context, r *Request) (commit.Result, error)
 // that it is one: fault.IdempotencyInFlight.
 func (in *Intake) once(ctx context.Context, f commit.Fact) (commit.Result, error) {
 	key := f.Payment.New.Key
-	duplicate := in.flights.begin(key)
+	duplicate := in.flights.Begin(key)
 	res, err := in.submit.Submit(ctx, f)
-	return res, in.flights.end(key, duplicate, err)
+	return res, in.flights.End(key, duplicate, err)
 }
 
 // AcceptAll takes several payments, each for itself, and answers in their order.
@@ -166,10 +172,10 @@ func (in *Intake) AcceptAll(ctx context.Context, requests []Request) []commit.Ou
 	}
 	duplicates := make([]bool, len(facts))
 	for i := range facts {
-		duplicates[i] = in.flights.begin(facts[i].Payment.New.Key)
+		duplicates[i] = in.flights.Begin(facts[i].Payment.New.Key)
 	}
 	for i, o := range in.submit.SubmitAll(ctx, facts) {
-		o.Err = in.flights.end(facts[i].Payment.New.Key, duplicates[i], o.Err)
+		o.Err = in.flights.End(facts[i].Payment.New.Key, duplicates[i], o.Err)
 		out[places[i]] = o
 	}
 	return out

@@ -19,7 +19,8 @@ const walkMax = "10000"
 // transferChecks are asked about a page of transfers.
 var transferChecks = []check{
 	{"P1", `select 'transfer ' || t.id, t.payment,
-	       format('%s from book %s (%s) to book %s (%s)', t.amount, t.debit, coalesce(d.asset, 'no account'), t.credit, coalesce(c.asset, 'no account'))
+	       format('%s from book %s (%s) to book %s (%s)', t.amount, t.debit, coalesce(d.asset, 'no account'), t.credit, coalesce(c.asset, 'no account')),
+	       coalesce(d.asset, c.asset, ''), t.amount::text
 	  from transfers t left join accounts d on d.id = t.debit & -2 left join accounts c on c.id = t.credit & -2
 	 where t.id > $1 and t.id <= $2 and (d.id is null or c.id is null or (d.asset, d.tenant) is distinct from (c.asset, c.tenant))`},
 
@@ -48,7 +49,8 @@ var transferChecks = []check{
 	   where c.n = 1),
 	  joined as (select c.*, case when c.n > 1 then c.before when f.known then coalesce(case when f.crossed then f.other else f.same end, 0) end base
 	    from chain c left join firsts f on c.n = 1 and f.id = c.id and f.book = c.book)
-	  select format('book %s at transfer %s', book, id), payment, format('the balance is %s, and was %s before %s moved', balance, base, moved)
+	  select format('book %s at transfer %s', book, id), payment, format('the balance is %s, and was %s before %s moved', balance, base, moved),
+	       coalesce((select asset from accounts a where a.id = book & -2), ''), abs(balance - base - moved)::text
 	    from joined where balance <> base + moved`},
 
 	// A book's numbers rise by one.
@@ -62,7 +64,7 @@ var transferChecks = []check{
 
 	// The floor is that of the booking: what the newest change before it says. An
 	// account whose first change came later began with a floor that no row tells.
-	{"P5", `select format('book %s at transfer %s', t.debit, t.id), t.payment, format('%s is below %s', t.debit_balance, f.floor)
+	{"P5", `select format('book %s at transfer %s', t.debit, t.id), t.payment, format('%s is below %s', t.debit_balance, f.floor), a.asset, (f.floor - t.debit_balance)::text
 	  from transfers t join accounts a on a.id = t.debit & -2 and a.kind = 1
 	 cross join lateral (select count(*) changes, count(*) filter (where at < t.booked_at) earlier, bool_or(at = t.booked_at) same
 	      from account_changes where account = a.id) h

@@ -63,6 +63,9 @@ type Violation struct {
 	Payment int64
 	// Detail is what was seen.
 	Detail string
+	// Asset and Amount, in its smallest unit, tell by how much it is wrong, where that
+	// is a sum.
+	Asset, Amount string
 }
 
 // Checker follows both logs at their heads, and sweeps over them from the beginning.
@@ -76,6 +79,8 @@ type Checker struct {
 	rows       *prometheus.CounterVec
 	behind     *prometheus.GaugeVec
 	turned     prometheus.Gauge
+	imbalance  *prometheus.GaugeVec
+	negative   *prometheus.GaugeVec
 }
 
 // following is one log and how far it was read.
@@ -105,7 +110,10 @@ func New(cfg Config) *Checker {
 		violations: t.CounterVec("moneta_invariant_violations_total", "Subjects of which an invariant of money does not hold, each once. Must be 0 for ever.", "invariant"),
 		rows:       t.CounterVec("moneta_invariant_rows_total", "Rows that were checked, by log and pass.", "log", "pass"),
 		behind:     t.GaugeVec("moneta_invariant_behind_rows", "Ids between what a pass has checked and the newest row.", "log", "pass"),
-		turned:     t.Gauge("moneta_invariant_last_turn_timestamp_seconds", "When the last whole turn of checks ended."),
+		imbalance: t.GaugeVec("moneta_ledger_imbalance",
+			"By how much, in smallest units, rows do not add up: transfers between assets and balances that do not follow from the one before (P1, M2). Breaks that are open.", "asset"),
+		negative: t.GaugeVec("moneta_ledger_negative_accounts", "Users' accounts that were debited below their floor (P5). Breaks that are open.", "asset"),
+		turned:   t.Gauge("moneta_invariant_last_turn_timestamp_seconds", "When the last whole turn of checks ended."),
 	}
 	for _, l := range c.logs {
 		for _, k := range l.checks {
@@ -152,6 +160,7 @@ func (c *Checker) Turn(ctx context.Context) ([]Violation, error) {
 			found, failed = append(found, some...), append(failed, err)
 		}
 	}
+	failed = append(failed, c.show(ctx))
 	err := errors.Join(failed...)
 	if err == nil {
 		c.turned.SetToCurrentTime()
@@ -234,8 +243,12 @@ func ask(ctx context.Context, tx pgx.Tx, k check, from, to int64) ([]Violation, 
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (Violation, error) {
-		v := Violation{Invariant: k.name}
-		err := row.Scan(&v.Subject, &v.Payment, &v.Detail)
+		v := Violation{Invariant: k.name, Amount: "0"}
+		into := []any{&v.Subject, &v.Payment, &v.Detail}
+		if len(row.FieldDescriptions()) > len(into) {
+			into = append(into, &v.Asset, &v.Amount)
+		}
+		err := row.Scan(into...)
 		return v, err
 	})
 }
@@ -243,13 +256,13 @@ func ask(ctx context.Context, tx pgx.Tx, k check, from, to int64) ([]Violation, 
 // The break keeps what was told: a subject pages once, whoever leads and however
 // often its rows are read.
 const insertBreak = `with b as (
-    insert into breaks (class, channel, payment, reference, detail, owner, severity)
-    values ('` + Class + `', '', (select id from payments where id = $1), $2, $3, 'engineering', 1) on conflict do nothing returning id, opened_at)
+    insert into breaks (class, channel, payment, reference, detail, owner, severity, asset, amount)
+    values ('` + Class + `', '', (select id from payments where id = $1), $2, $3, 'engineering', 1, $4, $5::text::numeric) on conflict do nothing returning id, opened_at)
   insert into break_events (break, at, what, who, note) select id, opened_at, 'opened', 'invariant', $3 from b`
 
 // tell keeps v and calls for a person, if that has not been done before.
 func (c *Checker) tell(ctx context.Context, v Violation) error {
-	tag, err := c.cfg.Pool.Exec(ctx, insertBreak, v.Payment, v.Invariant+" "+v.Subject, v.Detail)
+	tag, err := c.cfg.Pool.Exec(ctx, insertBreak, v.Payment, v.Invariant+" "+v.Subject, v.Detail, v.Asset, v.Amount)
 	if err != nil {
 		return fmt.Errorf("keep that %s does not hold of %s: %w", v.Invariant, v.Subject, err)
 	}
@@ -260,5 +273,33 @@ func (c *Checker) tell(ctx context.Context, v Violation) error {
 	c.log.LogAttrs(ctx, slog.LevelError, "an invariant of money does not hold; stop what writes it, change no row, and read docs/invariants.md",
 		slog.String("invariant", v.Invariant), slog.String("subject", v.Subject), slog.Int64("payment_id", v.Payment),
 		slog.String("detail", v.Detail), slog.Bool("page", true))
+	return nil
+}
+
+// What the checks have found and no person has explained, by asset, with a zero for
+// each asset that the ledger has. A break tells its invariant and subject: "P5 book 12
+// at transfer 7". One of which the amount was not kept counts as a unit.
+const selectStanding = `with b as (select asset, amount, split_part(reference, ' ', 1) as invariant, split_part(reference, ' ', 3) as subject, closed_at is null as stands
+    from breaks where class = '` + Class + `')
+  select a.asset, (select coalesce(sum(greatest(amount, 1)), 0)::float8 from b where stands and b.asset = a.asset and invariant in ('P1', 'M2')),
+         (select count(distinct subject::bigint & -2)::float8 from b where stands and b.asset = a.asset and invariant = 'P5')
+    from (select asset from accounts where kind = 3 union select asset from b where invariant in ('P1', 'M2', 'P5')) a`
+
+// show sets the gauges of the alerts A64 and A65.
+func (c *Checker) show(ctx context.Context) error {
+	rows, err := c.cfg.Pool.Query(ctx, selectStanding)
+	if err != nil {
+		return fmt.Errorf("read what stands: %w", err)
+	}
+	var asset string
+	var off, below float64 //nolint:forbidigo // gauges, from what is told elsewhere exactly
+	_, err = pgx.ForEachRow(rows, []any{&asset, &off, &below}, func() error {
+		c.imbalance.WithLabelValues(asset).Set(off)
+		c.negative.WithLabelValues(asset).Set(below)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read what stands: %w", err)
+	}
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -34,6 +36,7 @@ type world struct {
 	pay *pgxpool.Pool // in the role of the pay plane
 	n   *commit.Node
 	log bytes.Buffer
+	tel *telemetry.Telemetry // of the last checker
 }
 
 func key(name string) [16]byte {
@@ -164,6 +167,7 @@ func (w *world) checker(page int) *invariant.Checker {
 	tel, err := telemetry.Setup(w.t.Context(), telemetry.Config{LogOutput: &w.log})
 	require.NoError(w.t, err)
 	w.t.Cleanup(func() { _ = tel.Shutdown(context.Background()) })
+	w.tel = tel
 	return invariant.New(invariant.Config{Pool: w.pay, Page: page, Sweep: page, Telemetry: tel})
 }
 
@@ -258,4 +262,41 @@ func TestASubjectPagesOnce(t *testing.T) {
 	  where class = 'invariant' and payment = 3 and reference = 'P11 payment 3' and owner = 'engineering' and closed_at is null`).Scan(&breaks, &events))
 	require.Equal(t, 1, breaks)
 	require.Equal(t, 1, events)
+}
+
+// TestTheAlertsGauges: what the alerts on an imbalance and on accounts below zero read
+// is zero for a sound ledger, tells by how much it is not, and is zero again when a
+// person has explained the break.
+func TestTheAlertsGauges(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	gauges := func(c *invariant.Checker) [2]string {
+		t.Helper()
+		_, err := c.Turn(t.Context())
+		require.NoError(t, err)
+		page := httptest.NewRecorder()
+		w.tel.MetricsHandler().ServeHTTP(page, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		read := func(name string) string {
+			_, rest, found := strings.Cut(page.Body.String(), "\n"+name+`{asset="CZK"} `)
+			require.True(t, found, name)
+			value, _, _ := strings.Cut(rest, "\n")
+			return value
+		}
+		return [2]string{read("moneta_ledger_imbalance"), read("moneta_ledger_negative_accounts")}
+	}
+	c := w.checker(1000)
+	require.Equal(t, [2]string{"0", "0"}, gauges(c))
+	for _, sql := range []string{
+		`update transfers set credit_balance = credit_balance + 7 where id = (select max(id) from transfers)`,
+		`update accounts set floor = 0, kind = 1 where name = 'cash'`,
+	} {
+		_, err := w.db.Exec(t.Context(), sql)
+		require.NoError(t, err)
+	}
+	require.Equal(t, [2]string{"7", "1"}, gauges(c))
+	c = w.checker(1000)
+	require.Equal(t, [2]string{"7", "1"}, gauges(c), "whoever leads")
+	_, err := w.db.Exec(t.Context(), `update breaks set closed_at = now(), state = 'explained' where class = 'invariant'`)
+	require.NoError(t, err)
+	require.Equal(t, [2]string{"0", "0"}, gauges(c))
 }

@@ -32,7 +32,7 @@ type Endpoints struct {
 // NewEndpoints reads and writes through pool, which the caller keeps owning. inside
 // are the networks that may be called although they are not public.
 func NewEndpoints(pool *pgxpool.Pool, inside []netip.Prefix) *Endpoints {
-	return &Endpoints{pool: pool, guard: guard{inside}}
+	return &Endpoints{pool: pool, guard: guard{inside: inside}}
 }
 
 const endpointColumns = `id, tenant, url, description, state, state_reason, failing_since,
@@ -57,7 +57,7 @@ func utc(t *time.Time) time.Time {
 // returns its secret, which is shown this once and when it is replaced.
 func (s *Endpoints) Create(ctx context.Context, tenant pay.TenantID, url, description string) (Endpoint, string, error) {
 	const op = "notify.Endpoints.Create"
-	if err := s.guard.check(url); err != nil {
+	if err := s.guard.check(ctx, url); err != nil {
 		return Endpoint{}, "", err
 	}
 	if len(description) > descriptionMax || !utf8.ValidString(description) {

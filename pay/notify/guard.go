@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -17,6 +19,8 @@ import (
 
 const (
 	dialTimeout = 5 * time.Second
+	// lookupTimeout bounds the look at a name when its endpoint is registered.
+	lookupTimeout = 2 * time.Second
 	// urlMax bounds an endpoint's URL, in bytes.
 	urlMax = 2048
 	// answerBytes is how much of an answer is read, so that the connection can be
@@ -39,11 +43,14 @@ var never = []netip.Prefix{
 	netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("3fff::/20"), netip.MustParsePrefix("5f00::/16"), netip.MustParsePrefix("fec0::/10"),
 }
 
-// guard decides which addresses are called. It judges the address that is dialled,
-// after the name was resolved, so that a name cannot lead inside later.
+// guard decides which addresses are called. What can be told from a URL is refused
+// when it is registered; the address that is dialled, after the name was resolved,
+// is judged each time, so that a name cannot lead inside later.
 type guard struct {
 	// inside are networks that may be called although they are not public.
 	inside []netip.Prefix
+	// lookup resolves a name; nil asks the system's resolver.
+	lookup func(ctx context.Context, name string) ([]netip.Addr, error)
 }
 
 func (g *guard) isInside(ip netip.Addr) bool {
@@ -55,24 +62,30 @@ func isPublic(ip netip.Addr) bool {
 		!slices.ContainsFunc(never, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
-// control is a dialler's last look at the address. Without TLS only the networks
-// inside may be called.
+// may reports whether the address is called, with TLS or without. Without it only the
+// networks inside are.
+func (g *guard) may(ip netip.Addr, tls bool) bool {
+	ip = ip.Unmap()
+	return g.isInside(ip) || tls && isPublic(ip)
+}
+
+// control is a dialler's last look at the address.
 func (g *guard) control(tls bool) func(context.Context, string, string, syscall.RawConn) error {
 	return func(_ context.Context, _, address string, _ syscall.RawConn) error {
 		at, err := netip.ParseAddrPort(address)
 		if err != nil {
 			return fmt.Errorf("%w: %w", errInside, err)
 		}
-		ip := at.Addr().Unmap()
-		if g.isInside(ip) || tls && isPublic(ip) {
+		if g.may(at.Addr(), tls) {
 			return nil
 		}
 		return errInside
 	}
 }
 
-// check reads an endpoint's URL. The address is judged when it is called.
-func (g *guard) check(text string) error {
+// check reads an endpoint's URL and refuses what is known to lead inside. A name
+// that nobody knows now may be known later; it is judged when it is called.
+func (g *guard) check(ctx context.Context, text string) error {
 	bad := func(why string) error { return fault.New(fault.MalformedRequest, why).WithParam("/url") }
 	u, err := url.Parse(text)
 	switch {
@@ -83,12 +96,67 @@ func (g *guard) check(text string) error {
 	case u.Scheme == "http" && len(g.inside) == 0, u.Scheme != "http" && u.Scheme != "https":
 		return bad("the scheme is https")
 	}
+	tls := u.Scheme == "https"
 	if ip, err := netip.ParseAddr(u.Hostname()); err == nil {
-		if ip = ip.Unmap(); !g.isInside(ip) && !isPublic(ip) {
+		if !g.may(ip, tls) {
 			return bad("this address is not a public one")
+		}
+		return nil
+	}
+	name := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	switch {
+	case !hostName.MatchString(name):
+		return bad("write the host in ASCII, an international name as xn--…")
+	case endsInNumber(name):
+		return bad("write an IPv4 address as four decimal numbers, without leading zeros")
+	case len(g.inside) == 0 && local(name):
+		return bad("this name is not a public one")
+	}
+	for _, ip := range g.resolve(ctx, name) {
+		if !g.may(ip, tls) {
+			return bad("this name leads to " + ip.Unmap().String() + ", which is not a public address")
 		}
 	}
 	return nil
+}
+
+// hostName is what a name is made of, RFC 1123 with the underscore that some have.
+var hostName = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$`)
+
+// endsInNumber reports whether resolvers may read the name as an IPv4 address: 0,
+// 127.1, 2130706433, 0x7f.1 (the same rule as in the URL Standard, "ends in a
+// number").
+func endsInNumber(name string) bool {
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	if digits, ok := strings.CutPrefix(last, "0x"); ok {
+		return strings.Trim(digits, "0123456789abcdef") == ""
+	}
+	return strings.Trim(last, "0123456789") == ""
+}
+
+// localNames are never public: RFC 6761, 6762, 8375, and what ICANN keeps for private use.
+var localNames = []string{".localhost", ".local", ".internal", ".home.arpa"}
+
+// local reports whether the name belongs to this machine or its network.
+func local(name string) bool {
+	return !strings.Contains(name, ".") || slices.ContainsFunc(localNames, func(end string) bool { return strings.HasSuffix(name, end) })
+}
+
+// resolve asks for a name's addresses; none when nobody answers in time.
+func (g *guard) resolve(ctx context.Context, name string) []netip.Addr {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	lookup := g.lookup
+	if lookup == nil {
+		lookup = func(ctx context.Context, name string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+		}
+	}
+	found, err := lookup(ctx, name)
+	if err != nil {
+		return nil
+	}
+	return found
 }
 
 // client calls endpoints: no proxy, no redirect, a bound on everything.

@@ -117,7 +117,7 @@ func NewSender(cfg Config) *Sender {
 	if cfg.Clock == nil {
 		cfg.Clock = clock.System
 	}
-	g := guard{cfg.Inside}
+	g := guard{inside: cfg.Inside}
 	return &Sender{
 		pool: cfg.Pool, endpoints: NewEndpoints(cfg.Pool, cfg.Inside), log: cfg.Log, http: g.client(cfg.Timeout), clock: cfg.Clock,
 		logger: cfg.Telemetry.Logger().With(slog.String("station", "notify")), disableAfter: cfg.DisableAfter, wake: make(chan struct{}, 1),

@@ -27,6 +27,8 @@ const (
 	// About a whole statement that came as a file.
 	statementUnbalanced = "statement_unbalanced"
 	balanceGap          = "balance_gap"
+	// Opened by pay/invariant about our own rows.
+	invariantBroken = "invariant"
 )
 
 // Severities of breaks.
@@ -199,6 +201,15 @@ var classes = []Class{
 			Zh: "未关闭的:恢复发送前,依渠道账簿关联本差异补记。参见 docs/backup.md。",
 		},
 		"post_again", 21, person,
+	},
+	{
+		invariantBroken, MoneyAtRisk, engineering,
+		fault.Text{En: "Our own rows contradict each other", Zh: "我方账簿记录自相矛盾"},
+		fault.Text{
+			En: "Stop what writes such rows and change none of them; freeze the accounts concerned, and put right what is owed by new transfers. See docs/invariants.md.",
+			Zh: "停止产生此类记录的程序,不得修改任何记录;冻结相关账户,以新的转账更正。参见 docs/invariants.md。",
+		},
+		"investigate", 0, person,
 	},
 }
 

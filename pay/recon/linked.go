@@ -48,7 +48,7 @@ func (it *item) reversal(name channel.Name, now time.Time) commit.Fact {
 func (it *item) found(name channel.Name, now time.Time) commit.Fact {
 	p := &pay.Payment{
 		Tenant: suspenseTenant, Kind: pay.Inbound, Asset: it.Asset, Amount: it.Amount, Channel: string(name), Remittance: it.Remittance,
-		Link: it.ID, Key: pay.EventKey(suspenseTenant, string(name), pay.Inbound, it.ID), Metadata: quoted(it.Reference),
+		Link: it.ID, Key: strayKey(name, it.ID), Metadata: quoted(it.Reference),
 		EffectiveAt: it.BookedAt.UTC().Truncate(time.Microsecond), CreatedAt: now,
 	}
 	return commit.Fact{Payment: &pay.Fact{

@@ -296,6 +296,9 @@ func (r *Recon) settle(ctx context.Context, name channel.Name, items []item) err
 		if err := of[i].conclude(answer.Err); err != nil {
 			return err
 		}
+		if answer.Err == nil && answer.Payment.Reason == pay.ReasonLate {
+			of[i].class, of[i].detail = contradiction, "the payment was to be sent again: the attempt was "+pay.ReasonLate
+		}
 	}
 	return nil
 }

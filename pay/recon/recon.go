@@ -64,6 +64,7 @@ type Recon struct {
 	log     *slog.Logger
 	metrics metrics
 	turn    sync.Mutex // one run at a time: the statement's order is the cursor's
+	looked  int64      // the last open break of which it was asked whether its money still waits
 
 	metLock sync.Mutex
 	met     int64 // the pause that was met last, and when
@@ -147,7 +148,7 @@ func (r *Recon) Run(ctx context.Context) error {
 		})
 	}
 	wait.Wait()
-	if err := errors.Join(append(errs, r.triage(ctx), r.showAges(ctx))...); err != nil {
+	if err := errors.Join(append(errs, r.placed(ctx), r.triage(ctx), r.showAges(ctx))...); err != nil {
 		return err
 	}
 	return r.resumeWhenClean(ctx)

@@ -2,6 +2,7 @@ package recon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sort"
 	"strings"
@@ -232,5 +233,8 @@ func (r *Recon) showAges(ctx context.Context) error {
 }
 
 func readFault(op string, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) { // the caller's time is over
+		return fault.New(fault.Timeout, "").WithOp(op).WithMoneyState(fault.NotMoved).WithCause(err)
+	}
 	return fault.New(fault.DatabaseUnavailable, "the breaks cannot be read at the moment").WithOp(op).WithCause(err)
 }

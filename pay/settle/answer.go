@@ -18,7 +18,16 @@ func answerOf(caps channel.Capabilities, p *pay.Payment, w channel.Word, known, 
 	case channel.Confirmed, channel.Declined:
 		f := factOf(channel.Name(p.Channel), w, p.ID, p.Attempt.N, "query", next)
 		f.At = now
-		return *f
+		switch covered := over(caps, p, known, asked); {
+		case f.Kind != pay.Decline || !p.Kind.Leaves():
+			return *f
+		case covered:
+			f.SendBy = p.Attempt.SendBy
+			return *f
+		case p.Attempt.Resends == 0:
+			return *f
+		}
+		w.Reason = reasonNewer // it may be the first order that was declined, and the next is on its way
 	case channel.Acked:
 		if p.State != pay.Processing {
 			f := factOf(channel.Name(p.Channel), w, p.ID, p.Attempt.N, "query", now.Add(queryWait(caps, 0)))
@@ -37,16 +46,23 @@ func answerOf(caps channel.Capabilities, p *pay.Payment, w channel.Word, known, 
 // retryAfterMax bounds how long a channel can keep us from asking.
 const retryAfterMax = 15 * time.Minute
 
+// reasonNewer is why a refusal decides nothing yet.
+const reasonNewer = "a newer order may be on its way"
+
 // absent reports whether a not-found proves that the attempt never executed and
 // never will: the rail's contract says so, everything that could still be under
 // way when we asked was over, and the channel never said that it had the order.
-// Over it must be twice: by send_by, which another node's clock may have written,
-// and by this process's monotonic clock since it knew of the attempt, which no
-// clock that is wrong, here or there, can make too early.
 func absent(caps channel.Capabilities, p *pay.Payment, known, asked time.Time) bool {
-	return p.Kind.Leaves() && p.State == pay.Unknown && p.Attempt.ChannelID == "" &&
-		caps.NotFoundMeansNever && !p.Attempt.SendBy.IsZero() && !asked.Before(caps.NotFoundCounts(p.Attempt.SendBy)) &&
-		asked.Sub(known) >= caps.NotFoundAfter()
+	return p.Kind.Leaves() && p.State == pay.Unknown && p.Attempt.ChannelID == "" && caps.NotFoundMeansNever && over(caps, p, known, asked)
+}
+
+// over reports whether everything that could be under way of the attempt was over, and
+// visible, when we asked. It must be so twice: by send_by, which another node's clock
+// may have written, and by this process's monotonic clock since it knew of the
+// attempt's newest order, which no clock that is wrong, here or there, can make too
+// early.
+func over(caps channel.Capabilities, p *pay.Payment, known, asked time.Time) bool {
+	return !p.Attempt.SendBy.IsZero() && !asked.Before(caps.NotFoundCounts(p.Attempt.SendBy)) && asked.Sub(known) >= caps.NotFoundAfter()
 }
 
 // absence sends the payment back for a new attempt, or, after several, the money

@@ -33,6 +33,7 @@ func TestEveryAnswerLeavesAFutureTimer(t *testing.T) {
 			Attempt: pay.Attempt{N: int16(rapid.IntRange(1, 5).Draw(rt, "n")), State: pay.AttemptUnknown, SendBy: noon.Add(-time.Duration(rapid.IntRange(0, 20).Draw(rt, "ago")) * time.Second)},
 			Checks:  int32(rapid.IntRange(0, 200).Draw(rt, "checks")),
 		}
+		p.Attempt.Resends = int16(rapid.IntRange(0, 2).Draw(rt, "resends"))
 		if rapid.Bool().Draw(rt, "deposit") {
 			p.Kind, p.Attempt = pay.Deposit, pay.Attempt{}
 			p.State = rapid.SampledFrom([]pay.State{pay.Created, pay.Processing}).Draw(rt, "deposit state")
@@ -70,6 +71,29 @@ func TestNotFoundAfterAnAcknowledgementProvesNothing(t *testing.T) {
 	require.Equal(t, pay.Checked, answerOf(caps(), &p, channel.Word{Verdict: channel.NotFound}, time.Time{}, noon, noon).Kind)
 	p.Attempt.ChannelID, p.State = "", pay.Processing
 	require.Equal(t, pay.Checked, answerOf(caps(), &p, channel.Word{Verdict: channel.NotFound}, time.Time{}, noon, noon).Kind)
+}
+
+// A refusal that a query brings while another order may be on its way decides nothing;
+// once that must be over and visible it does.
+func TestARefusalOfWhatWasSentAgainWaitsForTheNewestOrder(t *testing.T) {
+	t.Parallel()
+	sendBy := noon.Add(-7 * time.Second)
+	p := pay.Payment{
+		ID: 7, Kind: pay.Payout, State: pay.Unknown, Channel: "bank-ab", Amount: money.Int(100), Asset: "CZK",
+		Attempt: pay.Attempt{N: 1, State: pay.AttemptUnknown, SendBy: sendBy},
+	}
+	declined := channel.Word{Verdict: channel.Declined, Reason: "closed"}
+	require.Equal(t, pay.Decline, answerOf(caps(), &p, declined, time.Time{}, noon, noon).Kind, "sent once: whatever it says is about that")
+	p.Attempt.Resends = 1
+	early := answerOf(caps(), &p, declined, time.Time{}, noon, noon)
+	require.Equal(t, pay.Checked, early.Kind)
+	require.True(t, early.NextAt.After(noon))
+	require.Equal(t, pay.Checked, answerOf(caps(), &p, declined, noon.Add(-11*time.Second), noon.Add(time.Second), noon.Add(time.Second)).Kind, "not yet by our own clock")
+	f := answerOf(caps(), &p, declined, time.Time{}, noon.Add(time.Second), noon.Add(time.Second))
+	require.Equal(t, []any{pay.Decline, sendBy}, []any{f.Kind, f.SendBy})
+	c, err := pay.Next(p, f)
+	require.NoError(t, err)
+	require.Equal(t, pay.Failed, c.To)
 }
 
 // No window of the rail's holds more queries of one reference than its budget.

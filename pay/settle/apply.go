@@ -32,10 +32,13 @@ const (
 	unstorable  = "unstorable" // Postgres refuses what it says; only counted
 )
 
+// belied is the class of the break that a proof of absence makes which the channel
+// has belied: the payment goes on rightly, the channel's contract is wrong.
+const belied = "contradiction"
+
 // item is a letter under judgement.
 type item struct {
 	letter
-	word    channel.Word
 	id      pay.ID
 	attempt int16
 	verdict string // empty: leave the row, it is tried again
@@ -76,14 +79,12 @@ func (b *Inbox) read(ctx context.Context, it *item) {
 		it.verdict = noChannel
 		return
 	}
-	word, err := ch.CallbackAt(it.receivedAt, it.header, it.body)
-	if err != nil {
-		it.verdict = unreadable(err)
-		b.log.LogAttrs(ctx, slog.LevelWarn, "callback is not believed", slog.String("channel", string(it.channel)),
-			slog.Int64("inbox", it.letter.id), slog.String("verdict", it.verdict), slog.Any("error", err))
+	if it.judge(ch); it.wrong != nil {
+		it.verdict = unreadable(it.wrong)
+		b.disbelieve(ctx, &it.letter, it.verdict)
 		return
 	}
-	it.word = word
+	word := &it.word
 	if !word.OccurredAt.IsZero() {
 		b.metrics.delay.WithLabelValues(string(it.channel)).Observe(max(it.receivedAt.Sub(word.OccurredAt), 0).Seconds())
 	}
@@ -94,6 +95,12 @@ func (b *Inbox) read(ctx context.Context, it *item) {
 		return
 	}
 	it.id, it.attempt = id, attempt
+}
+
+// disbelieve says that a callback which is stored changes nothing.
+func (b *Inbox) disbelieve(ctx context.Context, l *letter, verdict string) {
+	b.log.LogAttrs(ctx, slog.LevelWarn, "callback is not believed", slog.String("channel", string(l.channel)),
+		slog.Int64("inbox", l.id), slog.String("verdict", verdict), slog.Any("error", l.wrong))
 }
 
 func unreadable(err error) string {
@@ -219,13 +226,18 @@ func (b *Inbox) submit(ctx context.Context, items []item) {
 		_, end := b.cfg.Telemetry.Step(ctx, answer.Payment.TraceID, "settle.callback", of[i].receivedAt,
 			attribute.String("channel", string(of[i].channel)))
 		end(answer.Err)
-		b.conclude(ctx, of[i], answer.Err)
+		b.conclude(ctx, of[i], &answer)
 	}
 }
 
 // conclude writes what became of an item's fact.
-func (b *Inbox) conclude(ctx context.Context, it *item, err error) {
+func (b *Inbox) conclude(ctx context.Context, it *item, answer *commit.Outcome) {
+	err := answer.Err
 	switch class := classOf(err, it.fact); {
+	case err == nil && belies(it.fact, answer):
+		it.verdict = applied
+		it.brk = it.breakOf(belied, answer.Payment.Reason)
+		logBelied(ctx, b.log, &b.metrics, it.fact, answer)
 	case err == nil:
 		it.verdict = applied
 	case class != "":
@@ -269,6 +281,22 @@ var undecided = []fault.Code{
 // definite reports whether the decider judged the fact, so that the same fact
 // again would be judged the same.
 func definite(err error) bool { return !slices.Contains(undecided, fault.CodeOf(err)) }
+
+// belies reports whether the fact gave a proof of absence the lie. It does so again
+// when it is repeated, so that a crash before the break is kept loses none.
+func belies(f *pay.Fact, answer *commit.Outcome) bool {
+	return (f.Kind == pay.Ack || f.Kind == pay.Confirm) && answer.Payment.Belied()
+}
+
+// logBelied calls for a person, once: nothing was lost this time.
+func logBelied(ctx context.Context, log *slog.Logger, m *metrics, f *pay.Fact, answer *commit.Outcome) {
+	if answer.NoOp {
+		return
+	}
+	m.contradictions.Inc()
+	log.LogAttrs(ctx, slog.LevelError, "the channel has what it said it never had; nothing more is sent for it", slog.String("payment", f.Payment.String()),
+		slog.Int("attempt", int(f.Attempt)), slog.String("fact", f.Kind.String()), slog.String("source", f.Source), slog.String("reason", answer.Payment.Reason))
+}
 
 func logBreak(ctx context.Context, log *slog.Logger, m *metrics, f *pay.Fact, class string, err error) {
 	m.contradictions.Inc()

@@ -2,6 +2,7 @@ package settle
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"sync"
@@ -296,6 +297,10 @@ func (a *Asker) submitBatch(ctx context.Context, batch []pay.Fact) {
 	var instead []commit.Fact
 	for i, answer := range a.cfg.Submitter.SubmitAll(ctx, facts) {
 		f := &batch[i]
+		if answer.Err == nil && belies(f, &answer) {
+			breaks = append(breaks, a.breakOf(f, answer.Payment.Channel, belied, errors.New(answer.Payment.Reason)))
+			logBelied(ctx, a.log, &a.metrics, f, &answer)
+		}
 		if answer.Err == nil || !definite(answer.Err) {
 			continue // not committed: the timer offers it again
 		}

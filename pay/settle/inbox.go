@@ -1,8 +1,9 @@
 // Package settle brings payments to their final answer by what the channels say:
 // callbacks, stored raw before anybody judges them, and answers to our queries.
 // It refuses to acknowledge a callback that is not durable, to believe one that
-// is not signed, to take "not found" for proof where the rail's contract does
-// not say so, and to let a word flip what is final: that becomes a break.
+// is not signed, to keep invented ones without a bound, to take "not found" for
+// proof where the rail's contract does not say so, and to let a word flip what is
+// final: that becomes a break.
 package settle
 
 import (
@@ -33,6 +34,8 @@ import (
 const (
 	storeMax    = 1000     // callbacks in one commit
 	storeQueue  = 4000     // callbacks waiting for a commit; more are refused
+	doubtMax    = 100      // unverified callbacks in one commit, so that it is short
+	doubtQueue  = 200      // unverified callbacks waiting for a commit; more are refused
 	applyMax    = 500      // callbacks applied at once
 	applyQueue  = 8000     // callbacks waiting to be applied; the sweep takes the rest
 	appliers    = 2        // so that one batch is judged while another commits
@@ -66,6 +69,14 @@ type InboxConfig struct {
 	// ParkEvery and ParkFor bound the retries of a callback about a payment that
 	// nobody knows; 0 means every 30 s for 5 min.
 	ParkEvery, ParkFor time.Duration
+	// UnverifiedRows and UnverifiedBytes bound what is stored in an hour, by this node,
+	// of one channel's callbacks that do not verify; 0 means the defaults. Ten times as
+	// much of a channel is kept in all.
+	UnverifiedRows, UnverifiedBytes int
+	// KeepFor is how long judged callbacks are kept, KeepUnverified how long those that
+	// do not verify; 0 means the defaults. RetainEvery is how often the old ones are
+	// deleted; 0 means every minute.
+	KeepFor, KeepUnverified, RetainEvery time.Duration
 }
 
 func (c *InboxConfig) fill() {
@@ -80,10 +91,19 @@ func (c *InboxConfig) fill() {
 		{&c.SweepAfter, 3 * time.Second},
 		{&c.ParkEvery, 30 * time.Second},
 		{&c.ParkFor, 5 * time.Minute},
+		{&c.KeepFor, DefaultKeepFor},
+		{&c.KeepUnverified, DefaultKeepUnverified},
+		{&c.RetainEvery, time.Minute},
 	} {
 		if *f.d <= 0 {
 			*f.d = f.value
 		}
+	}
+	if c.UnverifiedRows <= 0 {
+		c.UnverifiedRows = DefaultUnverifiedRows
+	}
+	if c.UnverifiedBytes <= 0 {
+		c.UnverifiedBytes = DefaultUnverifiedBytes
 	}
 }
 
@@ -93,9 +113,11 @@ type Inbox struct {
 	log      *slog.Logger
 	metrics  metrics
 	channels map[channel.Name]channel.Channel
-	puts     chan *put
-	letters  [appliers]chan letter // by channel, so that one channel's words are applied in the order in which they came
-	closed   chan struct{}         // Run has ended: nothing is stored any more
+	doubts   map[channel.Name]*doubt // what is left of each channel's quota
+	puts     chan *put               // what verifies
+	doubtful chan *put               // what does not, and is within its quota
+	letters  [appliers]chan letter   // by channel, so that one channel's words are applied in the order in which they came
+	closed   chan struct{}           // Run has ended: nothing is stored any more
 	beat     atomic.Int64
 }
 
@@ -107,12 +129,25 @@ type letter struct {
 	body       []byte
 	trace      string
 	receivedAt time.Time
+	// Once it is judged: what it says, or why nobody believes it.
+	judged bool
+	word   channel.Word
+	wrong  error
+}
+
+// judge verifies a letter over its raw bytes and reads it, once.
+func (l *letter) judge(ch channel.Channel) {
+	if !l.judged {
+		l.word, l.wrong = ch.CallbackAt(l.receivedAt, l.header, l.body)
+		l.judged = true
+	}
 }
 
 // put is a letter on its way into the table.
 type put struct {
 	letter
 	headers string
+	verdict string // of one that does not verify; it is not applied any more
 	done    chan error
 }
 
@@ -121,9 +156,10 @@ func NewInbox(cfg InboxConfig) *Inbox {
 	cfg.fill()
 	b := &Inbox{
 		cfg: cfg, log: cfg.Telemetry.Logger().With(slog.String("station", "settle")), metrics: newMetrics(cfg.Telemetry),
-		channels: byName(cfg.Channels), puts: make(chan *put, storeQueue), letters: letterQueues(),
+		channels: byName(cfg.Channels), puts: make(chan *put, storeQueue), doubtful: make(chan *put, doubtQueue), letters: letterQueues(),
 		closed: make(chan struct{}),
 	}
+	b.doubts = newDoubts(&b.cfg)
 	return b
 }
 
@@ -136,11 +172,16 @@ func byName(channels []channel.Channel) map[channel.Name]channel.Channel {
 }
 
 // Receive stores a callback exactly as it came and returns nil only when it is
-// durable. It judges nothing. Errors are *fault.Error: fault.NotFound (no such
-// channel), fault.BodyTooLarge, fault.Overloaded, fault.DatabaseUnavailable,
-// fault.Timeout; after each of them the channel may send it again.
+// durable. It looks at the signature only to tell what knows no bound, a channel's
+// word, from what anybody can send: that has a queue and a quota of its own, so that
+// a flood of it neither fills the disk nor stands before a channel's word. Errors are
+// *fault.Error: fault.NotFound (no such channel), fault.BodyTooLarge,
+// fault.SignatureInvalid (it does not verify, and the quota of such is used up),
+// fault.Overloaded, fault.DatabaseUnavailable, fault.Timeout; after each of them the
+// channel may send it again.
 func (b *Inbox) Receive(ctx context.Context, name channel.Name, header http.Header, body []byte) error {
-	if b.channels[name] == nil {
+	ch := b.channels[name]
+	if ch == nil {
 		return fault.New(fault.NotFound, "no such channel").WithOp("settle.Receive")
 	}
 	if len(body) > channel.MaxBody {
@@ -157,8 +198,15 @@ func (b *Inbox) Receive(ctx context.Context, name channel.Name, header http.Head
 		},
 		headers: text, done: make(chan error, 1),
 	}
+	queue := b.puts
+	if p.judge(ch); unverified(p.wrong) {
+		if err := b.admitUnverified(ctx, p); err != nil {
+			return err
+		}
+		p.verdict, queue = unreadable(p.wrong), b.doubtful
+	}
 	select {
-	case b.puts <- p:
+	case queue <- p:
 	default:
 		b.metrics.refused.WithLabelValues(string(name)).Inc()
 		return fault.New(fault.Overloaded, "too many callbacks wait to be stored; send it again").WithOp("settle.Receive")
@@ -211,9 +259,14 @@ func (b *Inbox) store(ctx context.Context) {
 			for len(b.puts) > 0 {
 				b.storeBatch(late, gather(<-b.puts, b.puts, storeMax))
 			}
+			for len(b.doubtful) > 0 {
+				b.storeBatch(late, gather(<-b.doubtful, b.doubtful, doubtMax))
+			}
 			return
 		case first := <-b.puts:
 			b.storeBatch(ctx, gather(first, b.puts, storeMax))
+		case first := <-b.doubtful:
+			b.storeBatch(ctx, gather(first, b.doubtful, doubtMax))
 		}
 	}
 }
@@ -246,6 +299,11 @@ func (b *Inbox) storeBatch(ctx context.Context, batch []*put) {
 			continue
 		}
 		p.id = ids[i]
+		if p.verdict != "" {
+			b.disbelieve(ctx, &p.letter, p.verdict)
+			b.metrics.callbacks.WithLabelValues(string(p.channel), p.verdict).Inc()
+			continue
+		}
 		select {
 		case b.queueOf(p.channel) <- p.letter:
 		default:
@@ -255,23 +313,24 @@ func (b *Inbox) storeBatch(ctx context.Context, batch []*put) {
 }
 
 // Ids are given in the order of the select, which is ours.
-const insertInbox = `insert into inbox (channel, headers, body, trace_id, received_at)
-  select channel, headers, body, nullif(trace, '')::uuid, received_at
-    from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::timestamptz[])
-         with ordinality as u(channel, headers, body, trace, received_at, n)
+const insertInbox = `insert into inbox (channel, headers, body, trace_id, received_at, applied_at, verdict)
+  select channel, headers, body, nullif(trace, '')::uuid, received_at, case when verdict <> '' then received_at end, nullif(verdict, '')
+    from unnest($1::text[], $2::text[], $3::bytea[], $4::text[], $5::timestamptz[], $6::text[])
+         with ordinality as u(channel, headers, body, trace, received_at, verdict, n)
    order by n
   returning id`
 
 func (b *Inbox) insert(ctx context.Context, batch []*put) ([]int64, error) {
 	channels, headers, traces := make([]string, len(batch)), make([]string, len(batch)), make([]string, len(batch))
-	bodies, times := make([][]byte, len(batch)), make([]time.Time, len(batch))
+	bodies, times, verdicts := make([][]byte, len(batch)), make([]time.Time, len(batch)), make([]string, len(batch))
 	for i, p := range batch {
 		channels[i], headers[i], bodies[i], traces[i], times[i] = string(p.channel), p.headers, p.body, p.trace, p.receivedAt
+		verdicts[i] = p.verdict
 		if bodies[i] == nil {
 			bodies[i] = []byte{}
 		}
 	}
-	rows, err := b.cfg.Pool.Query(ctx, insertInbox, channels, headers, bodies, traces, times)
+	rows, err := b.cfg.Pool.Query(ctx, insertInbox, channels, headers, bodies, traces, times, verdicts)
 	if err != nil {
 		return nil, fmt.Errorf("insert into inbox: %w", err)
 	}

@@ -319,6 +319,13 @@ func TestMoneyWithoutAnIntentFindsItsOwnerOrGoesBack(t *testing.T) {
 	require.NoError(t, r.recon.Run(t.Context()))
 	require.Equal(t, int64(1), r.number(`select count(*) from payments where kind = $1`, int16(pay.Inbound)), "a line is booked once")
 
+	brk := func() recon.Break {
+		require.NoError(t, r.recon.Run(t.Context()))
+		all, _, err := r.recon.Breaks(t.Context(), recon.BreakFilter{State: "all", Class: "unmatched_inbound"})
+		require.NoError(t, err)
+		require.Len(t, all, 1)
+		return all[0]
+	}
 	assign := accept(&pay.Payment{Tenant: 1, Kind: pay.Assignment, Asset: "CZK", Amount: money.Int(100), To: r.user, Original: id, Key: key("assign")})
 	r.submit(assign, assign)
 	back := func(k string, amount int64) pay.Payment {
@@ -333,10 +340,55 @@ func TestMoneyWithoutAnIntentFindsItsOwnerOrGoesBack(t *testing.T) {
 	require.NotEqual(t, id, again, "it is over and stays so: what could not be sent waits as an item of its own")
 	require.Equal(t, money.Int(1_000_000_001), r.read(again).Remaining())
 	id = again
-	back("b", 1_000_000_000)
-	r.submit(accept(&pay.Payment{Tenant: 1, Kind: pay.Assignment, Asset: "CZK", Amount: money.Int(1), To: r.user, Original: id, Key: key("assign 2")}))
+	require.Equal(t, "open", brk().State, "most of it waits still, although the item that the line made is over")
+	sent := back("b", 1_000_000_000)
+	last := r.submit(accept(&pay.Payment{Tenant: 1, Kind: pay.Assignment, Asset: "CZK", Amount: money.Int(1), To: r.user, Original: id, Key: key("assign 2")}))[0]
 	r.untilFinal()
+	closed := brk()
+	require.Equal(t, []string{"resolved", "recon"}, []string{closed.State, closed.ClosedBy})
+	for _, p := range []pay.Payment{sent, last} {
+		require.Contains(t, closed.Reason, p.ID.String())
+	}
+	require.NotContains(t, closed.Reason, failed.ID.String(), "it took nothing")
 	require.Equal(t, int64(101), r.number(`select sum(amount)::bigint from facts.postings where account = $1`, int64(r.user)))
+	require.Zero(t, r.number(`select sum(x.amount)::bigint from facts.postings x join accounts a on a.id = x.account & ~1::bigint where a.name = 'susp:in'`))
+	r.reconciled()
+}
+
+// A refund of money that nobody could place comes back from the bank: it is in suspense
+// again, as an item that a person can find and place.
+func TestARefundOfUnplacedMoneyThatIsReturnedWaitsAgain(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.door()
+	r.lead()
+	r.instruct("FOR-UNCLE-BOB", 900)
+	r.eventually("the bank has it", func() bool { return r.effects()["FOR-UNCLE-BOB"] == 1 })
+	r.reconciled()
+	waiting := func() pay.ID {
+		return pay.ID(r.number(`select coalesce(max(payment), 0) from open_payments where kind = $1`, int16(pay.Inbound)))
+	}
+	first := waiting()
+	back := r.submit(accept(&pay.Payment{
+		Tenant: 1, Kind: pay.Refund, Asset: "CZK", Amount: money.Int(900), Original: first, Channel: "bank-ab", PayeeAccount: "777", Key: key("back"),
+	}))[0]
+	r.untilFinal()
+	require.Equal(t, pay.Succeeded, r.read(back.ID).State)
+	r.call(http.MethodPost, "/banks/ab/reversals", `{"reference":"`+pay.Reference(back.ID, 1)+`","reason":"AC04"}`, nil)
+	r.eventually("it waits again", func() bool { return waiting() != 0 })
+	r.reconciled()
+	again := waiting()
+	item := r.read(again)
+	require.Equal(t, money.Int(900), item.Remaining())
+	require.Equal(t, pay.Return, r.read(item.Original).Kind, "the item names where it comes from")
+	require.Equal(t, back.ID, r.read(item.Original).Original)
+	r.eventually("callbacks are applied", func() bool { return r.number(`select count(*) from inbox where applied_at is null`) == 0 })
+	require.NoError(t, r.recon.Run(t.Context()))
+	require.Equal(t, int64(1), r.number(`select count(*) from open_payments`), "once, whether the callback or the line told of it first")
+
+	r.submit(accept(&pay.Payment{Tenant: 1, Kind: pay.Assignment, Asset: "CZK", Amount: money.Int(900), To: r.user, Original: again, Key: key("owner")}))
+	r.untilFinal()
+	require.Equal(t, int64(900), r.number(`select sum(amount)::bigint from facts.postings where account = $1`, int64(r.user)))
 	require.Zero(t, r.number(`select sum(x.amount)::bigint from facts.postings x join accounts a on a.id = x.account & ~1::bigint where a.name = 'susp:in'`))
 	r.reconciled()
 }

@@ -11,16 +11,20 @@ import (
 
 type metrics struct {
 	callbacks, refused          *prometheus.CounterVec
+	overQuota                   *prometheus.CounterVec
 	requests, statuses, queries *prometheus.CounterVec
 	duration, delay             *prometheus.HistogramVec
 	leftover, swept             prometheus.Counter
 	contradictions, unasked     prometheus.Counter
+	deleted                     prometheus.Counter
 }
 
 func newMetrics(t *telemetry.Telemetry) metrics {
 	return metrics{
 		callbacks:      t.CounterVec("moneta_callbacks_total", "Callbacks by what became of them.", "channel", "verdict"),
 		refused:        t.CounterVec("moneta_callbacks_refused_total", "Callbacks refused because too many waited to be stored.", "channel"),
+		overQuota:      t.CounterVec("moneta_callbacks_over_quota_total", "Callbacks refused because they do not verify and too many such were kept already.", "channel"),
+		deleted:        t.Counter("moneta_callbacks_deleted_total", "Callbacks deleted after their time, or as too many that do not verify."),
 		delay:          t.HistogramVec("moneta_callback_delay_seconds", "From the event at the channel to its callback here.", "channel"),
 		leftover:       t.Counter("moneta_callbacks_leftover_total", "Callbacks that were stored and left to the sweep."),
 		swept:          t.Counter("moneta_callbacks_sweeps_total", "Batches of left-over callbacks that the sweep applied."),

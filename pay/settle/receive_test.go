@@ -35,14 +35,18 @@ func TestReceiveStoresBeforeItJudges(t *testing.T) {
 func TestReceiveIsBounded(t *testing.T) {
 	t.Parallel()
 	r := build(t, quick())
+	header, body := r.captureRaw(pay.Reference(1, 0), 900)
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	var err error
-	for range 4001 {
-		err = r.inbox.Receive(gone, "bank-ab", http.Header{}, []byte("x"))
-		require.Error(t, err)
+	for range 201 { // what does not verify has a short queue of its own
+		require.Error(t, r.inbox.Receive(gone, "bank-ab", http.Header{}, []byte("x")))
 	}
-	require.ErrorIs(t, err, fault.Overloaded)
+	require.ErrorIs(t, r.inbox.Receive(gone, "bank-ab", http.Header{}, []byte("x")), fault.Overloaded)
+	require.ErrorIs(t, r.inbox.Receive(gone, "bank-ab", header, body), fault.Timeout, "and does not stand before a channel's word")
+	for range 4000 {
+		require.Error(t, r.inbox.Receive(gone, "bank-ab", header, body))
+	}
+	require.ErrorIs(t, r.inbox.Receive(gone, "bank-ab", header, body), fault.Overloaded)
 }
 
 // The same event many times, in one batch and across batches, is one event.

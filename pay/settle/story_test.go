@@ -15,6 +15,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/channel"
 	rail "github.com/moneta-pay/moneta/pay/channel/sandbox"
 	"github.com/moneta-pay/moneta/pay/commit"
+	"github.com/moneta-pay/moneta/pay/dispatch"
 	"github.com/moneta-pay/moneta/pay/recon"
 	"github.com/moneta-pay/moneta/pay/settle"
 	"github.com/moneta-pay/moneta/sandbox"
@@ -218,22 +219,67 @@ func TestAContradictionIsABreakAndFlipsNothing(t *testing.T) {
 	require.Contains(t, r.log.String(), "the channel contradicts us")
 }
 
-// Stop lets the calls in flight bring their words home.
+// slow is an adapter that has the bank's word and does not give it before it is let go.
+type slow struct {
+	channel.Channel
+	has chan struct{}
+	let chan struct{}
+}
+
+func (s slow) Send(ctx context.Context, o channel.Order) channel.Word {
+	w := s.Channel.Send(ctx, o)
+	s.has <- struct{}{}
+	<-s.let
+	return w
+}
+
+// noticed is a context that tells when somebody waits for it.
+type noticed struct {
+	context.Context
+	waits func()
+}
+
+func (n noticed) Done() <-chan struct{} {
+	n.waits()
+	return n.Context.Done()
+}
+
+// Stop lets the calls in flight bring their words home. Nothing here may depend on how
+// fast the bank or the machine is: neither send_by nor the client's time-out is near,
+// and the words come when Stop waits for them.
 func TestStopDrains(t *testing.T) {
 	t.Parallel()
-	r := build(t, quick())
+	const payouts = 10
+	caps := quick()
+	caps.ClientTimeout, caps.SendWindow = patience, channel.SendWindowMax
+	r := build(t, caps)
+	ch, err := rail.New(rail.Config{BaseURL: r.bank.URL, Bank: "ab", Secrets: []string{secret}, Capabilities: caps})
+	require.NoError(t, err)
+	t.Cleanup(ch.Close)
+	held := slow{ch, make(chan struct{}, payouts), make(chan struct{})}
+	r.dispatch = dispatch.New(dispatch.Config{Submitter: r.node, Channels: []channel.Channel{held}, Telemetry: r.telemetry})
 	r.lead()
-	r.behave(`{"mode":"sync","reply_delay":{"probability":1,"min_ms":300,"max_ms":300}}`)
+	r.behave(`{"mode":"sync"}`)
 	var facts []commit.Fact
-	for i := range 10 {
+	for i := range payouts {
 		facts = append(facts, r.payout(i, 100))
 	}
 	r.submit(facts...)
-	r.eventually("on the wire", func() bool { return r.number(`select count(*) from attempts`) == 10 })
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	for range payouts {
+		select {
+		case <-held.has:
+		case <-time.After(patience):
+			t.Fatal("not all are on the wire")
+		}
+	}
+	home := func() int64 {
+		return r.number(`select count(*) from transitions where to_state = $1 and source = 'reply'`, int16(pay.Succeeded))
+	}
+	require.Zero(t, home())
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	require.NoError(t, r.dispatch.Stop(ctx))
-	require.Equal(t, int64(10), r.number(`select count(*) from transitions where to_state = $1 and source = 'reply'`, int16(pay.Succeeded)))
+	require.NoError(t, r.dispatch.Stop(noticed{ctx, sync.OnceFunc(func() { close(held.let) })}))
+	require.Equal(t, int64(payouts), home())
 	r.proof()
 }
 

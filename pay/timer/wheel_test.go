@@ -75,6 +75,14 @@ func (s *spun) advance(d time.Duration) {
 	s.Note(nil)
 }
 
+// turned waits until the wheel has turned once after all that was noted so far: what it
+// had taken off before that is handed over by then, and final payments are on it no more.
+func (s *spun) turned(t require.TestingT) {
+	s.advance(time.Millisecond)
+	now := s.clock.Now()
+	eventually(t, "the wheel has turned", func() bool { return s.Progress().Equal(now) })
+}
+
 func open(id pay.ID, state pay.State, dueIn time.Duration) pay.Payment {
 	return pay.Payment{
 		ID: id, Kind: pay.Payout, State: state, Channel: "bank-ab", Asset: "CZK", Amount: money.Int(100), Seq: 1,
@@ -102,6 +110,7 @@ func TestEachIsHandedOverWhenItsTimeComes(t *testing.T) {
 
 	done := open(2, pay.Succeeded, 0)
 	s.Note([]pay.Payment{done})
+	s.turned(t)
 	before := s.times(2)
 	s.advance(time.Minute)
 	eventually(t, "the others go on", func() bool { return s.times(3) >= 1 })
@@ -196,6 +205,7 @@ func TestNothingOpenIsForgotten(t *testing.T) {
 			}
 		}
 		require.Equal(rt, want, s.Snapshot().Open)
+		s.turned(rt)
 		before := map[pay.ID]int{}
 		for id := range now {
 			before[id] = s.times(id)

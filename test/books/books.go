@@ -110,7 +110,7 @@ var invariants = []struct{ name, sql string }{
 	   where captured <> moved or captured > amount or (to_state <> 2 and captured + released <> amount) or (to_state = 2 and released <> 0)
 	      or (to_state = 6) <> (to_state <> 2 and captured > 0)`},
 	{"a capture stands with a move of its hold, at the same instant", `
-	  with took as (select t.payment, t.at, count(*) n from transitions t join payments p on p.id = t.payment and p.kind = 4 where t.transition = 25 and t.reason not like 'given back%' group by 1, 2),
+	  with took as (select t.payment, t.at, count(*) n from transitions t join payments p on p.id = t.payment and p.kind = 4 where t.transition = 25 and coalesce(t.reason, '') not like 'given back%' group by 1, 2),
 	  made as (select c.original payment, c.created_at at, count(*) n from payments c where c.kind = 5 group by 1, 2)
 	  select format('hold %s at %s', payment, at) from took full join made using (payment, at) where took.n is distinct from made.n
 	  union all select format('capture %s of another kind', c.id) from payments c left join payments p on p.id = c.original

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"regexp"
 	"strings"
@@ -13,6 +12,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/moneta-pay/moneta/internal/pgtest"
 )
 
 // postgres stands between one life and the database. An interaction is what the
@@ -119,7 +120,7 @@ type session struct {
 }
 
 func (s *session) run() error {
-	start, err := readMessage(s.front, false)
+	start, err := pgtest.ReadMessage(s.front, false)
 	if err != nil {
 		return err
 	}
@@ -128,7 +129,7 @@ func (s *session) run() error {
 	}
 	var pending []byte
 	for {
-		m, err := readMessage(s.front, true)
+		m, err := pgtest.ReadMessage(s.front, true)
 		if err != nil {
 			return err
 		}
@@ -170,7 +171,7 @@ func (s *session) forward(m []byte) error {
 	case "":
 		return s.send(m)
 	case refused:
-		_, err := s.front.Write(append(errorMessage("53200", "out of memory, on purpose"), 'Z', 0, 0, 0, 5, 'I'))
+		_, err := s.front.Write(append(pgtest.ErrorMessage("ERROR", "53200", "out of memory, on purpose"), 'Z', 0, 0, 0, 5, 'I'))
 		return err
 	case crashAfter, replyLost:
 		s.mu.Lock()
@@ -208,7 +209,7 @@ func (s *session) untilAnswered() {
 
 func (s *session) relay() {
 	for {
-		m, err := readMessage(s.back, true)
+		m, err := pgtest.ReadMessage(s.back, true)
 		if err != nil {
 			return
 		}
@@ -269,29 +270,4 @@ func text(b []byte) string {
 		return string(b[:i])
 	}
 	return string(b)
-}
-
-// readMessage reads one protocol message; the first of a session has no type.
-func readMessage(r io.Reader, typed bool) ([]byte, error) {
-	head := 4
-	if typed {
-		head = 5
-	}
-	m := make([]byte, head)
-	if _, err := io.ReadFull(r, m); err != nil {
-		return nil, err
-	}
-	size := int(binary.BigEndian.Uint32(m[head-4:])) - 4
-	if size < 0 || size > 64<<20 {
-		return nil, fmt.Errorf("a message of %d bytes", size)
-	}
-	m = append(m, make([]byte, size)...)
-	_, err := io.ReadFull(r, m[head:])
-	return m, err
-}
-
-func errorMessage(code, text string) []byte {
-	body := fmt.Appendf(nil, "SERROR\x00VERROR\x00C%s\x00M%s\x00\x00", code, text)
-	m := binary.BigEndian.AppendUint32([]byte{'E'}, uint32(len(body)+4))
-	return append(m, body...)
 }

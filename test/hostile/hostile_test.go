@@ -32,6 +32,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/moneta-pay/moneta/access"
+	"github.com/moneta-pay/moneta/test/binary"
 )
 
 const (
@@ -42,6 +43,8 @@ const (
 	residentMax = 768 << 10
 	workers     = 8
 )
+
+func TestMain(m *testing.M) { os.Exit(binary.Run(m)) }
 
 // node is the installation under attack.
 type node struct {
@@ -165,24 +168,18 @@ func panics(log string) (found []string) {
 	return found
 }
 
-// start builds the binary and starts everything in a fresh folder.
+// start starts everything in a fresh folder.
 func start(t *testing.T) *node {
 	t.Helper()
 	dir, err := os.MkdirTemp("/var/tmp", "moneta-hostile-") //nolint:usetesting // a disk that the database's user can reach
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(dir, 0o755))
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
-	binary := os.Getenv("MONETA_BINARY")
-	if binary == "" {
-		binary = filepath.Join(dir, "moneta")
-		out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "github.com/moneta-pay/moneta/cmd/moneta").CombinedOutput()
-		require.NoError(t, err, string(out))
-	}
 	listen, banks := freePort(t), freePort(t)
 	n := &node{dir: filepath.Join(dir, "data"), url: "http://" + listen}
 	n.log = filepath.Join(n.dir, "serve.log")
 	var said bytes.Buffer
-	n.up = exec.CommandContext(t.Context(), binary, "up", "--quiet", "--sandbox", "--data", n.dir, "--listen", listen, "--sandbox-listen", banks)
+	n.up = exec.CommandContext(t.Context(), binary.Moneta(), "up", "--quiet", "--sandbox", "--data", n.dir, "--listen", listen, "--sandbox-listen", banks)
 	n.up.Stdout, n.up.Stderr = &said, &said
 	n.up.Cancel = func() error { return n.up.Process.Signal(syscall.SIGTERM) }
 	n.up.WaitDelay = time.Minute

@@ -7,44 +7,18 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/moneta-pay/moneta/bench"
+	"github.com/moneta-pay/moneta/test/binary"
 )
 
-// binary is the moneta under test, built once.
-var binary string
-
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	if binary = os.Getenv("MONETA_BINARY"); binary != "" {
-		return m.Run()
-	}
-	dir, err := os.MkdirTemp("", "moneta-load-binary-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	binary = filepath.Join(dir, "moneta")
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/moneta-pay/moneta/cmd/moneta")
-	build.Stdout, build.Stderr = os.Stdout, os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "build the binary:", err)
-		return 1
-	}
-	return m.Run()
-}
+func TestMain(m *testing.M) { os.Exit(binary.Run(m)) }
 
 // workFolder is a folder on a disk that a private cluster's user can reach.
 func workFolder(t *testing.T) string {
@@ -62,7 +36,7 @@ func measure(t *testing.T, args ...string) (bench.Report, string) {
 	dir := workFolder(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, append([]string{"bench", "--json", "--data", dir}, args...)...)
+	cmd := exec.CommandContext(ctx, binary.Moneta(), append([]string{"bench", "--json", "--data", dir}, args...)...)
 	var out, progress bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &progress
 	require.NoError(t, cmd.Run(), "%s\n%s", progress.String(), out.String())

@@ -90,7 +90,7 @@ var bank = porcupine.Model{
 func TestLinearizable(t *testing.T) {
 	together(t)
 	p := newPair(t)
-	histories, slowest := choose(10, 2_000), time.Duration(0)
+	histories, slowest := choose(10, percent(2_000)), time.Duration(0)
 	unknown, refusals := 0, 0
 	for n := range histories {
 		if !p.second.running() {

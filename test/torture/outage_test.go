@@ -230,13 +230,25 @@ func (w *world) fillDisk(leave int64) func() {
 	return func() { require.NoError(w.t, os.Remove(name)) }
 }
 
-// freezePostgres stops the postmaster and its backends.
-func (w *world) freezePostgres() (pids []int) {
+// postgresPids are the postmaster and its processes.
+func (w *world) postgresPids() (pids []int) {
 	w.t.Helper()
 	for _, s := range processes() {
 		cwd, _ := os.Readlink("/proc/" + strconv.Itoa(s.pid) + "/cwd") // gone meanwhile is nowhere
-		if cwd == filepath.Join(w.place, "data") && syscall.Kill(s.pid, syscall.SIGSTOP) == nil {
+		if cwd == filepath.Join(w.place, "data") {
 			pids = append(pids, s.pid)
+		}
+	}
+	require.NotEmpty(w.t, pids)
+	return pids
+}
+
+// freezePostgres stops the postmaster and its backends.
+func (w *world) freezePostgres() (pids []int) {
+	w.t.Helper()
+	for _, pid := range w.postgresPids() {
+		if syscall.Kill(pid, syscall.SIGSTOP) == nil {
+			pids = append(pids, pid)
 		}
 	}
 	require.NotEmpty(w.t, pids)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/moneta-pay/moneta/test/binary"
 )
 
 // process is one command that a test started.
@@ -35,7 +37,7 @@ func start(t *testing.T, dir, name string, env []string, args ...string) *proces
 	out, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	require.NoError(t, err)
 	defer func() { _ = out.Close() }()
-	cmd := exec.Command(binary, args...)
+	cmd := exec.Command(binary.Moneta(), args...)
 	cmd.Env = append(append(os.Environ(), "MONETA_PARENT_FD=3"), env...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.ExtraFiles = []*os.File{theirs}

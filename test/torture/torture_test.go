@@ -5,7 +5,8 @@
 // the plane's own word alone, and to run without controls that prove that it
 // would have seen a loss or a double.
 //
-// `go test` runs a small version of each story. MONETA_TORTURE=1 runs the whole.
+// `go test` runs a small version of each story. MONETA_TORTURE=1 runs the whole, and
+// with MONETA_TORTURE_PERCENT=n so much of its longest counts.
 // MONETA_BINARY names a binary to torture instead of building one, and
 // MONETA_TORTURE_KEEP=1 leaves the folders, with their logs, to look at.
 package torture
@@ -14,17 +15,15 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
+
+	"github.com/moneta-pay/moneta/test/binary"
 )
 
 // full says whether the whole torture was asked for.
 var full = os.Getenv("MONETA_TORTURE") == "1"
-
-// binary is the moneta under torture.
-var binary string
 
 // choose returns what fits the run.
 func choose[T any](quick, torture T) T {
@@ -32,6 +31,16 @@ func choose[T any](quick, torture T) T {
 		return torture
 	}
 	return quick
+}
+
+// percent is how much of the whole torture's long counts is done, for whoever has
+// less time: MONETA_TORTURE_PERCENT, 1 to 100.
+func percent(n int) int {
+	share, err := strconv.Atoi(os.Getenv("MONETA_TORTURE_PERCENT"))
+	if err != nil || share < 1 || share > 100 {
+		share = 100
+	}
+	return max(n*share/100, 1)
 }
 
 // together lets the small versions, which mostly wait, run side by side. The whole
@@ -43,29 +52,7 @@ func together(t *testing.T) {
 	}
 }
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	if binary = os.Getenv("MONETA_BINARY"); binary != "" {
-		return m.Run()
-	}
-	dir, err := os.MkdirTemp("", "moneta-torture-binary-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	binary = filepath.Join(dir, "moneta")
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/moneta-pay/moneta/cmd/moneta")
-	build.Stdout, build.Stderr = os.Stdout, os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "build the binary:", err)
-		return 1
-	}
-	return m.Run()
-}
+func TestMain(m *testing.M) { os.Exit(binary.Run(m)) }
 
 // figure reports one measured number.
 func figure(t *testing.T, name, format string, args ...any) {

@@ -33,6 +33,8 @@ type world struct {
 	up     *process
 	ready  time.Duration // from the start of up to its first ready answer
 	db     *pgxpool.Pool
+	// oldEnds is the last row of each table that an earlier release wrote.
+	oldEnds map[string]int64
 }
 
 type keys struct {
@@ -128,7 +130,7 @@ func (w *world) start() {
 func (w *world) awaitReady(base string) {
 	w.t.Helper()
 	eventually(w.t, readyWithin, base+" is ready", func() (bool, string) {
-		if !w.up.running() {
+		if w.up != nil && !w.up.running() {
 			w.t.Fatalf("up ended: %v\n%s", w.up.err, tail(w.up.log))
 		}
 		return answersOK(base + "/readyz")

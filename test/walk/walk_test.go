@@ -19,9 +19,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/moneta-pay/moneta/internal/pgtest"
+	"github.com/moneta-pay/moneta/test/binary"
 )
 
 var shell = regexp.MustCompile("(?s)```sh\n(.*?)```")
+
+func TestMain(m *testing.M) { os.Exit(binary.Run(m)) }
 
 // script returns the commands of a page's section.
 func script(t *testing.T, page, section string) string {
@@ -56,9 +59,7 @@ func strict(text string) string {
 func serve(t *testing.T, dsn string) (url, bin string) {
 	t.Helper()
 	bin = t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(bin, "moneta"), "github.com/moneta-pay/moneta/cmd/moneta")
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, string(out))
+	require.NoError(t, os.Symlink(binary.Moneta(), filepath.Join(bin, "moneta")))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	listen := l.Addr().String()

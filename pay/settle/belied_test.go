@@ -1,0 +1,123 @@
+package settle_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/channel"
+	rail "github.com/moneta-pay/moneta/pay/channel/sandbox"
+	"github.com/moneta-pay/moneta/pay/commit"
+	"github.com/moneta-pay/moneta/pay/recon"
+)
+
+// absent is a payout whose first attempt was proven never to have executed, and which
+// waits to be sent again; the bank has its order all the same from the call to Send on.
+func (r *road) absent(n int, amount int64) (p pay.Payment, order channel.Order) {
+	r.t.Helper()
+	r.deaf.Store(true)
+	p = r.submit(r.payout(n, amount))[0]
+	sendBy := time.Now().Truncate(time.Microsecond)
+	r.submit(
+		commit.Fact{Payment: &pay.Fact{Kind: pay.Intend, Payment: p.ID, Attempt: 1, SendBy: sendBy, Source: "dispatch"}},
+		commit.Fact{Payment: &pay.Fact{Kind: pay.ProveAbsent, Payment: p.ID, Attempt: 1, AttemptState: pay.Absent, SendBy: sendBy, Source: "query"}},
+	)
+	return p, channel.Order{
+		Reference: pay.Reference(p.ID, 1), Amount: p.Amount, Asset: p.Asset, Payee: channel.Party{Account: p.PayeeAccount},
+		SendBy: time.Now().Add(time.Minute),
+	}
+}
+
+func (r *road) send(o channel.Order) {
+	r.t.Helper()
+	ch, err := rail.New(rail.Config{BaseURL: r.bank.URL, Bank: "ab", Secrets: []string{secret}, Capabilities: rail.DefaultCapabilities()})
+	require.NoError(r.t, err)
+	defer ch.Close()
+	require.Equal(r.t, channel.Acked, ch.Send(r.t.Context(), o).Verdict)
+}
+
+// The bank said that it did not know the order, and takes it afterwards: the payment
+// goes on with that attempt, nothing is sent beside it, and somebody hears of it.
+func TestWhatTheBankTakesAfterTheProofIsNotSentAgain(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.door()
+	r.lead()
+	r.behave(`{"callback_accepted":1,"execute_delay":{"probability":1,"min_ms":500,"max_ms":500}}`)
+	p, order := r.absent(1, 700)
+	r.send(order)
+	r.eventually("its acknowledgement is applied", func() bool { return r.number(`select count(*) from inbox where applied_at is not null`) > 0 })
+	r.deaf.Store(false)
+	r.untilFinal()
+	require.Equal(t, pay.Succeeded, r.read(p.ID).State)
+	require.Equal(t, int64(1), r.number(`select count(*) from attempts`))
+	require.Equal(t, int64(1), r.number(`select count(*) from transitions where transition = 5 and from_state = $1 and reason = $2`, int16(pay.Reserved), pay.ReasonTaken))
+	r.proof()
+	r.reconciled()
+	breaks, _, err := r.recon.Breaks(t.Context(), recon.BreakFilter{State: "open"})
+	require.NoError(t, err)
+	require.Len(t, breaks, 1)
+	require.Equal(t, []string{"contradiction", order.Reference}, []string{breaks[0].Class, breaks[0].Reference})
+	require.Contains(t, r.log.String(), "the channel has what it said it never had")
+}
+
+// The same, and the first that anybody hears of it is that it was executed: by a
+// callback, or by the statement alone.
+func TestWhatTheBankExecutesAfterTheProofIsABreak(t *testing.T) {
+	t.Parallel()
+	for name, callback := range map[string]bool{"by a callback": true, "by the statement": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := build(t, quick())
+			if callback {
+				r.door()
+			}
+			r.lead()
+			p, order := r.absent(1, 700)
+			r.send(order)
+			r.eventually("the bank executes it", func() bool { return r.effects()[order.Reference] == 1 })
+			if callback {
+				r.untilFinal()
+			}
+			r.reconciled()
+			require.Equal(t, pay.Succeeded, r.read(p.ID).State)
+			r.proof()
+			r.eventually("its break is kept", func() bool { return r.number(`select count(*) from breaks`) > 0 }) // after the fact that made it
+			breaks, _, err := r.recon.Breaks(t.Context(), recon.BreakFilter{State: "open"})
+			require.NoError(t, err)
+			require.Len(t, breaks, 1)
+			require.Equal(t, []string{"contradiction", order.Reference}, []string{breaks[0].Class, breaks[0].Reference})
+		})
+	}
+}
+
+// The bank takes, and executes, the first attempt when the second is out and proven
+// absent too: the payment is not sent a third time; a person has it.
+func TestAWordAboutAnOldAttemptStopsThePayment(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.door()
+	r.lead()
+	p, order := r.absent(1, 700)
+	sendBy := time.Now().Truncate(time.Microsecond)
+	r.submit(
+		commit.Fact{Payment: &pay.Fact{Kind: pay.Intend, Payment: p.ID, Attempt: 2, SendBy: sendBy, Source: "dispatch"}},
+		commit.Fact{Payment: &pay.Fact{Kind: pay.ProveAbsent, Payment: p.ID, Attempt: 2, AttemptState: pay.Absent, SendBy: sendBy, Source: "query"}},
+	)
+	r.send(order)
+	r.eventually("somebody has to look", func() bool { return r.read(p.ID).State == pay.InReview })
+	r.deaf.Store(false)
+	r.eventually("its break is kept", func() bool { return r.number(`select count(*) from breaks where reference = $1`, order.Reference) == 1 })
+	require.Equal(t, int64(2), r.number(`select count(*) from attempts`))
+	require.Equal(t, int64(1), r.number(`select count(*) from transitions where transition = 17 and to_state = $1`, int16(pay.InReview)))
+	r.submit(commit.Fact{Payment: &pay.Fact{Kind: pay.ReviewNo, Payment: p.ID, Source: "operator", Reason: "the bank has executed the first"}})
+	r.submit(commit.Fact{Payment: &pay.Fact{
+		Kind: pay.Confirm, Payment: p.ID, Attempt: 1, Amount: p.Amount, Asset: p.Asset, Channel: "bank-ab", Source: "callback",
+	}})
+	got := r.read(p.ID)
+	require.Equal(t, pay.Cancelled, got.State)
+	require.Equal(t, pay.LatePayout, r.read(got.Late).Kind)
+	require.Zero(t, r.number(`select coalesce(sum(amount), 0)::bigint from facts.postings`))
+}
