@@ -275,7 +275,7 @@ func (r *Restored) finish(ctx context.Context, dsn string, m *Manifest) error {
 	if err := pauseDispatch(ctx, conn, r.UpTo); err != nil {
 		return err
 	}
-	r.Ledger, r.Off, err = recount(ctx, conn, m.Ledger)
+	r.Ledger, r.Off, err = recount(ctx, dsn, conn, m.Ledger)
 	return err
 }
 

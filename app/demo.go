@@ -86,6 +86,9 @@ func Demo(ctx context.Context, cfg DemoConfig) error {
 	if err != nil {
 		return err
 	}
+	if err := d.prove(ctx, dir); err != nil {
+		return err
+	}
 	if !cfg.JSON {
 		d.conclude(ctx, dir, time.Since(started))
 	}
@@ -139,6 +142,19 @@ func (d *demo) run(ctx context.Context, dir string) (*replay.Report, error) {
 		err = e
 	}
 	return report, err
+}
+
+// prove recounts everything a second time, from the raw rows and the banks' own books.
+func (d *demo) prove(ctx context.Context, dir string) error {
+	started := time.Now()
+	err := Prove(ctx, ProveConfig{
+		Database: Database{DSN: d.world.dsn, DataDir: dir}, SandboxURL: d.world.outside(), Key: filepath.Join(dir, "prove.key"),
+		Report: filepath.Join(dir, "proof.jsonl"), JSON: true, Lang: d.cfg.Lang, Out: io.Discard, Progress: d.cfg.Progress,
+	})
+	if err == nil && !d.cfg.JSON {
+		fmt.Fprint(d.cfg.Out, say(d.cfg.Lang, "demo-proved", time.Since(started).Seconds()))
+	}
+	return err
 }
 
 // misbehave switches the two faults on over the sandbox's own API.

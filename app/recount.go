@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/moneta-pay/moneta/doctor/prove"
 )
 
 // LedgerCount is a ledger in a few numbers. Money tables are only appended to, so
@@ -64,44 +67,22 @@ func countLedger(ctx context.Context, conn *pgx.Conn, upTo int64) (LedgerCount, 
 	return c, nil
 }
 
-// checks are what must hold in any ledger; each counts what breaks it.
-var checks = []struct{ what, sql string }{
-	{"books whose newest row is not the sum of their postings", `
-	  with side as (select debit book, -amount moved, id from transfers union all select credit, amount, id from transfers),
-	  book as (select book, sum(moved) total, max(id) newest from side group by book)
-	  select count(*) from book b join transfers t on t.id = b.newest
-	   where b.total <> case when t.debit = b.book then t.debit_balance else t.credit_balance end`},
-	{"assets that do not sum to zero", `
-	  with side as (select debit book, id from transfers union all select credit, id from transfers),
-	  book as (select book, max(id) newest from side group by book),
-	  asset as (select a.asset, sum(case when t.debit = b.book then t.debit_balance else t.credit_balance end) total
-	    from book b join transfers t on t.id = b.newest join accounts a on a.id = (b.book & -2) group by a.asset)
-	  select count(*) from asset where total <> 0`},
-	{"missing ids of transfers", `select coalesce(max(id), 0) - count(*) from transfers`},
-	// A restore and a failover leave ids out, between lost_after and begins of the
-	// history that they begin (ADR 0015).
-	{"missing ids of transitions", `select greatest(coalesce(max(id), 0), (select coalesce(max(begins) - 1, 0) from timelines)) - count(*)
-	   - (select coalesce(sum(begins - lost_after - 1), 0) from timelines) from transitions`},
-	{"last ids of the shard that are not the last ids", `select count(*) from shards
-	   where last_transfer <> (select coalesce(max(id), 0) from transfers) or last_transition <> greatest(
-	     (select coalesce(max(id), 0) from transitions), (select coalesce(max(begins) - 1, 0) from timelines))`},
-	{"open payments that are not those whose last transition is not final", `
-	  with last as (select distinct on (payment) payment, to_state from transitions order by payment, seq desc)
-	  select count(*) from (select * from last where to_state not between 6 and 9) l full join open_payments o using (payment)
-	   where l.payment is null or o.payment is null or l.to_state <> o.state`},
-}
+// offMax bounds what a recount names of what it found.
+const offMax = 10
 
-// recount checks the whole ledger from its rows, and that it begins as the backup
-// says. It returns what is off, empty when nothing is.
-func recount(ctx context.Context, conn *pgx.Conn, want LedgerCount) (now LedgerCount, off []string, err error) {
-	for _, c := range checks {
-		var n int64
-		if err := conn.QueryRow(ctx, c.sql).Scan(&n); err != nil {
-			return now, nil, fmt.Errorf("recount: %s: %w", c.what, err)
-		}
-		if n != 0 {
-			off = append(off, fmt.Sprintf("%s: %d", c.what, n))
-		}
+// recount has the whole ledger proved from its rows, and checks that it begins as the
+// backup says. It returns what is off, empty when nothing is. The rails are not asked:
+// what they know beyond it is the gap finder's work.
+func recount(ctx context.Context, dsn string, conn *pgx.Conn, want LedgerCount) (now LedgerCount, off []string, err error) {
+	proof, err := prove.Run(ctx, prove.Config{DSN: dsn, Version: "moneta " + Version})
+	if err != nil {
+		return now, nil, fmt.Errorf("recount: %w", err)
+	}
+	for _, f := range proof.Findings[:min(len(proof.Findings), offMax)] {
+		off = append(off, strings.Join(strings.Fields(f.Check+" "+f.Payment+" "+f.Place+": "+f.Detail), " "))
+	}
+	if more := proof.FaultCount - int64(len(off)); more > 0 {
+		off = append(off, fmt.Sprintf("and %d more: moneta prove lists them", more))
 	}
 	then, err := countLedger(ctx, conn, want.LastTransfer)
 	if err != nil {

@@ -30,7 +30,7 @@ var words = map[string][2]string{
 	"backup-asset":      {"  %-6s %d accounts, %d transfers, hash %s\n", "  %-6s %d 个账户,%d 笔转账,哈希 %s\n"},
 	"no-archive":        {"The log is not archived: this backup restores to its own moment only. Start up with --archive for any second.\n", "日志未归档:此备份只能恢复到其自身时刻。使用 up --archive 可恢复到任意一秒。\n"},
 	"restored":          {"Restored up to %s into %s: %d payments, %d transfers, %d accounts\n", "已恢复至 %s,位于 %s:%d 笔支付、%d 笔转账、%d 个账户\n"},
-	"recounted":         {"Recounted: every asset sums to zero, every book's newest row is the sum of its postings, no id is missing, and all that the backup had is here.\n", "已重新核算:每种资产合计为零,每本账簿的最新一行等于其分录之和,编号无缺,备份中的全部内容均在。\n"},
+	"recounted":         {"Recounted: everything in it fits, and all that the backup had is here; moneta prove also asks the rails.\n", "已重新核算:账本全部相符,备份中的全部内容均在;moneta prove 还会核对渠道账簿。\n"},
 	"stays-paused":      {"Payouts wait: start `moneta up --data %s`. They go again when the gap finder is clean, or after POST /v1/dispatch/resume.\n", "付款暂停:请运行 `moneta up --data %s`。缺口检查无误后,或调用 POST /v1/dispatch/resume 后恢复。\n"},
 	"restore-off":       {"the restored ledger does not add up: %s", "恢复的账本不符:%s"},
 	"case-none":         {"No such case.\n", "没有符合条件的工单。\n"},
@@ -123,6 +123,7 @@ var words = map[string][2]string{
 	"prove-kept":          {"The proof is in %s; anybody verifies it: moneta prove --verify %s --key %s\n", "证明已写入 %s;任何人均可验证:moneta prove --verify %s --key %s\n"},
 	"prove-genuine":       {"%s is genuine. It says of %s: %s\n", "%s 真实有效。其结论(%s):%s\n"},
 	"prove-forged":        {"%s: %v", "%s 不可信:%v"},
+	"demo-proved":         {"Counted again by moneta prove, from the raw rows and the banks' own books: everything fits (%.1f s).\n", "moneta prove 已根据原始行与银行自身账簿重新核算:全部相符(%.1f 秒)。\n"},
 	"prove-exit-faults":   {"the recount found %d faults", "核算发现 %d 处差错"},
 	"prove-exit-unproved": {"%d things could not be proved", "有 %d 项未能证明"},
 }

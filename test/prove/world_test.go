@@ -61,7 +61,12 @@ func key(name string) [16]byte {
 
 func newWorld(tb testing.TB) *world {
 	tb.Helper()
-	w := &world{t: tb, dsn: pgtest.DSN(tb), named: map[string]pay.Payment{}}
+	return newWorldOn(tb, pgtest.DSN(tb))
+}
+
+func newWorldOn(tb testing.TB, dsn string) *world {
+	tb.Helper()
+	w := &world{t: tb, dsn: dsn, named: map[string]pay.Payment{}}
 	var err error
 	w.db, err = pgxpool.New(context.Background(), w.dsn)
 	require.NoError(tb, err)
@@ -98,6 +103,15 @@ func newWorld(tb testing.TB) *world {
 	require.Eventually(tb, w.node.Leading, patience, 2*time.Millisecond)
 	w.house, w.alice, w.shop = w.account("house", ledger.House), w.account("alice", ledger.User), w.account("shop", ledger.User)
 	return w
+}
+
+// at is a superuser's connection to another copy of the database.
+func (w *world) at(dsn string) *pgxpool.Pool {
+	w.t.Helper()
+	pool, err := pgxpool.New(context.Background(), dsn)
+	require.NoError(w.t, err)
+	w.t.Cleanup(pool.Close)
+	return pool
 }
 
 func (w *world) account(name string, kind ledger.Kind) pay.AccountID {
