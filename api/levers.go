@@ -50,7 +50,8 @@ type Lever struct {
 	Radius     *lever.Radius `json:"radius,omitempty" doc:"What it concerned when it was pulled, or would now; null is not counted"`
 }
 
-func showLever(p *lever.Pull, now time.Time) Lever {
+// ShowLever describes a pull as it stands at now.
+func ShowLever(p *lever.Pull, now time.Time) Lever {
 	e, _ := lever.Lookup(p.Lever)
 	return Lever{
 		Object: "lever", ID: p.ID.String(), Lever: string(p.Lever), Class: e.Class.String(), Aim: p.Aim.String(), Value: p.Value, ValueZH: p.ValueZH,
@@ -139,7 +140,7 @@ func (c *call) listLevers() error {
 			return malformed("what holds is told whole; pages are of state=all").WithParam("state")
 		}
 		for _, p := range c.s.Levers.Standing().At(now) {
-			out.Data = append(out.Data, showLever(&p, now))
+			out.Data = append(out.Data, ShowLever(&p, now))
 		}
 		return c.reply(http.StatusOK, &out)
 	case "all":
@@ -161,7 +162,7 @@ func (c *call) listLevers() error {
 		return err
 	}
 	for i := range found[:min(n, len(found))] {
-		out.Data = append(out.Data, showLever(&found[i], now))
+		out.Data = append(out.Data, ShowLever(&found[i], now))
 	}
 	if out.HasMore = len(found) > n; out.HasMore {
 		out.Next = out.Data[n-1].ID
@@ -188,7 +189,7 @@ func (c *call) pullLever() error {
 	now := c.s.Clock.Now()
 	if dry {
 		p.At, p.Via, p.ID = now.UTC(), lever.ViaAPI, lever.ID{}
-		out := showLever(&p, now)
+		out := ShowLever(&p, now)
 		out.ID, out.DryRun, out.Holds, out.Radius = "", true, false, &radius
 		return c.reply(http.StatusOK, &out)
 	}
@@ -197,7 +198,7 @@ func (c *call) pullLever() error {
 	if p, err = c.s.Levers.Pull(c.ctx, p); err != nil {
 		return err
 	}
-	out := showLever(&p, c.s.Clock.Now())
+	out := ShowLever(&p, c.s.Clock.Now())
 	if counted {
 		out.Radius = &radius
 	}
@@ -305,7 +306,7 @@ func (c *call) undoLever() error {
 	if p, err = c.s.Levers.Undo(c.ctx, id, c.who.Name(), reason); err != nil {
 		return err
 	}
-	out := showLever(&p, c.s.Clock.Now())
+	out := ShowLever(&p, c.s.Clock.Now())
 	return c.reply(http.StatusOK, &out)
 }
 

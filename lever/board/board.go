@@ -197,8 +197,8 @@ func (b *Board) stand(ctx context.Context) {
 	all := merge(b.table, b.files)
 	now := b.cfg.Clock.Now()
 	s := lever.Stand(all)
-	b.tell(ctx, s.At(now), all, now)
 	b.now.Store(s)
+	b.tell(ctx, s.At(now), all, now)
 }
 
 // merge is the union of the table and the files; an undo on either road ends it.
