@@ -88,6 +88,13 @@ var rules = map[string]rule{
 		imports: with("pay", "pay/intake", "pay/finance", "pay/ledger", "pay/commit", "pay/recon", "pay/recon/statement", "pay/settle", "pay/status", "pay/desk", "pay/channel", "pay/notify", "pay/outbox", "access"),
 		outside: withoutDriver,
 	},
+	// The doctor's stations import its root and leaves, never one another, and never pay.
+	// doctor and doctor/diagnose are pure: an answer must be reproducible anywhere.
+	"doctor":                  {imports: leaves, outside: stdlibOnly},
+	"doctor/diagnose":         {imports: slices.Concat(leaves, []string{"doctor"}), outside: stdlibOnly},
+	"doctor/signal/telemetry": {imports: with("doctor"), outside: withoutDriver},
+	"doctor/signal/petshop":   {imports: with("doctor", "doctor/signal/telemetry"), outside: withoutDriver},
+
 	"app":        {imports: []string{"..."}, outside: withDriver},
 	"cmd/moneta": {imports: []string{"app", "config", "internal/..."}, outside: withoutDriver},
 
@@ -110,6 +117,8 @@ func testImports(dir string) []string {
 	switch {
 	case within(dir, "pay/..."), dir == "api", dir == "app":
 		more = append(more, "pay/...", "access", "sandbox", "lever/board")
+	case within(dir, "doctor/..."):
+		more = append(more, "doctor/...")
 	case dir == "cmd/moneta":
 		more = append(more, "app", "config")
 	}
@@ -137,7 +146,7 @@ var appImporters = []string{"cmd/...", "test/...", "app"}
 // as it must for the linter: a trailing "nolint:forbidigo" with its reason.
 var (
 	noFloat = []string{"money", "pay", "pay/ledger", "pay/commit", "pay/intake", "pay/settle", "pay/recon"}
-	noClock = []string{"money", "fault", "event", "lever/...", "pay/..."}
+	noClock = []string{"money", "fault", "event", "lever/...", "pay/...", "doctor", "doctor/diagnose"}
 	// A rail's latency is measured on the wire, with the monotonic clock; the suite
 	// for adapters runs in tests, on real sockets and real time.
 	clockExempt = []string{"pay/channel/once", "pay/channel/channeltest"}

@@ -147,6 +147,9 @@ type Fact struct {
 	// GiveBack, Returned and ChargedBack, how much.
 	Amount money.Amount
 	Asset  money.Asset
+	// Beyond says that the Amount has been taken already: nobody is asked whether so
+	// much remains. Only with Take, of a refund that was called failed.
+	Beyond bool
 	// Settled says that the word is a statement line: the money has moved between
 	// the banks as well. Only with Returned and ChargedBack; Settle says it itself.
 	Settled bool

@@ -391,7 +391,7 @@ func mayTake(p *Payment, f Fact, r *rule) error {
 		return fmt.Errorf("%w: the hold has expired", ErrOver)
 	case f.Asset != p.Asset || f.Amount.Sign() <= 0:
 		return fmt.Errorf("%w: %s %s of %s", ErrIllegal, f.Amount, f.Asset, p.Asset)
-	case r.takes == takesStated && f.Amount.Cmp(p.Remaining()) > 0:
+	case r.takes == takesStated && !f.Beyond && f.Amount.Cmp(p.Remaining()) > 0:
 		return fmt.Errorf("%w: %s of %s", ErrExceeds, f.Amount, p.Remaining())
 	}
 	return nil

@@ -84,22 +84,22 @@ payout         1 none > created
 payout         2 created > requires_action
 payout         2 created > in_review: from>held P+F
 payout         3 created requires_action > reserved: from>held P+F
-payout         3 in_review > reserved
 payout        11 created requires_action > cancelled
-payout        11 in_review > cancelled: held>from P+F
 payout        26 requires_action > expired
 
 payout,refund,capture  4 reserved > dispatching: held>clr:out P
 payout,refund,capture  5 dispatching unknown > processing
+payout,refund,capture  5 reserved > processing: held>clr:out P
 payout,refund,capture  6 dispatching processing > unknown
 payout,refund,capture  7 dispatching processing unknown > succeeded: held>fee:rev F
 payout,refund,capture  7 reserved > succeeded: held>clr:out P, held>fee:rev F
 payout,refund          8 dispatching processing unknown > failed: clr:out>held P, held>from P+F
 capture                8 dispatching processing unknown > failed: clr:out>held P
 payout,refund,capture  9 unknown > dispatching
-payout,refund,capture 10 dispatching processing unknown > reserved: clr:out>held P
-payout,refund         11 reserved > cancelled: held>from P+F
-capture               11 reserved > cancelled
+payout,refund,capture 10 dispatching processing unknown > reserved in_review: clr:out>held P
+payout,refund,capture  3 in_review > reserved
+payout,refund         11 reserved in_review > cancelled: held>from P+F
+capture               11 reserved in_review > cancelled
 payout,refund,capture 12 succeeded > succeeded: clr:out>nostro P, fee:cost>nostro c
 payout,refund,capture 13 succeeded > succeeded
 
@@ -150,9 +150,19 @@ chargeback    20 succeeded > succeeded: clr:in>nostro P, fee:cost>nostro c
 compensation  21 none > succeeded: comp:exp>to P
 `
 
-// note is the transition that writes a contradiction into the log of what is final,
-// of any kind: no state changes, no money moves.
+// note is the transition that writes a contradiction into the log: no money moves. Of
+// what is final, of any kind, nothing else changes; of what is under way neither, but
+// what was about to be sent once more waits for a person.
 const note = 17
+
+// notes reports whether a step is such a note.
+func (x *payment) notes(s *step) bool {
+	if s.transition != note {
+		return false
+	}
+	tried := x.leaves() && s.attempt > 0
+	return s.from == s.to && (final(s.from) || tried && s.from != reserved) || tried && s.from == reserved && s.to == inReview
+}
 
 // settling are the transitions that a statement line makes.
 var settling = map[int64]bool{12: true, 13: true, 15: true, 16: true, 20: true}

@@ -322,7 +322,7 @@ func (p *prover) judgeMove(x *payment, s *step) {
 	}
 	said := fmt.Sprintf("T%d of a %s from %s to %s", s.transition, nameOf(kindNames, x.kind), nameOf(stateNames, s.from), nameOf(stateNames, s.to))
 	ways := moves[move{x.kind, s.transition, s.from, s.to}]
-	if s.transition == note && final(s.from) && s.from == s.to {
+	if x.notes(s) {
 		ways = append(ways[:len(ways):len(ways)], nil)
 	}
 	if len(ways) == 0 {
@@ -535,7 +535,7 @@ func (p *prover) owe(x *payment, name string, amount money.Amount) {
 // parents are the kinds that a linked kind may name as its original.
 var parents = map[int64][]int64{
 	capture: {hold}, refund: {deposit, lateDeposit, inbound}, latePayout: {payout, refund, capture}, lateDeposit: {deposit},
-	returned: {payout, refund, capture}, assignment: {inbound}, chargeback: {deposit}, inbound: {inbound},
+	returned: {payout, refund, capture}, assignment: {inbound}, chargeback: {deposit}, inbound: {inbound, returned},
 }
 
 // judgeLinks asks of the linked payments that name x: they are of its tenant and

@@ -341,7 +341,7 @@ func (d *decider) wanted(tickets []*ticket) (payments, accounts []int64) {
 		}
 		account(int64(p.From))
 		account(int64(p.To))
-		if p.Open() && (p.Kind == pay.Capture || p.Kind == pay.Refund) { // it may give back what it took
+		if p.Open() && p.Kind == pay.Capture || p.State != pay.Succeeded && p.Kind == pay.Refund { // it may give back what it took, or have taken it after all
 			payment(p.Original)
 		}
 		if p.Late != 0 {

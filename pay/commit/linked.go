@@ -109,6 +109,7 @@ func (j *judge) make(c *pay.Change, f *pay.Fact) (Result, error) {
 	if made.Kind == pay.LatePayout || made.Kind == pay.LateDeposit {
 		c.After.Late = made.ID
 		j.b.late = append(j.b.late, *made)
+		j.takenLate(&c.After, f.Source)
 	}
 	if made.Kind == pay.Return {
 		j.unplacedAgain(made, f.Source)
@@ -118,6 +119,30 @@ func (j *judge) make(c *pay.Change, f *pay.Fact) (Result, error) {
 		panic(fmt.Sprintf("commit: %s made %s without a posting, and fails: %v", c.After.ID, made.ID, err))
 	}
 	return Result{Payment: *after}, nil
+}
+
+// takenLate counts a refund that was called failed and has executed against its deposit
+// again, which has its amount back and may have given it out once more since.
+func (j *judge) takenLate(p *pay.Payment, source string) {
+	if p.Kind != pay.Refund {
+		return
+	}
+	o, ok := j.mem.payment(p.Original)
+	if !ok {
+		panic(fmt.Sprintf("commit: %s, the original of %s, was not loaded", p.Original, p.ID))
+	}
+	if o.Kind != pay.Deposit && o.Kind != pay.LateDeposit { // what waits in suspense is not what the late payout took
+		return
+	}
+	c, err := pay.Next(*o, pay.Fact{
+		Kind: pay.Take, Payment: o.ID, At: j.b.at, Amount: p.Amount, Asset: p.Asset, Beyond: true, Reason: "taken late by " + p.ID.String(),
+	})
+	if err == nil {
+		_, err = j.carryOut([]pay.Change{c}, source)
+	}
+	if err != nil { // it posts nothing, and asks nobody
+		panic(fmt.Sprintf("commit: %s is not counted against %s: %v", p.ID, o.ID, err))
+	}
 }
 
 // unplacedAgain accepts an item for money that went from suspense to whoever had sent

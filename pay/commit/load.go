@@ -120,10 +120,11 @@ func (l *loader) books(ctx context.Context, sql string, keep func(*ledger.Books)
 // linkedSQL is what linked objects did to a payment: how much of it they took, the
 // late outcome, and whether a contradiction stands in the log. Kinds, states and
 // transitions are the numbers of package pay. What failed (7), was cancelled (8)
-// or expired (9) takes nothing. Of a debt (7, 12) it is what its holder has paid.
+// or expired (9) takes nothing, but for a refund (6) that has executed late (7). Of a debt (7, 12) it is what its holder has paid.
 const linkedSQL = `(case when p.kind in (2, 3, 4, 5, 6, 8, 10) then coalesce((select sum(c.amount) from payments c
       where c.original = p.id and (c.kind in (9, 12) or c.kind in (5, 6, 11)
-        and (select l.to_state from transitions l where l.payment = c.id order by l.seq desc limit 1) not in (7, 8, 9))), 0)
+        and ((select l.to_state from transitions l where l.payment = c.id order by l.seq desc limit 1) not in (7, 8, 9)
+          or c.kind = 6 and p.kind in (3, 8) and exists (select from payments y where y.original = c.id and y.kind = 7)))), 0)
     when p.kind in (7, 12) then coalesce((select sum(x.amount) from transitions m
       join transfers x on x.id between m.first_transfer and m.first_transfer + m.transfers - 1
      where m.payment = p.id and x.debit = p.from_account), 0) else 0 end)::text,

@@ -300,6 +300,9 @@ func (p *refPayment) tooLate(f pay.FactKind) verdict {
 		} else {
 			p.clearing += p.amount
 			p.debt = p.amount - p.from.pays(p.amount)
+			if p.kind == pay.Refund {
+				p.hold.captured += p.amount
+			}
 			if p.debt > 0 {
 				p.late.state = "processing"
 			}

@@ -124,11 +124,12 @@ const readPayment = `select p.id, p.tenant, p.kind, p.asset, p.amount::text, p.f
 
 // backSQL is pay.Back of the kinds that have one, in its order.
 const backSQL = `(case when p.kind in (2, 3, 5, 6, 8) then (select array[
-      coalesce(sum(b.amount) filter (where b.kind = 6 and b.state = 6), 0)::text,
+      coalesce(sum(b.amount) filter (where b.kind = 6 and (b.state = 6 or b.late)), 0)::text,
       coalesce(sum(b.amount) filter (where b.kind = 6 and b.state not between 6 and 9), 0)::text,
       coalesce(sum(b.amount) filter (where b.kind = 9), 0)::text,
       coalesce(sum(b.amount) filter (where b.kind = 12), 0)::text]
-    from (select c.kind, c.amount, (select l.to_state from transitions l where l.payment = c.id order by l.seq desc limit 1) state
+    from (select c.kind, c.amount, (select l.to_state from transitions l where l.payment = c.id order by l.seq desc limit 1) state,
+                 c.kind = 6 and exists (select from payments y where y.original = c.id and y.kind = 7) late
             from payments c where c.original = p.id) b) end)`
 
 // Payment returns one payment of the tenant, or fault.NotFound.

@@ -392,3 +392,48 @@ func TestARefundOfUnplacedMoneyThatIsReturnedWaitsAgain(t *testing.T) {
 	require.Zero(t, r.number(`select sum(x.amount)::bigint from facts.postings x join accounts a on a.id = x.account & ~1::bigint where a.name = 'susp:in'`))
 	r.reconciled()
 }
+
+// A refund that the bank called declined has executed: it counts against its deposit
+// again, also for a leader that was not there, and no more can be sent back.
+func TestALateRefundCountsAgainstItsDeposit(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.door()
+	r.lead()
+	once, twice := r.paid(1, 800), r.paid(2, 500)
+	r.deaf.Store(true)
+	failed := func(d pay.Payment, name string, amount int64) pay.Payment {
+		p := r.submit(r.refund(d, name, amount))[0]
+		r.submit(
+			commit.Fact{Payment: &pay.Fact{Kind: pay.Intend, Payment: p.ID, Attempt: 1, SendBy: time.Now()}},
+			commit.Fact{Payment: &pay.Fact{Kind: pay.Decline, Payment: p.ID, Attempt: 1, Source: "callback"}},
+		)
+		require.Equal(t, pay.Failed, r.read(p.ID).State)
+		return p
+	}
+	late := func(p pay.Payment) {
+		r.submit(commit.Fact{Payment: &pay.Fact{
+			Kind: pay.Confirm, Payment: p.ID, Attempt: 1, Amount: p.Amount, Asset: p.Asset, Channel: "bank-ab", Source: "callback",
+		}})
+		require.Equal(t, pay.LateSuccess, r.read(p.ID).Disposition())
+	}
+	part := failed(once, "part", 300)
+	require.Equal(t, money.Int(800), r.read(once.ID).Remaining(), "it can be sent back again")
+	late(part)
+	late(part)
+	got := r.read(once.ID)
+	require.Equal(t, []any{money.Int(500), pay.PartlyRefunded, money.Int(300)}, []any{got.Remaining(), got.Disposition(), got.Back.Refunded})
+	_, err := r.node.Submit(t.Context(), r.refund(once, "too much", 501))
+	require.ErrorIs(t, err, fault.AmountExceedsRemaining)
+
+	first := failed(twice, "first", 500)
+	second := r.submit(r.refund(twice, "second", 500))[0]
+	late(first)
+	over := r.read(twice.ID)
+	require.Equal(t, money.Int(1000), over.Taken, "sent back twice: by the one that was called failed, too")
+	require.True(t, over.Remaining().IsZero())
+	r.submit(commit.Fact{Payment: &pay.Fact{Kind: pay.Cancel, Payment: second.ID}})
+	require.True(t, r.read(twice.ID).Remaining().IsZero(), "the other one was stopped in time: once is enough")
+	_, err = r.node.Submit(t.Context(), r.refund(twice, "third", 1))
+	require.ErrorIs(t, err, fault.AmountExceedsRemaining)
+}

@@ -155,6 +155,16 @@ func (w *world) payout(name string, amount int64) pay.Payment {
 	return w.accept(name, pay.Payment{Kind: pay.Payout, Amount: money.Int(amount), Fee: money.Int(3), From: w.alice, Channel: "bank-ab", PayeeAccount: "77"})
 }
 
+// judged is a payout that guard does not let through at once.
+func (w *world) judged(name string, verdict pay.FactKind) pay.Payment {
+	w.t.Helper()
+	p := &pay.Payment{
+		Tenant: 1, Asset: "CZK", Key: key(name), Kind: pay.Payout, Amount: money.Int(61), Fee: money.Int(3), From: w.alice, Channel: "bank-ab", PayeeAccount: "77",
+	}
+	w.named[name] = w.fact(pay.Fact{Kind: pay.Accept, New: p, Fingerprint: pay.Fingerprint(p.Key), Verdict: verdict})
+	return w.named[name]
+}
+
 // order lets the bank execute the payment's attempt.
 func (w *world) order(p pay.Payment, amount string) {
 	w.t.Helper()
@@ -282,7 +292,19 @@ func (w *world) live() {
 	w.payIn(pay.Reference(in.ID, 0), 700)
 	w.accept("deposit, waiting", pay.Payment{Kind: pay.Deposit, Amount: money.Int(701), To: w.alice, Channel: "bank-cd"})
 	w.payIn("nobody-knows-this", 40)
+	taken := w.accept("charged back", pay.Payment{Kind: pay.Deposit, Amount: money.Int(300), To: w.shop, Channel: "bank-ab"})
+	w.payIn(pay.Reference(taken.ID, 0), 300)
+	tardy := w.word(w.accept("deposit, late", pay.Payment{Kind: pay.Deposit, Amount: money.Int(301), To: w.alice, Channel: "bank-ab"}), pay.Decline)
+	w.payIn(pay.Reference(tardy.ID, 0), 301)
 	w.reconcile()
+	var astray int64
+	require.NoError(w.t, w.db.QueryRow(context.Background(), `select id from payments where kind = 10`).Scan(&astray))
+	w.accept("assigned", pay.Payment{Kind: pay.Assignment, Amount: money.Int(15), To: w.shop, Original: pay.ID(astray)})
+	looked := w.judged("reviewed", pay.Review)
+	w.word(looked, pay.ReviewOk)
+	w.judged("in review", pay.Review)
+	w.judged("challenged", pay.Challenge)
+	w.call(http.MethodPost, "/banks/ab/reversals", fmt.Sprintf(`{"reference":%q,"reason":"fraud"}`, pay.Reference(taken.ID, 0)))
 	w.call(http.MethodPost, "/banks/ab/reversals", fmt.Sprintf(`{"reference":%q,"reason":"AC04"}`, back.Attempt.Reference))
 	w.booked("ab", `"return":true`)
 

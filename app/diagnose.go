@@ -1,0 +1,190 @@
+package app
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/moneta-pay/moneta/doctor"
+	"github.com/moneta-pay/moneta/doctor/diagnose"
+	"github.com/moneta-pay/moneta/doctor/signal/petshop"
+	"github.com/moneta-pay/moneta/doctor/signal/telemetry"
+)
+
+// DiagnoseConfig says what to diagnose: exactly one of Telemetry and Replay.
+type DiagnoseConfig struct {
+	// Telemetry is the directory of a foreign incident.
+	Telemetry string
+	// Replay is an evidence file that Save wrote.
+	Replay string
+	// Save is where the evidence goes, empty for nowhere.
+	Save string
+	JSON bool
+	Lang string
+	Out  io.Writer
+}
+
+// Diagnose says what is at fault, with the evidence for and against.
+func Diagnose(c DiagnoseConfig) error {
+	e, err := c.evidence()
+	if err != nil {
+		return err
+	}
+	if c.Save != "" {
+		var b bytes.Buffer
+		if err := e.Write(&b); err != nil {
+			return err
+		}
+		if err := writeFile(c.Save, b.Bytes(), 0o600); err != nil {
+			return err
+		}
+	}
+	a, err := diagnose.Diagnose(e)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return writeJSON(c.Out, a)
+	}
+	return printAnswer(c.Out, c.Lang, a)
+}
+
+func (c *DiagnoseConfig) evidence() (*doctor.Evidence, error) {
+	switch {
+	case (c.Telemetry == "") == (c.Replay == ""):
+		return nil, errors.New(say(c.Lang, "diag-which"))
+	case c.Telemetry != "":
+		return telemetry.Read(c.Telemetry)
+	}
+	f, err := os.Open(c.Replay)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	e, err := doctor.ReadEvidence(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Replay, err)
+	}
+	return e, nil
+}
+
+// What a person reads of an answer; --json has all of it.
+const (
+	rankedShown = 5
+	linesShown  = 6
+)
+
+func printAnswer(w io.Writer, lang string, a *doctor.Answer) error {
+	first := a.Ranked[0]
+	key := "diag-cause"
+	switch a.Verdict {
+	case doctor.Unknown:
+		key = "diag-unknown"
+	case doctor.NoFault:
+		key = "diag-no-fault"
+	case doctor.Cause:
+	}
+	if first.Node == "" {
+		fmt.Fprint(w, say(lang, key))
+	} else {
+		fmt.Fprint(w, say(lang, key, first.Node, mechanismWord(lang, first.Mechanism)))
+	}
+	fmt.Fprint(w, say(lang, "diag-confidence", 100*a.Confidence.Probability, a.Confidence.Cases))
+	fmt.Fprint(w, say(lang, "diag-scope", scopeWord(lang, a.Scope.Class), 100*a.Scope.Low, 100*a.Scope.High, diagnose.Say(lang, a.Scope.Code, a.Scope.Args)))
+	for _, h := range a.Also {
+		fmt.Fprint(w, say(lang, "diag-also", h.Node, mechanismWord(lang, h.Mechanism)))
+	}
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprint(t, say(lang, "diag-head"))
+	for i, h := range a.Ranked[:min(len(a.Ranked), rankedShown)] {
+		fmt.Fprintf(t, "%d\t%s\t%s\t%.1f %%\t%.1f %%\t%.0f %%\n", i+1, orDash(h.Node), mechanismWord(lang, h.Mechanism), 100*h.Posterior, 100*h.Prior, 100*h.Explains)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	printLines(w, lang, "diag-for", a.Evidence.For)
+	printLines(w, lang, "diag-against", a.Evidence.Against)
+	if len(a.NextChecks) > 0 {
+		fmt.Fprint(w, say(lang, "diag-next"))
+	}
+	for i, c := range a.NextChecks {
+		fmt.Fprintf(w, "  %d. %s: %s\n", i+1, c.Node, diagnose.Say(lang, "ask-"+c.ID, nil))
+		fmt.Fprint(w, say(lang, "diag-check", c.CostS, c.GainBits, c.Yes, c.No))
+	}
+	for _, n := range a.Notes {
+		fmt.Fprint(w, say(lang, "diag-note", n))
+	}
+	return nil
+}
+
+func printLines(w io.Writer, lang, key string, lines []doctor.Line) {
+	if len(lines) > 0 {
+		fmt.Fprint(w, say(lang, key))
+	}
+	for _, l := range lines[:min(len(lines), linesShown)] {
+		fmt.Fprintf(w, "  ×%-6s %s (%s): %s\n", ratio(l.LikelihoodRatio), l.Node, mechanismWord(lang, l.Mechanism), diagnose.Say(lang, l.Code, l.Args))
+		fmt.Fprintf(w, "          %s · %s … %s\n", l.Query, l.Window.From.Format(time.RFC3339), l.Window.Until.Format(time.RFC3339))
+		if l.Value.Unit != "" {
+			fmt.Fprint(w, say(lang, "diag-figure", figure(l.Value), figure(l.Baseline), l.Value.N, l.Baseline.N))
+		}
+	}
+}
+
+func ratio(r float64) string {
+	if r >= 10 {
+		return fmt.Sprintf("%.0f", r)
+	}
+	return fmt.Sprintf("%.2g", r)
+}
+
+func figure(f doctor.Figure) string {
+	if f.Unit == "share" {
+		return fmt.Sprintf("%.2f %%", 100*f.Value)
+	}
+	if math.Abs(f.Value) >= 1000 {
+		return fmt.Sprintf("%.0f %s", f.Value, f.Unit)
+	}
+	return strings.TrimSpace(fmt.Sprintf("%.3g %s", f.Value, f.Unit))
+}
+
+func mechanismWord(lang, mechanism string) string { return say(lang, "mech-"+mechanism) }
+
+func scopeWord(lang, class string) string { return say(lang, "scope-"+class) }
+
+// ImportConfig says which files of a foreign data set to import.
+type ImportConfig struct {
+	Metrics, Graph, Baseline   string
+	SymptomNode, SymptomMetric string
+	// FaultTime is RFC 3339 or unix seconds.
+	FaultTime string
+	// Dir is the new telemetry directory.
+	Dir  string
+	Lang string
+	Out  io.Writer
+}
+
+// ImportPetshop writes a telemetry directory from the files of the PetShop data set.
+func ImportPetshop(c ImportConfig) error {
+	at, err := telemetry.ParseTime(c.FaultTime)
+	if err != nil {
+		return fmt.Errorf("--fault-time: %w", err)
+	}
+	d, err := petshop.Import(petshop.Files{
+		Metrics: c.Metrics, Graph: c.Graph, Baseline: c.Baseline,
+		FaultTime: at, SymptomNode: c.SymptomNode, SymptomMetric: c.SymptomMetric,
+	})
+	if err != nil {
+		return err
+	}
+	if err := telemetry.Write(c.Dir, d); err != nil {
+		return err
+	}
+	_, err = fmt.Fprint(c.Out, say(c.Lang, "diag-imported", c.Dir, len(d.Hops), len(d.Calls), len(d.Metrics), len(d.Baseline), c.Dir))
+	return err
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"os"
+
+	"github.com/moneta-pay/moneta/app"
+)
+
+type diagnoseCmd struct {
+	Telemetry string `help:"Folder of an incident, as docs/telemetry.md describes." type:"path"`
+	Replay    string `help:"Evidence file that --save wrote: the same answer again, anywhere." type:"path"`
+	Save      string `help:"Write the evidence here, to replay or to send on." type:"path"`
+	JSON      bool   `help:"Print JSON."`
+	Lang      string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
+}
+
+func (c *diagnoseCmd) Run() error {
+	return app.Diagnose(app.DiagnoseConfig{Telemetry: c.Telemetry, Replay: c.Replay, Save: c.Save, JSON: c.JSON, Lang: c.Lang, Out: os.Stdout})
+}
+
+type telemetryCmd struct {
+	Import telemetryImportCmd `cmd:"" help:"Write a telemetry folder from somebody else's files."`
+}
+
+type telemetryImportCmd struct {
+	Petshop petshopCmd `cmd:"" help:"From the wide tables and the graph of the PetShop data set."`
+}
+
+type petshopCmd struct {
+	Metrics   string `help:"CSV of the incident, plain or gzip." required:"" type:"existingfile"`
+	Graph     string `help:"CSV of the call graph: a row calls the columns with a 1." required:"" type:"existingfile"`
+	Baseline  string `help:"CSV of a normal time." required:"" type:"existingfile"`
+	FaultTime string `name:"fault-time" help:"When it began: RFC 3339 or unix seconds." required:""`
+	Node      string `name:"symptom-node" help:"Where it was seen." required:""`
+	Metric    string `name:"symptom-metric" help:"By what: latency or availability." required:"" enum:"latency,availability"`
+	Out       string `help:"New folder." required:"" type:"path"`
+	Lang      string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
+}
+
+func (c *petshopCmd) Run() error {
+	return app.ImportPetshop(app.ImportConfig{
+		Metrics: c.Metrics, Graph: c.Graph, Baseline: c.Baseline, SymptomNode: c.Node, SymptomMetric: c.Metric,
+		FaultTime: c.FaultTime, Dir: c.Out, Lang: c.Lang, Out: os.Stdout,
+	})
+}

@@ -1,0 +1,146 @@
+package diagnose
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"github.com/moneta-pay/moneta/doctor"
+)
+
+// probe is a kind of check, and which mechanisms a yes shows; words.go has the question.
+type probe struct {
+	id       string
+	costS    int
+	shows    []string
+	readOnly bool
+}
+
+// The checks by kind of hop. None of them changes anything; all could be run by a
+// machine alone.
+var (
+	ownTime   = probe{"own-time", 2, []string{"slow", "overload", "pool", "gc", "lock", "disk"}, true}
+	runtime   = probe{"runtime", 1, []string{"pool"}, true}
+	garbage   = probe{"garbage", 1, []string{"gc"}, true}
+	errorLog  = probe{"error-log", 2, []string{"failing", "crash"}, true}
+	alive     = probe{"alive", 1, []string{"crash", "silent"}, true}
+	blockers  = probe{"blockers", 1, []string{"lock"}, true}
+	queries   = probe{"statements", 2, []string{"slow", "overload"}, true}
+	diskTime  = probe{"disk-time", 2, []string{"disk"}, true}
+	pooled    = probe{"connections", 1, []string{"pool"}, true}
+	oldest    = probe{"oldest", 1, []string{"backlog", "silent"}, true}
+	dead      = probe{"dead-letters", 1, []string{"failing"}, true}
+	synthetic = probe{"synthetic", 2, []string{"wire"}, true}
+	statuses  = probe{"status-mix", 1, []string{"failing"}, true}
+	capacity  = probe{"load", 1, []string{"overload", "retries"}, true}
+	versions  = probe{"versions", 2, []string{"failing", "wire"}, true}
+)
+
+var probes = map[doctor.Kind][]probe{
+	doctor.Client:     {versions, capacity},
+	doctor.Gateway:    {ownTime, errorLog, alive, capacity, synthetic},
+	doctor.Service:    {ownTime, runtime, garbage, errorLog, alive, capacity, synthetic},
+	doctor.Queue:      {oldest, dead, ownTime},
+	doctor.Database:   {blockers, queries, diskTime, pooled, errorLog, alive},
+	doctor.Cache:      {ownTime, errorLog, alive, synthetic},
+	doctor.Channel:    {synthetic, statuses, ownTime},
+	doctor.Relay:      {oldest, errorLog, alive},
+	doctor.Projection: {oldest, errorLog, alive},
+	doctor.Webhook:    {oldest, dead, alive},
+	doctor.Remote:     {synthetic, statuses, ownTime},
+}
+
+const (
+	checksShown = 3
+	checkedHops = 6 // what is asked of hops further down cannot pay
+	// A check is right nine times in ten, either way. It is an assumption until drills
+	// have counted.
+	checkRight = .9
+)
+
+// nextChecks ranks the checks by the uncertainty that they are expected to remove, a
+// second of their cost.
+func (b *belief) nextChecks() []doctor.Check {
+	var out []doctor.Check
+	for _, h := range b.leaders() {
+		kind := b.p.hops[h].Kind
+		for _, pr := range probes[kind] {
+			out = append(out, b.value(h, pr))
+		}
+	}
+	slices.SortStableFunc(out, func(x, y doctor.Check) int {
+		return cmp.Or(cmp.Compare(y.BitsPerSecond, x.BitsPerSecond), cmp.Compare(x.Node, y.Node), cmp.Compare(x.ID, y.ID))
+	})
+	out = slices.DeleteFunc(out, func(c doctor.Check) bool { return c.GainBits == 0 })
+	return append([]doctor.Check{}, out[:min(len(out), checksShown)]...)
+}
+
+// leaders are the most probable hops.
+func (b *belief) leaders() []int {
+	sums := make([]float64, len(b.p.hops))
+	order := make([]int, len(b.p.hops))
+	for i := range order {
+		order[i] = i
+	}
+	for _, c := range b.cells {
+		if c.hop >= 0 {
+			sums[c.hop] += c.posterior
+		}
+	}
+	slices.SortStableFunc(order, func(x, y int) int { return cmp.Compare(sums[y], sums[x]) })
+	return order[:min(len(order), checkedHops)]
+}
+
+// value works out what a check is expected to tell.
+func (b *belief) value(h int, pr probe) doctor.Check {
+	likely := func(c cell, yes bool) float64 {
+		if (c.hop == h && slices.Contains(pr.shows, c.mechanism)) == yes {
+			return checkRight
+		}
+		return 1 - checkRight
+	}
+	gain := b.entropy(func(cell) float64 { return 1 })
+	for _, yes := range []bool{true, false} {
+		of := func(c cell) float64 { return likely(c, yes) }
+		share := 0.0
+		for _, c := range b.cells {
+			share += c.posterior * of(c)
+		}
+		gain -= share * b.entropy(of)
+	}
+	return doctor.Check{
+		ID: pr.id, Node: b.p.hops[h].Name, Ask: Say("en", "ask-"+pr.id, nil), CostS: pr.costS, ReadOnly: pr.readOnly,
+		GainBits: round(max(0, gain)), BitsPerSecond: round(max(0, gain) / float64(pr.costS)),
+		Yes: b.leading(func(c cell) float64 { return likely(c, true) }),
+		No:  b.leading(func(c cell) float64 { return likely(c, false) }),
+	}
+}
+
+// entropy in bits of the belief, reweighted.
+func (b *belief) entropy(of func(cell) float64) float64 {
+	sum := 0.0
+	for _, c := range b.cells {
+		sum += c.posterior * of(c)
+	}
+	bits := 0.0
+	for _, c := range b.cells {
+		if q := c.posterior * of(c) / sum; q > 0 {
+			bits -= q * math.Log2(q)
+		}
+	}
+	return bits
+}
+
+// leading names the hypothesis that leads after reweighting.
+func (b *belief) leading(of func(cell) float64) string {
+	best, top := "", -1.0
+	for _, c := range b.cells {
+		if q := c.posterior * of(c); q > top {
+			best, top = c.mechanism, q
+			if c.hop >= 0 {
+				best = b.p.hops[c.hop].Name + ": " + c.mechanism
+			}
+		}
+	}
+	return best
+}
