@@ -1,6 +1,7 @@
 package torture
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -75,7 +76,7 @@ func (w *world) makeKeys() {
 	w.t.Helper()
 	w.run("migrate", "--dsn", w.dsn())
 	w.keys.Tenant = w.makeKey(plainScopes)
-	w.keys.Admin = w.makeKey(plainScopes + ",admin")
+	w.keys.Admin = w.makeKey(plainScopes + ",admin,installation")
 }
 
 const plainScopes = "payments:write,payments:read,accounts:write,accounts:read"
@@ -97,8 +98,10 @@ func (w *world) run(args ...string) []byte {
 	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary.Moneta(), args...)
+	var said bytes.Buffer
+	cmd.Stderr = &said
 	out, err := cmd.Output()
-	require.NoError(w.t, err, "%v: %s", args, out)
+	require.NoError(w.t, err, "%v: %s%s", args, out, &said)
 	return out
 }
 

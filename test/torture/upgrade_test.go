@@ -2,6 +2,8 @@ package torture
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -57,7 +59,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 	together(t)
 	w, server := newParts(t)
 	old := w.installOld(server)
-	w.keys.Tenant, w.keys.Admin = w.makeKey(plainScopes), w.makeKey(plainScopes+",admin")
+	w.keys.Tenant, w.keys.Admin = w.oldKey(plainScopes), w.oldKey(plainScopes+",admin")
 	before := w.fingerprints()
 	var open int
 	w.query(&open, `select count(distinct state) from open_payments`)
@@ -149,6 +151,18 @@ func (w *world) installOld(server *pgserver.Server) (old oldClients) {
 	require.NoError(w.t, err)
 	require.NoError(w.t, json.Unmarshal(raw, &old))
 	return old
+}
+
+// oldKey makes a key as the old release kept it: those of that time must go on.
+func (w *world) oldKey(scopes string) string {
+	w.t.Helper()
+	prefix, secret := strings.ToLower(rand.Text()[:8]), strings.ToLower(rand.Text() + rand.Text())[:32]
+	key := "mk_live_" + prefix + "_" + secret
+	hash := sha256.Sum256([]byte(key))
+	_, err := w.db.Exec(w.t.Context(), `insert into api_keys (prefix, tenant, hash, name, scopes) values ($1, 1, $2, 'old', $3)`,
+		prefix, hash[:], strings.Split(scopes, ","))
+	require.NoError(w.t, err)
+	return key
 }
 
 // loadOld fills an empty database.
