@@ -79,6 +79,18 @@ var goesOn = []string{
 	"appeal-payment", "note-case", "assign-case", "close-case", "close-break", "assign-break", "import-statement", "run-recon",
 }
 
+// mayBeRefused reports whether a lever that refuses writes refuses the route, at its
+// door or before the decider.
+func (rt *route) mayBeRefused() bool {
+	return rt.method != http.MethodGet && (rt.scope != "" || rt.role != "") && !slices.Contains(goesOn, rt.id)
+}
+
+// keyed reports whether the route's requests have a key, which may be known: then they
+// are refused before the decider, and answered if it is.
+func (rt *route) keyed() bool {
+	return slices.ContainsFunc(rt.params, func(p *huma.Param) bool { return p.Name == "Idempotency-Key" })
+}
+
 // mayWrite refuses a change while a lever refuses writes.
 func (c *call) mayWrite() error {
 	s := c.standingLevers()
@@ -87,7 +99,7 @@ func (c *call) mayWrite() error {
 	}
 	now := c.s.Clock.Now()
 	p := s.Writes(now)
-	if p == nil || slices.Contains(goesOn, c.route.id) || slices.ContainsFunc(c.route.params, func(p *huma.Param) bool { return p.Name == "Idempotency-Key" }) {
+	if p == nil || !c.route.mayBeRefused() || c.route.keyed() {
 		return nil
 	}
 	return fault.New(fault.ReadOnly, p.Refusal()).WithRetryAfter(p.Left(now))

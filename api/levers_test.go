@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -45,6 +46,15 @@ func TestAReadOnlyLeverRefusesWritesAndAnswersReads(t *testing.T) {
 	require.Equal(t, "not_moved", refused.str("money_state"))
 	requireProblem(t, w.do(http.MethodPost, "/v1/accounts/"+from+"/floor", w.admin, `{"floor":"-5"}`), fault.ReadOnly)
 	require.Equal(t, http.StatusOK, w.get("/v1/accounts/"+from+"/balances").StatusCode, "reads are answered")
+
+	for path, item := range w.do(http.MethodGet, "/openapi.json", "", "").json["paths"].(map[string]any) {
+		for method, o := range item.(map[string]any) {
+			told := o.(map[string]any)["responses"].(map[string]any)["423"] != nil
+			if a := w.do(strings.ToUpper(method), anyID.ReplaceAllString(path, "x"), w.admin, "{}"); a.StatusCode == http.StatusLocked {
+				require.True(t, told, "%s %s says in the document that it may be refused", method, path)
+			}
+		}
+	}
 
 	callback := w.do(http.MethodPost, "/v1/channels/bank-ab/callbacks", "", `{"id":"cb1"}`)
 	require.Equal(t, http.StatusOK, callback.StatusCode, "a callback is never refused")

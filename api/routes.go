@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"reflect"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -128,6 +129,9 @@ func routes() []*route {
 	for _, rt := range all {
 		if rt.role == "" && rt.scope != "" && rt.method == http.MethodGet {
 			rt.role = access.Viewer
+		}
+		if rt.mayBeRefused() && !slices.Contains(rt.faults, fault.ReadOnly) {
+			rt.faults = append(slices.Clone(rt.faults), fault.ReadOnly)
 		}
 	}
 	return all

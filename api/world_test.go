@@ -137,7 +137,7 @@ func newWorld(t *testing.T, change func(*api.Config)) *world {
 	require.NoError(t, levers.Load(ctx))
 	cfg := api.Config{
 		Levers: levers, Intake: in, Ledger: accounts, Payments: w.payments, Access: w.access, Waiter: w.node, Receiver: w.receiver, Ready: w.node,
-		Events: events, Feed: w.feed, Webhooks: notify.NewEndpoints(pool, loopback),
+		Events: events, Feed: w.feed, Webhooks: notify.NewEndpoints(pool, loopback, nil),
 		Registry: w.registry, Logger: slog.New(slog.NewJSONHandler(w.logs, nil)), Version: "1.2.3",
 	}
 	if change != nil {

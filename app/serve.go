@@ -20,6 +20,7 @@ import (
 	"github.com/moneta-pay/moneta/api"
 	"github.com/moneta-pay/moneta/config"
 	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/internal/keyring"
 	"github.com/moneta-pay/moneta/internal/pgserver"
 	"github.com/moneta-pay/moneta/internal/telemetry"
 	"github.com/moneta-pay/moneta/lever/board"
@@ -80,6 +81,7 @@ type plane struct {
 	events    *outbox.Log
 	feed      *outbox.Feed
 	notify    *notify.Sender
+	ring      *keyring.Ring
 	runs      *recon.Watch
 	terms     map[channel.Name]recon.Terms
 	handler   http.Handler
@@ -110,6 +112,10 @@ func tuneGC() {
 
 // prepare checks that the database is fit for money and builds the stations.
 func (p *plane) prepare(ctx context.Context) error {
+	var err error
+	if p.ring, err = secretsRing(&p.cfg); err != nil {
+		return err
+	}
 	conn, err := pgx.Connect(ctx, p.cfg.DSN)
 	if err != nil {
 		return fmt.Errorf("connect to the database: %w", err)
@@ -252,7 +258,7 @@ func (p *plane) build() {
 	p.recon = recon.New(recon.Config{Pool: p.stations, Submitter: p.node, Channels: p.channels, Gate: p.gate, Terms: p.terms, Telemetry: p.tel})
 	p.invariant = invariant.New(invariant.Config{Pool: p.stations, Telemetry: p.tel})
 	p.runs = recon.NewWatch(p.stations, nil, p.channelNames(), p.terms, p.tel)
-	p.notify = notify.NewSender(notify.Config{Pool: p.stations, Log: p.events, Inside: p.cfg.WebhookInside, Telemetry: p.tel})
+	p.notify = notify.NewSender(notify.Config{Pool: p.stations, Log: p.events, Inside: p.cfg.WebhookInside, Ring: p.ring, Telemetry: p.tel})
 	p.expirer = timer.NewExpirer(p.node, nil, p.node.TimeUnsound, p.tel)
 	p.wheel = timer.New(timer.Config{
 		Due:  timer.Route{Dispatch: p.dispatch.Offer, Settle: p.asker.Check, Time: p.expirer.Offer}.Due,
@@ -403,7 +409,7 @@ func (p *plane) edge() (http.Handler, error) {
 	registerPaymentActions(p.approvals, in, p.payments)
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Approvals: p.approvals, Waiter: p.node,
-		Webhooks: notify.NewEndpoints(p.reads, p.cfg.WebhookInside),
+		Webhooks: notify.NewEndpoints(p.reads, p.cfg.WebhookInside, p.ring),
 		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: dispatchState{p.gate, p.levers}, Levers: p.levers, Runs: p.runs, Books: finance.NewReader(p.stations), Desk: p.desk, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
 		Registry: p.tel.Registry(), Logger: p.log, Version: Version, DocsURL: p.cfg.DocsURL,
 	})

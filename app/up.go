@@ -120,7 +120,12 @@ func startWorld(ctx context.Context, cfg UpConfig) (w *world, err error) {
 	if err != nil {
 		return w, err
 	}
+	sealing, err := ensureSecretsKey(cfg.DataDir, w.logger)
+	if err != nil {
+		return w, err
+	}
 	env := append(os.Environ(), "MONETA_DSN="+w.dsn, "MONETA_SANDBOX_SECRET="+w.keys.SandboxSecret)
+	env = append(env, sealing...)
 	if cfg.Sandbox {
 		w.sandbox, err = w.child(ctx, "sandbox", self, env, "sandbox", "--listen", cfg.SandboxListen,
 			"--callback-url", w.api(), "--dir", filepath.Join(cfg.DataDir, "sandbox"))

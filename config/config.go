@@ -50,6 +50,11 @@ type Config struct {
 	Guard Guard `json:"guard"`
 	// DepositHours is how long a deposit waits for its payer; 0 is a day.
 	DepositHours int `json:"deposit_hours"`
+	// SecretsKeyFile has the keys that seal secrets in the database, the newest first;
+	// empty keeps them in clear.
+	SecretsKeyFile string `json:"secrets_key_file"`
+	// SecretsKeys are the keys themselves, from the environment; never in the file.
+	SecretsKeys string `json:"-"`
 	// Callbacks says how many of them are kept, and for how long.
 	Callbacks Callbacks `json:"callbacks"`
 }
@@ -248,6 +253,9 @@ func (c *Config) Validate() error {
 		wrong = append(wrong, errors.New("deposit_hours: write 1 to 744, or leave it out for a day"))
 	}
 	wrong = append(wrong, c.Callbacks.validate()...)
+	if c.SecretsKeyFile != "" && c.SecretsKeys != "" {
+		wrong = append(wrong, errors.New("secrets_key_file: MONETA_SECRETS_KEYS is set too; give one of them"))
+	}
 	if c.TraceOneIn < 0 {
 		wrong = append(wrong, errors.New("trace_one_in: write 1 for every payment, or how many for one of them"))
 	}

@@ -221,9 +221,9 @@ func TestFilesThatAreNoLevers(t *testing.T) {
 	require.Len(t, held, 1)
 	require.Len(t, broken, 1)
 
-	require.NoError(t, os.Chmod(folder, 0o777)) //nolint:gosec // that is the test
+	require.NoError(t, os.Chmod(folder, 0o777))
 	eventually(t, func() bool { return n.Warnings()["levers_stale"] != "" && n.readOnly() }, "who else can write there is not believed, and nothing is let go")
-	require.NoError(t, os.Chmod(folder, 0o700)) //nolint:gosec // as it was
+	require.NoError(t, os.Chmod(folder, 0o700))
 	require.NoError(t, board.UndoLocally(folder, lever.Undo{ID: p.ID, By: "local root", Reason: "over"}, time.Now()))
 	eventually(t, func() bool { return !n.readOnly() }, "undone")
 }

@@ -114,7 +114,7 @@ func decode(raw []byte, into any) error {
 }
 
 func readBounded(path string) ([]byte, error) {
-	file, err := os.Open(path) //nolint:gosec // below the configured folder
+	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +179,7 @@ func write(folder, name string, v any) error {
 	if err := os.Rename(tmp.Name(), filepath.Join(folder, name)); err != nil {
 		return err
 	}
-	dir, err := os.Open(folder) //nolint:gosec // the caller's folder
+	dir, err := os.Open(folder)
 	if err != nil {
 		return err
 	}

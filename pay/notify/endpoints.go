@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/internal/keyring"
 	"github.com/moneta-pay/moneta/pay"
 )
 
@@ -27,12 +28,14 @@ const (
 type Endpoints struct {
 	pool  *pgxpool.Pool
 	guard guard
+	vault vault
 }
 
 // NewEndpoints reads and writes through pool, which the caller keeps owning. inside
-// are the networks that may be called although they are not public.
-func NewEndpoints(pool *pgxpool.Pool, inside []netip.Prefix) *Endpoints {
-	return &Endpoints{pool: pool, guard: guard{inside: inside}}
+// are the networks that may be called although they are not public, ring the keys that
+// seal secrets; without one they are kept in clear.
+func NewEndpoints(pool *pgxpool.Pool, inside []netip.Prefix, ring *keyring.Ring) *Endpoints {
+	return &Endpoints{pool: pool, guard: guard{inside: inside}, vault: vault{ring}}
 }
 
 const endpointColumns = `id, tenant, url, description, state, state_reason, failing_since,
@@ -76,8 +79,12 @@ func (s *Endpoints) Create(ctx context.Context, tenant pay.TenantID, url, descri
 		if err := follow(ctx, tx); err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, `insert into webhook_endpoints (tenant, url, description, secret) values ($1, $2, $3, $4) returning `+endpointColumns,
-			tenant, url, description, secret)
+		var id EndpointID // first, because the sealed secret is bound to it
+		if err := tx.QueryRow(ctx, `select nextval(pg_get_serial_sequence('webhook_endpoints', 'id'))`).Scan(&id); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, `insert into webhook_endpoints (id, tenant, url, description, secret) overriding system value
+			values ($1, $2, $3, $4, $5) returning `+endpointColumns, id, tenant, url, description, s.vault.seal(id, secret))
 		if err != nil {
 			return err
 		}
@@ -158,7 +165,7 @@ func (s *Endpoints) Delete(ctx context.Context, tenant pay.TenantID, id Endpoint
 func (s *Endpoints) Rotate(ctx context.Context, tenant pay.TenantID, id EndpointID) (Endpoint, string, error) {
 	secret := newSecret()
 	e, err := s.one(ctx, "notify.Endpoints.Rotate", `update webhook_endpoints set old_secret = secret, old_until = now() + $4, secret = $3, changed_at = now()
-		where tenant = $1 and id = $2 and state <> 3 returning `+endpointColumns, tenant, id, secret, OldSecretFor)
+		where tenant = $1 and id = $2 and state <> 3 returning `+endpointColumns, tenant, id, s.vault.seal(id, secret), OldSecretFor)
 	if err != nil {
 		return e, "", err
 	}

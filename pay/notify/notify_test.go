@@ -95,7 +95,7 @@ func newPlace(t *testing.T) *place {
 	var err error
 	p.tel, err = telemetry.Setup(t.Context(), telemetry.Config{LogOutput: io.Discard})
 	require.NoError(t, err)
-	p.endpoints = NewEndpoints(p.pool, loopback)
+	p.endpoints = NewEndpoints(p.pool, loopback, nil)
 	p.endpoints.guard.lookup = known // no test asks a resolver outside
 	for tenant := int32(1); tenant <= 2; tenant++ {
 		_, err = p.pool.Exec(t.Context(), `insert into payments (id, tenant, kind, asset, amount, fee, key, trace_id, effective_at, created_at)
@@ -480,7 +480,7 @@ func TestTheNetworkInsideIsNotCalled(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
 	s := newShop(t)
-	strict := NewEndpoints(p.pool, nil)
+	strict := NewEndpoints(p.pool, nil, nil)
 	for _, bad := range []string{
 		"", "http://shop.example/x", "ftp://shop.example/", "https://", "https://user:pw@shop.example/", "https://shop.example/#x", "://", "shop.example",
 		"https://127.0.0.1/", "https://[::1]/", "https://10.1.2.3/", "https://192.168.0.1:8443/", "https://169.254.169.254/latest", "https://0.0.0.0/",

@@ -20,6 +20,7 @@ import (
 
 	"github.com/moneta-pay/moneta/event"
 	"github.com/moneta-pay/moneta/internal/clock"
+	"github.com/moneta-pay/moneta/internal/keyring"
 	"github.com/moneta-pay/moneta/internal/telemetry"
 )
 
@@ -58,6 +59,8 @@ type Config struct {
 	Log  Log
 	// Inside are networks that may be called although they are not public.
 	Inside []netip.Prefix
+	// Ring has the keys that seal secrets; nil keeps them in clear.
+	Ring *keyring.Ring
 	// Timeout of one try; DefaultTimeout when zero.
 	Timeout time.Duration
 	// DisableAfter is DefaultDisableAfter when zero.
@@ -78,9 +81,13 @@ type Sender struct {
 	disableAfter time.Duration
 	tries        *prometheus.CounterVec
 	lost         prometheus.Counter
-	disabled     prometheus.Counter
-	delay        prometheus.Histogram
-	wake         chan struct{}
+	unreadable   prometheus.Gauge
+	// What keepSealed has said; Run's alone.
+	saidUnreadable int
+	saidClear      bool
+	disabled       prometheus.Counter
+	delay          prometheus.Histogram
+	wake           chan struct{}
 
 	mu    sync.Mutex
 	hand  map[DeliveryID]struct{}
@@ -119,13 +126,14 @@ func NewSender(cfg Config) *Sender {
 	}
 	g := guard{inside: cfg.Inside}
 	return &Sender{
-		pool: cfg.Pool, endpoints: NewEndpoints(cfg.Pool, cfg.Inside), log: cfg.Log, http: g.client(cfg.Timeout), clock: cfg.Clock,
+		pool: cfg.Pool, endpoints: NewEndpoints(cfg.Pool, cfg.Inside, cfg.Ring), log: cfg.Log, http: g.client(cfg.Timeout), clock: cfg.Clock,
 		logger: cfg.Telemetry.Logger().With(slog.String("station", "notify")), disableAfter: cfg.DisableAfter, wake: make(chan struct{}, 1),
-		tries:    cfg.Telemetry.CounterVec("moneta_webhook_tries_total", "Tries to deliver a webhook, by outcome.", "outcome"),
-		lost:     cfg.Telemetry.Counter("moneta_webhook_given_up_total", "Webhooks given up after the last try; they can be sent again."),
-		disabled: cfg.Telemetry.Counter("moneta_webhook_endpoints_disabled_total", "Endpoints disabled after failing too long, or by 410. Page on an increase."),
-		delay:    cfg.Telemetry.Histogram("moneta_webhook_delay_seconds", "From the event being queued to its delivery."),
-		hand:     make(map[DeliveryID]struct{}), lanes: make(map[EndpointID]*lane),
+		tries:      cfg.Telemetry.CounterVec("moneta_webhook_tries_total", "Tries to deliver a webhook, by outcome.", "outcome"),
+		lost:       cfg.Telemetry.Counter("moneta_webhook_given_up_total", "Webhooks given up after the last try; they can be sent again."),
+		unreadable: cfg.Telemetry.Gauge("moneta_webhook_secrets_unreadable", "Endpoints whose secret no key of this node opens. Page on it."),
+		disabled:   cfg.Telemetry.Counter("moneta_webhook_endpoints_disabled_total", "Endpoints disabled after failing too long, or by 410. Page on an increase."),
+		delay:      cfg.Telemetry.Histogram("moneta_webhook_delay_seconds", "From the event being queued to its delivery."),
+		hand:       make(map[DeliveryID]struct{}), lanes: make(map[EndpointID]*lane),
 	}
 }
 
@@ -136,13 +144,16 @@ func (s *Sender) Run(ctx context.Context) error {
 	defer prune.Stop()
 	defer s.http.CloseIdleConnections()
 	defer s.work.Wait()
+	if err := s.keepSealed(ctx); err != nil && ctx.Err() == nil {
+		s.logger.WarnContext(ctx, "webhook secrets were not looked at; the next turn does", slog.Any("error", err))
+	}
 	for {
 		var err error
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-prune.C:
-			err = s.prune(ctx)
+			err = errors.Join(s.prune(ctx), s.keepSealed(ctx))
 		case <-s.wake:
 			err = s.take(ctx)
 		case <-look.C:
@@ -182,10 +193,7 @@ func (s *Sender) take(ctx context.Context) error {
 		var fails bool
 		err := row.Scan(&m.ID, &m.Endpoint, &m.Event, &m.State, &m.Tries, &m.NextAt, &last, &m.LastStatus, &m.LastError, &m.CreatedAt,
 			&m.url, &secret, &old, &fails)
-		m.secrets = [][]byte{secret}
-		if old != nil {
-			m.secrets = append(m.secrets, old)
-		}
+		m.secrets = s.endpoints.vault.live(m.Endpoint, secret, old)
 		failing[m.Endpoint] = fails
 		return m, err
 	})
@@ -366,6 +374,9 @@ func (r *result) outcome() string {
 
 // try sends the message once.
 func (s *Sender) try(ctx context.Context, m *message) result {
+	if len(m.secrets) == 0 {
+		return result{problem: "its secret cannot be read here; rotate it, or ask the operator"}
+	}
 	now := s.clock.Now()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, m.url, bytes.NewReader(m.body))
 	if err != nil {

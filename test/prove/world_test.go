@@ -231,7 +231,7 @@ func (w *world) told(live func()) {
 	shop := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer shop.Close()
 	inside := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-	_, _, err := notify.NewEndpoints(w.db, inside).Create(context.Background(), 1, shop.URL, "")
+	_, _, err := notify.NewEndpoints(w.db, inside, nil).Create(context.Background(), 1, shop.URL, "")
 	require.NoError(w.t, err)
 	w.exec(`update webhook_endpoints set created_at = now() - interval '1 hour'`)
 	tel, err := telemetry.Setup(context.Background(), telemetry.Config{LogOutput: io.Discard})
