@@ -32,7 +32,7 @@ type petshopCmd struct {
 	Baseline  string `help:"CSV of a normal time." required:"" type:"existingfile"`
 	FaultTime string `name:"fault-time" help:"When it began: RFC 3339 or unix seconds." required:""`
 	Node      string `name:"symptom-node" help:"Where it was seen." required:""`
-	Metric    string `name:"symptom-metric" help:"By what: latency or availability." required:"" enum:"latency,availability"`
+	Metric    string `name:"symptom-metric" help:"By what: latency, availability or requests." required:""`
 	Out       string `help:"New folder." required:"" type:"path"`
 	Lang      string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
 }

@@ -14,11 +14,11 @@ const (
 	// CalibratedOn is the number of judged answers behind the calibration.
 	CalibratedOn = 251
 
-	calIntercept = -2.42
-	calTop       = 2.05
-	calMargin    = 3.54
-	calFamilies  = 0.59
-	calMissing   = -0.97
+	calIntercept = -2.31
+	calTop       = 1.96
+	calMargin    = 3.89
+	calFamilies  = -0.02
+	calMissing   = -0.68
 
 	calibrationBasis = "recorded incidents, planted faults and quiet hours of a foreign system; none of our own drills yet"
 )

@@ -143,7 +143,7 @@ func (b *belief) ranked() []doctor.Hypothesis {
 // Further faults are looked for in what the first ones leave unexplained.
 const (
 	alsoMax     = 2   // further faults, three in all
-	alsoLeast   = .25 // of the whole excess: less is noise beside a real fault
+	alsoLeast   = .33 // of the whole excess: less is noise beside a real fault
 	alsoCertain = .5  // posterior of a further fault, over its own residue
 )
 

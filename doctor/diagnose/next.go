@@ -59,7 +59,8 @@ const (
 )
 
 // nextChecks ranks the checks by the uncertainty that they are expected to remove, a
-// second of their cost.
+// second of their cost; those whose outcome leaves the same hypothesis in the lead
+// come only when there are no others.
 func (b *belief) nextChecks() []doctor.Check {
 	var out []doctor.Check
 	for _, h := range b.leaders() {
@@ -71,7 +72,8 @@ func (b *belief) nextChecks() []doctor.Check {
 	slices.SortStableFunc(out, func(x, y doctor.Check) int {
 		return cmp.Or(cmp.Compare(y.BitsPerSecond, x.BitsPerSecond), cmp.Compare(x.Node, y.Node), cmp.Compare(x.ID, y.ID))
 	})
-	out = slices.DeleteFunc(out, func(c doctor.Check) bool { return c.GainBits == 0 })
+	telling := slices.ContainsFunc(out, func(c doctor.Check) bool { return c.Yes != c.No })
+	out = slices.DeleteFunc(out, func(c doctor.Check) bool { return c.GainBits == 0 || telling && c.Yes == c.No })
 	return append([]doctor.Check{}, out[:min(len(out), checksShown)]...)
 }
 

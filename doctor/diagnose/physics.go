@@ -30,6 +30,7 @@ type hop struct {
 	usual                       float64 // latency before, s
 	retries                     float64 // how much more often it calls, 0 when as before
 	excluded, down, up, retried bool    // explained away; below, above the symptom
+	counted                     bool    // its requests were counted before
 	retriedPeer                 string
 }
 
@@ -45,6 +46,7 @@ type physics struct {
 	hops    []hop
 	index   map[string]int
 	edges   []edge
+	calling map[[2]int]int // edge by its ends
 	symptom int
 	// The symptom's own reading, and how far it is from usual.
 	reading     *doctor.Reading
@@ -71,13 +73,14 @@ const (
 )
 
 func newPhysics(e *doctor.Evidence) *physics {
-	p := &physics{e: e, index: make(map[string]int, len(e.Hops)), hops: make([]hop, len(e.Hops))}
+	p := &physics{e: e, calling: make(map[[2]int]int, len(e.Calls)), index: make(map[string]int, len(e.Hops)), hops: make([]hop, len(e.Hops))}
 	for i, h := range e.Hops {
 		p.hops[i].Hop = h
 		p.index[h.Name] = i
 	}
 	for _, c := range e.Calls {
 		from, to := p.index[c.From], p.index[c.To]
+		p.calling[[2]int{from, to}] = len(p.edges)
 		p.edges = append(p.edges, edge{from: from, to: to})
 		p.hops[from].callees = append(p.hops[from].callees, to)
 		p.hops[to].callers = append(p.hops[to].callers, from)
@@ -95,10 +98,6 @@ func newPhysics(e *doctor.Evidence) *physics {
 // takeReadings sorts the readings to their hops. Those that are missing or stale are
 // counted and not used: an old value says how it was.
 func (p *physics) takeReadings() {
-	calls := make(map[doctor.Call]int, len(p.edges))
-	for i, x := range p.edges {
-		calls[doctor.Call{From: p.hops[x.from].Name, To: p.hops[x.to].Name}] = i
-	}
 	expected, silent := 0, 0
 	for i := range p.e.Readings {
 		r := &p.e.Readings[i]
@@ -125,13 +124,13 @@ func (p *physics) takeReadings() {
 			h.usual = r.Before.Value
 		}
 		if r.Peer == "" && r.Signal == doctor.Rate {
-			h.servedBefore = r.Before.Value
+			h.servedBefore, h.counted = r.Before.Value, r.Before.N > 0
 		}
 		if !speaks {
 			continue
 		}
 		if r.Peer != "" {
-			if x, ok := calls[doctor.Call{From: r.Hop, To: r.Peer}]; ok && r.Signal == doctor.Wire {
+			if x, ok := p.calling[[2]int{p.index[r.Hop], p.index[r.Peer]}]; ok && r.Signal == doctor.Wire {
 				p.edges[x].wire, p.wireKnown = r, true
 			}
 			continue
@@ -333,8 +332,11 @@ func (p *physics) calls(h, m *hop) float64 {
 
 // usualCalls is the same before the trouble.
 func usualCalls(h, m *hop) float64 {
-	if h.servedBefore < rateLeast || m.servedBefore < rateLeast {
-		return 1
+	switch {
+	case !h.counted || !m.counted:
+		return 1 // nobody can say: once a request
+	case h.servedBefore < rateLeast:
+		return 0
 	}
 	return m.servedBefore / h.servedBefore
 }
@@ -409,12 +411,12 @@ func (p *physics) wireRise(from, to int) float64 {
 	if !p.wireKnown {
 		return 0
 	}
-	for _, x := range p.edges {
-		if x.from == from && x.to == to && x.wire != nil {
-			return believed(x.wire.During.Value-x.wire.Before.Value, deviation(x.wire))
-		}
+	i, ok := p.calling[[2]int{from, to}]
+	if !ok || p.edges[i].wire == nil {
+		return 0 // also where one sees through a dark hop: its two wires are not known
 	}
-	return 0
+	r := p.edges[i].wire
+	return believed(r.During.Value-r.Before.Value, deviation(r))
 }
 
 // aliases takes from a remote what a measured callee of the same callers shows: the
@@ -527,10 +529,22 @@ func (p *physics) reach() {
 	}
 }
 
+// partOf is the caller's part of what the callee serves, by the callers' own rates.
+func (p *physics) partOf(from, to *hop) float64 {
+	all := 0.0
+	for _, c := range to.callers {
+		all += p.hops[c].volume()
+	}
+	if all == 0 {
+		return 1
+	}
+	return from.volume() / all
+}
+
 // shows is how much of to's excess work is in from's. Where the symptom is failures, a
 // caller that fails shows it too: it gave up waiting.
 func (p *physics) shows(from, to *hop, orFails bool) float64 {
-	excess := to.volume() * to.rise
+	excess := to.volume() * to.rise * p.partOf(from, to)
 	switch {
 	case from.latency == nil || excess == 0:
 		return 1
@@ -541,7 +555,7 @@ func (p *physics) shows(from, to *hop, orFails bool) float64 {
 }
 
 func (p *physics) showsFailures(from, to *hop, orWork bool) float64 {
-	excess := to.volume() * to.failRise
+	excess := to.volume() * to.failRise * p.partOf(from, to)
 	switch {
 	case from.failed == nil || excess == 0:
 		return 1
@@ -600,10 +614,15 @@ func (p *physics) shares() {
 	}
 }
 
-// seen is the part of an excess that can have made the symptom: what shows in the
-// callers, and of that the less the smaller a part it is, because then something else
-// explains what they show better.
-func seen(excess, reach float64) float64 { return excess * reach * reach }
+// shownEnough is the part of an excess that must show in the callers for the excess to
+// count in full: some callers retry or do without, and counts are samples. Of less,
+// ever less counts, because then something else explains better what they show.
+const shownEnough = .5
+
+// seen is the part of an excess that can have made the symptom.
+func seen(excess, reach float64) float64 {
+	return excess * math.Pow(min(1, reach/shownEnough), 3)
+}
 
 func share(part, whole float64) float64 {
 	if whole <= 0 {

@@ -39,6 +39,7 @@ type report struct {
 	byHoles           map[string]*tally
 	shifts            []tally
 	controls, blamed  int
+	single, invented  int // incidents with one fault; those where a second one was named
 	answers           []judged
 }
 
@@ -61,6 +62,12 @@ func (r *report) judge(t *testing.T, family, label string, e *doctor.Evidence) [
 		ranked = append(ranked, h.Node)
 	}
 	right := ranked[0] == label
+	if label != "" {
+		r.single++
+		if len(a.Also) > 0 {
+			r.invented++
+		}
+	}
 	if label == "" {
 		right = a.Verdict == doctor.NoFault
 	}
@@ -270,7 +277,8 @@ func (r *report) tables() string {
 	parts(&b, "Moneta, by telemetry", r.byHoles)
 	parts(&b, "Moneta, by hop", r.byRoot)
 	brier, ece, coverage, precision := calibration(r.answers)
-	fmt.Fprintf(&b, "\n### Nothing wrong\n\nIn %d windows without a fault, a hop was blamed in %d (%.1f %%).\n", r.controls, r.blamed, 100*float64(r.blamed)/float64(r.controls))
+	fmt.Fprintf(&b, "\n### Nothing wrong\n\nIn %d windows without a fault, a hop was blamed in %d (%.1f %%). ", r.controls, r.blamed, 100*float64(r.blamed)/float64(r.controls))
+	fmt.Fprintf(&b, "In %d incidents with one fault, a second one was named in %d (%.1f %%).\n", r.single, r.invented, 100*float64(r.invented)/float64(r.single))
 	fmt.Fprintf(&b, "\n### Confidence\n\nOver %d answers, each judged by a calibration that had not seen its family: Brier %.3f, expected calibration error %.3f. Of the answers, %.0f %% were given with .8 or more, and %.1f %% of those were right.\n",
 		len(r.answers), brier, ece, 100*coverage, 100*precision)
 	return b.String()
@@ -319,6 +327,7 @@ func TestScores(t *testing.T) {
 	top1, _, _ = r.planted[ours].figures()
 	require.GreaterOrEqual(t, top1, .75)
 	require.LessOrEqual(t, float64(r.blamed)/float64(r.controls), .05)
+	require.LessOrEqual(t, float64(r.invented)/float64(r.single), .10)
 	_, ece, _, _ := calibration(r.answers)
 	require.LessOrEqual(t, ece, .10)
 	require.Len(t, r.answers, diagnose.CalibratedOn, "the calibration in doctor/diagnose/confidence.go is of another run: make it %.2f", w)

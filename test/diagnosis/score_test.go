@@ -3,10 +3,12 @@ package diagnosis
 import (
 	"cmp"
 	"encoding/json"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -200,4 +202,26 @@ func (s *tally) of(k int) float64 { return float64(k) / float64(max(1, s.n)) }
 
 func (s *tally) figures() (top1, top3, avg5 float64) {
 	return s.of(s.top1), s.of(s.top3), s.of(s.top5) / 5
+}
+
+// No rule may know the data set: none of its nodes is named in what diagnoses.
+func TestNoNodeIsKnownByName(t *testing.T) {
+	t.Parallel()
+	tr := loadTraffic(t, "high_traffic")
+	read := 0
+	require.NoError(t, filepath.WalkDir("../../doctor", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		read++
+		for _, h := range tr.hops {
+			require.False(t, strings.Contains(string(raw), h.Name), "%s knows %s", path, h.Name)
+		}
+		return nil
+	}))
+	require.Greater(t, read, 10)
 }

@@ -26,7 +26,7 @@ type Files struct {
 	Metrics, Graph, Baseline string
 	FaultTime                time.Time
 	SymptomNode              string
-	// SymptomMetric is latency or availability.
+	// SymptomMetric is latency, availability or requests.
 	SymptomMetric string
 }
 
