@@ -35,6 +35,9 @@ func (p *prover) open(ctx context.Context) (done func(), err error) {
 	for name, value := range map[string]string{
 		"application_name": "moneta-prove", "default_transaction_read_only": "on", "TimeZone": "UTC", "DateStyle": "ISO, YMD", "bytea_output": "hex",
 		"statement_timeout": ms(p.cfg.Statement), "lock_timeout": ms(lockWithin), "idle_in_transaction_session_timeout": "0", "jit": "off",
+		// A page is a small part of a table: a plan for any range would read it whole, and
+		// workers would be started for each.
+		"plan_cache_mode": "force_custom_plan", "max_parallel_workers_per_gather": "0",
 	} {
 		cfg.RuntimeParams[name] = value
 	}
