@@ -53,7 +53,8 @@ func with(more ...string) []string {
 // package is a decision, made here.
 var rules = map[string]rule{
 	"money": {}, "fault": {}, "lever": {},
-	"event": {imports: []string{"money"}},
+	"lever/board": {imports: with(), outside: withDriver},
+	"event":       {imports: []string{"money"}},
 
 	"pay":                     {imports: with(), outside: stdlibOnly},
 	"pay/guard":               {imports: with("pay"), outside: withDriver},
@@ -115,7 +116,7 @@ func testImports(dir string) []string {
 	more := slices.Concat(leaves, []string{"internal/...", "schema", "test/..."})
 	switch {
 	case within(dir, "pay/..."), dir == "api", dir == "app":
-		more = append(more, "pay/...", "access", "sandbox")
+		more = append(more, "pay/...", "access", "sandbox", "lever/board")
 	case within(dir, "doctor/..."):
 		more = append(more, "doctor/...")
 	case dir == "cmd/moneta":
@@ -145,7 +146,7 @@ var appImporters = []string{"cmd/...", "test/...", "app"}
 // as it must for the linter: a trailing "nolint:forbidigo" with its reason.
 var (
 	noFloat = []string{"money", "pay", "pay/ledger", "pay/commit", "pay/intake", "pay/settle", "pay/recon"}
-	noClock = []string{"money", "fault", "event", "lever", "pay/...", "doctor", "doctor/diagnose"}
+	noClock = []string{"money", "fault", "event", "lever/...", "pay/...", "doctor", "doctor/diagnose"}
 	// A rail's latency is measured on the wire, with the monotonic clock; the suite
 	// for adapters runs in tests, on real sockets and real time.
 	clockExempt = []string{"pay/channel/once", "pay/channel/channeltest"}

@@ -130,8 +130,19 @@ func (l *Limiter) Take(p *Principal, class Class, n int64) (u Usage, limited boo
 	if limit.Quota <= 0 {
 		return Usage{}, false, nil
 	}
-	key := bucketKey{p.KeyPrefix, class}
-	s := &l.shards[shardOf(p.KeyPrefix)]
+	u, err = l.take(bucketKey{p.KeyPrefix, class}, limit, n)
+	return u, true, err
+}
+
+// TakeFrom uses n units of a limit that somebody set under a name of his own. An
+// error is fault.RateLimited, as for Take.
+func (l *Limiter) TakeFrom(name string, limit Limit, n int64) (Usage, error) {
+	return l.take(bucketKey{name, Unlimited}, limit, n)
+}
+
+func (l *Limiter) take(key bucketKey, limit Limit, n int64) (u Usage, err error) {
+	class := key.class
+	s := &l.shards[shardOf(key.prefix)]
 	now := l.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,13 +156,13 @@ func (l *Limiter) Take(p *Principal, class Class, n int64) (u Usage, limited boo
 	if n <= int64(limit.Quota) && after.Sub(now) <= limit.Window+time.Duration(limit.Quota) { // each one was rounded up by less than 1 ns
 		b.full = after
 		s.keep(key, b, now)
-		return usage(limit, class, each, b.full.Sub(now)), true, nil
+		return usage(limit, class, each, b.full.Sub(now)), nil
 	}
 	u = usage(limit, class, each, b.full.Sub(now))
 	if n > int64(limit.Quota) {
-		return u, true, fault.New(fault.RateLimited, "this request alone is more than the key's whole quota; split it").WithRetryAfter(0).WithRetry(fault.Never)
+		return u, fault.New(fault.RateLimited, "this request alone is more than the whole quota; split it").WithRetryAfter(0).WithRetry(fault.Never)
 	}
-	return u, true, fault.New(fault.RateLimited, "").WithRetryAfter(max(after.Sub(now)-limit.Window, time.Millisecond))
+	return u, fault.New(fault.RateLimited, "").WithRetryAfter(max(after.Sub(now)-limit.Window, time.Millisecond))
 }
 
 func usage(limit Limit, class Class, each float64, used time.Duration) Usage {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/internal/clock"
+	"github.com/moneta-pay/moneta/lever"
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
@@ -92,6 +93,20 @@ type Dispatch interface {
 	Resume(ctx context.Context, by, reason string) (recon.DispatchState, error)
 }
 
+// Levers are what is held back on purpose. *board.Board is one; its Standing is one
+// atomic load.
+type Levers interface {
+	Standing() *lever.Standing
+	// Pull keeps a pull whose lever, aim, value, owner, reason, by and end are given.
+	Pull(ctx context.Context, p lever.Pull) (lever.Pull, error)
+	Undo(ctx context.Context, id lever.ID, by, reason string) (lever.Pull, error)
+	One(ctx context.Context, id lever.ID) (lever.Pull, error)
+	// History lists pulls, the newest first, from behind the one named.
+	History(ctx context.Context, before lever.ID, limit int) ([]lever.Pull, error)
+	// Radius counts what a pull would hold back now.
+	Radius(ctx context.Context, p *lever.Pull) (lever.Radius, error)
+}
+
 // Books are the closed periods of the ledger. *finance.Reader is one.
 type Books interface {
 	Periods(ctx context.Context, tenant int32) ([]finance.Period, error)
@@ -124,6 +139,8 @@ type Config struct {
 	Receiver Receiver
 	Recon    Recon
 	Dispatch Dispatch
+	// Levers hold callers back; nil holds nobody.
+	Levers Levers
 	// Books keeps the closed periods.
 	Books Books
 	// Runs tells /readyz which channels were not reconciled in time.

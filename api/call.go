@@ -49,7 +49,9 @@ type call struct {
 	began   int64
 	spooled *upload
 	code    string // of the problem answered with
-	buf     *bytes.Buffer
+	// policies are the limits that the request was counted under.
+	policies []policy
+	buf      *bytes.Buffer
 }
 
 // Header values that are set on every answer; shared, so never appended to.
@@ -171,6 +173,9 @@ func (c *call) admit() error {
 			return err
 		}
 		if err := c.use(1); err != nil {
+			return err
+		}
+		if err := c.mayWrite(); err != nil {
 			return err
 		}
 	}

@@ -1,8 +1,9 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
-	"strconv"
+	"slices"
 	"time"
 
 	"github.com/moneta-pay/moneta/access"
@@ -39,20 +40,46 @@ func classOf(rt *route) access.Class {
 	return access.Writes
 }
 
-// use takes n requests off what the key may do, and tells what is left.
+// use takes n requests off what the key may do and off the levers that limit it, and
+// tells what is left.
 func (c *call) use(n int64) error {
 	if n <= 0 {
 		return nil
 	}
 	u, limited, err := c.s.limiter.Take(&c.who, c.route.class, n)
-	if !limited {
+	if limited {
+		c.left(u.Class.String(), u)
+	}
+	if err != nil {
 		return err
 	}
-	name := `"` + u.Class.String() + `"`
+	return c.useLevers(n)
+}
+
+// policy is a limit that the request was counted under.
+type policy struct {
+	name string
+	access.Usage
+}
+
+// left tells a limit and what is left of it in the answer's headers, each limit once.
+func (c *call) left(name string, u access.Usage) {
+	i := slices.IndexFunc(c.policies, func(p policy) bool { return p.name == name })
+	if i < 0 {
+		i, c.policies = len(c.policies), append(c.policies, policy{name, u})
+	}
+	c.policies[i].Usage = u
+	var limits, rest []byte
+	for i := range c.policies {
+		if i > 0 {
+			limits, rest = append(limits, ", "...), append(rest, ", "...)
+		}
+		p := &c.policies[i]
+		limits = fmt.Appendf(limits, `"%s";q=%d;w=%d`, p.name, p.Quota, p.Window/time.Second)
+		rest = fmt.Appendf(rest, `"%s";r=%d;t=%d`, p.name, p.Remaining, (p.Reset+time.Second-1)/time.Second)
+	}
 	h := c.w.Header()
-	h["Ratelimit-Policy"] = []string{name + ";q=" + strconv.Itoa(int(u.Quota)) + ";w=" + strconv.Itoa(int(u.Window/time.Second))}
-	h["Ratelimit"] = []string{name + ";r=" + strconv.FormatInt(u.Remaining, 10) + ";t=" + strconv.Itoa(int((u.Reset+time.Second-1)/time.Second))}
-	return err
+	h["Ratelimit-Policy"], h["Ratelimit"] = []string{string(limits)}, []string{string(rest)}
 }
 
 func (c *call) limitKey() error {

@@ -219,6 +219,9 @@ func (c *call) pay() error {
 	if err := decodeObject(body, func(d *decoder, name []byte) error { return member(d, name, &r) }); err != nil {
 		return err
 	}
+	if err := c.useChannel(r.Channel, 1); err != nil {
+		return err
+	}
 	res, err := c.s.Intake.Accept(c.ctx, &r)
 	c.s.metrics.accept.Observe(time.Since(c.started).Seconds()) //nolint:forbidigo // a duration for the metric
 	if err != nil {
@@ -263,6 +266,9 @@ func (c *call) payBatch() error {
 	if err := c.use(int64(len(requests)) - 1); err != nil { // the request itself was counted as one
 		return err
 	}
+	if err := c.useChannels(requests); err != nil {
+		return err
+	}
 	answers := make([]BatchAnswer, len(requests))
 	shown := make([]Payment, len(requests))
 	for i, o := range c.s.Intake.AcceptAll(c.ctx, requests) {
@@ -281,6 +287,23 @@ func (c *call) payBatch() error {
 		}
 	}
 	return c.replyBatch(answers)
+}
+
+// useChannels takes a batch's payments off the limits of their channels.
+func (c *call) useChannels(requests []intake.Request) error {
+	if c.standingLevers().Empty() {
+		return nil
+	}
+	counts := make(map[string]int64)
+	for i := range requests {
+		counts[requests[i].Channel]++
+	}
+	for name, n := range counts {
+		if err := c.useChannel(name, n); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // decodeBatch reads all items or none: a body that cannot be read is refused as a
@@ -386,6 +409,9 @@ func (c *call) capturePayment() error {
 		return err
 	}
 	if r.Hold, err = c.payment(); err != nil { // it is the tenant's, and never changes its parties
+		return err
+	}
+	if err := c.useChannel(r.Hold.Channel, 1); err != nil {
 		return err
 	}
 	r.TraceID, r.House = c.trace, c.who.May(access.Admin)

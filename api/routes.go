@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"reflect"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -99,7 +100,7 @@ var ledgerFaults = []fault.Code{
 var payFaults = append([]fault.Code{
 	fault.UnknownField, fault.IdempotencyKeyMissing, fault.IdempotencyKeyInvalid, fault.IdempotencyKeyReused, fault.IdempotencyInFlight,
 	fault.BodyTooLarge, fault.UnsupportedMediaType, fault.InsufficientFunds, fault.AccountNotFound, fault.AccountFrozen, fault.AccountClosed,
-	fault.AssetMismatch, fault.AssetUnknown, fault.AmountInvalid, fault.ChannelUnknown, fault.SameAccount, fault.HouseAccountForbidden,
+	fault.IntakePaused, fault.AssetMismatch, fault.AssetUnknown, fault.AmountInvalid, fault.ChannelUnknown, fault.SameAccount, fault.HouseAccountForbidden,
 	fault.NotFound, fault.AmountExceedsRemaining, fault.AlreadyFinal, fault.IllegalTransition,
 }, ledgerFaults...)
 
@@ -124,9 +125,13 @@ func routes() []*route {
 	all = append(all, operatorRoutes()...)
 	all = append(all, resolveRoutes()...)
 	all = append(all, peopleRoutes()...)
+	all = append(all, leverRoutes()...)
 	for _, rt := range all {
 		if rt.role == "" && rt.scope != "" && rt.method == http.MethodGet {
 			rt.role = access.Viewer
+		}
+		if rt.mayBeRefused() && !slices.Contains(rt.faults, fault.ReadOnly) {
+			rt.faults = append(slices.Clone(rt.faults), fault.ReadOnly)
 		}
 	}
 	return all

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/lever"
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/commit"
@@ -85,6 +86,9 @@ func (c *call) standing() (out standing, err error) {
 	}
 	f.Breaks, f.Forecast = t.Breaks, c.s.Outlook.Forecast(&t.Payment, f.Now)
 	out.payment = t.Payment
+	f.Banner = c.standingLevers().Banner(f.Now, &lever.Subject{
+		Tenant: int32(t.Payment.Tenant), Kind: t.Payment.Kind.String(), Channel: t.Payment.Channel,
+	})
 	return out, nil
 }
 

@@ -104,6 +104,7 @@ func (h *house) live(name string) {
 	ping := created(h.do(http.MethodPost, "/v1/webhooks/"+hook.str("id")+"/ping", h.user, ""))
 	key := created(h.do(http.MethodPost, "/v1/keys", h.admin, `{"name":"secret-`+name+`","scopes":["payments:read"]}`))
 	proposal := created(h.as("mara", http.MethodPost, "/v1/approvals", `{"kind":"revoke_key","parameters":{"prefix":"`+key.str("prefix")+`"},"reason":"secret-`+name+`"}`))
+	lever := created(h.pull(`{"lever":"breaker","aim":"channel:bank-ab","owner":"secret-` + name + `","reason":"secret-` + name + `","for_s":600}`))
 	created(h.do(http.MethodPost, "/v1/periods", h.admin, fmt.Sprintf(`{"asset":"CZK","through":"2020-01-%02d"}`, len(name))))
 	var brk int64
 	require.NoError(t, h.pool.QueryRow(t.Context(), `insert into breaks (class, channel, reference, detail) values ('amount_mismatch', 'bank-ab', $1, $1) returning id`,
@@ -116,11 +117,11 @@ func (h *house) live(name string) {
 	for path, value := range map[string]string{
 		"/v1/payments/{id}": id.String(), "/v1/accounts/{id}": from, "/v1/webhooks/{id}": hook.str("id"), "/v1/webhooks/{delivery}": ping.str("id"),
 		"/v1/keys/{prefix}": key.str("prefix"), "/v1/recon/{id}": fmt.Sprint(brk), "/v1/approvals/{id}": proposal.str("id"), "/v1/cases/{number}": appeal.str("number"),
-		"/v1/operators/{name}": "mara", "/v1/channels/{name}": "bank-ab",
+		"/v1/operators/{name}": "mara", "/v1/channels/{name}": "bank-ab", "/v1/levers/{id}": lever.str("id"),
 	} {
 		h.values[path] = value
 	}
-	h.secrets = append(h.secrets, "secret-"+name, id.String(), from, hook.str("id"), key.str("prefix"), proposal.str("id"), appeal.str("number"), "mara")
+	h.secrets = append(h.secrets, "secret-"+name, id.String(), from, hook.str("id"), key.str("prefix"), proposal.str("id"), appeal.str("number"), lever.str("id"), "mara")
 	h.prepare(id.String(), from, proposal.str("hash"))
 }
 
@@ -164,9 +165,11 @@ func (h *house) prepare(payment, account, hash string) {
 		"compensate":        `{"to":"` + account + `","amount":"1","asset":"CZK","link":"` + payment + `"}`,
 		"create-webhook":    `{"url":"https://127.0.0.1/x"}`,
 		"receive-callback":  `x`,
+		"pull-lever":        `{"lever":"read-only","aim":"everything","owner":"x","reason":"x","for_s":60}`,
 	}
 	h.queries = map[string]string{
 		"import-statement": "?channel=bank-ab",
+		"undo-lever":       "?reason=x",
 		"get-roll-forward": "?channel=bank-ab&asset=CZK&from=2026-01-01&to=2026-01-02",
 		"list-payments":    "?idempotency_key=payout+one",
 	}

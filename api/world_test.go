@@ -27,6 +27,7 @@ import (
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/pgtest"
 	"github.com/moneta-pay/moneta/internal/telemetry"
+	"github.com/moneta-pay/moneta/lever/board"
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
@@ -132,8 +133,10 @@ func newWorld(t *testing.T, change func(*api.Config)) *world {
 	accounts := ledger.NewReader(pool)
 	in, err := intake.New(intake.Config{Submitter: w.node, Accounts: accounts, Originals: w.payments, Channels: []string{"bank-ab"}})
 	require.NoError(t, err)
+	levers := board.New(board.Config{Pool: pool, Telemetry: w.telemetry})
+	require.NoError(t, levers.Load(ctx))
 	cfg := api.Config{
-		Intake: in, Ledger: accounts, Payments: w.payments, Access: w.access, Waiter: w.node, Receiver: w.receiver, Ready: w.node,
+		Levers: levers, Intake: in, Ledger: accounts, Payments: w.payments, Access: w.access, Waiter: w.node, Receiver: w.receiver, Ready: w.node,
 		Events: events, Feed: w.feed, Webhooks: notify.NewEndpoints(pool, loopback, nil),
 		Registry: w.registry, Logger: slog.New(slog.NewJSONHandler(w.logs, nil)), Version: "1.2.3",
 	}

@@ -26,6 +26,8 @@ type Person struct {
 	URL string
 	// KeyFile is what enrol wrote.
 	KeyFile string
+	// Bearer is an API key, for commands that also take one; used without a KeyFile.
+	Bearer string
 	// Code is what the authenticator shows, for operators who sign in.
 	Code string
 	JSON bool
@@ -141,6 +143,10 @@ func answerTo(req *http.Request) ([]byte, error) {
 
 // sign proves who asks: by a signature, or by the session that login opened.
 func (p *Person) sign(req *http.Request, body []byte) error {
+	if p.KeyFile == "" && p.Bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+p.Bearer)
+		return nil
+	}
 	if p.KeyFile == "" {
 		return errors.New("say who you are: --as FILE, or MONETA_OPERATOR; `moneta operator enrol` writes the file")
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/moneta-pay/moneta/internal/keyring"
 	"github.com/moneta-pay/moneta/internal/pgserver"
 	"github.com/moneta-pay/moneta/internal/telemetry"
+	"github.com/moneta-pay/moneta/lever/board"
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
@@ -46,6 +47,7 @@ import (
 const (
 	readConns    = 12
 	stationConns = 8
+	leverConns   = 2 // nobody else can use them up
 	readTimeout  = "10s"
 )
 
@@ -57,6 +59,8 @@ type plane struct {
 	log      *slog.Logger
 	reads    *pgxpool.Pool
 	stations *pgxpool.Pool
+	leverage *pgxpool.Pool
+	levers   *board.Board
 	channels []channel.Channel
 
 	node      *commit.Node
@@ -134,6 +138,13 @@ func (p *plane) prepare(ctx context.Context) error {
 	// made while the tables were empty.
 	if p.stations, err = p.pool(ctx, "moneta stations", stationConns, "30s", commit.ProbeOnly...); err != nil {
 		return err
+	}
+	if p.leverage, err = p.pool(ctx, "moneta levers", leverConns, readTimeout); err != nil {
+		return err
+	}
+	p.levers = board.New(board.Config{Pool: p.leverage, Folder: leverFolder(p.cfg.StateDir), Telemetry: p.tel})
+	if err := p.levers.Load(ctx); err != nil { // nothing begins before it is known what is held back
+		return fmt.Errorf("read the levers: %w", err)
 	}
 	if err := p.connectChannels(); err != nil {
 		return err
@@ -232,7 +243,7 @@ func (p *plane) build() {
 	routes := p.routes()
 	p.proofs = dispatch.NewProofs(p.stations, p.channels, nil, p.tel)
 	p.dispatch = dispatch.New(dispatch.Config{
-		Submitter: p.node, Channels: p.channels, Hold: p.hold, Routes: routes,
+		Submitter: p.node, Channels: p.channels, Hold: p.hold, Contain: p.contain, Routes: routes,
 		DedupProven: p.proofs.Dedup, Telemetry: p.tel,
 	})
 	p.asker = settle.NewAsker(settle.AskerConfig{
@@ -345,6 +356,7 @@ func (p *plane) run(ctx context.Context) error {
 		return nil
 	})
 	p.storing.Go(func() error { return p.gate.Watch(storing) })
+	p.storing.Go(func() error { return p.levers.Run(storing) })
 	p.storing.Go(func() error { return p.runs.Run(storing) })
 	p.storing.Go(func() error { return p.approvals.Run(storing) })
 	p.storing.Go(func() error { return p.feed.Run(streaming) })
@@ -384,7 +396,7 @@ func (p *plane) edge() (http.Handler, error) {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	in, err := intake.New(intake.Config{
-		Submitter: p.node, Accounts: accounts, Originals: p.payments, Channels: names, Guard: guard,
+		Submitter: contained{p.node, p.levers}, Accounts: accounts, Originals: p.payments, Channels: names, Guard: guard,
 		DepositFor: time.Duration(p.cfg.DepositHours) * time.Hour, Flights: p.flights,
 	})
 	if err != nil {
@@ -398,7 +410,7 @@ func (p *plane) edge() (http.Handler, error) {
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Approvals: p.approvals, Waiter: p.node,
 		Webhooks: notify.NewEndpoints(p.reads, p.cfg.WebhookInside, p.ring),
-		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: p.gate, Runs: p.runs, Books: finance.NewReader(p.stations), Desk: p.desk, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
+		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: dispatchState{p.gate, p.levers}, Levers: p.levers, Runs: p.runs, Books: finance.NewReader(p.stations), Desk: p.desk, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
 		Registry: p.tel.Registry(), Logger: p.log, Version: Version, DocsURL: p.cfg.DocsURL,
 	})
 	if err != nil {
@@ -429,7 +441,7 @@ func (p *plane) Ready(ctx context.Context) error {
 
 // Warnings are what stands still on this node although it is ready.
 func (p *plane) Warnings() map[string]string {
-	out := map[string]string{}
+	out := p.levers.Warnings()
 	if err := p.node.TimeUnsound(); err != nil && p.node.Leading() {
 		out["clock"] = "no hold expires, no absence is proven and no payout is sent: " + err.Error()
 	}
@@ -445,7 +457,7 @@ func (p *plane) close() {
 			c.Close()
 		}
 	}
-	for _, pool := range []*pgxpool.Pool{p.reads, p.stations} {
+	for _, pool := range []*pgxpool.Pool{p.reads, p.stations, p.leverage} {
 		if pool != nil {
 			pool.Close()
 		}

@@ -133,7 +133,7 @@ func startWorld(ctx context.Context, cfg UpConfig) (w *world, err error) {
 			return w, err
 		}
 	}
-	args := []string{"serve", "--listen", cfg.Listen}
+	args := []string{"serve", "--listen", cfg.Listen, "--state", stateDir(cfg.DataDir)}
 	if cfg.Sandbox {
 		args = append(args, "--sandbox-url", w.outside())
 	}

@@ -72,6 +72,17 @@ var words = map[string][2]string{
 	"stopping":          {"\nstopping: what is queued is answered first\n", "\n正在停止:先答复已排队的请求\n"},
 	"postgres-moved":    {"Postgres runs as an unprivileged user that cannot reach %s: its data is in %s\n", "Postgres 以非特权用户运行,无法访问 %s:数据位于 %s\n"},
 
+	// Levers.
+	"lever-pulled": {"%s (%s) holds until %s, owner %s.\n", "%s(%s)已生效,至 %s,负责人 %s。\n"},
+	"lever-dry":    {"Nothing was pulled. %s (%s) would hold until %s, owner %s.\n", "未执行任何操作。%s(%s)将持续至 %s,负责人 %s。\n"},
+	"lever-open":   {"  open payments concerned: %d\n", "  涉及未完成支付:%d\n"},
+	"lever-rate":   {"  new payments a minute:   %d\n", "  每分钟新支付:%d\n"},
+	"lever-undo":   {"Undo it: moneta lever undo %s --reason …\n", "撤销:moneta lever undo %s --reason …\n"},
+	"lever-undone": {"%s is undone; a channel that is let go begins with a few probes\n", "%s 已撤销;恢复的渠道先以少量探测开始\n"},
+	"lever-none":   {"nothing is held back\n", "当前没有任何限制\n"},
+	"lever-local":  {"Pulled on this machine, in %s; on the other nodes when the database is back.\n", "已在本机生效(%s);数据库恢复后扩展到其他节点。\n"},
+	"lever-broken": {"not a lever: %s\n", "不是有效的开关:%s\n"},
+
 	// People and approvals.
 	"enrolled":          {"That line is for whoever adds %s. The secret half is in %s, for you alone.\n", "以上一行请交给添加 %s 的人。私密部分已存入 %s,仅供您本人。\n"},
 	"enrolled-codes":    {"\nGive this to your authenticator, now; it is not shown again:\n\n%s\n", "\n请立即录入验证器;以下内容不再显示:\n\n%s\n"},

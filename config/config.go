@@ -41,6 +41,9 @@ type Config struct {
 	// DocsURL is where the pages of errors are, for the type of problems; empty is
 	// the address that the caller used. Set it behind a proxy that ends TLS.
 	DocsURL string `json:"docs_url"`
+	// StateDir is a folder on this machine; below it, levers is where `moneta lever
+	// --local` pulls levers while API and database are gone. Empty is none.
+	StateDir string `json:"state_dir"`
 	// Desk says who gets which cases.
 	Desk Desk `json:"desk"`
 	// Guard says by asset above which amounts a payout waits for somebody.

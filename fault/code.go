@@ -53,6 +53,7 @@ const (
 	DatabaseUnavailable    Code = "database-unavailable"
 	DatabaseUnsafe         Code = "database-unsafe"
 	ReadOnly               Code = "read-only"
+	IntakePaused           Code = "intake-paused"
 	ChannelUnavailable     Code = "channel-unavailable"
 	SignatureInvalid       Code = "signature-invalid"
 	ReferenceUnknown       Code = "reference-unknown"

@@ -452,6 +452,18 @@ var table = []Entry{
 		},
 	},
 	{
+		Code: IntakePaused, Status: http.StatusServiceUnavailable, Retry: After, MoneyState: NotMoved, RetryAfter: 30 * time.Second,
+		Title: Text{"New payments of this kind are not taken for now", "暂不受理此类新支付"},
+		Cause: Text{
+			"An operator has paused new payments, all of them or those of a kind, channel or tenant, while something is repaired. The detail says why and until when. Payments that were taken before go on; a key that is known is answered.",
+			"运营人员在修复期间暂停受理新支付（全部，或某一类型、渠道或租户）。详情说明原因与截止时间。此前已受理的支付继续处理；已知幂等键照常应答。",
+		},
+		Fix: Text{
+			"Wait for `Retry-After`, which is the end of the pause at the latest, and send the same request with the same key. Tell the holder that nothing has moved.",
+			"等待 `Retry-After`（即暂停的最迟结束时间）后用同一个键重发相同请求，并告知用户资金未动。",
+		},
+	},
+	{
 		Code: ChannelUnavailable, Status: http.StatusServiceUnavailable, Retry: After, MoneyState: NotMoved, RetryAfter: 30 * time.Second,
 		Title: Text{"The channel takes no payments right now", "渠道暂不可用"},
 		Cause: Text{

@@ -53,6 +53,7 @@ commit-unknown 503
 database-unavailable 503
 database-unsafe 503
 read-only 423
+intake-paused 503
 channel-unavailable 503
 signature-invalid 401
 reference-unknown 404

@@ -41,6 +41,7 @@ type serveCmd struct {
 	SandboxSecret string   `name:"sandbox-secret" help:"Secret of the sandbox's callbacks." env:"MONETA_SANDBOX_SECRET"`
 	OTLPEndpoint  string   `name:"otlp-endpoint" help:"Send spans here." env:"OTEL_EXPORTER_OTLP_ENDPOINT"`
 	LogFormat     string   `name:"log-format" help:"json or text."`
+	State         string   `help:"Folder on this machine, for levers that are pulled while API and database are gone." type:"path"`
 	SecretsFile   string   `name:"secrets-key-file" help:"File with the keys that seal secrets in the database, the newest first." env:"MONETA_SECRETS_KEY_FILE"`
 	SecretsKeys   string   `name:"secrets-keys" hidden:"" env:"MONETA_SECRETS_KEYS"`
 	Inside        []string `name:"webhook-inside" help:"Networks, such as 10.1.0.0/16, that webhooks may go to although they are not public."`
@@ -64,6 +65,7 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	override(&cfg.NodeURL, c.NodeURL)
 	override(&cfg.OTLPEndpoint, c.OTLPEndpoint)
 	override(&cfg.LogFormat, c.LogFormat)
+	override(&cfg.StateDir, c.State)
 	override(&cfg.SecretsKeyFile, c.SecretsFile)
 	override(&cfg.SecretsKeys, c.SecretsKeys)
 	for _, text := range c.Inside {

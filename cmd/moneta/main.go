@@ -33,6 +33,7 @@ type cli struct {
 	Bench       benchCmd       `cmd:"" help:"Measure honestly: durable, balance-checked, beside plain SQL in the same run."`
 	Key         keyCmd         `cmd:"" help:"Create, list and revoke API keys."`
 	Case        caseCmd        `cmd:"" help:"What people must look at: list, show, note, assign, close; and the journey of a payment."`
+	Lever       leverCmd       `cmd:"" help:"Hold something back on purpose, and let it go again: list, pull, undo, history."`
 	Operator    operatorCmd    `cmd:"" help:"People by name: enrol, add, list, disable, rotate."`
 	Approve     approveCmd     `cmd:"" help:"What two people agree on: propose, look, approve, carry out."`
 	Backup      backupCmd      `cmd:"" help:"Copy and verify the private Postgres of a running up."`

@@ -60,6 +60,9 @@ func (p *prover) readRails(ctx context.Context) (*spool, error) {
 		r.books, r.Source = b, b.Source()
 	}
 	books := newSpool(p.cfg.TempDir, spoolRun)
+	// A rail that dribbles must not take the time of the rows.
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Within/2)
+	defer cancel()
 	var group sync.WaitGroup
 	for _, r := range p.rails {
 		if r.books == nil {

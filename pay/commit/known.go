@@ -12,6 +12,17 @@ import (
 // knownWithin bounds the look for keys while nobody leads.
 const knownWithin = 2 * time.Second
 
+// Refuse answers facts that are not to be decided now: those whose keys were decided
+// before as the decider would, and each other one with the error of its place. It
+// only reads, and leads nothing to the decider.
+func (n *Node) Refuse(ctx context.Context, facts []Fact, why []error) []Outcome {
+	out := make([]Outcome, len(facts))
+	for i := range out {
+		out[i].Err = why[i]
+	}
+	return n.known(ctx, facts, out)
+}
+
 // known answers those of the refused facts whose keys were decided before, as the
 // decider would: that only needs reading, and whoever repeats a request because
 // its answer was lost must not be told that nothing has moved. What cannot be

@@ -106,10 +106,13 @@ func (d *Dispatcher) send(l *lane, p pay.Payment, limit time.Time, resend bool) 
 	ctx, end := d.cfg.Telemetry.Step(d.ctx, p.TraceID, "dispatch.send", time.Time{},
 		attribute.String("channel", string(l.name)), attribute.String("reference", p.Attempt.Reference))
 	ctx, cancel := context.WithTimeout(ctx, l.caps.ClientTimeout+time.Second)
-	word := l.ch.Send(ctx, channel.Order{
-		Reference: p.Attempt.Reference, Amount: p.Amount, Asset: p.Asset,
-		Payee: channel.Party{Account: p.PayeeAccount, Name: p.PayeeName}, Remittance: p.Remittance, SendBy: limit,
-	})
+	word := channel.Word{Verdict: channel.NeverSent, Reason: reasonHeld}
+	if d.sendable(l) {
+		word = l.ch.Send(ctx, channel.Order{
+			Reference: p.Attempt.Reference, Amount: p.Amount, Asset: p.Asset,
+			Payee: channel.Party{Account: p.PayeeAccount, Name: p.PayeeName}, Remittance: p.Remittance, SendBy: limit,
+		})
+	}
 	cancel()
 	end(word.Err())
 	now := d.cfg.Clock.Now()
@@ -143,7 +146,7 @@ func factOf(caps channel.Capabilities, p *pay.Payment, w channel.Word, now time.
 	case channel.NeverSent:
 		f.Kind, f.AttemptState, f.SendBy = pay.ProveAbsent, pay.NeverSent, p.Attempt.SendBy
 		f.NextAt = now.Add(again(p.Attempt.N))
-		if w.Reason == channel.ReasonBadOrder || p.Attempt.N >= neverSentMax {
+		if w.Reason == channel.ReasonBadOrder || p.Attempt.N >= neverSentMax && w.Reason != reasonHeld { // nobody fails for being held back
 			f.Kind = pay.GiveUp
 		}
 	case channel.Unknown, channel.NotFound, channel.Returned, channel.ChargedBack:

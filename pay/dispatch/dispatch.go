@@ -40,6 +40,10 @@ type Config struct {
 	// Hold reports whether a payout may not be attempted now, for a reason that
 	// somebody else watches; nil holds nothing.
 	Hold func(*pay.Payment) bool
+	// Contain tells how a whole channel is held back now, queued payouts included; nil
+	// holds none back. It is asked before each batch of intents and once more before
+	// each first byte, and must not block.
+	Contain func(channel.Name) Containment
 	// Routes say where a payout may go when its channel is proven not to have moved
 	// the money; none means nowhere else.
 	Routes Routes
@@ -149,7 +153,7 @@ func (d *Dispatcher) Offer(p pay.Payment) bool {
 		d.metrics.refused.WithLabelValues(p.Channel, "no_channel").Inc()
 		return false
 	}
-	if d.cfg.Hold != nil && d.cfg.Hold(&p) {
+	if d.held(l, &p) {
 		return true
 	}
 	d.mu.Lock()

@@ -59,6 +59,7 @@ type options struct {
 	breakerDelay time.Duration
 	wrap         func(channel.Channel) channel.Channel
 	proven       func(channel.Name) bool
+	contain      func(channel.Name) dispatch.Containment
 }
 
 func build(tb testing.TB, o options) *world {
@@ -97,7 +98,7 @@ func build(tb testing.TB, o options) *world {
 	}
 	w.dispatch = dispatch.New(dispatch.Config{
 		Submitter: submitter, Channels: w.channels(o), Telemetry: tel, QueueMax: o.queueMax, BreakerDelay: o.breakerDelay, Routes: o.routes,
-		DedupProven: o.proven,
+		DedupProven: o.proven, Contain: o.contain,
 	})
 	w.wheel = timer.New(timer.Config{Due: timer.Route{Dispatch: w.dispatch.Offer}.Due, Telemetry: tel, Guard: 50 * time.Millisecond})
 	w.run()

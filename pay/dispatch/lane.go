@@ -42,6 +42,8 @@ type lane struct {
 	first     int // queue[:first] is taken
 	busy      int // slots in use
 	intending int // submits of intents under way
+	atOnce    int // slots that may be in use, by Containment; 0 is all
+	contained bool
 }
 
 func (d *Dispatcher) newLane(ch channel.Channel) *lane {
@@ -91,7 +93,7 @@ func (l *lane) push(p pay.Payment) bool {
 func (l *lane) take() []pay.Payment {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := min(len(l.queue)-l.first, l.slots-l.busy, intendMax)
+	n := min(len(l.queue)-l.first, l.most()-l.busy, intendMax)
 	if n <= 0 || l.intending >= intendsAtOnce {
 		return nil
 	}
@@ -150,7 +152,7 @@ func (l *lane) judge(w channel.Word) {
 	switch {
 	case w.Verdict == channel.Acked || w.Verdict.Final():
 		l.breaker.RecordSuccess()
-	case w.Verdict == channel.NeverSent && (w.Reason == channel.ReasonSendBy || w.Reason == channel.ReasonBadOrder):
+	case w.Verdict == channel.NeverSent && (w.Reason == channel.ReasonSendBy || w.Reason == channel.ReasonBadOrder || w.Reason == reasonHeld):
 		l.unused()
 	default:
 		l.breaker.RecordFailure()
@@ -178,17 +180,26 @@ func (d *Dispatcher) drive(l *lane) {
 		}
 		now := d.cfg.Clock.Now().UnixNano()
 		l.beat.Store(now)
+		if d.contained(l) {
+			d.wait(l, ticker)
+			continue
+		}
 		if batch := l.take(); len(batch) > 0 {
 			l.moved.Store(now)
 			d.goLive(batch)
 			d.work.Go(func() { d.intend(l, batch) })
 			continue
 		}
-		select {
-		case <-d.stopping:
-		case <-d.ctx.Done():
-		case <-l.wake:
-		case <-ticker.C:
-		}
+		d.wait(l, ticker)
+	}
+}
+
+// wait ends with the lane's next reason to look.
+func (d *Dispatcher) wait(l *lane, ticker *time.Ticker) {
+	select {
+	case <-d.stopping:
+	case <-d.ctx.Done():
+	case <-l.wake:
+	case <-ticker.C:
 	}
 }

@@ -55,7 +55,7 @@ func (b *budget) spend(now time.Time) bool {
 // could move the money twice.
 func (d *Dispatcher) Resend(p pay.Payment) bool {
 	l := d.lanes[channel.Name(p.Channel)]
-	if l == nil || p.State != pay.Unknown || p.Attempt.State != pay.AttemptUnknown || d.cfg.Hold != nil && d.cfg.Hold(&p) {
+	if l == nil || p.State != pay.Unknown || p.Attempt.State != pay.AttemptUnknown || d.held(l, &p) {
 		return false
 	}
 	if !d.proven(l) {

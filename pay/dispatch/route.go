@@ -78,7 +78,7 @@ func (d *Dispatcher) laneFor(p *pay.Payment) *lane {
 	case pay.Absent, pay.Declined:
 		return next
 	case pay.NoAttempt, pay.NeverSent:
-		if own == nil || own.shut() && !next.shut() {
+		if own == nil || !d.usable(own) && d.usable(next) {
 			return next
 		}
 	case pay.Intended, pay.Acked, pay.AttemptUnknown, pay.Confirmed:

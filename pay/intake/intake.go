@@ -131,6 +131,9 @@ func New(cfg Config) (*Intake, error) {
 	return in, nil
 }
 
+// HasChannel reports whether payments may name the channel.
+func (in *Intake) HasChannel(name string) bool { return in.channels[name] }
+
 // Accept takes one payment. The same key and payload again give the payment as it
 // is now (Replayed); with another payload fault.IdempotencyKeyReused. A request
 // that is refused here has not used its key; one that the ledger refused has.

@@ -14,6 +14,7 @@ package status
 import (
 	"time"
 
+	"github.com/moneta-pay/moneta/lever"
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 )
@@ -70,7 +71,16 @@ type Status struct {
 	// Case is who is at it: the open case that the holder is told of.
 	Case      *OpenCase `json:"case,omitempty" doc:"A person is at it; left out when no case is open"`
 	AppealURL string    `json:"appeal_url,omitempty" doc:"POST here to ask for a person; the answer is a case number at once" example:"/v1/payments/pay_0000000000002/appeal"`
-	Texts     Texts     `json:"texts" doc:"The same in words"`
+	// Notice is what an operator tells all holders whom it concerns.
+	Notice *Notice `json:"notice,omitempty" doc:"What an operator wants the holders of open payments to know; show it as it is"`
+	Texts  Texts   `json:"texts" doc:"The same in words"`
+}
+
+// Notice is a text of an operator.
+type Notice struct {
+	Text  string    `json:"text" doc:"In the language asked for" example:"Payments to Bank AB take longer today. Please do not pay again."`
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until" doc:"It ends by then at the latest"`
 }
 
 // ETA is when to expect the end of an open payment.
@@ -108,6 +118,8 @@ type Facts struct {
 	Case *OpenCase
 	// AppealURL is where to ask for a person; empty when nobody takes appeals.
 	AppealURL string
+	// Banner is the newest lever of that name that concerns the payment; nil is none.
+	Banner *lever.Pull
 }
 
 // Of describes p at f.Now in lang, en or zh; anything else is en.
@@ -125,9 +137,21 @@ func Of(p *pay.Payment, f Facts, lang string) Status {
 	if p.Open() {
 		s.ETA = f.Forecast.eta()
 		s.NextUpdateAt = moment(later(p.NextAt, f.Now))
+		s.Notice = notice(f.Banner, lang)
 	}
 	s.Texts = texts(p, &s, f, lang)
 	return s
+}
+
+func notice(b *lever.Pull, lang string) *Notice {
+	if b == nil {
+		return nil
+	}
+	n := &Notice{Text: b.Value, Since: b.At, Until: b.Expires}
+	if lang == "zh" {
+		n.Text = b.ValueZH
+	}
+	return n
 }
 
 // proven reports whether a failure has its proof: an attempt that may still

@@ -266,6 +266,14 @@ func TestASilentRailIsNotProved(t *testing.T) {
 		_, _ = rw.Write([]byte(`{"effects":[{"seq":1,"reference":"x","direction":"in","amount":"1","asset":"CZK","executed_at":"2026-01-01T00:00:00Z"}],"next":1,"has_more":true}`))
 	}))
 	defer half.Close()
+	stuck := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	defer stuck.Close()
+	r := w.prove(func(c *prove.Config) {
+		c.Within = 8 * time.Second
+		c.Rails = []prove.Books{&prove.HTTPBooks{Name: "bank-ab", URL: stuck.URL}, w.rails()[1]}
+	})
+	require.Equal(t, prove.Incomplete, r.Verdict, found(r))
+	require.Contains(t, r.NotProved[0], "not read to their end in time")
 	for name, rails := range map[string][]prove.Books{
 		"dead":  {&prove.HTTPBooks{Name: "bank-ab", URL: dead.URL}, w.rails()[1]},
 		"half":  {&prove.HTTPBooks{Name: "bank-ab", URL: half.URL}, w.rails()[1]},
