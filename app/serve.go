@@ -134,9 +134,9 @@ func (p *plane) prepare(ctx context.Context) error {
 	if p.reads, err = p.pool(ctx, "moneta reads", readConns, readTimeout); err != nil {
 		return err
 	}
-	// Like the leader's, their statements probe indexes, and their plans may have been
-	// made while the tables were empty.
-	if p.stations, err = p.pool(ctx, "moneta stations", stationConns, "30s", commit.ProbeOnly...); err != nil {
+	// What stations do by the thousand probes an index, and its plans may have been made
+	// while the tables were empty. What they ask in bulk may still join by hashing.
+	if p.stations, err = p.pool(ctx, "moneta stations", stationConns, "30s", "enable_seqscan"); err != nil {
 		return err
 	}
 	if p.leverage, err = p.pool(ctx, "moneta levers", leverConns, readTimeout); err != nil {

@@ -405,11 +405,11 @@ func newLeaderID() (id [16]byte) {
 // can end exactly those.
 func leaderName(id [16]byte) string { return "moneta leader " + hex.EncodeToString(id[:]) }
 
-// ProbeOnly are the planner's ways that sessions of the pay plane turn off, whose
+// probeOnly are the planner's ways that sessions of the pay plane turn off, whose
 // statements probe an index for each row that they are about. Their plans are made
 // once, when the tables may be empty, and must not read them whole when they are
 // not: statistics come later than the first million rows.
-var ProbeOnly = []string{"enable_seqscan", "enable_hashjoin", "enable_mergejoin"}
+var probeOnly = []string{"enable_seqscan", "enable_hashjoin", "enable_mergejoin"}
 
 // dial opens a session with short waits. The pay role may only append.
 func dial(ctx context.Context, dsn, name string, asPay bool) (*pgx.Conn, error) {
@@ -422,7 +422,7 @@ func dial(ctx context.Context, dsn, name string, asPay bool) (*pgx.Conn, error) 
 	cfg.RuntimeParams["lock_timeout"] = "5s"
 	cfg.RuntimeParams["idle_in_transaction_session_timeout"] = "10s"
 	if asPay {
-		for _, way := range ProbeOnly {
+		for _, way := range probeOnly {
 			cfg.RuntimeParams[way] = "off"
 		}
 	}

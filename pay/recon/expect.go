@@ -22,13 +22,13 @@ const (
 
 	// Settlement 1 is expected, 2 is matched: a payment that its line has settled
 	// already awaits nothing.
-	selectSucceeded = `with chunk as (select id, payment, attempt, settlement, from_state, to_state, at from transitions where id > $1 order by id limit $2)
+	selectSucceeded = `with chunk as (select id, payment, attempt, settlement, from_state, to_state, at from transitions where id > $1 and id <= $3 order by id limit $2),
+  awaiting as materialized (select * from chunk c where c.settlement = 1 and c.from_state <> c.to_state
+     and not exists (select from transitions s where s.payment = c.payment and s.settlement = 2))
   select c.id, c.payment, c.attempt, p.tenant, p.kind, coalesce(a.channel, p.channel), p.asset, p.amount::text, c.at,
          coalesce(p.original, 0), coalesce((select max(n) from attempts o where o.payment = p.original), 0), coalesce(p.link, '')
-    from chunk c join payments p on p.id = c.payment and p.channel is not null
+    from awaiting c join payments p on p.id = c.payment and p.channel is not null
     left join attempts a on a.payment = c.payment and a.n = c.attempt
-   where c.settlement = 1 and c.from_state <> c.to_state
-     and not exists (select from transitions s where s.payment = c.payment and s.settlement = 2)
    union all
   select coalesce(max(id), $1), 0, 0::smallint, 0, 0::smallint, '', '', '0', now(), 0, 0::smallint, '' from chunk`
 
@@ -81,15 +81,24 @@ type expectation struct {
 	link            string
 }
 
-// expect follows the transition log to its end and keeps, for each payment that has
-// succeeded through a channel, what its statement should show and by when.
-func (r *Recon) expect(ctx context.Context) error {
+// head is the newest transition.
+func (r *Recon) head(ctx context.Context) (id int64, err error) {
+	if err = r.cfg.Pool.QueryRow(ctx, `select coalesce(max(id), 0) from transitions`).Scan(&id); err != nil {
+		return 0, fmt.Errorf("read the newest transition: %w", err)
+	}
+	return id, nil
+}
+
+// expect follows the transition log to head and keeps, for each payment that has
+// succeeded through a channel and was not on its statement yet, what that should show
+// and by when.
+func (r *Recon) expect(ctx context.Context, head int64) error {
 	var cursor int64
 	if err := r.cfg.Pool.QueryRow(ctx, selectMark, markExpected).Scan(&cursor); err != nil {
 		return fmt.Errorf("read %s: %w", markExpected, err)
 	}
 	for {
-		last, err := r.expectChunk(ctx, cursor)
+		last, err := r.expectChunk(ctx, cursor, head)
 		if err != nil {
 			return fmt.Errorf("follow the transition log: %w", err)
 		}
@@ -100,10 +109,10 @@ func (r *Recon) expect(ctx context.Context) error {
 	}
 }
 
-func (r *Recon) expectChunk(ctx context.Context, cursor int64) (last int64, err error) {
+func (r *Recon) expectChunk(ctx context.Context, cursor, head int64) (last int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pageWithin)
 	defer cancel()
-	rows, err := r.cfg.Pool.Query(ctx, selectSucceeded, cursor, expectedChunk)
+	rows, err := r.cfg.Pool.Query(ctx, selectSucceeded, cursor, expectedChunk, head)
 	if err != nil {
 		return 0, err
 	}

@@ -135,51 +135,72 @@ func (r *Recon) Mapping(name channel.Name) (statement.Mapping, bool) {
 func (r *Recon) Run(ctx context.Context) error {
 	r.turn.Lock()
 	defer r.turn.Unlock()
-	if err := errors.Join(r.expect(ctx), r.triage(ctx)); err != nil {
+	head, err := r.head(ctx)
+	if err := errors.Join(err, r.triage(ctx)); err != nil {
 		return err
 	}
-	errs := make([]error, len(r.cfg.Channels))
-	var wait sync.WaitGroup
-	for i, ch := range r.cfg.Channels {
-		wait.Go(func() {
-			if err := r.channel(ctx, ch); err != nil {
-				errs[i] = fmt.Errorf("reconcile %s: %w", ch.Name(), err)
-			}
-		})
+	readings := make([]reading, len(r.cfg.Channels))
+	errs := r.each(func(i int, ch channel.Channel) (err error) {
+		readings[i], err = r.read(ctx, ch)
+		return err
+	})
+	// After the lines, so that what they have settled is not expected in vain.
+	if err := r.expect(ctx, head); err != nil {
+		return errors.Join(append(errs, err)...)
 	}
-	wait.Wait()
-	if err := errors.Join(append(errs, r.placed(ctx), r.triage(ctx), r.showAges(ctx))...); err != nil {
+	missing := r.each(func(i int, ch channel.Channel) error {
+		if errs[i] != nil { // only a statement read to its end can be missing something
+			return nil
+		}
+		if err := r.missing(ctx, ch.Name(), readings[i].started, readings[i].until); err != nil {
+			return err
+		}
+		return r.ran(ctx, ch.Name(), readings[i].lines)
+	})
+	if err := errors.Join(append(append(errs, missing...), r.placed(ctx), r.triage(ctx), r.showAges(ctx))...); err != nil {
 		return err
 	}
 	return r.resumeWhenClean(ctx)
 }
 
-func (r *Recon) channel(ctx context.Context, ch channel.Channel) error {
-	started := r.cfg.Clock.Now()
-	if err := r.reclaim(ctx, ch); err != nil {
-		return err
+// each runs work for all channels at once and returns its errors by channel.
+func (r *Recon) each(work func(int, channel.Channel) error) []error {
+	errs := make([]error, len(r.cfg.Channels))
+	var wait sync.WaitGroup
+	for i, ch := range r.cfg.Channels {
+		wait.Go(func() {
+			if err := work(i, ch); err != nil {
+				errs[i] = fmt.Errorf("reconcile %s: %w", ch.Name(), err)
+			}
+		})
 	}
-	lines, err := r.toTheEnd(func() (int, bool, error) { return r.file(ctx, ch.Name()) })
+	wait.Wait()
+	return errs
+}
+
+// reading is a statement that was read to its end: it tells what happened before
+// until, as the channel knew it when it was started.
+type reading struct {
+	started, until time.Time
+	lines          int64
+}
+
+func (r *Recon) read(ctx context.Context, ch channel.Channel) (reading, error) {
+	d := reading{started: r.cfg.Clock.Now(), until: endOfTime}
+	err := r.reclaim(ctx, ch)
 	if err != nil {
-		return err
+		return d, err
 	}
-	until := endOfTime
+	if d.lines, err = r.toTheEnd(func() (int, bool, error) { return r.file(ctx, ch.Name()) }); err != nil {
+		return d, err
+	}
 	if r.terms(ch.Name()).Files {
-		if until, err = r.stated(ctx, ch.Name()); err != nil {
-			return err
-		}
-	} else {
-		n, err := r.toTheEnd(func() (int, bool, error) { return r.page(ctx, ch) })
-		if err != nil {
-			return err
-		}
-		lines += n
+		d.until, err = r.stated(ctx, ch.Name())
+		return d, err
 	}
-	// Only a statement read to its end can be missing something.
-	if err := r.missing(ctx, ch.Name(), started, until); err != nil {
-		return err
-	}
-	return r.ran(ctx, ch.Name(), lines)
+	n, err := r.toTheEnd(func() (int, bool, error) { return r.page(ctx, ch) })
+	d.lines += n
+	return d, err
 }
 
 // toTheEnd asks for pages until there are no more, and counts their lines.
