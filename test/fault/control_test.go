@@ -41,14 +41,26 @@ func (h hasty) Submit(ctx context.Context, f commit.Fact) (commit.Result, error)
 	if f.Payment == nil || h.world.acked == nil || f.Payment.New.Remittance != "hasty 1" {
 		return h.Submitter.Submit(ctx, f)
 	}
-	go func() { _, _ = h.Submitter.Submit(context.WithoutCancel(ctx), f) }()
 	var last int64
 	if err := h.world.db.QueryRow(ctx, `select coalesce(max(id), 0) from payments`).Scan(&last); err != nil {
 		return commit.Result{}, err
 	}
 	p := *f.Payment.New
 	p.ID, p.State = pay.ID(last+1), pay.Succeeded
+	go func() { // a crash before the caller has the answer would take that back
+		for began := time.Now(); time.Since(began) < patience && !h.world.heard(p.ID); pause() {
+		}
+		_, _ = h.Submitter.Submit(context.WithoutCancel(ctx), f)
+	}()
 	return commit.Result{Payment: p}, nil
+}
+
+// heard reports whether the caller has been told of p.
+func (w *world) heard(p pay.ID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, ok := w.acked[p]
+	return ok
 }
 
 // named finds a flow.
