@@ -142,6 +142,7 @@ func (r *Recon) Run(ctx context.Context) error {
 	readings := make([]reading, len(r.cfg.Channels))
 	errs := r.each(func(i int, ch channel.Channel) (err error) {
 		readings[i], err = r.read(ctx, ch)
+		readings[i].whole = err == nil
 		return err
 	})
 	// After the lines, so that what they have settled is not expected in vain.
@@ -149,7 +150,7 @@ func (r *Recon) Run(ctx context.Context) error {
 		return errors.Join(append(errs, err)...)
 	}
 	missing := r.each(func(i int, ch channel.Channel) error {
-		if errs[i] != nil { // only a statement read to its end can be missing something
+		if !readings[i].whole { // only a statement read to its end can be missing something
 			return nil
 		}
 		if err := r.missing(ctx, ch.Name(), readings[i].started, readings[i].until); err != nil {
@@ -178,11 +179,12 @@ func (r *Recon) each(work func(int, channel.Channel) error) []error {
 	return errs
 }
 
-// reading is a statement that was read to its end: it tells what happened before
-// until, as the channel knew it when it was started.
+// reading is how a statement was read. A whole one tells what happened before until,
+// as the channel knew it when it was started.
 type reading struct {
 	started, until time.Time
 	lines          int64
+	whole          bool
 }
 
 func (r *Recon) read(ctx context.Context, ch channel.Channel) (reading, error) {
