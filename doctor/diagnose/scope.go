@@ -83,6 +83,7 @@ func interval(k, n int) (share, low, high float64) {
 	if n <= 0 {
 		return 0, 0, 1
 	}
+	k = max(0, min(k, n)) // a foreign share may be above one
 	f, m := float64(k)/float64(n), float64(n)
 	z := z95 * z95 / m
 	mid := (f + z/2) / (1 + z)
