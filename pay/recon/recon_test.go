@@ -253,6 +253,38 @@ func TestTheStatementSettlesEverythingToZero(t *testing.T) {
 	require.Equal(t, money.Int(2045-1045-20), m.Bank)
 }
 
+// A line that is there already settles its payment without a row in expectations, and
+// one that is not there leaves a row until it comes.
+func TestOnlyWhatTheLinesDidNotSettleIsExpected(t *testing.T) {
+	t.Parallel()
+	w := build(t, 3)
+	written := func() (n int) { // rows that ever were, not those that are left
+		require.NoError(t, w.pool.QueryRow(t.Context(), `select count(*) from inserted`).Scan(&n))
+		return n
+	}
+	_, err := w.pool.Exec(t.Context(), `create table inserted (payment bigint);
+		create function note() returns trigger language plpgsql security definer as $$ begin insert into public.inserted values (new.payment); return new; end $$;
+		create trigger noted after insert on expectations for each row execute function note()`)
+	require.NoError(t, err)
+	for i := range 7 {
+		p := w.payout(fmt.Sprint("shown", i), int64(100+i))
+		w.booked(pay.Reference(p.ID, 1))
+		w.fact(pay.Fact{Kind: pay.Confirm, Payment: p.ID, Attempt: 1, Amount: p.Amount, Asset: p.Asset})
+	}
+	w.run()
+	require.Zero(t, written())
+	late := w.accepted("late", 300)
+	w.fact(pay.Fact{Kind: pay.Intend, Payment: late.ID, Attempt: 1, SendBy: time.Now().Add(time.Second)})
+	w.fact(pay.Fact{Kind: pay.Confirm, Payment: late.ID, Attempt: 1, Amount: late.Amount, Asset: late.Asset})
+	w.run()
+	require.Equal(t, 1, written())
+	w.call(http.MethodPost, "/payments", fmt.Sprintf(`{"reference":%q,"amount":"300","asset":"CZK","account":"1"}`, pay.Reference(late.ID, 1)))
+	w.booked(pay.Reference(late.ID, 1))
+	w.run()
+	require.True(t, w.settled(late.ID))
+	require.Equal(t, 1, written())
+}
+
 // The process dies after the facts and before the lines, or in doubt of the
 // facts: the page is read again, and nothing settles twice.
 func TestACrashBetweenFactsAndLinesReadsThePageAgain(t *testing.T) {
