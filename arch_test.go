@@ -92,8 +92,23 @@ var rules = map[string]rule{
 	// doctor and doctor/diagnose are pure: an answer must be reproducible anywhere.
 	"doctor":                  {imports: leaves, outside: stdlibOnly},
 	"doctor/diagnose":         {imports: slices.Concat(leaves, []string{"doctor"}), outside: stdlibOnly},
+	"doctor/signal":           {imports: with("doctor"), outside: withoutDriver},
 	"doctor/signal/telemetry": {imports: with("doctor"), outside: withoutDriver},
 	"doctor/signal/petshop":   {imports: with("doctor", "doctor/signal/telemetry"), outside: withoutDriver},
+	"doctor/signal/money":     {imports: with("doctor", "doctor/signal"), outside: withDriver},
+	"doctor/signal/postgres":  {imports: with("doctor", "doctor/signal"), outside: withDriver},
+	"doctor/signal/process":   {imports: with("doctor", "doctor/signal"), outside: withoutDriver},
+	"doctor/signal/metrics":   {imports: with("doctor", "doctor/signal"), outside: withoutDriver},
+	"doctor/signal/probe":     {imports: with("doctor", "doctor/signal"), outside: withoutDriver},
+	"doctor/signal/canary":    {imports: with("doctor", "doctor/signal"), outside: withoutDriver},
+	"doctor/signal/otlp":      {imports: with("doctor", "doctor/signal", "doctor/signal/telemetry"), outside: withoutDriver},
+	"doctor/catalog":          {imports: with("doctor"), outside: withoutDriver},
+	"doctor/journal":          {imports: with("doctor"), outside: withoutDriver},
+	"doctor/runbook":          {imports: with("doctor"), outside: withoutDriver},
+	"doctor/contain":          {imports: with("doctor", "lever/board"), outside: withoutDriver},
+	"doctor/repair":           {imports: with("doctor"), outside: withDriver},
+	"doctor/attend":           {imports: with("doctor"), outside: withoutDriver},
+	"doctor/drill":            {imports: with("doctor"), outside: withDriver},
 
 	"app":        {imports: []string{"..."}, outside: withDriver},
 	"cmd/moneta": {imports: []string{"app", "config", "internal/..."}, outside: withoutDriver},
@@ -146,7 +161,7 @@ var appImporters = []string{"cmd/...", "test/...", "app"}
 // as it must for the linter: a trailing "nolint:forbidigo" with its reason.
 var (
 	noFloat = []string{"money", "pay", "pay/ledger", "pay/commit", "pay/intake", "pay/settle", "pay/recon"}
-	noClock = []string{"money", "fault", "event", "lever/...", "pay/...", "doctor", "doctor/diagnose"}
+	noClock = []string{"money", "fault", "event", "lever/...", "pay/...", "doctor", "doctor/diagnose", "doctor/signal", "doctor/attend", "doctor/runbook", "doctor/journal"}
 	// A rail's latency is measured on the wire, with the monotonic clock; the suite
 	// for adapters runs in tests, on real sockets and real time.
 	clockExempt = []string{"pay/channel/once", "pay/channel/channeltest"}

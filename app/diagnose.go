@@ -88,7 +88,7 @@ func printAnswer(w io.Writer, lang string, a *doctor.Answer) error {
 		key = "diag-unknown"
 	case doctor.NoFault:
 		key = "diag-no-fault"
-	case doctor.Cause:
+	case doctor.CauseFound:
 	}
 	if first.Node == "" {
 		fmt.Fprint(w, say(lang, key))

@@ -5,12 +5,12 @@ import "time"
 // Verdict is what an answer comes to.
 type Verdict string
 
-// Cause: the first of Ranked is it. Unknown: what was seen is real, and none of the
+// CauseFound: the first of Ranked is it. Unknown: what was seen is real, and none of the
 // hypotheses explains it well enough. NoFault: nothing is out of the ordinary.
 const (
-	Cause   Verdict = "cause"
-	Unknown Verdict = "unknown"
-	NoFault Verdict = "no_fault"
+	CauseFound Verdict = "cause"
+	Unknown    Verdict = "unknown"
+	NoFault    Verdict = "no_fault"
 )
 
 // Answer is the outcome of a diagnosis. Equal evidence gives an equal answer, byte by

@@ -86,25 +86,32 @@ type SignalInfo struct {
 
 // Signals are all of them, in the order of the documentation.
 func Signals() []SignalInfo {
-	return []SignalInfo{
-		{Latency, "s", false, "duration of one request, with everything behind the hop"},
-		{Rate, "1/s", false, "requests that the hop served"},
-		{Errors, "share", false, "share of those that failed"},
-		{Arrivals, "1/s", false, "work that came to a hop which keeps it"},
-		{Departures, "1/s", false, "work that left it"},
-		{Waiting, "items", false, "work that is there"},
-		{OldestAge, "s", false, "age of the oldest work that is there"},
-		{Wire, "s", false, "of a call: what the caller saw less what the callee saw"},
-		{LockWaiters, "count", true, "sessions or workers that wait for a lock"},
-		{PoolWait, "s", true, "wait for a connection or a worker"},
-		{GC, "share", true, "share of the time spent collecting garbage"},
-		{CPU, "share", true, "share of the processors in use"},
-		{Memory, "share", true, "share of the memory in use"},
-		{IOWait, "share", true, "share of the time spent waiting for the disk"},
-		{Restarts, "count", true, "starts of the process"},
-		{LogErrors, "1/s", true, "lines of level error or worse"},
-		{LogNew, "1/s", true, "lines of level error or worse of a form not seen before"},
-	}
+	return slices.Concat(flowSignals, insideSignals, stationSignals, processSignals, probeSignals, channelSignals, postgresSignals)
+}
+
+// flowSignals are what any system tells, whoever built it.
+var flowSignals = []SignalInfo{
+	{Latency, "s", false, "duration of one request, with everything behind the hop"},
+	{Rate, "1/s", false, "requests that the hop served"},
+	{Errors, "share", false, "share of those that failed"},
+	{Arrivals, "1/s", false, "work that came to a hop which keeps it"},
+	{Departures, "1/s", false, "work that left it"},
+	{Waiting, "items", false, "work that is there"},
+	{OldestAge, "s", false, "age of the oldest work that is there"},
+	{Wire, "s", false, "of a call: what the caller saw less what the callee saw"},
+}
+
+// insideSignals are what only somebody inside a hop can see, in any system.
+var insideSignals = []SignalInfo{
+	{LockWaiters, "count", true, "sessions or workers that wait for a lock"},
+	{PoolWait, "s", true, "wait for a connection or a worker"},
+	{GC, "share", true, "share of the time spent collecting garbage"},
+	{CPU, "share", true, "share of the processors in use"},
+	{Memory, "share", true, "share of the memory in use"},
+	{IOWait, "share", true, "share of the time spent waiting for the disk"},
+	{Restarts, "count", true, "starts of the process"},
+	{LogErrors, "1/s", true, "lines of level error or worse"},
+	{LogNew, "1/s", true, "lines of level error or worse of a form not seen before"},
 }
 
 // Info returns what is known of a signal.

@@ -43,6 +43,8 @@ type Evidence struct {
 	Calls    []Call    `json:"calls"`
 	Readings []Reading `json:"readings"`
 	Cohorts  []Cohort  `json:"cohorts,omitempty"`
+	// Alarms are the invariants that were broken when it was taken.
+	Alarms []Alarm `json:"alarms,omitempty"`
 	// Notes are what the collector wants people to know, such as what it left out.
 	Notes []string `json:"notes,omitempty"`
 }
@@ -63,6 +65,9 @@ type Reading struct {
 	StepS float64 `json:"step_s"`
 	// Newest is the newest point of the signal; nil when there never was one.
 	Newest *time.Time `json:"newest,omitempty"`
+	// Last is the value of the newest point, Detail what it was about: see Point.
+	Last   float64           `json:"last,omitempty"`
+	Detail map[string]string `json:"detail,omitempty"`
 }
 
 // Sample sums up a window.
@@ -204,7 +209,7 @@ func (e *Evidence) checkReadings(known map[string]bool) error {
 			return invalid("a reading of %q is of the signal %q, which is not known", r.Hop, r.Signal)
 		case seen[r.key()]:
 			return invalid("%s %s of %q is there twice", r.Signal, r.Statistic, r.Hop)
-		case !finite(r.Before.Value, r.Before.Spread, r.During.Value, r.During.Spread, r.StepS):
+		case !finite(r.Before.Value, r.Before.Spread, r.During.Value, r.During.Spread, r.StepS, r.Last):
 			return invalid("%s of %q holds a number that is none", r.Signal, r.Hop)
 		case r.Before.N < 0 || r.During.N < 0 || r.Before.Spread < 0 || r.During.Spread < 0 || r.StepS < 0:
 			return invalid("%s of %q has a negative count, spread or step", r.Signal, r.Hop)
@@ -251,6 +256,9 @@ func (e *Evidence) Sort() {
 	slices.SortStableFunc(e.Cohorts, func(a, b Cohort) int {
 		return cmp.Or(cmp.Compare(a.Dimension, b.Dimension), cmp.Compare(a.Value, b.Value))
 	})
+	slices.SortFunc(e.Alarms, func(a, b Alarm) int {
+		return cmp.Or(cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Hop, b.Hop), cmp.Compare(a.Signal, b.Signal), cmp.Compare(a.Statistic, b.Statistic))
+	})
 	slices.Sort(e.Notes)
 }
 
@@ -259,6 +267,7 @@ func (e *Evidence) Clone() Evidence {
 	c := *e
 	c.Hops, c.Calls = slices.Clone(e.Hops), slices.Clone(e.Calls)
 	c.Readings, c.Cohorts, c.Notes = slices.Clone(e.Readings), slices.Clone(e.Cohorts), slices.Clone(e.Notes)
+	c.Alarms = slices.Clone(e.Alarms)
 	return c
 }
 

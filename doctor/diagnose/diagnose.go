@@ -43,7 +43,7 @@ func Diagnose(in *doctor.Evidence) (*doctor.Answer, error) {
 	a.Evidence = b.lines(a.Ranked)
 	a.NextChecks = b.nextChecks()
 	a.Confidence = b.confidence(a.Ranked)
-	if a.Verdict == doctor.Cause {
+	if a.Verdict == doctor.CauseFound {
 		a.Also = p.alsoAtFault(a.Ranked[0])
 	}
 	return a, nil
@@ -53,7 +53,7 @@ func verdict(ranked []doctor.Hypothesis) doctor.Verdict {
 	if first := ranked[0]; first.Node == "" {
 		return doctor.Verdict(first.Mechanism)
 	}
-	return doctor.Cause
+	return doctor.CauseFound
 }
 
 // belief is the posterior over everything that may be the case.

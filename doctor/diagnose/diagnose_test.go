@@ -89,7 +89,7 @@ func shop(symptom doctor.Symptom) *road {
 
 func requireFirst(t *testing.T, a *doctor.Answer, node string, mechanisms ...string) {
 	t.Helper()
-	require.Equal(t, doctor.Cause, a.Verdict, "%+v", a.Ranked[:3])
+	require.Equal(t, doctor.CauseFound, a.Verdict, "%+v", a.Ranked[:3])
 	require.Equal(t, node, a.Ranked[0].Node, "%+v", a.Ranked[:3])
 	if len(mechanisms) > 0 {
 		require.Contains(t, mechanisms, a.Ranked[0].Mechanism, "%+v", a.Ranked[0])

@@ -179,7 +179,7 @@ func compare(a, b string) int {
 var latencies = []string{"mean", "p90", "p95", "p50", "p99", ""}
 
 func (h *hop) take(r *doctor.Reading, statistic string) {
-	switch r.Signal {
+	switch r.Signal { //nolint:exhaustive // the rest speaks through the signs of causes
 	case doctor.Latency:
 		rank := func(x *doctor.Reading) int {
 			if x.Statistic == statistic {

@@ -71,7 +71,7 @@ func (r *report) judge(t *testing.T, family, label string, e *doctor.Evidence) [
 	if label == "" {
 		right = a.Verdict == doctor.NoFault
 	}
-	r.answers = append(r.answers, judged{family, diagnose.FeaturesOf(a), right, a.Verdict == doctor.Cause})
+	r.answers = append(r.answers, judged{family, diagnose.FeaturesOf(a), right, a.Verdict == doctor.CauseFound})
 	return ranked
 }
 

@@ -1,0 +1,138 @@
+package doctor
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Stage is how far an incident has come.
+type Stage string
+
+// The five stages, each with the time at which it was reached.
+const (
+	Detected  Stage = "detected"
+	Diagnosed Stage = "diagnosed"
+	Contained Stage = "contained"
+	Repaired  Stage = "repaired"
+	Proved    Stage = "proved"
+)
+
+// Stages are all of them, in order.
+func Stages() []Stage { return []Stage{Detected, Diagnosed, Contained, Repaired, Proved} }
+
+// Entry is one line of the journal. The journal is the record of an incident:
+// whatever is shown or told of one is a fold over its entries, and links to them.
+type Entry struct {
+	// Seq rises by one in a journal, without gaps.
+	Seq uint64    `json:"seq"`
+	At  time.Time `json:"at"`
+	// Incident is empty for what belongs to none.
+	Incident string `json:"incident,omitempty"`
+	// What is one of the words below.
+	What string `json:"what"`
+	// Who did it: doctor, or a person.
+	Who  string          `json:"who"`
+	Data json.RawMessage `json:"data,omitempty"`
+}
+
+// What entries tell, and what their Data is.
+const (
+	EntryOpened    = "opened"    // Opening
+	EntryAlarm     = "alarm"     // Alarm: a further one
+	EntryQuiet     = "quiet"     // Alarm: it holds no more
+	EntryEvidence  = "evidence"  // EvidenceKept: a file that --replay takes
+	EntryAnswer    = "answer"    // Answer
+	EntryStage     = "stage"     // StageReached
+	EntryTried     = "tried"     // Done: a dry run
+	EntryDone      = "done"      // Done
+	EntryFailed    = "failed"    // Done, with Error
+	EntrySkipped   = "skipped"   // Done, with Error as the reason
+	EntryWaits     = "waits"     // Done: for approval
+	EntryApproved  = "approved"  // Approval
+	EntryTold      = "told"      // Told: who was told what
+	EntryMoney     = "money"     // MoneyAtRisk: how much waits, over time
+	EntryProof     = "proof"     // ProofKept
+	EntryClosed    = "closed"    // Closing
+	EntryNote      = "note"      // Note: by a person
+	EntryCollector = "collector" // Note: one stopped or came back
+	EntryStarted   = "started"   // Note: the watch itself
+)
+
+// Data of entries.
+type (
+	// Opening begins an incident.
+	Opening struct {
+		Alarm Alarm `json:"alarm"`
+	}
+	// EvidenceKept names the file that `moneta diagnose --replay` takes.
+	EvidenceKept struct {
+		File   string `json:"file"`
+		SHA256 string `json:"sha256"`
+	}
+	// StageReached says that a stage was reached.
+	StageReached struct {
+		Stage Stage `json:"stage"`
+	}
+	// Done is an act with what became of it.
+	Done struct {
+		Act    Act    `json:"act"`
+		Change Change `json:"change"`
+		Error  string `json:"error,omitempty"`
+	}
+	// Approval is a person's agreement to one act, or its refusal.
+	Approval struct {
+		ActID  string `json:"act_id"`
+		Agreed bool   `json:"agreed"`
+		Reason string `json:"reason"`
+	}
+	// Told says who was told what.
+	Told struct {
+		To   string `json:"to"` // holders, support, partners, operators
+		Text Text   `json:"text"`
+	}
+	// MoneyAtRisk is what waits, by asset in the smallest unit, and the oldest of it.
+	MoneyAtRisk struct {
+		Items   int               `json:"items"`
+		Value   map[string]string `json:"value"`
+		OldestS float64           `json:"oldest_s"`
+	}
+	// ProofKept names the signed recount.
+	ProofKept struct {
+		File  string   `json:"file"`
+		Clean bool     `json:"clean"`
+		Found []string `json:"found,omitempty"`
+	}
+	// Closing ends an incident: on a clean proof, or with listed breaks and their owners.
+	Closing struct {
+		Clean  bool     `json:"clean"`
+		Breaks []string `json:"breaks,omitempty"`
+	}
+	// Note is a sentence.
+	Note struct {
+		Text string `json:"text"`
+	}
+)
+
+// Incident is what the journal says of one, folded.
+type Incident struct {
+	ID       string    `json:"id"`
+	OpenedAt time.Time `json:"opened_at"`
+	// Since is when the trouble began, before it was detected.
+	Since    time.Time           `json:"since"`
+	ClosedAt *time.Time          `json:"closed_at,omitempty"`
+	Stages   map[Stage]time.Time `json:"stages"`
+	// Alarms that hold now, and whether any ever paged.
+	Alarms []Alarm `json:"alarms"`
+	Paged  bool    `json:"paged"`
+	// Answer is the newest, FirstAnswer the first that named a cause.
+	Answer      *Answer      `json:"answer,omitempty"`
+	FirstAnswer *Answer      `json:"first_answer,omitempty"`
+	Acts        []Done       `json:"acts"`
+	Waiting     []Done       `json:"waiting"`
+	Money       *MoneyAtRisk `json:"money,omitempty"`
+	MoneyMost   *MoneyAtRisk `json:"money_most,omitempty"`
+	Proof       *ProofKept   `json:"proof,omitempty"`
+	Closing     *Closing     `json:"closing,omitempty"`
+	// Entries are the numbers of the first and the last line of it in the journal.
+	Entries [2]uint64 `json:"entries"`
+}
