@@ -69,8 +69,7 @@ const (
 	PoolBusy     Signal = "pool_busy"     // share of the connections of its pool in use
 	PoolIdleHeld Signal = "pool_held"     // connections out of the pool that run no statement
 	LoopSilence  Signal = "loop_silence"  // how long a loop made no progress; the statistic names the loop
-	Requests     Signal = "requests"      // requests to the edge
-	Refused      Signal = "refused"       // share of them refused with 429 or 503
+	Refused      Signal = "refused"       // share of the requests refused with 429 or 503
 	ServerErrors Signal = "server_errors" // share of them answered with 5xx
 	ClientErrors Signal = "client_errors" // share of them answered with 4xx
 	Aborted      Signal = "aborted"       // share of them whose caller went away
@@ -92,8 +91,7 @@ var processSignals = []SignalInfo{
 	{PoolBusy, "share", true, "share of the connections of its pool that are out"},
 	{PoolIdleHeld, "count", true, "connections that are out of the pool and run nothing"},
 	{LoopSilence, "s", true, "time since a loop made progress while it had work"},
-	{Requests, "1/s", false, "requests to the edge"},
-	{Refused, "share", false, "share of them refused with 429 or 503"},
+	{Refused, "share", false, "share of the requests refused with 429 or 503"},
 	{ServerErrors, "share", false, "share of them answered with another 5xx"},
 	{ClientErrors, "share", false, "share of them answered with 4xx"},
 	{Aborted, "share", false, "share of them whose caller went away"},
