@@ -37,6 +37,7 @@ type ward struct {
 }
 
 func newWard(t *testing.T) *ward {
+	t.Helper()
 	w := &ward{t: t, clock: clock.NewManual(noon), answer: named("postgres", "long-hold", .9), proofs: []doctor.ProofKept{{Clean: true}}}
 	w.a = attend.New(w.config(), nil)
 	return w
@@ -240,7 +241,7 @@ func TestItGoesOnAfterADeath(t *testing.T) {
 	w.sick = false
 	w.pass(20)
 	said := w.told()
-	require.Equal(t, 1, len(slices.DeleteFunc(slices.Clone(said), func(s string) bool { return s != "opened" })))
+	require.Len(t, slices.DeleteFunc(slices.Clone(said), func(s string) bool { return s != "opened" }), 1)
 	require.Equal(t, "closed", said[len(said)-1])
 }
 
