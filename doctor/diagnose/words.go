@@ -118,3 +118,11 @@ func CheckAsks(lang string, c *doctor.Check) string {
 	}
 	return c.Ask
 }
+
+// AlarmSays gives the sentence of an alarm in lang.
+func AlarmSays(lang string, a *doctor.Alarm) string {
+	if _, ok := words[a.Code]; ok {
+		return Say(lang, a.Code, a.Args)
+	}
+	return a.Says
+}
