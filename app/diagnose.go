@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/moneta-pay/moneta/doctor"
+	"github.com/moneta-pay/moneta/doctor/catalog"
 	"github.com/moneta-pay/moneta/doctor/diagnose"
 	"github.com/moneta-pay/moneta/doctor/signal/petshop"
 	"github.com/moneta-pay/moneta/doctor/signal/telemetry"
@@ -151,7 +152,7 @@ func (c *DiagnoseConfig) judge(e *doctor.Evidence) (*doctor.Answer, error) {
 }
 
 // catalogue are the causes that answers know.
-func catalogue() []doctor.Cause { return nil }
+func catalogue() []doctor.Cause { return catalog.All() }
 
 func (c *DiagnoseConfig) evidence() (*doctor.Evidence, error) {
 	if c.Telemetry != "" {

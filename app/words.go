@@ -214,7 +214,7 @@ var words = map[string][2]string{
 	"triage-two-live":     {"Perhaps: %d attempts may have moved money.", "可能:有 %d 次尝试可能已动账。"},
 	"triage-single":       {"No: %d attempts, at most one of which can have moved money, and no break.", "否:共 %d 次尝试,至多一次可能动账,且无差异。"},
 	"triage-unmoved":      {"Where it was: nothing is booked of it, or what was booked was taken back.", "原处:没有净记账。"},
-	"triage-moved":        {"By book: %s.", "按账簿:%s。"},
+	"triage-moved":        {"By book, in the smallest unit: %s.", "按账簿(最小单位):%s。"},
 	"triage-display":      {"The state is final; readers are behind: %s events.", "状态已终结;读取方落后:%s 个事件。"},
 	"triage-both":         {"Neither: the state is final and every reader has seen it.", "都不是:状态已终结,各读取方均已处理。"},
 	"triage-state":        {"The state: it is %s.", "状态:当前为 %s。"},
