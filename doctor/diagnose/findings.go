@@ -50,7 +50,23 @@ func (p *physics) findings(i int, m mechanism) []finding {
 	out = appendSome(out, p.loaded(h, m))
 	out = appendSome(out, p.within(h, m))
 	out = appendSome(out, p.present(h, m))
+	if p.live {
+		return p.beside(i, m, out)
+	}
 	return appendSome(out, p.placed(h))
+}
+
+// beside weighs the findings of a generic mechanism among causes of a catalogue: what
+// the physics sees is worth as much as for them, it may be explained from further down,
+// and alarms count.
+func (p *physics) beside(i int, m mechanism, all []finding) []finding {
+	left := physicsWeight * (1 - p.explainedAway(i, i, 0))
+	for j := range all {
+		if all[j].log > 0 {
+			all[j].log *= left
+		}
+	}
+	return appendSome(all, p.byAlarms(i, m))
 }
 
 // physicsWeight is what the physics of flow counts beside the signs of a cause: on our
