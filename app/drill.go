@@ -111,7 +111,7 @@ func DrillRun(ctx context.Context, cfg DrillConfig) error {
 		Make: func(ctx context.Context, kind drill.Variant) (*drill.World, error) {
 			return makeDrillWorld(ctx, kind, cfg.Blind)
 		},
-		Seeds: seeds, Rate: cfg.Rate, Within: within, Evidence: evidence,
+		Seeds: seeds, Rate: cfg.Rate, Within: within, Evidence: evidence, Guess: guesses,
 		Skip: func(name string, seed uint64) bool { return done(rows, name, seed) },
 		Say:  func(format string, args ...any) { fmt.Fprintf(cfg.Progress, format+"\n", args...) },
 		Done: func(r drill.Row) error {
@@ -264,6 +264,9 @@ const drillPort = "5432"
 
 // makeDrillWorld makes an installation like up's, with faults allowed.
 func makeDrillWorld(ctx context.Context, kind drill.Variant, blind bool) (out *drill.World, err error) {
+	if !blind {
+		return nil, errors.New("nothing watches in this build: --blind shows whom a drill hurts, and that it heals")
+	}
 	dir, err := drillFolder()
 	if err != nil {
 		return nil, err
@@ -325,7 +328,6 @@ func makeDrillWorld(ctx context.Context, kind drill.Variant, blind bool) (out *d
 	}
 	w.Recount = func(ctx context.Context) (drill.Recount, error) { return drillRecount(ctx, dir, w.Banks, up.dsn) }
 	w.Close = closeAll
-	_ = blind
 	return w, nil
 }
 
