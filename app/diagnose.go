@@ -93,17 +93,17 @@ func printAnswer(w io.Writer, lang string, a *doctor.Answer) error {
 	if first.Node == "" {
 		fmt.Fprint(w, say(lang, key))
 	} else {
-		fmt.Fprint(w, say(lang, key, first.Node, mechanismWord(lang, first.Mechanism)))
+		fmt.Fprint(w, say(lang, key, first.Node, howWord(lang, &first)))
 	}
 	fmt.Fprint(w, say(lang, "diag-confidence", 100*a.Confidence.Probability, a.Confidence.Cases))
 	fmt.Fprint(w, say(lang, "diag-scope", scopeWord(lang, a.Scope.Class), 100*a.Scope.Low, 100*a.Scope.High, diagnose.Say(lang, a.Scope.Code, a.Scope.Args)))
 	for _, h := range a.Also {
-		fmt.Fprint(w, say(lang, "diag-also", h.Node, mechanismWord(lang, h.Mechanism)))
+		fmt.Fprint(w, say(lang, "diag-also", h.Node, howWord(lang, &h)))
 	}
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprint(t, say(lang, "diag-head"))
 	for i, h := range a.Ranked[:min(len(a.Ranked), rankedShown)] {
-		fmt.Fprintf(t, "%d\t%s\t%s\t%.1f %%\t%.1f %%\t%.0f %%\n", i+1, orDash(h.Node), mechanismWord(lang, h.Mechanism), 100*h.Posterior, 100*h.Prior, 100*h.Explains)
+		fmt.Fprintf(t, "%d\t%s\t%s\t%.1f %%\t%.1f %%\t%.0f %%\n", i+1, orDash(h.Node), howWord(lang, &h), 100*h.Posterior, 100*h.Prior, 100*h.Explains)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -114,7 +114,7 @@ func printAnswer(w io.Writer, lang string, a *doctor.Answer) error {
 		fmt.Fprint(w, say(lang, "diag-next"))
 	}
 	for i, c := range a.NextChecks {
-		fmt.Fprintf(w, "  %d. %s: %s\n", i+1, c.Node, diagnose.Say(lang, "ask-"+c.ID, nil))
+		fmt.Fprintf(w, "  %d. %s: %s\n", i+1, c.Node, diagnose.CheckAsks(lang, &c))
 		fmt.Fprint(w, say(lang, "diag-check", c.CostS, c.GainBits, c.Yes, c.No))
 	}
 	for _, n := range a.Notes {
@@ -128,7 +128,7 @@ func printLines(w io.Writer, lang, key string, lines []doctor.Line) {
 		fmt.Fprint(w, say(lang, key))
 	}
 	for _, l := range lines[:min(len(lines), linesShown)] {
-		fmt.Fprintf(w, "  ×%-6s %s (%s): %s\n", ratio(l.LikelihoodRatio), l.Node, mechanismWord(lang, l.Mechanism), diagnose.Say(lang, l.Code, l.Args))
+		fmt.Fprintf(w, "  ×%-6s %s (%s): %s\n", ratio(l.LikelihoodRatio), l.Node, mechanismWord(lang, l.Mechanism), diagnose.LineSays(lang, &l))
 		fmt.Fprintf(w, "          %s · %s … %s\n", l.Query, l.Window.From.Format(time.RFC3339), l.Window.Until.Format(time.RFC3339))
 		if l.Value.Unit != "" {
 			fmt.Fprint(w, say(lang, "diag-figure", figure(l.Value), figure(l.Baseline), l.Value.N, l.Baseline.N))
@@ -153,7 +153,22 @@ func figure(f doctor.Figure) string {
 	return strings.TrimSpace(fmt.Sprintf("%.3g %s", f.Value, f.Unit))
 }
 
-func mechanismWord(lang, mechanism string) string { return say(lang, "mech-"+mechanism) }
+// mechanismWord is the mechanism for people. The catalogue's are shown by their name;
+// where that is not at hand, by their id.
+func mechanismWord(lang, mechanism string) string {
+	if _, ok := words["mech-"+mechanism]; !ok {
+		return mechanism
+	}
+	return say(lang, "mech-"+mechanism)
+}
+
+// howWord is the mechanism of a hypothesis for people.
+func howWord(lang string, h *doctor.Hypothesis) string {
+	if h.Name != nil {
+		return h.Name.In(lang)
+	}
+	return mechanismWord(lang, h.Mechanism)
+}
 
 func scopeWord(lang, class string) string { return say(lang, "scope-"+class) }
 

@@ -1,6 +1,10 @@
 package diagnose
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/moneta-pay/moneta/doctor"
+)
 
 // sentence is what a piece of evidence says, by its place in the catalogue: machines
 // read the code, people the sentence in their language.
@@ -41,6 +45,7 @@ var words = map[string][2]string{
 	"inside-usual":       {"its %s is as usual", "其 %s 与平时相同"},
 	"inside-other":       {"something inside it is odd: its %s", "其内部有异常:%s"},
 	"missing":            {"%s of its %s readings are missing or stale", "它的读数缺失或过期:%s 个,共 %s 个"},
+	"alarms-left":        {"%s of the alarms that page cannot come from it", "有 %s 的呼叫告警不可能由它引起"},
 	"apart":              {"the hop with the symptom does not wait for it", "出现症状的环节并不等待它"},
 	"scope-uncounted":    {"nobody counted who is affected", "没有统计受影响者"},
 	"scope-no-failures":  {"no more requests fail than usual", "失败的请求不多于平时"},
@@ -87,4 +92,27 @@ func Say(lang, code string, args []string) string {
 		in[i] = args[i]
 	}
 	return fmt.Sprintf(text, in...)
+}
+
+// LineSays gives the sentence of a line of evidence in lang: a catalogue's as it stands,
+// the engine's by its code.
+func LineSays(lang string, l *doctor.Line) string {
+	if _, ok := words[l.Code]; ok {
+		return Say(lang, l.Code, l.Args)
+	}
+	if lang == "zh" && l.SaysZH != "" {
+		return l.SaysZH
+	}
+	return l.Says
+}
+
+// CheckAsks gives the question of a check in lang.
+func CheckAsks(lang string, c *doctor.Check) string {
+	if _, ok := words["ask-"+c.ID]; ok && c.AskZH == "" {
+		return Say(lang, "ask-"+c.ID, nil)
+	}
+	if lang == "zh" && c.AskZH != "" {
+		return c.AskZH
+	}
+	return c.Ask
 }
