@@ -80,6 +80,9 @@ func (tr trial) run(t testing.TB) *doctor.Evidence {
 	}
 	e := m.evidence(p.now-1, since, symptom)
 	e.Alarms = detect(e)
+	if paged >= 0 && !slices.ContainsFunc(e.Alarms, func(a doctor.Alarm) bool { return a.Page }) {
+		e.Alarms = append(e.Alarms, first) // an incident stays open for some seconds
+	}
 	require.NoError(t, e.Validate())
 	return e
 }
@@ -236,8 +239,6 @@ func detect(e *doctor.Evidence) []doctor.Alarm {
 			page(r, doctor.Little, float64(r.During.N))
 		case r.Signal == doctor.UnknownItems && r.Last > 20:
 			page(r, doctor.Progress, 3)
-		case r.Signal == doctor.Waiting && r.Before.N > 0 && r.Last > 20+10*r.Before.Value && strings.HasPrefix(r.Hop, "rail"):
-			page(r, doctor.Little, 5)
 		case r.Signal == "stuck" && r.Last > 20 && strings.HasPrefix(r.Hop, "dispatch"):
 			page(r, doctor.Progress, r.Last)
 		}
