@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/moneta-pay/moneta/doctor"
@@ -130,9 +131,10 @@ type Now struct {
 	Stage    doctor.Stage `json:"stage,omitempty"`
 }
 
-// Attendant follows incidents. Its methods are called from one goroutine.
+// Attendant follows incidents. Its methods are called from one goroutine, but Now from any.
 type Attendant struct {
 	cfg      Config
+	said     atomic.Pointer[Now]
 	open     *incident
 	works    chan result // of Act, Lift and Prove, applied by the next Tick
 	running  int
@@ -201,10 +203,22 @@ func resumed(in *doctor.Incident) *incident {
 }
 
 // Now returns what the newest Tick came to.
-func (a *Attendant) Now() Now { return a.now }
+func (a *Attendant) Now() Now {
+	if n := a.said.Load(); n != nil {
+		return *n
+	}
+	return Now{}
+}
 
 // Tick looks once. An error is one of the journal: nothing was begun that it does not hold.
 func (a *Attendant) Tick(ctx context.Context) error {
+	err := a.tick(ctx)
+	said := a.now
+	a.said.Store(&said)
+	return err
+}
+
+func (a *Attendant) tick(ctx context.Context) error {
 	a.applyWorks()
 	since, symptom := time.Time{}, doctor.Symptom{}
 	if a.open != nil {
