@@ -55,6 +55,7 @@ type world struct {
 	pg      *pgserver.Server
 	serve   *lifecycle.Child
 	sandbox *lifecycle.Child
+	watch   *lifecycle.Child
 	archive archiver
 	logger  *slog.Logger
 	stops   []func(context.Context) error
@@ -140,7 +141,11 @@ func startWorld(ctx context.Context, cfg UpConfig) (w *world, err error) {
 	for _, network := range cfg.WebhookInside {
 		args = append(args, "--webhook-inside", network)
 	}
-	w.serve, err = w.child(ctx, "serve", self, env, args...)
+	if w.serve, err = w.child(ctx, "serve", self, env, args...); err != nil {
+		return w, err
+	}
+	// Who watches ends for no death of who is watched, nor the other way round.
+	w.watch, err = w.child(ctx, "watch", self, env, "watch", "--data", cfg.DataDir, "--serve-url", w.api())
 	return w, err
 }
 
