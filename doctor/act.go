@@ -33,10 +33,20 @@ type Step struct {
 	Aim  string            `json:"aim,omitempty" yaml:"aim"`
 	With map[string]string `json:"with,omitempty" yaml:"with"`
 	Why  Text              `json:"why" yaml:"why"`
-	// If is a CEL expression over the readings of now; a step whose If is false is skipped.
+	// If is a CEL expression over the readings of now; a step whose If is false is skipped,
+	// and so is one whose If asks for what is not known. Until has the same words.
+	//
+	//	hop, channel, cause        of the answer, as strings
+	//	detail["pid"]              the details of the signs that were met
+	//	last("pg_root_idle")       the newest value at hop, in the signal's unit; an error
+	//	                           when it is missing or stale: that is never health
+	//	last("postgres", "busy")   at another hop; a third argument is the statistic
+	//	last("postgres", "busy", "", 0.0)  the same, or the fourth when it is not known
+	//	known("postgres", "busy")  whether it is
+	//	alarm(), alarm("postgres") whether an invariant is broken now, anywhere or there
 	If string `json:"if,omitempty" yaml:"if"`
 	// Until is a CEL expression that must hold within Within after the act; else the step
-	// has failed and its undo runs.
+	// has failed and its undo runs. What it asks for and is not known does not hold.
 	Until  string `json:"until,omitempty" yaml:"until"`
 	Within string `json:"within,omitempty" yaml:"within"`
 }
@@ -62,9 +72,13 @@ type Act struct {
 // many it concerns.
 type Change struct {
 	Reach Reach `json:"reach"`
-	// Items and Value are what it concerns, Value in words with its asset.
-	Items int    `json:"items"`
-	Value string `json:"value,omitempty"`
+	// Items and Value are what it concerns, Value in words with its asset. Worth is the
+	// same in each asset's smallest unit, for the limits.
+	Items int               `json:"items"`
+	Value string            `json:"value,omitempty"`
+	Worth map[string]string `json:"worth,omitempty"`
+	// Marks are what the target turned out to be, as far as Never asks.
+	Marks []Mark `json:"marks,omitempty"`
 	// Before and After are for people and the journal.
 	Before string `json:"before,omitempty"`
 	After  string `json:"after,omitempty"`
@@ -91,13 +105,3 @@ type Hand interface {
 	// Act does it, once for an ID: repeating a finished act changes nothing.
 	Act(ctx context.Context, a Act) (Change, error)
 }
-
-// Forbidden is the refusal by the never-list: no role and no flag gets around it.
-type Forbidden struct {
-	// Rule is N1 to N12.
-	Rule   string
-	Reason string
-}
-
-// Error says which rule and why.
-func (f *Forbidden) Error() string { return "never (" + f.Rule + "): " + f.Reason }

@@ -43,6 +43,12 @@ type Hypothesis struct {
 	Prior     float64 `json:"prior"`
 	// Explains is the share of the excess that it accounts for, 0 to 1.
 	Explains float64 `json:"explains"`
+	// Cause is the id in the catalogue of causes, and Name its name; empty where the hop
+	// is judged by the generic mechanisms.
+	Cause string `json:"cause,omitempty"`
+	Name  *Text  `json:"name,omitempty"`
+	// Details are what its signs were about, for the acts: a pid, an index, a channel.
+	Details map[string]string `json:"details,omitempty"`
 	// Mechanisms split the posterior of the hop, most probable first.
 	Mechanisms []Mechanism `json:"mechanisms,omitempty"`
 }
@@ -66,13 +72,15 @@ type Line struct {
 	Mechanism string `json:"mechanism"`
 	Family    string `json:"family"`
 	// Code and Args are the sentence for machines, Says is it in English.
-	Code     string   `json:"code"`
-	Args     []string `json:"args,omitempty"`
-	Says     string   `json:"says"`
-	Query    string   `json:"query"`
-	Window   Window   `json:"window"`
-	Value    Figure   `json:"value"`
-	Baseline Figure   `json:"baseline"`
+	Code string   `json:"code"`
+	Args []string `json:"args,omitempty"`
+	Says string   `json:"says"`
+	// SaysZH is it in Chinese where the sentence is a catalogue's, which Code cannot give.
+	SaysZH   string `json:"says_zh,omitempty"`
+	Query    string `json:"query"`
+	Window   Window `json:"window"`
+	Value    Figure `json:"value"`
+	Baseline Figure `json:"baseline"`
 	// LikelihoodRatio is how many times more probable the finding is if the hypothesis
 	// holds than if it does not; above 1 speaks for it, below 1 against it.
 	LikelihoodRatio float64 `json:"likelihood_ratio"`
@@ -121,9 +129,12 @@ type CohortFinding struct {
 
 // Check is something to look at next.
 type Check struct {
-	ID    string `json:"id"`
-	Node  string `json:"node"`
-	Ask   string `json:"ask"`
+	ID   string `json:"id"`
+	Node string `json:"node"`
+	Ask  string `json:"ask"`
+	// AskZH is it in Chinese, and Run the command or statement, where a catalogue has them.
+	AskZH string `json:"ask_zh,omitempty"`
+	Run   string `json:"run,omitempty"`
 	CostS int    `json:"cost_s"`
 	// ReadOnly checks may be run by a machine alone.
 	ReadOnly bool `json:"read_only"`

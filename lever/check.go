@@ -144,11 +144,17 @@ func checkBanner(en, zh string) error {
 		if strings.TrimSpace(t.text) == "" || len(t.text) > valueMax || !visible(t.text) {
 			return refuse(t.param, fmt.Sprintf("a banner has a text in English and one in Chinese, each of 1 to %d bytes", valueMax))
 		}
-		if found := harmful.FindString(warned.ReplaceAllString(t.text, "")); found != "" {
+		if found := Harmful(t.text); found != "" {
 			return refuse(t.param, fmt.Sprintf("a banner never tells people to pay again, to clear the app or to hand out keys (%q); say what not to do in a sentence of its own", found))
 		}
 	}
 	return nil
+}
+
+// Harmful returns the words of a text that tell people to pay again, to clear the app
+// or to hand out keys; empty when there are none.
+func Harmful(text string) string {
+	return harmful.FindString(warned.ReplaceAllString(text, ""))
 }
 
 // visible reports whether people see all of a text, on one line.

@@ -1,0 +1,259 @@
+package attend_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/moneta-pay/moneta/doctor"
+	"github.com/moneta-pay/moneta/doctor/attend"
+	"github.com/moneta-pay/moneta/internal/clock"
+)
+
+var noon = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+
+// ward is a world in which one thing can be wrong, and a doctor that sees it.
+type ward struct {
+	t     *testing.T
+	clock *clock.Manual
+	mu    sync.Mutex
+	lines []doctor.Entry
+	full  bool // the journal's disk
+
+	sick, held bool
+	answer     doctor.Answer
+	acts       []attend.Plan
+	lifts      int
+	proofs     []doctor.ProofKept // to give, in order; the last one for ever
+	owned      bool
+	a          *attend.Attendant
+}
+
+func newWard(t *testing.T) *ward {
+	t.Helper()
+	w := &ward{t: t, clock: clock.NewManual(noon), answer: named("postgres", "long-hold", .9), proofs: []doctor.ProofKept{{Clean: true}}}
+	w.a = attend.New(w.config(), nil)
+	return w
+}
+
+func named(node, mechanism string, p float64) doctor.Answer {
+	return doctor.Answer{Verdict: doctor.CauseFound, Ranked: []doctor.Hypothesis{{Node: node, Mechanism: mechanism, Posterior: p}}}
+}
+
+func (w *ward) config() attend.Config {
+	return attend.Config{
+		Clock: w.clock, Log: slog.New(slog.DiscardHandler),
+		Append: func(_ context.Context, e doctor.Entry) (doctor.Entry, error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if w.full {
+				return e, errors.New("no space left on device")
+			}
+			e.Seq = uint64(len(w.lines)) + 1
+			w.lines = append(w.lines, e)
+			return e, nil
+		},
+		Evidence: func(since time.Time, s doctor.Symptom) *doctor.Evidence {
+			return &doctor.Evidence{TakenAt: w.clock.Now(), Since: since, Symptom: s}
+		},
+		Detect: func(*doctor.Evidence) []doctor.Alarm {
+			if w.sick && !w.held {
+				return []doctor.Alarm{{Rule: doctor.Progress, Hop: "decider", Signal: doctor.Standstill, Page: true, Since: noon}}
+			}
+			return nil
+		},
+		Diagnose: func(*doctor.Evidence) (*doctor.Answer, error) {
+			a := w.answer
+			if !w.sick {
+				a = doctor.Answer{Verdict: doctor.NoFault, Ranked: []doctor.Hypothesis{{Mechanism: "no_fault", Posterior: 1}}}
+			}
+			return &a, nil
+		},
+		Cause: func(h *doctor.Hypothesis) (doctor.Cause, bool) {
+			c := doctor.Cause{ID: "database-" + h.Mechanism, Contain: []doctor.Step{{ID: "limit", Do: "lever"}}, Repair: []doctor.Step{{ID: "end", Do: "terminate-session"}}}
+			return c, h.Node == "postgres"
+		},
+		Fallback: []doctor.Step{{ID: "tell", Do: "tell"}},
+		Act: func(_ context.Context, p attend.Plan) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.acts = append(w.acts, p)
+			return nil
+		},
+		Lift: func(context.Context, string) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.lifts++
+			w.held = false
+			return nil
+		},
+		Money: func() doctor.MoneyAtRisk { return doctor.MoneyAtRisk{Items: 3} },
+		Prove: func(context.Context, string, time.Time) (doctor.ProofKept, error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			p := w.proofs[0]
+			w.proofs = w.proofs[min(1, len(w.proofs)-1):]
+			return p, nil
+		},
+		Owned: func(_ context.Context, found []string) ([]string, error) {
+			if w.owned {
+				return found, nil
+			}
+			return nil, nil
+		},
+	}
+}
+
+// pass lets seconds pass, a tick each; what was begun in one is done before the next.
+func (w *ward) pass(seconds int) {
+	for range seconds {
+		w.clock.Advance(time.Second)
+		require.NoError(w.t, w.a.Tick(w.t.Context()))
+		w.a.Wait()
+	}
+}
+
+func (w *ward) told() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []string
+	for _, e := range w.lines {
+		what := e.What
+		if e.What == doctor.EntryStage {
+			var s doctor.StageReached
+			require.NoError(w.t, json.Unmarshal(e.Data, &s))
+			what = string(s.Stage)
+		}
+		if e.What != doctor.EntryMoney {
+			out = append(out, what)
+		}
+	}
+	return out
+}
+
+func (w *ward) did() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []string
+	for _, p := range w.acts {
+		out = append(out, string(p.Phase)+" "+p.Cause)
+	}
+	return out
+}
+
+func TestAnIncidentGoesFromAlarmToProof(t *testing.T) {
+	t.Parallel()
+	w := newWard(t)
+	w.pass(3)
+	require.Empty(t, w.told(), "nothing is wrong")
+	w.sick = true
+	w.pass(3)
+	require.Equal(t, []string{"contain database-long-hold", "repair database-long-hold"}, w.did())
+	require.Equal(t, doctor.Contained, w.a.Now().Stage)
+	w.sick = false
+	w.pass(20)
+	require.Equal(t, []string{"opened", "detected", "answer", "diagnosed", "contained", "quiet", "repaired", "proof", "proved", "closed"}, w.told())
+	require.Equal(t, 1, w.lifts)
+	require.Empty(t, w.a.Now().Incident)
+}
+
+func TestOneAnswerIsNotActedOn(t *testing.T) {
+	t.Parallel()
+	w := newWard(t)
+	w.sick = true
+	w.pass(1)
+	require.Empty(t, w.did(), "a cause must lead twice")
+	w.answer = named("serve", "slow", .9)
+	w.pass(1)
+	w.answer = named("postgres", "long-hold", .59)
+	w.pass(10)
+	require.Empty(t, w.did(), "it does not lead by enough")
+	w.pass(10)
+	require.Equal(t, []string{"contain unknown"}, w.did(), "people are told whatever it is")
+	w.pass(100)
+	require.Len(t, w.did(), 1)
+}
+
+func TestAnotherCauseMustStandLonger(t *testing.T) {
+	t.Parallel()
+	w := newWard(t)
+	w.sick = true
+	w.pass(3)
+	w.answer = named("postgres", "slow-disk", .9)
+	w.pass(4)
+	require.Len(t, w.did(), 2)
+	w.pass(2)
+	require.Equal(t, "contain database-slow-disk", w.did()[2])
+	for i := range 20 { // a doctor that changes its mind for ever does not act for ever
+		w.answer = named("postgres", "long-hold", .9)
+		if i%2 == 0 {
+			w.answer = named("postgres", "down", .9)
+		}
+		w.pass(7)
+	}
+	require.Len(t, w.did(), 6)
+}
+
+func TestWhatIsHeldDoesNotPassForHealth(t *testing.T) {
+	t.Parallel()
+	w := newWard(t)
+	w.sick = true
+	w.pass(3)
+	w.held = true // the alarm is quiet because nothing is sent
+	w.pass(30)
+	require.Zero(t, w.lifts, "the answer still names the cause")
+	w.pass(40)
+	require.Equal(t, 1, w.lifts, "and now it is tried")
+	require.NotContains(t, w.told(), "closed")
+	require.Len(t, w.did(), 4, "it came back and was contained again: %v", w.told())
+}
+
+func TestItClosesOnNothingButAProof(t *testing.T) {
+	t.Parallel()
+	w := newWard(t)
+	w.proofs = []doctor.ProofKept{{Found: []string{"payment 7 paid twice"}}}
+	w.sick = true
+	w.pass(3)
+	w.sick = false
+	w.pass(1200)
+	require.NotContains(t, w.told(), "closed", "a break that nobody owns")
+	w.owned = true
+	w.pass(30)
+	require.Contains(t, w.told(), "closed")
+	require.NotContains(t, w.told(), "proved")
+}
+
+func TestItGoesOnAfterADeath(t *testing.T) {
+	t.Parallel()
+	w := newWard(t)
+	w.sick = true
+	w.pass(2)
+	open := &doctor.Incident{ID: w.lines[0].Incident, Since: noon, OpenedAt: w.lines[0].At, Stages: map[doctor.Stage]time.Time{doctor.Detected: noon}}
+	w.a = attend.New(w.config(), open)
+	w.pass(3)
+	w.sick = false
+	w.pass(20)
+	said := w.told()
+	require.Len(t, slices.DeleteFunc(slices.Clone(said), func(s string) bool { return s != "opened" }), 1)
+	require.Equal(t, "closed", said[len(said)-1])
+}
+
+func TestAFullDiskStopsNeitherEyesNorLaterLines(t *testing.T) {
+	t.Parallel()
+	w := newWard(t)
+	w.sick, w.full = true, true
+	w.clock.Advance(time.Second)
+	require.ErrorContains(t, w.a.Tick(t.Context()), "no space left")
+	require.Len(t, w.a.Now().Alarms, 1, "the alarm is told all the same")
+	require.Empty(t, w.did(), "nothing is done that is not written down")
+	w.full = false
+	w.pass(3)
+	require.Len(t, w.did(), 2)
+}
