@@ -6,7 +6,6 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -40,33 +39,8 @@ type WatchConfig struct {
 	Lang  string
 }
 
-// WatchFile is how commands on this machine reach the watch.
-type WatchFile struct {
-	URL   string `json:"url"`
-	Token string `json:"token"`
-	PID   int    `json:"pid"`
-}
-
-func watchPath(dataDir string) string { return filepath.Join(dataDir, "watch.json") }
-
 // doctorFolder holds journal, evidence files and proofs.
 func doctorFolder(dataDir string) string { return filepath.Join(dataDir, "doctor") }
-
-// ReadWatchFile returns how to reach the watch of a data folder.
-func ReadWatchFile(dataDir string) (WatchFile, error) {
-	var f WatchFile
-	raw, err := os.ReadFile(watchPath(dataDir))
-	if errors.Is(err, os.ErrNotExist) {
-		return f, fmt.Errorf("no watch runs in %s: start `moneta up`, or `moneta watch --data %s`", dataDir, dataDir)
-	}
-	if err != nil {
-		return f, err
-	}
-	if err := json.Unmarshal(raw, &f); err != nil {
-		return f, fmt.Errorf("%s is broken: %w", watchPath(dataDir), err)
-	}
-	return f, nil
-}
 
 const (
 	// tickEvery separates two judgements.
@@ -94,7 +68,7 @@ type watch struct {
 
 // Now is what the watch says at once: GET /now.
 type Now struct {
-	TakenAt time.Time `json:"taken_at"`
+	At time.Time `json:"at"`
 	// Alarms are the invariants that do not hold.
 	Alarms []doctor.Alarm `json:"alarms"`
 	// Answer is there while there is a paging alarm.
@@ -166,7 +140,7 @@ func (w *watch) judge(ctx context.Context, now time.Time) {
 	w.tell(ctx, e.Alarms)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.now = Now{TakenAt: e.TakenAt, Alarms: e.Alarms}
+	w.now = Now{At: e.TakenAt, Alarms: e.Alarms}
 	w.newest = e
 }
 
@@ -269,7 +243,7 @@ func Watch(ctx context.Context, cfg WatchConfig) error {
 	if _, err := rand.Read(token); err != nil {
 		return err
 	}
-	file := WatchFile{URL: "http://" + listener.Addr().String(), Token: hex.EncodeToString(token), PID: os.Getpid()}
+	file := watching{URL: "http://" + listener.Addr().String(), Token: hex.EncodeToString(token), PID: os.Getpid()}
 	w, err := startWatch(ctx, cfg, log)
 	defer func() {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
@@ -285,10 +259,10 @@ func Watch(ctx context.Context, cfg WatchConfig) error {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
-	if err := file.write(cfg.DataDir); err != nil {
+	if err := file.note(cfg.DataDir); err != nil {
 		return err
 	}
-	defer file.remove(cfg.DataDir)
+	defer file.gone(cfg.DataDir)
 	log.InfoContext(ctx, "watching", slog.String("url", file.URL))
 	select {
 	case <-ctx.Done():
@@ -317,17 +291,18 @@ func (c *WatchConfig) complete(ctx context.Context) error {
 	return err
 }
 
-func (f WatchFile) write(dataDir string) error {
-	raw, err := json.MarshalIndent(f, "", "  ")
+// note says how the watch is reached, to whoever may read the data folder.
+func (w *watching) note(dataDir string) error {
+	raw, err := json.MarshalIndent(w, "", "  ")
 	if err != nil {
 		return err
 	}
-	return writeFile(watchPath(dataDir), raw, 0o600)
+	return writeFile(filepath.Join(dataDir, watchFile), raw, 0o600)
 }
 
-// remove takes the file away unless another watch has written its own meanwhile.
-func (f WatchFile) remove(dataDir string) {
-	if now, err := ReadWatchFile(dataDir); err == nil && now == f {
-		_ = os.Remove(watchPath(dataDir)) // who finds it finds nobody there
+// gone takes the note away, unless another watch has written its own meanwhile.
+func (w *watching) gone(dataDir string) {
+	if now, err := findWatch(dataDir); err == nil && *now == *w {
+		_ = os.Remove(filepath.Join(dataDir, watchFile)) // who finds it finds nobody there
 	}
 }
