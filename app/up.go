@@ -9,9 +9,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/moneta-pay/moneta/doctor/drill"
 	"github.com/moneta-pay/moneta/internal/lifecycle"
 	"github.com/moneta-pay/moneta/internal/pgserver"
 	"github.com/moneta-pay/moneta/schema"
@@ -38,6 +40,10 @@ type UpConfig struct {
 	// LogFile takes what the supervisor says; empty is standard error.
 	LogFile string
 	Out     io.Writer
+	// FaultFile is what serve obeys, and Link what lies between it and the database; both
+	// only in drills.
+	FaultFile string
+	Link      *drill.Link
 }
 
 // readyWithin bounds the start; stopWithin what a clean stop may take.
@@ -55,6 +61,7 @@ type world struct {
 	pg      *pgserver.Server
 	serve   *lifecycle.Child
 	sandbox *lifecycle.Child
+	watch   *lifecycle.Child
 	archive archiver
 	logger  *slog.Logger
 	stops   []func(context.Context) error
@@ -140,7 +147,22 @@ func startWorld(ctx context.Context, cfg UpConfig) (w *world, err error) {
 	for _, network := range cfg.WebhookInside {
 		args = append(args, "--webhook-inside", network)
 	}
-	w.serve, err = w.child(ctx, "serve", self, env, args...)
+	if cfg.FaultFile != "" {
+		args = append(args, "--allow-faults", cfg.FaultFile)
+	}
+	watchEnv := slices.Clone(env) // the watch has a way of its own to the database
+	if cfg.Link != nil {
+		through, err := w.linked(ctx, self)
+		if err != nil {
+			return w, err
+		}
+		env = append(env, "MONETA_DSN="+through) // the last one counts
+	}
+	if w.serve, err = w.child(ctx, "serve", self, env, args...); err != nil {
+		return w, err
+	}
+	// Who watches ends for no death of who is watched, nor the other way round.
+	w.watch, err = w.child(ctx, "watch", self, watchEnv, "watch", "--data", cfg.DataDir, "--serve-url", w.api())
 	return w, err
 }
 
