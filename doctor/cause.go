@@ -21,6 +21,8 @@ type Cause struct {
 	Alert   Alert  `json:"alert" yaml:"alert"`
 	// Contain are the levers that keep it from hurting more, in the order to try.
 	Contain []Step `json:"contain,omitempty" yaml:"contain"`
+	// ContainNone says why there is no lever against it, where Contain is empty.
+	ContainNone Text `json:"contain_none,omitzero" yaml:"contain_none"`
 	// Repair are the steps that end it; the last ones verify.
 	Repair []Step `json:"repair,omitempty" yaml:"repair"`
 	// Never are the acts that make it worse, for the people who read the page.
@@ -67,7 +69,8 @@ type Sign struct {
 	Above *float64 `json:"above,omitempty" yaml:"above"`
 	Below *float64 `json:"below,omitempty" yaml:"below"`
 	Gone  bool     `json:"gone,omitempty" yaml:"gone"`
-	// Where restricts it to a reading with these details.
+	// Where restricts it to a reading with these details; a value that begins with ! must
+	// not be there.
 	Where map[string]string `json:"where,omitempty" yaml:"where"`
 	// Family: within one the strongest sign counts, across families they multiply. Empty
 	// is the signal's own.

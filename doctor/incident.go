@@ -2,6 +2,8 @@ package doctor
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"time"
 )
 
@@ -106,12 +108,28 @@ type (
 	Closing struct {
 		Clean  bool     `json:"clean"`
 		Breaks []string `json:"breaks,omitempty"`
+		// Owners says whose each of Breaks is, by the same words.
+		Owners map[string]string `json:"owners,omitempty"`
 	}
 	// Note is a sentence.
 	Note struct {
 		Text string `json:"text"`
 	}
 )
+
+// Listed says why a closing without a clean proof may not stand: an incident ends on
+// listed breaks only, each with its owner (SOP-15).
+func (c *Closing) Listed() error {
+	if len(c.Breaks) == 0 {
+		return errors.New("an incident closes on a clean proof, or on listed breaks: neither is there")
+	}
+	for _, b := range c.Breaks {
+		if b == "" || c.Owners[b] == "" {
+			return fmt.Errorf("break %q has no owner: Owners names one for each of Breaks", b)
+		}
+	}
+	return nil
+}
 
 // Incident is what the journal says of one, folded.
 type Incident struct {

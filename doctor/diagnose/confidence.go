@@ -49,14 +49,10 @@ func (b *belief) confidence(ranked []doctor.Hypothesis) doctor.Confidence {
 		c.Margin = round(ranked[0].Posterior - ranked[1].Posterior)
 	}
 	if first := ranked[0]; first.Node != "" {
-		for _, m := range mechanismsOf(first.Kind) {
-			if m.name != first.Mechanism {
-				continue
-			}
-			for _, f := range b.p.findings(b.p.index[first.Node], m) {
-				if f.log > 0 {
-					c.Families++
-				}
+		i := b.p.index[first.Node]
+		for _, f := range b.p.findings(i, b.p.mechanism(i, first.Mechanism)) {
+			if f.log > 0 {
+				c.Families++
 			}
 		}
 	}

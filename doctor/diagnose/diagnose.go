@@ -11,7 +11,8 @@
 // saw and the callee did not is the wire's; work that comes and does not leave stays
 // in the last hop whose successor starves. Odds: each hypothesis (hop, mechanism)
 // starts with a prior by the class of the symptom and is moved by one likelihood ratio
-// a family of evidence.
+// a family of evidence. Where causes of a catalogue can be judged, their signs are that
+// evidence, and the mechanisms are theirs.
 package diagnose
 
 import (
@@ -25,14 +26,16 @@ import (
 // answerVersion is the version of the form of an answer.
 const answerVersion = 1
 
-// Diagnose judges an evidence. It fails with a *doctor.Invalid only.
-func Diagnose(in *doctor.Evidence) (*doctor.Answer, error) {
+// Diagnose judges an evidence by the causes of a catalogue, at the hops where their
+// signs were measured, and by the generic mechanisms elsewhere. It fails with a
+// *doctor.Invalid only.
+func Diagnose(in *doctor.Evidence, causes ...doctor.Cause) (*doctor.Answer, error) {
 	if err := in.Validate(); err != nil {
 		return nil, err
 	}
 	e := in.Clone()
 	e.Sort()
-	p := newPhysics(&e)
+	p := newPhysics(&e, causes)
 	b := p.judge()
 	a := &doctor.Answer{
 		Version: answerVersion, TakenAt: e.TakenAt, Symptom: e.Symptom, Class: e.Symptom.Class(),
@@ -76,19 +79,25 @@ func (p *physics) judge() *belief {
 	b := &belief{p: p}
 	hops, unknown, noFault := p.priors()
 	for i := range p.hops {
-		h := &p.hops[i]
-		for _, m := range mechanismsOf(h.Kind) {
+		for _, m := range p.mechanismsOf(i) {
 			c := cell{hop: i, mechanism: m.name, prior: hops[i] * m.share}
 			c.log = math.Log(c.prior)
 			for _, f := range p.findings(i, m) {
 				c.log += f.log
 			}
+			if p.live && p.hops[i].excluded {
+				c.log -= 2 * clip // its signs are still there, and already explained
+			}
 			b.cells = append(b.cells, c)
 		}
 	}
+	unexplained, calm := p.unexplained(), p.calm()
+	if p.live {
+		unexplained, calm = p.unexplainedLive(), p.calmLive()
+	}
 	b.cells = append(b.cells,
-		cell{hop: -1, mechanism: string(doctor.Unknown), prior: unknown, log: math.Log(unknown) + p.unexplained()},
-		cell{hop: -1, mechanism: string(doctor.NoFault), prior: noFault, log: math.Log(noFault) + p.calm()})
+		cell{hop: -1, mechanism: string(doctor.Unknown), prior: unknown, log: math.Log(unknown) + unexplained},
+		cell{hop: -1, mechanism: string(doctor.NoFault), prior: noFault, log: math.Log(noFault) + calm})
 	b.normalise()
 	return b
 }
@@ -126,6 +135,7 @@ func (b *belief) ranked() []doctor.Hypothesis {
 		}
 		slices.SortStableFunc(h.Mechanisms, func(x, y doctor.Mechanism) int { return cmp.Compare(y.Posterior, x.Posterior) })
 		h.Mechanism = h.Mechanisms[0].Mechanism
+		b.p.catalogue(&h, c.hop)
 		out = append(out, h)
 	}
 	slices.SortStableFunc(out, func(x, y doctor.Hypothesis) int {
@@ -145,24 +155,32 @@ const (
 	alsoMax     = 2   // further faults, three in all
 	alsoLeast   = .33 // of the whole excess: less is noise beside a real fault
 	alsoCertain = .5  // posterior of a further fault, over its own residue
+	alsoMarks   = 3.0 // of its own, in natural logarithms: effects of the first prove nothing
 )
 
 // alsoAtFault explains the first fault away and judges the residue again.
 func (p *physics) alsoAtFault(first doctor.Hypothesis) []doctor.Hypothesis {
 	var out []doctor.Hypothesis
 	rest := p
-	for name := first.Node; len(out) < alsoMax; name = out[len(out)-1].Node {
-		rest = rest.without(name)
+	for name, mechanism := first.Node, first.Mechanism; len(out) < alsoMax; name, mechanism = out[len(out)-1].Node, out[len(out)-1].Mechanism {
+		rest = rest.without(name, mechanism)
 		ranked := rest.judge().ranked()
 		next := ranked[0]
 		if next.Node == "" || next.Posterior < alsoCertain {
 			break
 		}
 		whole := &p.hops[p.index[next.Node]]
-		if whole.explains < alsoLeast {
-			break
+		if next.Cause != "" {
+			i := p.index[next.Node]
+			if p.marksOf(i, p.mechanism(i, next.Mechanism)) < alsoMarks {
+				break
+			}
+		} else {
+			if whole.explains < alsoLeast {
+				break
+			}
+			next.Explains = round(whole.explains)
 		}
-		next.Explains = round(whole.explains)
 		out = append(out, next)
 	}
 	return out

@@ -35,11 +35,16 @@ type finding struct {
 	// unit is set, with value and usual, where the figure is derived and not the reading's.
 	unit         string
 	value, usual float64
+	// sign is set for a finding from a sign of a cause, whose sentence is the catalogue's.
+	sign *sign
 }
 
 // findings are all that is known about a hypothesis.
 func (p *physics) findings(i int, m mechanism) []finding {
 	h := &p.hops[i]
+	if m.cause != nil {
+		return p.ofCause(i, m)
+	}
 	out := []finding{{family: symptom, log: fits(p.e.Symptom, m), reading: p.reading, says: say("symptom")}}
 	out = appendSome(out, p.primary(i, m))
 	out = appendSome(out, p.loaded(h, m))
@@ -47,6 +52,44 @@ func (p *physics) findings(i int, m mechanism) []finding {
 	out = appendSome(out, p.present(h, m))
 	return appendSome(out, p.placed(h))
 }
+
+// physicsWeight is what the physics of flow counts beside the signs of a cause: on our
+// own plane a request that waits has no latency yet, so that the physics sees less.
+const physicsWeight = .5
+
+// ofCause are the findings of a cause of the catalogue.
+func (p *physics) ofCause(i int, m mechanism) []finding {
+	out := p.bySigns(i, m)
+	if p.excessive(m.primary) {
+		f := p.primary(i, m)
+		f.log *= physicsWeight
+		out = appendSome(out, f)
+	}
+	return appendSome(out, p.byAlarms(i, m))
+}
+
+// excessive reports whether there is an excess of that family anywhere: where there is
+// none, having no share of it says nothing.
+func (p *physics) excessive(of family) bool {
+	any := func(share func(*hop) float64) bool {
+		return slices.ContainsFunc(p.hops, func(h hop) bool { return share(&h) > excessLeast })
+	}
+	switch of { //nolint:exhaustive // the rest are not families of the physics
+	case work:
+		return any(func(h *hop) float64 { return h.workShare })
+	case failures:
+		return any(func(h *hop) float64 { return h.failShare })
+	case wire:
+		return any(func(h *hop) float64 { return h.wireShare })
+	case flow:
+		return any(func(h *hop) float64 { return h.stall })
+	case calls:
+		return any(func(h *hop) float64 { return h.retries })
+	}
+	return false
+}
+
+const excessLeast = .25
 
 func appendSome(all []finding, f finding) []finding {
 	if f.log == 0 {

@@ -27,8 +27,7 @@ func (b *belief) lines(ranked []doctor.Hypothesis) doctor.Lines {
 			break
 		}
 		i := b.p.index[h.Node]
-		all := mechanismsOf(h.Kind)
-		m := all[slices.IndexFunc(all, func(m mechanism) bool { return m.name == h.Mechanism })]
+		m := b.p.mechanism(i, h.Mechanism)
 		for _, f := range b.p.findings(i, m) {
 			l := b.p.line(h.Node, m, f)
 			switch {
@@ -67,6 +66,16 @@ func (p *physics) line(node string, m mechanism, f finding) doctor.Line {
 		l.Window = doctor.Window{From: r.During.From, Until: r.During.Until}
 		l.Value = doctor.Figure{Value: round(r.During.Value), Unit: info.Unit, N: r.During.N}
 		l.Baseline = doctor.Figure{Value: round(r.Before.Value), Unit: info.Unit, N: r.Before.N}
+	}
+	if s := f.sign; s != nil {
+		text := s.Unmet
+		if s.met {
+			text = s.Met
+		}
+		l.Code = m.cause.ID + "/" + string(s.Signal)
+		l.Says, l.SaysZH = s.words(text.EN, node), s.words(text.ZH, node)
+		l.Value.Value = round(s.value)
+		l.Value.Unit = unitOf(s.Of, l.Value.Unit)
 	}
 	if f.unit != "" {
 		l.Value = doctor.Figure{Value: round(f.value), Unit: f.unit, N: l.Value.N}

@@ -16,6 +16,8 @@ type mechanism struct {
 	primary family
 	// signals are the inside readings that show it.
 	signals []doctor.Signal
+	// cause is set for one of the catalogue: its signs are the evidence.
+	cause *doctor.Cause
 }
 
 // The mechanisms by kind of hop. Shares are judgement, to be refitted from drills;
@@ -66,8 +68,6 @@ func Mechanisms() []string {
 	}
 	return out
 }
-
-func mechanismsOf(k doctor.Kind) []mechanism { return mechanisms[k] }
 
 // layer groups kinds that share a prior.
 var layer = map[doctor.Kind]string{

@@ -14,26 +14,27 @@ type probe struct {
 	costS    int
 	shows    []string
 	readOnly bool
+	ask      *doctor.Ask // of the catalogue
 }
 
 // The checks by kind of hop. None of them changes anything; all could be run by a
 // machine alone.
 var (
-	ownTime   = probe{"own-time", 2, []string{"slow", "overload", "pool", "gc", "lock", "disk"}, true}
-	runtime   = probe{"runtime", 1, []string{"pool"}, true}
-	garbage   = probe{"garbage", 1, []string{"gc"}, true}
-	errorLog  = probe{"error-log", 2, []string{"failing", "crash"}, true}
-	alive     = probe{"alive", 1, []string{"crash", "silent"}, true}
-	blockers  = probe{"blockers", 1, []string{"lock"}, true}
-	queries   = probe{"statements", 2, []string{"slow", "overload"}, true}
-	diskTime  = probe{"disk-time", 2, []string{"disk"}, true}
-	pooled    = probe{"connections", 1, []string{"pool"}, true}
-	oldest    = probe{"oldest", 1, []string{"backlog", "silent"}, true}
-	dead      = probe{"dead-letters", 1, []string{"failing"}, true}
-	synthetic = probe{"synthetic", 2, []string{"wire"}, true}
-	statuses  = probe{"status-mix", 1, []string{"failing"}, true}
-	capacity  = probe{"load", 1, []string{"overload", "retries"}, true}
-	versions  = probe{"versions", 2, []string{"failing", "wire"}, true}
+	ownTime   = probe{id: "own-time", costS: 2, shows: []string{"slow", "overload", "pool", "gc", "lock", "disk"}, readOnly: true}
+	runtime   = probe{id: "runtime", costS: 1, shows: []string{"pool"}, readOnly: true}
+	garbage   = probe{id: "garbage", costS: 1, shows: []string{"gc"}, readOnly: true}
+	errorLog  = probe{id: "error-log", costS: 2, shows: []string{"failing", "crash"}, readOnly: true}
+	alive     = probe{id: "alive", costS: 1, shows: []string{"crash", "silent"}, readOnly: true}
+	blockers  = probe{id: "blockers", costS: 1, shows: []string{"lock"}, readOnly: true}
+	queries   = probe{id: "statements", costS: 2, shows: []string{"slow", "overload"}, readOnly: true}
+	diskTime  = probe{id: "disk-time", costS: 2, shows: []string{"disk"}, readOnly: true}
+	pooled    = probe{id: "connections", costS: 1, shows: []string{"pool"}, readOnly: true}
+	oldest    = probe{id: "oldest", costS: 1, shows: []string{"backlog", "silent"}, readOnly: true}
+	dead      = probe{id: "dead-letters", costS: 1, shows: []string{"failing"}, readOnly: true}
+	synthetic = probe{id: "synthetic", costS: 2, shows: []string{"wire"}, readOnly: true}
+	statuses  = probe{id: "status-mix", costS: 1, shows: []string{"failing"}, readOnly: true}
+	capacity  = probe{id: "load", costS: 1, shows: []string{"overload", "retries"}, readOnly: true}
+	versions  = probe{id: "versions", costS: 2, shows: []string{"failing", "wire"}, readOnly: true}
 )
 
 var probes = map[doctor.Kind][]probe{
@@ -64,8 +65,7 @@ const (
 func (b *belief) nextChecks() []doctor.Check {
 	var out []doctor.Check
 	for _, h := range b.leaders() {
-		kind := b.p.hops[h].Kind
-		for _, pr := range probes[kind] {
+		for _, pr := range b.p.probesOf(h) {
 			out = append(out, b.value(h, pr))
 		}
 	}
@@ -110,12 +110,37 @@ func (b *belief) value(h int, pr probe) doctor.Check {
 		}
 		gain -= share * b.entropy(of)
 	}
-	return doctor.Check{
+	out := doctor.Check{
 		ID: pr.id, Node: b.p.hops[h].Name, Ask: Say("en", "ask-"+pr.id, nil), CostS: pr.costS, ReadOnly: pr.readOnly,
 		GainBits: round(max(0, gain)), BitsPerSecond: round(max(0, gain) / float64(pr.costS)),
 		Yes: b.leading(func(c cell) float64 { return likely(c, true) }),
 		No:  b.leading(func(c cell) float64 { return likely(c, false) }),
 	}
+	if pr.ask != nil {
+		out.Ask, out.AskZH, out.Run = pr.ask.Ask.EN, pr.ask.Ask.ZH, pr.ask.Run
+	}
+	return out
+}
+
+// probesOf are the checks of a hop: those of its causes where the catalogue has them,
+// one that several causes name once, showing all of them.
+func (p *physics) probesOf(i int) []probe {
+	var out []probe
+	for _, m := range p.mechanismsOf(i) {
+		if m.cause == nil {
+			return probes[p.hops[i].Kind]
+		}
+		for j := range m.cause.Checks {
+			a := &m.cause.Checks[j]
+			at := slices.IndexFunc(out, func(pr probe) bool { return pr.id == a.ID })
+			if at >= 0 {
+				out[at].shows = append(out[at].shows, m.name)
+				continue
+			}
+			out = append(out, probe{id: a.ID, costS: max(1, a.CostS), shows: []string{m.name}, readOnly: a.ReadOnly, ask: a})
+		}
+	}
+	return out
 }
 
 // entropy in bits of the belief, reweighted.

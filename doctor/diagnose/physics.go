@@ -32,6 +32,7 @@ type hop struct {
 	excluded, down, up, retried bool    // explained away; below, above the symptom
 	counted                     bool    // its requests were counted before
 	retriedPeer                 string
+	mechanisms                  []mechanism // how it may fail
 }
 
 // edge is a call with what was measured of it.
@@ -54,6 +55,14 @@ type physics struct {
 	excessFails float64
 	wireKnown   bool
 	missing     float64 // share of the readings that should speak and do not
+
+	// Where causes of a catalogue can be judged.
+	live    bool
+	read    map[readKey][]*doctor.Reading
+	signed  map[signedKey][]sign
+	marks   []float64 // by hop, the most that the marks of one of its causes say
+	beneath [][]bool  // by hop, on which others it stands
+	pages   []*doctor.Alarm
 }
 
 // Thresholds of what counts as a change. A rise is believed gradually between one and
@@ -72,7 +81,7 @@ const (
 	unreachable = .01
 )
 
-func newPhysics(e *doctor.Evidence) *physics {
+func newPhysics(e *doctor.Evidence, causes []doctor.Cause) *physics {
 	p := &physics{e: e, calling: make(map[[2]int]int, len(e.Calls)), index: make(map[string]int, len(e.Hops)), hops: make([]hop, len(e.Hops))}
 	for i, h := range e.Hops {
 		p.hops[i].Hop = h
@@ -92,6 +101,9 @@ func newPhysics(e *doctor.Evidence) *physics {
 	}
 	p.mark()
 	p.derive()
+	p.pages = p.paging()
+	p.standing()
+	p.chooseMechanisms(causes)
 	return p
 }
 
@@ -99,9 +111,11 @@ func newPhysics(e *doctor.Evidence) *physics {
 // counted and not used: an old value says how it was.
 func (p *physics) takeReadings() {
 	expected, silent := 0, 0
+	p.read = map[readKey][]*doctor.Reading{}
 	for i := range p.e.Readings {
 		r := &p.e.Readings[i]
 		h := &p.hops[p.index[r.Hop]]
+		p.file(r)
 		speaks := true
 		switch r.Presence(p.e.TakenAt) {
 		case doctor.Absent:
@@ -139,6 +153,16 @@ func (p *physics) takeReadings() {
 	}
 	if expected > 0 {
 		p.missing = float64(silent) / float64(expected)
+	}
+}
+
+// file keeps a reading where signs look for it; one of a call is looked for at both ends.
+func (p *physics) file(r *doctor.Reading) {
+	at := readKey{p.index[r.Hop], r.Signal}
+	p.read[at] = append(p.read[at], r)
+	if r.Peer != "" {
+		at.hop = p.index[r.Peer]
+		p.read[at] = append(p.read[at], r)
 	}
 }
 
@@ -674,9 +698,13 @@ func (p *physics) cut() {
 	}
 }
 
-// without returns the physics with a hop explained away.
-func (p *physics) without(name string) *physics {
+// without returns the physics with a hop explained away, and with it the alarms that it
+// can have raised.
+func (p *physics) without(name, mechanism string) *physics {
 	q := *p
+	i := p.index[name]
+	m := p.mechanism(i, mechanism)
+	q.pages = slices.DeleteFunc(slices.Clone(p.pages), func(a *doctor.Alarm) bool { return p.raises(i, m, a) })
 	q.hops = slices.Clone(p.hops)
 	h := &q.hops[q.index[name]]
 	h.excluded = true

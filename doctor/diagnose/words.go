@@ -1,6 +1,10 @@
 package diagnose
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/moneta-pay/moneta/doctor"
+)
 
 // sentence is what a piece of evidence says, by its place in the catalogue: machines
 // read the code, people the sentence in their language.
@@ -41,6 +45,7 @@ var words = map[string][2]string{
 	"inside-usual":       {"its %s is as usual", "其 %s 与平时相同"},
 	"inside-other":       {"something inside it is odd: its %s", "其内部有异常:%s"},
 	"missing":            {"%s of its %s readings are missing or stale", "它的读数缺失或过期:%s 个,共 %s 个"},
+	"alarms-left":        {"%s of the alarms that page cannot come from it", "有 %s 的呼叫告警不可能由它引起"},
 	"apart":              {"the hop with the symptom does not wait for it", "出现症状的环节并不等待它"},
 	"scope-uncounted":    {"nobody counted who is affected", "没有统计受影响者"},
 	"scope-no-failures":  {"no more requests fail than usual", "失败的请求不多于平时"},
@@ -53,6 +58,8 @@ var words = map[string][2]string{
 	"scope-nobody":       {"nobody is affected", "无人受影响"},
 	"scope-one":          {"all that are affected have %s %s", "所有受影响者的 %s 均为 %s"},
 	"scope-cohort":       {"%s %s is affected more than the rest", "%s 为 %s 的受影响程度高于其余"},
+	"scope-canaries":     {"our own payment fails on every path", "我方的探测付款在所有路径上都失败"},
+	"scope-canary-paths": {"our own payment fails on %s, and ends well on the other paths", "我方的探测付款在 %s 上失败,其他路径正常"},
 	"scope-everyone":     {"no value of any dimension stands out", "没有任何维度的取值突出"},
 	"ask-own-time":       {"take a sample of traces: does it spend the time itself?", "抽取一批链路样本:时间是否耗在它自身?"},
 	"ask-runtime":        {"look into the process: do requests wait for a connection or a worker?", "查看进程内部:请求是否在等待连接或工作线程?"},
@@ -87,4 +94,35 @@ func Say(lang, code string, args []string) string {
 		in[i] = args[i]
 	}
 	return fmt.Sprintf(text, in...)
+}
+
+// LineSays gives the sentence of a line of evidence in lang: a catalogue's as it stands,
+// the engine's by its code.
+func LineSays(lang string, l *doctor.Line) string {
+	if _, ok := words[l.Code]; ok {
+		return Say(lang, l.Code, l.Args)
+	}
+	if lang == "zh" && l.SaysZH != "" {
+		return l.SaysZH
+	}
+	return l.Says
+}
+
+// CheckAsks gives the question of a check in lang.
+func CheckAsks(lang string, c *doctor.Check) string {
+	if _, ok := words["ask-"+c.ID]; ok && c.AskZH == "" {
+		return Say(lang, "ask-"+c.ID, nil)
+	}
+	if lang == "zh" && c.AskZH != "" {
+		return c.AskZH
+	}
+	return c.Ask
+}
+
+// AlarmSays gives the sentence of an alarm in lang.
+func AlarmSays(lang string, a *doctor.Alarm) string {
+	if _, ok := words[a.Code]; ok {
+		return Say(lang, a.Code, a.Args)
+	}
+	return a.Says
 }

@@ -23,7 +23,7 @@ func TestWordsAgree(t *testing.T) {
 	for _, kind := range doctor.Kinds() {
 		require.NotEmpty(t, probes[kind], "nothing can be looked at next at a %s", kind)
 		sum := 0.0
-		for _, m := range mechanismsOf(kind) {
+		for _, m := range mechanisms[kind] {
 			sum += m.share
 		}
 		require.InDelta(t, 1, sum, 1e-9, "shares of the mechanisms of a %s", kind)

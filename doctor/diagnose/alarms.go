@@ -1,0 +1,139 @@
+package diagnose
+
+import (
+	"slices"
+
+	"github.com/moneta-pay/moneta/doctor"
+)
+
+// ground are the hops of our own plane on which all its stations stand: the process
+// that runs them, and the record of money.
+var ground = []string{doctor.HopServe, doctor.HopPostgres}
+
+// aside are kinds that nobody on a payment's road waits for: a partner's webhook or a
+// statement may be late without any payment being so.
+func aside(k doctor.Kind) bool { return k == doctor.Webhook || k == doctor.Projection }
+
+// inside are kinds that run in our process.
+func insideKind(k doctor.Kind) bool {
+	return slices.Contains([]doctor.Kind{doctor.Gateway, doctor.Service, doctor.Queue, doctor.Relay, doctor.Projection, doctor.Webhook}, k)
+}
+
+// standing works out which hop's trouble can show at which: what it calls or hands on
+// to, directly or not, and the ground.
+func (p *physics) standing() {
+	n := len(p.hops)
+	p.beneath = make([][]bool, n)
+	for i := range p.hops {
+		seen := make([]bool, n)
+		queue := []int{i}
+		for len(queue) > 0 {
+			h := queue[0]
+			queue = queue[1:]
+			if seen[h] {
+				continue
+			}
+			seen[h] = true
+			for _, m := range p.hops[h].callees {
+				if !aside(p.hops[m].Kind) {
+					queue = append(queue, m)
+				}
+			}
+		}
+		p.beneath[i] = seen
+	}
+	for _, name := range ground {
+		g, ok := p.index[name]
+		if !ok {
+			continue
+		}
+		for i := range p.hops {
+			p.beneath[i][g] = p.beneath[i][g] || insideKind(p.hops[i].Kind)
+		}
+	}
+}
+
+// stands reports whether trouble of hop g can show at hop at.
+func (p *physics) stands(at, g int) bool { return p.beneath[at][g] }
+
+// What alarms say of a hypothesis: one that cannot have raised them is not the whole
+// story, and one that cannot have raised any is hardly it.
+const (
+	alarmUnexplained = 3.0
+	paged            = 1.0 // of unknown, while somebody is paged
+	notPaged         = -2.0
+)
+
+// alarmed is the family of the alarms.
+const alarmed family = "alarms"
+
+// paging are the alarms that wake somebody, a hop and a rule once.
+func (p *physics) paging() []*doctor.Alarm {
+	var out []*doctor.Alarm
+	for i := range p.e.Alarms {
+		a := &p.e.Alarms[i]
+		if _, ok := p.index[a.Hop]; ok && a.Page && !slices.ContainsFunc(out, func(o *doctor.Alarm) bool { return o.Hop == a.Hop && o.Rule == a.Rule }) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// accounts is the share of the paging alarms that a hypothesis can have raised, and
+// whether there are any. Money that disagrees and work that is lost or doubled is
+// explained by a cause that has the sign of it, never by slowness further down.
+func (p *physics) accounts(i int, m mechanism) (share float64, any bool) {
+	all := p.pages
+	for _, a := range all {
+		if p.raises(i, m, a) {
+			share += 1 / float64(len(all))
+		}
+	}
+	return share, len(all) > 0
+}
+
+func (p *physics) raises(i int, m mechanism, a *doctor.Alarm) bool {
+	at := p.index[a.Hop]
+	for _, s := range p.signed[signedKey{i, m.name}] {
+		if s.met && s.Signal == a.Signal && s.reading.Hop == a.Hop {
+			return true
+		}
+	}
+	if a.Rule == doctor.Money || a.Rule == doctor.Conservation {
+		return false
+	}
+	return p.stands(at, i)
+}
+
+func (p *physics) byAlarms(i int, m mechanism) finding {
+	share, any := p.accounts(i, m)
+	if !any || share >= 1 {
+		return finding{}
+	}
+	return finding{
+		family: alarmed, log: -alarmUnexplained * (1 - share), says: say("alarms-left", percent(1-share)),
+		unit: "share", value: 1 - share,
+	}
+}
+
+// calmLive is the log likelihood ratio of no fault on our own plane, where invariants
+// decide whether somebody is paged: without a page nothing is broken, whatever else
+// looks odd.
+func (p *physics) calmLive() float64 {
+	if len(p.pages) > 0 {
+		return -clip
+	}
+	if len(p.e.Alarms) > 0 {
+		return calmMost / 2
+	}
+	return calmMost
+}
+
+// unexplainedLive is that of unknown: the signs of the causes carry the rest.
+func (p *physics) unexplainedLive() float64 {
+	log := notPaged
+	if len(p.pages) > 0 {
+		log = paged
+	}
+	return clamp(log+p.missing, -clip, clip)
+}

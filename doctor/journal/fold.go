@@ -1,0 +1,360 @@
+package journal
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/moneta-pay/moneta/doctor"
+)
+
+// Odd is an entry that cannot be what it says, and was left out of the fold.
+type Odd struct {
+	Seq uint64 `json:"seq"`
+	Why string `json:"why"`
+}
+
+const (
+	// closedKept is how many closed incidents a Journal keeps in memory; the files have
+	// all of them.
+	closedKept = 200
+	oddKept    = 256
+)
+
+// Fold is what entries say of incidents, oldest first. It is pure: equal entries give
+// equal incidents, and a prefix gives what was known then.
+func Fold(entries []doctor.Entry) ([]doctor.Incident, []Odd) {
+	f := NewFolder(0)
+	for _, e := range entries {
+		f.Add(e)
+	}
+	return f.Incidents(), f.Odd()
+}
+
+// Folder folds entry by entry. It is not for several goroutines.
+type Folder struct {
+	keep  int
+	order []string
+	byID  map[string]*doctor.Incident
+	// moved is the last entry of an incident that moved money or work, proofAt its newest
+	// proof: what moved after a proof is not proved.
+	moved, proofAt map[string]uint64
+	odd            []Odd
+}
+
+// NewFolder keeps all open incidents and the last keep closed ones; 0 keeps all.
+func NewFolder(keep int) *Folder {
+	return &Folder{keep: keep, byID: map[string]*doctor.Incident{}, moved: map[string]uint64{}, proofAt: map[string]uint64{}}
+}
+
+// Odd are the entries that were left out, the newest 256.
+func (f *Folder) Odd() []Odd { return slices.Clone(f.odd) }
+
+// Incidents are copies, oldest first.
+func (f *Folder) Incidents() []doctor.Incident {
+	out := make([]doctor.Incident, 0, len(f.order))
+	for _, id := range f.order {
+		out = append(out, clone(f.byID[id]))
+	}
+	return out
+}
+
+// Incident is a copy of one.
+func (f *Folder) Incident(id string) (doctor.Incident, bool) {
+	in, ok := f.byID[id]
+	if !ok {
+		return doctor.Incident{}, false
+	}
+	return clone(in), true
+}
+
+// clone copies what a later entry changes in place; the rest is replaced, never changed.
+func clone(in *doctor.Incident) doctor.Incident {
+	out := *in
+	out.Stages = maps.Clone(in.Stages)
+	out.Alarms = slices.Clone(in.Alarms)
+	out.Acts = slices.Clone(in.Acts)
+	out.Waiting = slices.Clone(in.Waiting)
+	return out
+}
+
+// oldestOpen is the first entry of the oldest open incident, 0 when none is open.
+func (f *Folder) oldestOpen() uint64 {
+	for _, id := range f.order {
+		if in := f.byID[id]; in.ClosedAt == nil {
+			return in.Entries[0]
+		}
+	}
+	return 0
+}
+
+// Refuses says why an entry may not be written; nil when it may.
+func (f *Folder) Refuses(e doctor.Entry) error {
+	if e.What == "" || e.Who == "" {
+		return errors.New("an entry says what, and who did it")
+	}
+	in := f.byID[e.Incident]
+	switch e.What {
+	case doctor.EntryOpened:
+		if e.Incident == "" {
+			return errors.New("an incident has an id")
+		}
+		if in != nil {
+			return fmt.Errorf("incident %s is open or was already", e.Incident)
+		}
+	case doctor.EntryClosed:
+		var c doctor.Closing
+		if err := json.Unmarshal(e.Data, &c); err != nil {
+			return err
+		}
+		return f.mayClose(in, &c)
+	case doctor.EntryStage:
+		var s doctor.StageReached
+		if err := json.Unmarshal(e.Data, &s); err != nil {
+			return err
+		}
+		return f.mayReach(in, s.Stage)
+	}
+	_, err := f.read(e)
+	return err
+}
+
+// mayClose is SOP-15: an incident ends on a clean proof of what is now, or on breaks that
+// are listed and each somebody's.
+func (f *Folder) mayClose(in *doctor.Incident, c *doctor.Closing) error {
+	if in == nil {
+		return errors.New("no such incident")
+	}
+	if in.ClosedAt != nil {
+		return fmt.Errorf("%s is closed already", in.ID)
+	}
+	if !c.Clean {
+		return c.Listed()
+	}
+	return f.proved(in)
+}
+
+func (f *Folder) proved(in *doctor.Incident) error {
+	switch {
+	case in.Proof == nil:
+		return fmt.Errorf("%s has no proof", in.ID)
+	case !in.Proof.Clean:
+		return fmt.Errorf("the newest proof of %s is not clean", in.ID)
+	case f.moved[in.ID] > f.proofAt[in.ID]:
+		return fmt.Errorf("entry %d moved money or work after the newest proof of %s: prove again", f.moved[in.ID], in.ID)
+	}
+	return nil
+}
+
+func (f *Folder) mayReach(in *doctor.Incident, s doctor.Stage) error {
+	if !slices.Contains(doctor.Stages(), s) {
+		return fmt.Errorf("no stage %q", s)
+	}
+	if in == nil || s != doctor.Proved {
+		return nil
+	}
+	return f.proved(in)
+}
+
+// Add takes the next entry.
+func (f *Folder) Add(e doctor.Entry) {
+	if e.Incident == "" {
+		return
+	}
+	in := f.byID[e.Incident]
+	if in == nil {
+		in = f.open(e)
+	}
+	in.Entries[1] = e.Seq
+	data, err := f.read(e)
+	if err == nil {
+		err = f.apply(in, e, data)
+	}
+	if err != nil {
+		f.strange(e.Seq, err)
+	}
+}
+
+func (f *Folder) strange(seq uint64, why error) {
+	f.odd = append(f.odd, Odd{Seq: seq, Why: why.Error()})
+	f.odd = f.odd[max(0, len(f.odd)-oddKept):]
+}
+
+// open begins an incident; one whose opening is damaged or given up begins with the first
+// of its entries that is there.
+func (f *Folder) open(e doctor.Entry) *doctor.Incident {
+	in := &doctor.Incident{
+		ID: e.Incident, OpenedAt: e.At, Since: e.At, Stages: map[doctor.Stage]time.Time{},
+		Alarms: []doctor.Alarm{}, Acts: []doctor.Done{}, Waiting: []doctor.Done{}, Entries: [2]uint64{e.Seq, e.Seq},
+	}
+	f.byID[e.Incident] = in
+	f.order = append(f.order, e.Incident)
+	if e.What != doctor.EntryOpened {
+		f.strange(e.Seq, fmt.Errorf("the opening of %s is missing", e.Incident))
+	}
+	return in
+}
+
+// read decodes the data of an entry; nil for what the fold does not use.
+func (f *Folder) read(e doctor.Entry) (any, error) {
+	var to any
+	switch e.What {
+	case doctor.EntryOpened:
+		to = &doctor.Opening{}
+	case doctor.EntryAlarm, doctor.EntryQuiet:
+		to = &doctor.Alarm{}
+	case doctor.EntryEvidence:
+		to = &doctor.EvidenceKept{}
+	case doctor.EntryAnswer:
+		to = &doctor.Answer{}
+	case doctor.EntryStage:
+		to = &doctor.StageReached{}
+	case doctor.EntryTried, doctor.EntryDone, doctor.EntryFailed, doctor.EntrySkipped, doctor.EntryWaits:
+		to = &doctor.Done{}
+	case doctor.EntryApproved:
+		to = &doctor.Approval{}
+	case doctor.EntryTold:
+		to = &doctor.Told{}
+	case doctor.EntryMoney:
+		to = &doctor.MoneyAtRisk{}
+	case doctor.EntryProof:
+		to = &doctor.ProofKept{}
+	case doctor.EntryClosed:
+		to = &doctor.Closing{}
+	case doctor.EntryNote, doctor.EntryCollector, doctor.EntryStarted:
+		to = &doctor.Note{}
+	default:
+		return nil, nil
+	}
+	if err := json.Unmarshal(e.Data, to); err != nil {
+		return nil, fmt.Errorf("%s: %w", e.What, err)
+	}
+	return to, nil
+}
+
+// apply folds what one entry says into its incident. Closed is final.
+func (f *Folder) apply(in *doctor.Incident, e doctor.Entry, data any) error {
+	if in.ClosedAt != nil {
+		switch e.What {
+		case doctor.EntryNote, doctor.EntryTold, doctor.EntryEvidence:
+			return nil
+		}
+		return fmt.Errorf("%s is closed: %q changes nothing", in.ID, e.What)
+	}
+	switch d := data.(type) {
+	case *doctor.Opening:
+		if e.Seq != in.Entries[0] {
+			return fmt.Errorf("%s is open already", in.ID)
+		}
+		in.Stages[doctor.Detected] = e.At
+		raise(in, d.Alarm)
+	case *doctor.Alarm:
+		in.Alarms = slices.DeleteFunc(in.Alarms, func(a doctor.Alarm) bool { return alike(&a, d) })
+		if e.What == doctor.EntryAlarm {
+			raise(in, *d)
+		}
+	case *doctor.Answer:
+		in.Answer = d
+		if in.FirstAnswer == nil && d.Verdict == doctor.CauseFound {
+			in.FirstAnswer = d
+		}
+	case *doctor.StageReached:
+		if err := f.mayReach(in, d.Stage); err != nil {
+			return err
+		}
+		if _, reached := in.Stages[d.Stage]; !reached {
+			in.Stages[d.Stage] = e.At
+		}
+	case *doctor.Done:
+		f.act(in, e, d)
+	case *doctor.Approval:
+		approve(in, e.Who, d)
+	case *doctor.MoneyAtRisk:
+		in.Money = d
+		if m := in.MoneyMost; m == nil || d.Items > m.Items || (d.Items == m.Items && d.OldestS > m.OldestS) {
+			in.MoneyMost = d
+		}
+	case *doctor.ProofKept:
+		in.Proof = d
+		f.proofAt[in.ID] = e.Seq
+	case *doctor.Closing:
+		if err := f.mayClose(in, d); err != nil {
+			return err
+		}
+		at := e.At
+		in.ClosedAt, in.Closing = &at, d
+		f.forget()
+	}
+	return nil
+}
+
+// alike says that two alarms are of the same breach.
+func alike(a, b *doctor.Alarm) bool {
+	return a.Rule == b.Rule && a.Hop == b.Hop && a.Signal == b.Signal && a.Statistic == b.Statistic
+}
+
+func raise(in *doctor.Incident, a doctor.Alarm) {
+	in.Alarms = append(in.Alarms, a)
+	in.Paged = in.Paged || a.Page
+	if !a.Since.IsZero() && a.Since.Before(in.Since) {
+		in.Since = a.Since
+	}
+}
+
+// act keeps what became of an act, once for its id.
+func (f *Folder) act(in *doctor.Incident, e doctor.Entry, d *doctor.Done) {
+	same := func(x doctor.Done) bool { return x.Act.ID == d.Act.ID && d.Act.ID != "" }
+	switch e.What {
+	case doctor.EntryTried:
+		return
+	case doctor.EntryWaits:
+		if !slices.ContainsFunc(in.Waiting, same) {
+			in.Waiting = append(in.Waiting, *d)
+		}
+		return
+	}
+	in.Waiting = slices.DeleteFunc(in.Waiting, same)
+	if i := slices.IndexFunc(in.Acts, same); i >= 0 {
+		in.Acts[i] = *d
+	} else {
+		in.Acts = append(in.Acts, *d)
+	}
+	if e.What == doctor.EntryDone && d.Change.Reach >= doctor.Compensable && !d.Change.Nothing {
+		f.moved[in.ID] = e.Seq
+	}
+}
+
+// approve notes who agreed to what waits; what was refused waits no longer.
+func approve(in *doctor.Incident, who string, a *doctor.Approval) {
+	i := slices.IndexFunc(in.Waiting, func(d doctor.Done) bool { return d.Act.ID == a.ActID })
+	switch {
+	case i < 0:
+	case !a.Agreed:
+		in.Waiting = slices.Delete(in.Waiting, i, i+1)
+	case !slices.Contains(in.Waiting[i].Act.Approved, who):
+		agreed := slices.Clone(in.Waiting[i].Act.Approved)
+		in.Waiting[i].Act.Approved = append(agreed, who)
+	}
+}
+
+// forget drops the oldest closed incidents over the bound.
+func (f *Folder) forget() {
+	closed := 0
+	for _, id := range f.order {
+		if f.byID[id].ClosedAt != nil {
+			closed++
+		}
+	}
+	if f.keep == 0 || closed <= f.keep {
+		return
+	}
+	i := slices.IndexFunc(f.order, func(id string) bool { return f.byID[id].ClosedAt != nil })
+	id := f.order[i]
+	f.order = slices.Delete(f.order, i, i+1)
+	delete(f.byID, id)
+	delete(f.moved, id)
+	delete(f.proofAt, id)
+}
