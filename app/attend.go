@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/big"
@@ -16,9 +17,11 @@ import (
 	"github.com/moneta-pay/moneta/doctor"
 	"github.com/moneta-pay/moneta/doctor/attend"
 	"github.com/moneta-pay/moneta/doctor/catalog"
+	"github.com/moneta-pay/moneta/doctor/contain"
 	"github.com/moneta-pay/moneta/doctor/diagnose"
 	"github.com/moneta-pay/moneta/doctor/journal"
 	"github.com/moneta-pay/moneta/doctor/prove"
+	"github.com/moneta-pay/moneta/doctor/repair"
 	"github.com/moneta-pay/moneta/doctor/runbook"
 	"github.com/moneta-pay/moneta/internal/clock"
 )
@@ -60,9 +63,7 @@ type attendance struct {
 
 // newAttendance opens the journal, goes on with the incident that is open in it, and
 // starts nothing.
-func newAttendance(cfg *WatchConfig, hands []doctor.Hand, person func(context.Context, runbook.Approval) (string, error),
-	look func(time.Time, doctor.Symptom) *doctor.Evidence, c clock.Clock, log *slog.Logger,
-) (a *attendance, err error) {
+func newAttendance(ctx context.Context, cfg *WatchConfig, look func(time.Time, doctor.Symptom) *doctor.Evidence, c clock.Clock, log *slog.Logger) (a *attendance, err error) {
 	a = &attendance{
 		folder: doctorFolder(cfg.DataDir), clock: c, log: log, causes: catalog.All(), look: look,
 		prover: ProveConfig{Database: Database{DSN: cfg.DSN, DataDir: cfg.DataDir}, Config: cfg.Config, SandboxURL: cfg.SandboxURL, Within: proofWithin},
@@ -71,14 +72,42 @@ func newAttendance(cfg *WatchConfig, hands []doctor.Hand, person func(context.Co
 		return a, fmt.Errorf("the doctor's journal: %w", err)
 	}
 	a.runner, err = runbook.New(runbook.Config{
-		Dir: filepath.Join(a.folder, runsFolder), Hands: hands, Look: a.lately, Tell: a.tellOfAct, Person: person,
-		Policy: runbook.Policy{Alone: cfg.Auto}, Clock: c, Logger: log,
+		Dir: filepath.Join(a.folder, runsFolder), Hands: cfg.hands(), Look: a.evidence, Tell: a.tellOfAct,
+		Policy: runbook.Policy{Alone: cfg.alone()}, Clock: c, Logger: log,
 	})
 	if err != nil {
 		return a, err
 	}
+	for i := range a.causes {
+		x := &a.causes[i]
+		if err := errors.Join(a.runner.Check(x.Contain), a.runner.Check(x.Repair)); err != nil {
+			log.LogAttrs(ctx, slog.LevelWarn, "a cause has steps that nobody here can do", slog.String("cause", x.ID), slog.Any("error", err))
+		}
+	}
 	a.it = attend.New(a.config(), a.unfinished())
 	return a, nil
+}
+
+// hands are all that the doctor can do.
+func (c *WatchConfig) hands() []doctor.Hand {
+	levers := contain.Hands(contain.Config{URL: c.ServeURL, Key: c.installationKey, Folder: leverFolder(c.State)})
+	return append(levers, repair.Sessions(repair.Database{DSN: c.DSN, Protected: []string{repair.Leader}})...)
+}
+
+// installationKey is the one that up wrote.
+func (c *WatchConfig) installationKey() (string, error) {
+	keys, err := ReadKeys(keysPath(c.DataDir))
+	return keys.Admin, err
+}
+
+// reaches that may be allowed without asking.
+var reaches = map[string]doctor.Reach{"observe": doctor.Observe, "instant": doctor.Instant, "undoable": doctor.Undoable}
+
+func (c *WatchConfig) alone() doctor.Reach {
+	if r, ok := reaches[c.Auto]; ok {
+		return r
+	}
+	return doctor.Instant
 }
 
 func (a *attendance) config() attend.Config {
@@ -129,8 +158,8 @@ func (a *attendance) unfinished() *doctor.Incident {
 	return nil
 }
 
-// lately is what was seen last, for the conditions of steps.
-func (a *attendance) lately() *doctor.Evidence {
+// evidence is what was seen last: for the conditions of steps, and for who asks.
+func (a *attendance) evidence() *doctor.Evidence {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.newest
@@ -158,7 +187,7 @@ func (a *attendance) cause(h *doctor.Hypothesis) (doctor.Cause, bool) {
 // money is what waits on the road now, by asset where the readings tell it.
 func (a *attendance) money() doctor.MoneyAtRisk {
 	m := doctor.MoneyAtRisk{Value: map[string]string{}}
-	e := a.lately()
+	e := a.evidence()
 	if e == nil {
 		return m
 	}
