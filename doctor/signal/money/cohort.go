@@ -30,11 +30,11 @@ func digits(n int64) string { return strconv.FormatInt(n, 10) }
 
 const (
 	itemColumns  = `payment, hop, coalesce(channel, ''), entered_at, deadline, tenant, account, kind, asset, amount_band`
-	selectNewest = `select ` + itemColumns + ` from facts.open_items
-	  where hop not in ('holder', 'operator') and not (kind = 'deposit' and state = 'created') order by payment desc limit $1`
-	selectLate = `select ` + itemColumns + ` from facts.open_items
-	  where (entered_at < now() - interval '5 seconds' and hop || ' ' || coalesce(channel, '') = any($1) or deadline < now())
-	    and hop not in ('holder', 'operator') and not (kind = 'deposit' and state = 'created') order by payment limit $2`
+	heldItem     = `case when hop in ('holder', 'operator') then true when hop = 'channel' and attempt = 0 then kind = 'deposit' and state = 'created' else false end`
+	selectNewest = `select ` + itemColumns + ` from (select * from facts.open_items order by payment desc limit 5 * $1::int) i where not ` + heldItem + ` limit $1`
+	selectLate   = `select ` + itemColumns + ` from facts.open_items
+	  where (deadline < now() or (entered_at < now() - interval '5 seconds' and hop = any($1) and coalesce(channel, '') = any($2))) and not ` + heldItem + `
+	  order by payment limit $3`
 )
 
 // affected reads a sample of what is under way, and, while something is stuck or late,
@@ -54,8 +54,8 @@ func (c *Collector) affected(ctx context.Context, tx pgx.Tx, f *facts) error {
 		return []any{&i.Payment, &i.Hop, &i.Channel, &i.EnteredAt, &i.Due, &i.Tenant, &i.Account, &i.Kind, &i.Asset, (*band)(&i.Band)}
 	}
 	all(b, selectNewest, &f.sample, fields, sampleRows)
-	if stuck := c.flow.suspects(f); len(stuck) > 0 {
-		all(b, selectLate, &f.late, fields, stuck, lateRows)
+	if hops, channels := c.flow.suspects(f); len(hops) > 0 {
+		all(b, selectLate, &f.late, fields, hops, channels, lateRows)
 	}
 	return tx.SendBatch(ctx, b).Close()
 }
@@ -73,7 +73,7 @@ func (b *band) Scan(v any) error {
 
 // suspects are the places of which the rows are read: those that were stuck at the
 // last look, and those with work past its deadline.
-func (f *flow) suspects(in *facts) (out []string) {
+func (f *flow) suspects(in *facts) (hops, channels []string) {
 	places := slices.Clone(f.stuckAt)
 	for k, a := range in.lanes {
 		if _, _, ok := k.named(); ok && a.Overdue > 0 && !slices.Contains(places, k) {
@@ -81,9 +81,9 @@ func (f *flow) suspects(in *facts) (out []string) {
 		}
 	}
 	for _, k := range places {
-		out = append(out, k.hop+" "+k.channel)
+		hops, channels = append(hops, k.hop), append(channels, k.channel)
 	}
-	return out
+	return hops, channels
 }
 
 type seenAt struct {

@@ -21,6 +21,7 @@ type facts struct {
 	lanes                          map[place]ages
 	pages, rows                    int
 	sample, late                   []item
+	notes                          []string
 	cases                          []int64 // payments that a person has a case for
 }
 

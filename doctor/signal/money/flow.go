@@ -119,7 +119,7 @@ func (l *look) add(hop string, s doctor.Signal, statistic string, v float64, vie
 
 // take makes the readings of a snapshot that was taken now, by our own clock.
 func (f *flow) take(in *facts, now time.Time) doctor.Look {
-	l := &look{now: now}
+	l := &look{Look: doctor.Look{Notes: in.notes}, now: now}
 	f.shift = now.Sub(in.at)
 	held := f.pauses(l, in)
 	silent := f.beat(l, in, now)

@@ -114,8 +114,8 @@ func (c *Collector) read(ctx context.Context) (*facts, error) {
 		return nil, fmt.Errorf("read the open items: %w", err)
 	}
 	c.book.quick()
-	if err := c.affected(ctx, tx, f); err != nil {
-		return nil, fmt.Errorf("read who is affected: %w", err)
+	if err := c.affected(ctx, tx, f); err != nil { // who it is matters less than that it is
+		f.notes = append(f.notes, "who is affected is not known: "+err.Error())
 	}
 	return f, nil
 }
