@@ -113,12 +113,14 @@ func child(dir string) int {
 
 // agree approves what waits, once somebody has told that it does.
 func agree(ctx context.Context, r *runbook.Runner) {
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
 	for ctx.Err() == nil {
 		all, _ := r.Waiting()
 		for _, s := range all {
 			_ = r.Approve(ctx, yes(s, "ann"))
 		}
-		time.Sleep(20 * time.Millisecond)
+		<-again.C
 	}
 }
 

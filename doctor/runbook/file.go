@@ -109,6 +109,7 @@ func take(path, run string, now func() time.Time) (*os.File, error) {
 		if same(f, path) {
 			return f, nil
 		}
+		_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
 		_ = f.Close() // somebody removed it between the opening and the lock
 	}
 	return nil, ErrBusy
@@ -204,7 +205,9 @@ func (w *file) close() error {
 	if w.f != nil {
 		errs = append(errs, w.f.Close())
 	}
-	return errors.Join(append(errs, w.lock.Close())...)
+	// A process that is started at this moment may have a copy of the lock for an instant:
+	// it is let go, not only closed.
+	return errors.Join(append(errs, syscall.Flock(int(w.lock.Fd()), syscall.LOCK_UN), w.lock.Close())...)
 }
 
 // read folds a run's lines; nil when there are none. whole is how many bytes of it are
