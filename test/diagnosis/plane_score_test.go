@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -60,8 +60,8 @@ func (tr trial) run(t testing.TB) *doctor.Evidence {
 	for i := range alarmWithin {
 		p.step()
 		m.take(p)
-		if paged < 0 {
-			all := detect(m.evidence(p.now-1, since, doctor.Symptom{Hop: doctor.HopClient, Signal: doctor.CanaryAge}))
+		if paged < 0 && i%4 == 3 {
+			all := diagnose.Detect(m.evidence(p.now-1, since, doctor.Symptom{Hop: doctor.HopClient, Signal: doctor.CanaryAge}))
 			if at := slices.IndexFunc(all, func(a doctor.Alarm) bool { return a.Page }); at >= 0 {
 				paged, first = i, all[at]
 			}
@@ -79,7 +79,7 @@ func (tr trial) run(t testing.TB) *doctor.Evidence {
 		since = max(since, int(first.Since.Sub(midnight).Seconds()))
 	}
 	e := m.evidence(p.now-1, since, symptom)
-	e.Alarms = detect(e)
+	e.Alarms = diagnose.Detect(e)
 	if paged >= 0 && !slices.ContainsFunc(e.Alarms, func(a doctor.Alarm) bool { return a.Page }) {
 		e.Alarms = append(e.Alarms, first) // an incident stays open for some seconds
 	}
@@ -93,8 +93,8 @@ func trials() []trial {
 	var out []trial
 	seed := uint64(0)
 	for i := range ills {
-		for _, load := range []float64{.5, 20, 300} {
-			for _, strength := range []float64{.3, 1} {
+		for _, load := range []float64{.5, 200} {
+			for _, strength := range []float64{.4, 1} {
 				seed++
 				out = append(out, trial{
 					ill: &ills[i], strength: strength, load: load, rails: []int{2, 13}[seed%2], before: []int{90, 90, 8}[seed%3],
@@ -109,9 +109,9 @@ func trials() []trial {
 func quietTrials() []trial {
 	var out []trial
 	for i := range controls {
-		for n := range 6 {
+		for n := range 4 {
 			seed := uint64(10_000 + 10*i + n)
-			out = append(out, trial{load: []float64{.5, 20, 300}[n%3], rails: []int{2, 13}[n%2], before: []int{90, 8}[n/3], beside: controls[i], seed: seed})
+			out = append(out, trial{load: []float64{.5, 200}[n%2], rails: []int{2, 13}[n%2], before: []int{90, 8}[n/2], beside: controls[i], seed: seed})
 		}
 	}
 	return out
@@ -141,9 +141,11 @@ type seriesKey struct {
 }
 
 type recorded1 struct {
-	at     []int
-	values []float64
-	detail map[string]string
+	at      []int
+	values  []float64
+	detail  map[string]string
+	healthy doctor.Sample // summed up once, until cut
+	cut     int
 }
 
 func newRecorder(rails []*rail) *recorder {
@@ -183,7 +185,11 @@ func (m *recorder) evidence(now, since int, symptom doctor.Symptom) *doctor.Evid
 			During: doctor.Sample{From: moment(since), Until: moment(now), N: len(s.at) - cut},
 		}
 		if cut > 0 {
-			r.Before.Value, r.Before.Spread = middle(s.values[:cut])
+			if s.cut != cut {
+				s.cut = cut
+				s.healthy.Value, s.healthy.Spread = middle(s.values[:cut])
+			}
+			r.Before.Value, r.Before.Spread = s.healthy.Value, s.healthy.Spread
 		}
 		if cut < len(s.at) {
 			_, r.During.Spread = middle(s.values[cut:])
@@ -207,43 +213,6 @@ func middle(values []float64) (mid, spread float64) {
 	}
 	slices.Sort(v)
 	return mid, 1.4826 * v[len(v)/2]
-}
-
-// detect: the invariants that a person would page on.
-func detect(e *doctor.Evidence) []doctor.Alarm {
-	var out []doctor.Alarm
-	page := func(r *doctor.Reading, rule doctor.Rule, since float64) {
-		out = append(out, doctor.Alarm{
-			Rule: rule, Hop: r.Hop, Signal: r.Signal, Statistic: r.Statistic, Page: true, Since: e.TakenAt.Add(-time.Duration(since * float64(time.Second))),
-		})
-	}
-	for i := range e.Readings {
-		r := &e.Readings[i]
-		if r.Presence(e.TakenAt) == doctor.Stopped || r.During.N == 0 {
-			continue
-		}
-		switch {
-		case r.Signal == doctor.CanaryAge && r.Last > 30, r.Signal == doctor.Silence && r.Last > 6:
-			page(r, doctor.Beat, r.Last)
-		case r.Signal == doctor.Standstill && r.Last > 6, r.Signal == doctor.CallbackAge && r.Last > 8, r.Signal == doctor.LoopSilence && r.Last > 45, r.Signal == doctor.OldestAge && r.Hop == doctor.HopWebhooks && r.Last > 45:
-			page(r, doctor.Progress, r.Last)
-		case r.Signal == doctor.Orphans && r.Last > 1, r.Signal == doctor.PGNoSpace && r.Last > 0, r.Signal == doctor.PGReadOnly && r.Last > 0:
-			page(r, doctor.Progress, 1)
-		case r.Signal == doctor.Quarantined && r.Last > 0:
-			page(r, doctor.Money, 1)
-		case r.Signal == doctor.Up && r.Last == 0 && r.During.Value == 0 && r.During.N > 6:
-			page(r, doctor.Beat, float64(r.During.N))
-		case r.Signal == doctor.Restarts && r.Before.N > 0 && r.Last-r.Before.Value >= 3:
-			page(r, doctor.Beat, 10)
-		case r.Signal == doctor.Latency && r.Hop == doctor.HopAPI && r.Statistic == "mean" && r.Before.N > 0 && r.During.Value > max(1, 5*r.Before.Value):
-			page(r, doctor.Little, float64(r.During.N))
-		case r.Signal == doctor.UnknownItems && r.Last > 20:
-			page(r, doctor.Progress, 3)
-		case r.Signal == "stuck" && r.Last > 20 && strings.HasPrefix(r.Hop, "dispatch"):
-			page(r, doctor.Progress, r.Last)
-		}
-	}
-	return out
 }
 
 // known says that the catalogue has the cause.
@@ -281,73 +250,202 @@ func pairs(a *doctor.Answer) []string {
 	return out
 }
 
-func TestPlane(t *testing.T) {
-	t.Parallel()
-	var score tally
-	by := map[string]*tally{}
-	void := 0
+// byCausePrior ranks by what is known before any evidence.
+func byCausePrior(e *doctor.Evidence, a *doctor.Answer) []string {
+	return rankCauses(e, a, func(string, *doctor.Cause) float64 { return 1 })
+}
+
+// byOneThreshold gives each cause its single best sign, as a rule of thumb would.
+func byOneThreshold(e *doctor.Evidence, a *doctor.Answer) []string {
+	return rankCauses(e, a, func(hop string, c *doctor.Cause) float64 {
+		var best doctor.Sign
+		for _, s := range c.Signs {
+			if s.At == "" && s.Yes > best.Yes && s.Above != nil {
+				best = s
+			}
+		}
+		for i := range e.Readings {
+			r := &e.Readings[i]
+			if best.Above != nil && r.Hop == hop && r.Signal == best.Signal && r.During.N > 0 {
+				if r.Last > *best.Above {
+					return best.Yes
+				}
+				return best.No
+			}
+		}
+		return 1
+	})
+}
+
+func rankCauses(e *doctor.Evidence, a *doctor.Answer, times func(hop string, c *doctor.Cause) float64) []string {
+	score := map[string]float64{}
+	prior := map[string]float64{}
+	for _, h := range a.Ranked {
+		prior[h.Node] = h.Prior
+	}
+	for _, h := range e.Hops {
+		sum, all := 0.0, catalog.All()
+		for i := range all {
+			if all[i].Kind == h.Kind {
+				sum += all[i].Share[a.Class]
+			}
+		}
+		for i := range all {
+			if c := &all[i]; c.Kind == h.Kind {
+				score[h.Name+" "+c.Mechanism] = prior[h.Name] * c.Share[a.Class] / sum * times(h.Name, c)
+			}
+		}
+	}
+	return ranking(score)
+}
+
+// hopsOf are the hops of ranked hypotheses, each once.
+func hopsOf(ranked []string) []string {
+	var out []string
+	for _, name := range ranked {
+		hop, _, _ := strings.Cut(name, " ")
+		if !slices.Contains(out, hop) {
+			out = append(out, hop)
+		}
+	}
+	return out
+}
+
+const (
+	planeBegin = "<!-- plane: begin; make generate -->\n"
+	planeEnd   = "<!-- plane: end -->"
+)
+
+// planeReport gathers what the page shows of our own plane.
+type planeReport struct {
+	methods         [4]tally
+	hops            tally
+	by              map[string]*tally
+	void, uncaused  int
+	quiet, blamed   int
+	strange, honest int
+	single, extra   int
+	answers         []judged
+}
+
+var planeMethods = [4]string{"priors only", "largest z-score of any metric, the hop alone", "priors and one threshold a cause", "**Moneta**"}
+
+func (r *planeReport) answer(t *testing.T, e *doctor.Evidence) *doctor.Answer {
+	t.Helper()
+	a, err := diagnose.Diagnose(e, catalog.All()...)
+	require.NoError(t, err)
+	return a
+}
+
+func (r *planeReport) runTrials(t *testing.T) {
+	t.Helper()
 	for _, tr := range trials() {
 		e := tr.run(t)
 		if e == nil {
-			void++
-			t.Logf("VOID %s", tr.name())
+			r.void++ // nobody was hurt
 			continue
 		}
 		if !tr.ill.known(e) {
+			r.uncaused++
 			continue
 		}
-		a, err := diagnose.Diagnose(e, catalog.All()...)
-		require.NoError(t, err)
+		a := r.answer(t, e)
 		ranked, label := pairs(a), tr.ill.node+" "+tr.ill.mechanism
-		score.add(ranked, label)
-		into(by, tr.ill.mechanism).add(ranked, label)
-		if ranked[0] != label {
-			var al []string
-			for _, x := range e.Alarms {
-				al = append(al, fmt.Sprintf("%s %s %s", x.Hop, x.Signal, x.Statistic))
-			}
-			t.Logf("MISS %s: %q (%.2f) alarms %q", tr.name(), ranked[:3], a.Ranked[0].Posterior, al[:min(3, len(al))])
+		r.methods[0].add(byCausePrior(e, a), label)
+		r.methods[1].add(byLargestZ(t, e), tr.ill.node)
+		r.methods[2].add(byOneThreshold(e, a), label)
+		r.methods[3].add(ranked, label)
+		r.hops.add(hopsOf(ranked), tr.ill.node)
+		into(r.by, label).add(ranked, label)
+		right := ranked[0] == label
+		r.answers = append(r.answers, judged{label, diagnose.FeaturesOf(a), right, true})
+		r.single++
+		if len(a.Also) > 0 {
+			r.extra++
+			t.Logf("EXTRA %s: %s %s", tr.name(), a.Also[0].Node, a.Also[0].Mechanism)
+		}
+		if !right {
+			t.Logf("MISS %s: %q (%.2f)", tr.name(), ranked[:3], a.Ranked[0].Posterior)
 		}
 	}
-	top1, top3, _ := score.figures()
-	t.Logf("%d cases, top-1 %.2f, top-3 %.2f, %d void", score.n, top1, top3, void)
-	for _, name := range slices.Sorted(func(yield func(string) bool) {
-		for k := range by {
-			if !yield(k) {
-				return
-			}
-		}
-	}) {
-		a, b, _ := by[name].figures()
-		t.Logf("%-20s %3d %.2f %.2f", name, by[name].n, a, b)
-	}
-	blamed, n := 0, 0
+}
+
+func (r *planeReport) runControls(t *testing.T) {
+	t.Helper()
 	for _, tr := range quietTrials() {
 		e := tr.run(t)
-		a, err := diagnose.Diagnose(e, catalog.All()...)
-		require.NoError(t, err)
-		n++
-		if a.Verdict != doctor.NoFault {
-			blamed++
-			t.Logf("BLAMED %s: %q, %d alarms", tr.name(), pairs(a)[:2], len(e.Alarms))
+		a := r.answer(t, e)
+		r.quiet++
+		right := a.Verdict == doctor.NoFault
+		if a.Verdict == doctor.CauseFound {
+			r.blamed++
 		}
+		if !right {
+			t.Logf("CONTROL %s: %q, alarms %v", tr.name(), pairs(a)[:2], e.Alarms)
+		}
+		r.answers = append(r.answers, judged{"control " + tr.beside.name, diagnose.FeaturesOf(a), right, false})
 	}
-	t.Logf("%d of %d quiet runs blamed", blamed, n)
-	right, n := 0, 0
 	for _, tr := range strangeTrials() {
 		e := tr.run(t)
 		if e == nil {
-			t.Logf("VOID %s", tr.name())
 			continue
 		}
-		n++
-		a, err := diagnose.Diagnose(e, catalog.All()...)
-		require.NoError(t, err)
-		if a.Verdict == doctor.Unknown {
-			right++
+		a := r.answer(t, e)
+		r.strange++
+		right := a.Verdict == doctor.Unknown
+		if right {
+			r.honest++
 		} else {
 			t.Logf("STRANGE %s: %q", tr.name(), pairs(a)[:3])
 		}
+		r.answers = append(r.answers, judged{"strange " + tr.ill.mechanism, diagnose.FeaturesOf(a), right, false})
 	}
-	t.Logf("%d of %d strange ones unknown", right, n)
+}
+
+func (r *planeReport) tables() string {
+	var b strings.Builder
+	b.WriteString("| method, hop and cause | cases | top-1 | top-3 | Avg@5 |\n|---|---|---|---|---|\n")
+	for i, name := range planeMethods {
+		row(&b, name, &r.methods[i])
+	}
+	row(&b, "Moneta, the hop alone", &r.hops)
+	parts(&b, "Moneta, by fault", r.by)
+	brier, ece, coverage, precision := calibration(r.answers)
+	fmt.Fprintf(&b, "\n%d more runs hurt nobody and are void, %d have no file in the catalogue yet. In %d of %d quiet runs (spikes, batches, a deploy, a report) a hop was blamed. Of %d faults that no catalogue has, %d were called *unknown*. In %d of %d runs with one fault a second one was named.\n",
+		r.void, r.uncaused, r.blamed, r.quiet, r.strange, r.honest, r.extra, r.single)
+	fmt.Fprintf(&b, "\nOver %d answers, each judged by a calibration that had not seen its fault: Brier %.3f, expected calibration error %.3f; %.0f %% given with .8 or more, %.1f %% of those right.\n",
+		len(r.answers), brier, ece, 100*coverage, 100*precision)
+	return b.String()
+}
+
+func TestOwnPlane(t *testing.T) {
+	t.Parallel()
+	r := &planeReport{by: map[string]*tally{}}
+	r.runTrials(t)
+	r.runControls(t)
+	w := fit(r.answers)
+	t.Logf("the calibration fits %d answers with %.2f", len(r.answers), w)
+	tables := r.tables()
+	raw, err := os.ReadFile(page)
+	require.NoError(t, err)
+	before, rest, ok := strings.Cut(string(raw), planeBegin)
+	require.True(t, ok, "%s lost its mark", page)
+	_, after, ok := strings.Cut(rest, planeEnd)
+	require.True(t, ok, "%s lost its mark", page)
+	if *update {
+		require.NoError(t, os.WriteFile(page, []byte(before+planeBegin+tables+planeEnd+after), 0o600))
+	}
+	t.Log("\n" + tables)
+	top1, top3, _ := r.methods[3].figures()
+	for i := range 3 {
+		other, _, _ := r.methods[i].figures()
+		require.Greater(t, top1, other, planeMethods[i])
+	}
+	require.GreaterOrEqual(t, top1, .85)
+	require.GreaterOrEqual(t, top3, .93)
+	require.LessOrEqual(t, float64(r.blamed)/float64(r.quiet), .05)
+	require.GreaterOrEqual(t, float64(r.honest)/float64(r.strange), .8)
+	require.LessOrEqual(t, float64(r.extra)/float64(r.single), .1)
+	_, ece, _, _ := calibration(r.answers)
+	require.LessOrEqual(t, ece, .12)
 }

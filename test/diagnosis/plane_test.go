@@ -382,11 +382,11 @@ func (p *plane) tell(came, dbTime, commits, pool, waits float64) {
 
 func (p *plane) tellMachine() {
 	p.add(doctor.HopServe, doctor.Up, "", yes(p.alive()), nil)
+	p.add(doctor.HopServe, doctor.Restarts, "", p.restarts, nil)
 	if p.dead1 {
 		return
 	}
 	p.add(doctor.HopServe, doctor.Suspended, "", yes(p.suspended), map[string]string{"pid": "811"})
-	p.add(doctor.HopServe, doctor.Restarts, "", p.restarts, nil)
 	p.add(doctor.HopServe, doctor.Uptime, "", p.uptime, nil)
 	p.add(doctor.HopServe, doctor.CPU, "", clampTo(p.noisy(p.cpu), 1)*yes(!p.suspended), nil)
 	p.add(doctor.HopServe, doctor.Throttled, "", p.throttled, nil)
