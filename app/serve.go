@@ -55,6 +55,7 @@ const (
 // the edge's handler. It knows leadership once at most; see Serve.
 type plane struct {
 	cfg      config.Config
+	faults   *faults // nil but in drills
 	tel      *telemetry.Telemetry
 	log      *slog.Logger
 	reads    *pgxpool.Pool
@@ -192,7 +193,7 @@ func (p *plane) connectChannels() error {
 		if err != nil {
 			return err
 		}
-		p.channels = append(p.channels, ch)
+		p.channels = append(p.channels, p.faults.channel(ch))
 	}
 	return nil
 }
@@ -261,7 +262,7 @@ func (p *plane) build() {
 	p.notify = notify.NewSender(notify.Config{Pool: p.stations, Log: p.events, Inside: p.cfg.WebhookInside, Ring: p.ring, Telemetry: p.tel})
 	p.expirer = timer.NewExpirer(p.node, nil, p.node.TimeUnsound, p.tel)
 	p.wheel = timer.New(timer.Config{
-		Due:  timer.Route{Dispatch: p.dispatch.Offer, Settle: p.asker.Check, Time: p.expirer.Offer}.Due,
+		Due:  p.faults.due(timer.Route{Dispatch: p.faults.offer(p.dispatch.Offer), Settle: p.asker.Check, Time: p.expirer.Offer}.Due),
 		Pool: p.stations, Reload: p.payments.ByID, Desk: p.desk, Telemetry: p.tel,
 	})
 }
@@ -418,7 +419,7 @@ func (p *plane) edge() (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("POST "+commit.Path, p.node.Handler())
-	mux.Handle("/", p.tel.Middleware(h))
+	mux.Handle("/", p.tel.Middleware(p.faults.edge(p.reads, h)))
 	return mux, nil
 }
 
