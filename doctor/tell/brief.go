@@ -101,7 +101,7 @@ func Brief(s *Source) (*Doc, error) {
 	d.text(d.w("b-texts-why"))
 	var rows []row
 	for _, t := range texts {
-		if s.Incident.ClosedAt == nil && t.id == "E1" {
+		if !s.fits(t) {
 			continue
 		}
 		en, zh := s.fillText(t)
@@ -143,17 +143,30 @@ type Told struct {
 }
 
 // Texts are the templates with what the incident knows filled in; what is a payment's own
-// stays in braces. The one that tells the end is there once it is over.
+// stays in braces. The one that tells the end is there once a clean proof has closed it.
 func Texts(s *Source) []Told {
 	var out []Told
 	for _, t := range texts {
-		if t.id == "E1" && s.Incident.ClosedAt == nil {
+		if !s.fits(t) {
 			continue
 		}
 		en, zh := s.fillText(t)
 		out = append(out, Told{t.id, doctor.Text{EN: en, ZH: zh}})
 	}
 	return out
+}
+
+// fits says whether a text can be sent now: the end is told on a clean proof only, and
+// what promises an update while it lasts is not sent any more.
+func (s *Source) fits(t text) bool {
+	c := s.Incident.Closing
+	switch t.id {
+	case "E1":
+		return c != nil && c.Clean
+	case "B1", "P1":
+		return c == nil
+	}
+	return true
 }
 
 func (s *Source) fillText(t text) (en, zh string) {

@@ -53,6 +53,20 @@ func (s *Source) Check(draft []byte) ([]Wrong, int) {
 	return c.wrong, c.figures
 }
 
+// LangOf is the language that a draft is in, by the words that every draft has; otherwise
+// where it has none of them.
+func LangOf(draft []byte, otherwise string) string {
+	text := string(draft)
+	for i, lang := range []string{"en", "zh"} {
+		for _, key := range []string{"pm-title", "b-title", "c-title", "x-title", "r-title", "entries-why"} {
+			if strings.Contains(text, words[key][i]) && !strings.Contains(text, words[key][1-i]) {
+				return lang
+			}
+		}
+	}
+	return otherwise
+}
+
 type checker struct {
 	s       *Source
 	page    bool

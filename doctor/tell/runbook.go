@@ -116,7 +116,7 @@ func HotFix(s *Source) (*Doc, error) {
 	}
 	for i, h := range c.HotFix {
 		prose, cmd := splitCommand(s.fill(oneLine(h.In(d.Lang))))
-		d.text(append(cell{{text: strconv.Itoa(i+1) + ". ", strong: true}}, plain(prose)...))
+		d.text(append(cell{{text: strconv.Itoa(i+1) + ".", strong: true}}, plain(" "+prose)...))
 		if cmd != "" {
 			d.code(cmd)
 		}
@@ -185,7 +185,7 @@ func (d *Doc) steps(title string, c *doctor.Cause, steps []doctor.Step) {
 	s := d.s
 	for i := range steps {
 		st := &steps[i]
-		d.text(append(cell{{text: strconv.Itoa(i+1) + ". ", strong: true}, {text: st.ID, code: true}}, plain(" "+s.fill(oneLine(st.Why.In(d.Lang))))...))
+		d.text(append(cell{{text: strconv.Itoa(i+1) + ".", strong: true}, {text: " "}, {text: st.ID, code: true}}, plain(" "+s.fill(oneLine(st.Why.In(d.Lang))))...))
 		var notes []cell
 		if e := s.stepDone(c.ID, st.ID); e != nil {
 			notes = append(notes, d.w("r-state-done", d.f(e.Seq, "seq|int"), d.f(e.Seq, "at|clock")))

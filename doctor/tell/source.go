@@ -221,7 +221,7 @@ func (s *Source) says(v any) (string, error) {
 			t, _ := a.(string)
 			args = append(args, t)
 		}
-		if t := s.Say(s.Lang, code, args); t != "" {
+		if t := s.Say(s.Lang, code, args); t != "" && t != code {
 			return oneLine(t), nil
 		}
 	}

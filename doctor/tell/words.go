@@ -167,7 +167,7 @@ var words = map[string][2]string{
 	"b-next":       {"Next update", "下次更新"},
 	"b-next-at":    {"By {0}.", "{0} 之前。"},
 	"b-next-late":  {"It was due by {0} and has not come: ask for one now.", "应于 {0} 之前更新,尚未发出:请立即索取。"},
-	"b-next-over":  {"None: it is over. The last text below is for it.", "无:已结束,使用最后一条文本。"},
+	"b-next-over":  {"None: it is over.", "无:已结束。"},
 	"b-texts":      {"Texts", "文本"},
 	"b-texts-why":  {"What stands in braces is the payment's own: its page has it.", "花括号中的内容因付款而异,见付款页面。"},
 	"b-partner":    {"For partners", "致合作方"},
