@@ -200,7 +200,8 @@ func numbers(text string) []string {
 			j := i
 			for j < len(text) {
 				r, size := utf8.DecodeRuneInString(text[j:])
-				if !(unicode.IsDigit(r) || (unicode.IsLetter(r) && r < 0x2e80) || (r == '-' && j+1 < len(text) && text[j+1] >= '0' && text[j+1] <= '9')) {
+				joined := r == '-' && j+1 < len(text) && text[j+1] >= '0' && text[j+1] <= '9'
+				if !joined && !unicode.IsDigit(r) && (!unicode.IsLetter(r) || r >= 0x2e80) {
 					break
 				}
 				j += size

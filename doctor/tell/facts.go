@@ -71,12 +71,6 @@ func (s *Source) stage(stage doctor.Stage) *doctor.Entry {
 	return nil
 }
 
-// answer is the newest, and its entry.
-func (s *Source) answer() (*doctor.Entry, doctor.Answer) {
-	e := s.last(doctor.EntryAnswer)
-	return e, data[doctor.Answer](e)
-}
-
 // leading is the hypothesis that the newest answer with a cause leads with, and its
 // entry: an incident that is over is answered with "no fault" in the end.
 func (s *Source) leading() (*doctor.Entry, doctor.Hypothesis, bool) {
