@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +33,8 @@ type UpConfig struct {
 	// DSN of a Postgres to use instead of a private one.
 	DSN   string
 	Quiet bool
+	// Auto is what the doctor does without asking; empty is the default of watch.
+	Auto string
 	// WebhookInside are networks that webhooks may go to although they are not public.
 	WebhookInside []string
 	// Lang is en or zh.
@@ -60,6 +63,7 @@ type world struct {
 	pg      *pgserver.Server
 	serve   *lifecycle.Child
 	sandbox *lifecycle.Child
+	watch   *lifecycle.Child
 	archive archiver
 	logger  *slog.Logger
 	stops   []func(context.Context) error
@@ -148,6 +152,7 @@ func startWorld(ctx context.Context, cfg UpConfig) (w *world, err error) {
 	if cfg.FaultFile != "" {
 		args = append(args, "--allow-faults", cfg.FaultFile)
 	}
+	watchEnv := slices.Clone(env) // the watch has a way of its own to the database
 	if cfg.Link != nil {
 		through, err := w.linked(ctx, self)
 		if err != nil {
@@ -155,7 +160,18 @@ func startWorld(ctx context.Context, cfg UpConfig) (w *world, err error) {
 		}
 		env = append(env, "MONETA_DSN="+through) // the last one counts
 	}
-	w.serve, err = w.child(ctx, "serve", self, env, args...)
+	if w.serve, err = w.child(ctx, "serve", self, env, args...); err != nil {
+		return w, err
+	}
+	// Who watches ends for no death of who is watched, nor the other way round.
+	watching := []string{"watch", "--data", cfg.DataDir, "--serve-url", w.api()}
+	if cfg.Sandbox {
+		watching = append(watching, "--sandbox-url", w.outside())
+	}
+	if cfg.Auto != "" {
+		watching = append(watching, "--auto", cfg.Auto)
+	}
+	w.watch, err = w.child(ctx, "watch", self, watchEnv, watching...)
 	return w, err
 }
 
