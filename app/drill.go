@@ -296,7 +296,7 @@ func makeDrillWorld(ctx context.Context, kind drill.Variant, blind bool) (out *d
 	}
 	w := &drill.World{Kind: kind, API: "http://" + listen[0], Banks: "http://" + listen[1], Folder: dir, Cluster: pgFolder(dir), Faults: cfg.FaultFile}
 	switch kind {
-	case drill.Plain:
+	case drill.Plain, drill.Old:
 	case drill.Small:
 		if err := os.Mkdir(w.Cluster, 0o755); err != nil {
 			return nil, err

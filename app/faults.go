@@ -50,6 +50,7 @@ var faultNames = []string{faultPoolLeak, faultGCThrash, faultCrashLoop, faultHun
 const (
 	faultMegabytesMax = 2048
 	faultMillisMax    = 10_000
+	faultEachKBMax    = 16 << 10
 	faultFileMax      = 64 << 10
 	faultEvery        = 50 * time.Millisecond
 )
@@ -58,6 +59,7 @@ const (
 type faultSpec struct {
 	OneIn     int64  `json:"one_in,omitempty"`
 	Megabytes int    `json:"megabytes,omitempty"`
+	EachKB    int    `json:"each_kb,omitempty"` // garbage of one request
 	Match     string `json:"match,omitempty"`
 	Millis    int    `json:"millis,omitempty"`
 	// Sticky outlives a restart: a fault of the code. The others are of the process's
@@ -267,6 +269,9 @@ func (f *faults) edge(reads *pgxpool.Pool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if spec, on := f.have(faultPoolLeak); on && f.calls.Add(1)%max(spec.OneIn, 1) == 0 {
 			f.leak(r.Context(), reads)
+		}
+		if spec, on := f.have(faultGCThrash); on {
+			runtime.KeepAlive(make([]byte, min(spec.EachKB, faultEachKBMax)<<10))
 		}
 		if spec, on := f.have(faultSlowEdge); on {
 			for until := time.Now().Add(time.Duration(spec.Millis) * time.Millisecond); time.Now().Before(until); { //nolint:revive // it burns

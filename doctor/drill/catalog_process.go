@@ -54,14 +54,16 @@ func processDrills() []*Drill {
 		},
 		{
 			Name: "gc-thrash", Class: "SV", World: Plain, Least: 0.05,
-			About:  doctor.Text{EN: "The heap stands at its limit, and the collector takes the processors.", ZH: "堆达到上限,垃圾回收占满处理器。"},
-			Inject: inServe("gc-thrash", func(s *Scene) map[string]any { return map[string]any{"megabytes": 500 + s.Dice.IntN(200)} }),
-			Truth:  processTruth(everyone, Pair{"serve", "gc-thrash"}, Pair{"serve", "cpu-starved"}),
+			About: doctor.Text{EN: "The heap stands at its limit, and the collector takes the processors.", ZH: "堆达到上限,垃圾回收占满处理器。"},
+			Inject: inServe("gc-thrash", func(s *Scene) map[string]any {
+				return map[string]any{"megabytes": 500 + s.Dice.IntN(200), "each_kb": 4096}
+			}),
+			Truth: processTruth(everyone, Pair{"serve", "gc-thrash"}, Pair{"serve", "cpu-starved"}),
 		},
 		{
 			Name: "slow-edge", Class: "SV", World: Plain, Least: 0.05,
 			About:  doctor.Text{EN: "Every request burns processor time, as after a bad release.", ZH: "每个请求空耗处理器,如同一次坏发布。"},
-			Inject: inServe("slow-edge", func(s *Scene) map[string]any { return map[string]any{"millis": 25 + s.Dice.IntN(15), "sticky": true} }),
+			Inject: inServe("slow-edge", func(s *Scene) map[string]any { return map[string]any{"millis": 9 + s.Dice.IntN(4), "sticky": true} }),
 			Truth: func() Truth {
 				t := processTruth(everyone, Pair{"serve", "cpu-starved"}, Pair{"serve", "regression"}, Pair{"api", "overload"})
 				t.Outside = true

@@ -3,6 +3,8 @@ package drill
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -15,6 +17,16 @@ const smallMegabytes = 640
 // worldDrills need a world of their own kind.
 func worldDrills() []*Drill {
 	return []*Drill{
+		{
+			Name: "index-gone", Class: "DB", World: Old, Least: 0.1, Before: manyReaders,
+			About:  doctor.Text{EN: "The index behind the holders' history is gone.", ZH: "支撑账户流水的索引丢失。"},
+			Inject: injectIndexGone,
+			Truth: Truth{
+				Pairs: []Pair{{"postgres", "index-gone"}}, Scope: []string{"cohort", "everyone"},
+				Contain: []Match{{Do: "create-index"}, {Do: "lever"}}, Repair: []Match{{Do: "create-index"}},
+				Harmful: []Match{{Do: "terminate-session"}, {Do: "restart-process"}, {Do: "takeover"}, {Do: "redispatch"}},
+			},
+		},
 		{
 			Name: "one-way-loss", Class: "NW", World: Wired, Needs: []string{NeedNet}, Stall: true, Least: 0.3,
 			About: doctor.Text{EN: "Packets from serve to its database are lost; the other way they arrive.", ZH: "服务到数据库的数据包丢失,反向正常。"},
@@ -87,4 +99,20 @@ func makeRoom(ctx context.Context, s *Scene, slot string) error {
 		}
 	}
 	return nil
+}
+
+// manyReaders look at their balances and histories without a pause, as on pay day.
+func manyReaders(s *Scene) func(context.Context) error {
+	const readers, rest = 12, 60 * time.Millisecond
+	var stops []func(context.Context) error
+	for n := range readers {
+		dice := rand.New(rand.NewPCG(uint64(n), s.Dice.Uint64())) //nolint:gosec // dice, not secrets
+		stops = append(stops, forever(func(ctx context.Context) error {
+			of := s.World.API + "/v1/accounts/" + s.Load.accounts[dice.IntN(holders)]
+			_ = s.Load.client.call(ctx, http.MethodGet, of+"/balances", nil, nil, nil) // the orders tell whom it hurts
+			_ = s.Load.client.call(ctx, http.MethodGet, of+"/statement?limit=50", nil, nil, nil)
+			return pause(ctx, rest)
+		}))
+	}
+	return both(stops...)
 }

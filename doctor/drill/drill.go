@@ -19,10 +19,11 @@ import (
 // Variant is the kind of world that a drill needs.
 type Variant string
 
-// Plain is what up makes. Wired puts a network between serve and its database. Small
-// keeps the cluster on a small disk.
+// Plain is what up makes. Old has a history that is long enough to be felt. Wired puts
+// a network between serve and its database. Small keeps the cluster on a small disk.
 const (
 	Plain Variant = "plain"
+	Old   Variant = "old"
 	Wired Variant = "wired"
 	Small Variant = "small"
 )
@@ -53,6 +54,9 @@ type Drill struct {
 	Only func(o *Order) bool
 	// Lasts is how long the fault lasts at most; 0 is faultMax.
 	Lasts time.Duration
+	// Before begins what belongs to the drill and is no fault, such as readers; nil is
+	// nothing.
+	Before func(s *Scene) (stop func(context.Context) error)
 	// Inject breaks it and returns what heals it again.
 	Inject func(ctx context.Context, s *Scene) (heal func(context.Context) error, err error)
 	Truth  Truth

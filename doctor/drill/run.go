@@ -31,7 +31,9 @@ const (
 	warmUp      = 6 * time.Second
 	// paymentsMost is how many payments a world may hold before it is made anew: a
 	// recount reads them all.
-	paymentsMost = 60_000
+	paymentsMost = 90_000
+	// oldPayments are in the history of an old world.
+	oldPayments = 50_000
 )
 
 // Config is what a series of runs needs.
@@ -88,7 +90,7 @@ func byWorld(drills []*Drill) []*Drill {
 	return out
 }
 
-var worlds = []Variant{Plain, Wired, Small}
+var worlds = []Variant{Plain, Wired, Old, Small}
 
 // stage holds the world of now and its traffic.
 type stage struct {
@@ -146,6 +148,11 @@ func (s *stage) ready(ctx context.Context, kind Variant, seed uint64) error {
 	if s.load, err = startLoad(ctx, s.world, seed, s.cfg.Rate); err != nil {
 		s.load = nil
 		return err
+	}
+	if kind == Old {
+		if err := s.load.age(ctx, oldPayments); err != nil {
+			return fmt.Errorf("make a history: %w", err)
+		}
 	}
 	return pause(ctx, warmUp)
 }
@@ -219,6 +226,10 @@ func (s *stage) play(ctx context.Context, d *Drill, seed uint64, row *Row) error
 		return fmt.Errorf("distract: %w", err)
 	}
 	defer func() { _ = quiet(context.WithoutCancel(ctx)) }()
+	if d.Before != nil {
+		stop := d.Before(sc)
+		defer func() { _ = stop(context.WithoutCancel(ctx)) }()
+	}
 	if err := pause(ctx, faultAfter+time.Duration(dice.Int64N(int64(2*time.Second)))); err != nil {
 		return err
 	}
