@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -153,7 +154,7 @@ func (c *DrillConfig) choose() ([]*drill.Drill, error) {
 	case c.All && len(names) > 0:
 		return nil, errors.New("name drills, or --all, not both")
 	case c.All:
-		return drill.All(), nil
+		return slices.DeleteFunc(drill.All(), func(d *drill.Drill) bool { return d.Alone }), nil
 	case len(names) == 0 && c.Quick:
 		names = quickDrills
 	case len(names) == 0:

@@ -52,8 +52,12 @@ type Drill struct {
 	Least float64
 	// Only narrows whom the injection can hurt; nil is everybody.
 	Only func(o *Order) bool
-	// Lasts is how long the fault lasts at most; 0 is faultMax.
-	Lasts time.Duration
+	// After is how long all is well before; 0 is faultAfter. Lasts is how long the fault
+	// lasts at most; 0 is faultMax. Whole has it last so long whatever the doctor does.
+	After, Lasts time.Duration
+	Whole        bool
+	// Alone is set for one that --all leaves out, since it takes too long.
+	Alone bool
 	// Before begins what belongs to the drill and is no fault, such as readers; nil is
 	// nothing.
 	Before func(s *Scene) (stop func(context.Context) error)

@@ -230,7 +230,7 @@ func (s *stage) play(ctx context.Context, d *Drill, seed uint64, row *Row) error
 		stop := d.Before(sc)
 		defer func() { _ = stop(context.WithoutCancel(ctx)) }()
 	}
-	if err := pause(ctx, faultAfter+time.Duration(dice.Int64N(int64(2*time.Second)))); err != nil {
+	if err := pause(ctx, max(d.After, faultAfter)+time.Duration(dice.Int64N(int64(2*time.Second)))); err != nil {
 		return err
 	}
 	s.cfg.Say("%s, seed %d: the fault begins", d.Name, seed)
@@ -328,7 +328,7 @@ func (s *stage) await(ctx context.Context, rec *record, after uint64, most time.
 			return nil
 		}
 		rec.heal = time.Now()
-		if s.look(ctx, rec, after) == nil && stood >= faultLeast && rec.finished() {
+		if s.look(ctx, rec, after) == nil && stood >= faultLeast && !rec.drill.Whole && rec.finished() {
 			return nil
 		}
 		if err := pause(ctx, lookEvery); err != nil {
