@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +24,7 @@ import (
 	"github.com/moneta-pay/moneta/config"
 	"github.com/moneta-pay/moneta/internal/pgserver"
 	"github.com/moneta-pay/moneta/pay"
-	"github.com/moneta-pay/moneta/pay/channel"
+	"github.com/moneta-pay/moneta/pay/commit"
 )
 
 // The faults that serve can be told to have, each the way in which real code fails.
@@ -38,7 +39,7 @@ const (
 	faultHungDispatch = "hung-dispatch"
 	// faultSilentTimer takes whatever is due and does nothing with it.
 	faultSilentTimer = "silent-timer"
-	// faultPoisonCallback hangs over callbacks whose body contains Match.
+	// faultPoisonCallback hangs over what callbacks say of one in OneIn payments.
 	faultPoisonCallback = "poison-callback"
 	// faultSlowEdge spends Millis of processor time on every request.
 	faultSlowEdge = "slow-edge"
@@ -341,42 +342,33 @@ func (f *faults) offer(next func(pay.Payment) bool) func(pay.Payment) bool {
 	}
 }
 
-// channel puts the faults of reading callbacks before an adapter.
-func (f *faults) channel(ch channel.Channel) channel.Channel {
+// applying puts the faults of applying callbacks before the decider.
+func (f *faults) applying(next commit.Submitter) commit.Submitter {
 	if f == nil {
-		return ch
+		return next
 	}
-	return &faultyChannel{Channel: ch, faults: f}
+	return &stumbling{Submitter: next, faults: f}
 }
 
-type faultyChannel struct {
-	channel.Channel
+// stumbling hangs over what callbacks say of some payments, and what comes after it in
+// the queue waits behind it.
+type stumbling struct {
+	commit.Submitter
 	faults *faults
 }
 
-// CallbackAt hangs over the ones that are poison, until the fault ends.
-func (c *faultyChannel) CallbackAt(at time.Time, header http.Header, body []byte) (channel.Word, error) {
-	c.stumble(body)
-	return c.Channel.CallbackAt(at, header, body)
-}
-
-func (c *faultyChannel) stumble(body []byte) {
-	spec, on := c.faults.have(faultPoisonCallback)
-	if !on || !bytes.Contains(body, []byte(spec.Match)) {
-		return
+// SubmitAll hangs if the batch has poison in it, until the fault ends.
+func (s *stumbling) SubmitAll(ctx context.Context, facts []commit.Fact) []commit.Outcome {
+	spec, on := s.faults.have(faultPoisonCallback)
+	poison := func(f commit.Fact) bool { return f.Payment != nil && int64(f.Payment.Payment)%max(spec.OneIn, 1) == 0 }
+	if on && slices.ContainsFunc(facts, poison) {
+		s.faults.mu.Lock()
+		cleared := s.faults.cleared
+		s.faults.mu.Unlock()
+		select {
+		case <-cleared:
+		case <-ctx.Done():
+		}
 	}
-	c.faults.mu.Lock()
-	cleared := c.faults.cleared
-	c.faults.mu.Unlock()
-	select {
-	case <-cleared:
-	case <-time.After(faultMillisMax * time.Millisecond):
-	}
-}
-
-// Close closes the adapter if it can be closed.
-func (c *faultyChannel) Close() {
-	if closer, ok := c.Channel.(interface{ Close() }); ok {
-		closer.Close()
-	}
+	return s.Submitter.SubmitAll(ctx, facts)
 }

@@ -86,7 +86,7 @@ func processDrills() []*Drill {
 			Name: "poison-callback", Class: "MQ", World: Plain, Least: 0.05, Only: moneyOut,
 			About: doctor.Text{EN: "A callback that the decoder hangs over stops those behind it.", ZH: "一条回调卡住解码器,其后的全部等待。"},
 			Inject: inServe("poison-callback", func(*Scene) map[string]any {
-				return map[string]any{"match": fmt.Sprintf(`"amount":"%d"`, rivetAmount), "sticky": true}
+				return map[string]any{"one_in": 9, "sticky": true}
 			}),
 			Truth: Truth{
 				Pairs: []Pair{{"callbacks", "poison-callback"}, {"callbacks", "backlog"}, {"settle", "loop-hung"}}, Scope: []string{"cohort", "everyone"},
