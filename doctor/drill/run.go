@@ -263,15 +263,15 @@ func (s *stage) play(ctx context.Context, d *Drill, seed uint64, row *Row) error
 		return err
 	}
 	row.Impact = impactOf(before, s.load.between(rec.fault, measured), time.Now(), d.Only)
-	row.Impact.AfterShare = s.after(ctx, rec.heal)
+	row.Impact.UnwellS, row.Impact.AfterShare = s.unwell(rec.heal)
 	if err := s.count(ctx, began, row); err != nil {
 		return err
 	}
 	s.keep(rec, row)
 	judge(rec, row)
 	if row.Status = Scored; s.world.Watch == nil {
-		row.Status, row.Why = Blind, fmt.Sprintf("%.0f %% of %d orders hurt, %.0f %% before, %.0f %% after; the money is %s",
-			100*row.Impact.Share, row.Impact.During, 100*row.Impact.BeforeShare, 100*row.Impact.AfterShare, row.Recount.Verdict)
+		row.Status, row.Why = Blind, fmt.Sprintf("%.0f %% of %d orders hurt, %.0f %% before, %.0f %% after, for %.1f s; the money is %s",
+			100*row.Impact.Share, row.Impact.During, 100*row.Impact.BeforeShare, 100*row.Impact.AfterShare, row.Impact.UnwellS, row.Recount.Verdict)
 	}
 	if !d.Control() && !row.Impact.real(d.Least) {
 		row.Status, row.Why = Void, fmt.Sprintf("users were not hurt: %.0f %% of %d orders, %.0f %% before", 100*row.Impact.Share, row.Impact.During, 100*row.Impact.BeforeShare)
@@ -364,14 +364,13 @@ func (r *record) finished() bool {
 	return row.Top1 && row.Scope && row.Parts["contain"] > 0 && repaired
 }
 
-// recover waits for the proof, or for its time to be over.
+// recover waits until the holders are well again and the doctor has its proof, or until
+// the time for that is over.
 func (s *stage) recover(ctx context.Context, rec *record, after uint64) error {
-	most := healedMost
-	if s.world.Watch == nil || rec.drill.Control() {
-		most = settleAfter + endLate + time.Second
-	}
-	for until := rec.heal.Add(most); time.Now().Before(until); {
-		if s.look(ctx, rec, after) == nil && !rec.stage(doctor.Proved).IsZero() && time.Since(rec.heal) > settleAfter+endLate {
+	for until := rec.heal.Add(healedMost); time.Now().Before(until); {
+		_ = s.look(ctx, rec, after) // a doctor that does not answer is looked for again
+		proved := s.world.Watch == nil || rec.drill.Control() || !rec.stage(doctor.Proved).IsZero()
+		if proved && s.well(rec.heal) {
 			return nil
 		}
 		if err := pause(ctx, lookEvery); err != nil {
@@ -381,15 +380,29 @@ func (s *stage) recover(ctx context.Context, rec *record, after uint64) error {
 	return nil
 }
 
-// after is the share of the orders that are hurt although they began when all was
-// healed; the last seconds are not over yet.
-func (s *stage) after(ctx context.Context, heal time.Time) float64 {
-	until := time.Now()
-	if pause(ctx, endLate) != nil {
-		return 0
+// well reports whether nobody was hurt among the orders of two seconds, as soon as it
+// can be told, after the heal.
+func (s *stage) well(heal time.Time) bool {
+	now := time.Now()
+	from := now.Add(-2*endLate - settleAfter)
+	if from.Before(heal) {
+		return false
 	}
-	_, _, hurt := share(s.load.between(heal.Add(settleAfter), until), time.Now(), nil)
-	return hurt
+	_, hurt, _ := share(s.load.between(from, from.Add(settleAfter)), now, nil)
+	return hurt == 0
+}
+
+// unwell is how long after the heal orders were still hurt, and their share since.
+func (s *stage) unwell(heal time.Time) (seconds, part float64) {
+	now := time.Now()
+	orders := s.load.between(heal.Add(settleAfter), now.Add(-2*endLate))
+	for i := range orders {
+		if o := &orders[i]; o.hurt(now) {
+			seconds = max(seconds, o.Began.Sub(heal).Seconds())
+		}
+	}
+	_, _, part = share(orders, now, nil)
+	return round(seconds), part
 }
 
 // count proves the money: by the recount, and by what clients were told.
