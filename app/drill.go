@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/doctor/drill"
 	"github.com/moneta-pay/moneta/doctor/prove"
+	"github.com/moneta-pay/moneta/internal/lifecycle"
 	"github.com/moneta-pay/moneta/internal/pgserver"
 )
 
@@ -265,9 +267,6 @@ const drillPort = "5432"
 
 // makeDrillWorld makes an installation like up's, with faults allowed.
 func makeDrillWorld(ctx context.Context, kind drill.Variant, blind bool) (out *drill.World, err error) {
-	if !blind {
-		return nil, errors.New("nothing watches in this build: --blind shows whom a drill hurts, and that it heals")
-	}
 	dir, err := drillFolder()
 	if err != nil {
 		return nil, err
@@ -290,7 +289,7 @@ func makeDrillWorld(ctx context.Context, kind drill.Variant, blind bool) (out *d
 	}
 	cfg := UpConfig{
 		DataDir: dir, Listen: listen[0], Sandbox: true, SandboxListen: listen[1], Out: io.Discard, Quiet: true, LogFile: filepath.Join(dir, "up.log"),
-		FaultFile: filepath.Join(dir, "orders", "faults.json"),
+		FaultFile: filepath.Join(dir, "orders", "faults.json"), Unwatched: blind,
 	}
 	if err := os.Mkdir(filepath.Join(dir, "orders"), 0o700); err != nil {
 		return nil, err
@@ -329,7 +328,22 @@ func makeDrillWorld(ctx context.Context, kind drill.Variant, blind bool) (out *d
 	}
 	w.Recount = func(ctx context.Context) (drill.Recount, error) { return drillRecount(ctx, dir, w.Banks, up.dsn) }
 	w.Close = closeAll
-	return w, nil
+	if !blind {
+		w.Watch = &drill.Watcher{File: filepath.Join(dir, watchFile)}
+		w.RestartWatch = restartChild(up.watch)
+		err = w.Watch.Await(ctx)
+	}
+	return w, err
+}
+
+// restartChild ends the process kindly; whoever supervises it starts it again.
+func restartChild(c *lifecycle.Child) func(context.Context) error {
+	return func(context.Context) error {
+		if pid := c.Pid(); pid != 0 {
+			return syscall.Kill(pid, syscall.SIGTERM)
+		}
+		return nil
+	}
 }
 
 // linked has the far end of a link carry to the cluster's socket, and returns the

@@ -44,6 +44,9 @@ type UpConfig struct {
 	// only in drills.
 	FaultFile string
 	Link      *drill.Link
+	// Unwatched starts no watch, WatchArgs are further flags of it.
+	Unwatched bool
+	WatchArgs []string
 }
 
 // readyWithin bounds the start; stopWithin what a clean stop may take.
@@ -162,7 +165,9 @@ func startWorld(ctx context.Context, cfg UpConfig) (w *world, err error) {
 		return w, err
 	}
 	// Who watches ends for no death of who is watched, nor the other way round.
-	w.watch, err = w.child(ctx, "watch", self, watchEnv, "watch", "--data", cfg.DataDir, "--serve-url", w.api())
+	if !cfg.Unwatched {
+		w.watch, err = w.child(ctx, "watch", self, watchEnv, append([]string{"watch", "--data", cfg.DataDir, "--serve-url", w.api()}, cfg.WatchArgs...)...)
+	}
 	return w, err
 }
 

@@ -173,7 +173,10 @@ func (s *stage) calm(ctx context.Context) error {
 			if err := s.world.RestartWatch(ctx); err != nil {
 				return err
 			}
-			return pause(ctx, warmUp)
+			if err := pause(ctx, warmUp); err != nil {
+				return err
+			}
+			return s.world.Watch.Await(ctx)
 		}
 		if err := pause(ctx, lookEvery); err != nil {
 			return err
