@@ -61,6 +61,7 @@ type faultSpec struct {
 	OneIn     int64  `json:"one_in,omitempty"`
 	Megabytes int    `json:"megabytes,omitempty"`
 	EachKB    int    `json:"each_kb,omitempty"` // garbage of one request
+	Procs     int    `json:"procs,omitempty"`   // processors, as in a small container
 	Match     string `json:"match,omitempty"`
 	Millis    int    `json:"millis,omitempty"`
 	// Sticky outlives a restart: a fault of the code. The others are of the process's
@@ -85,6 +86,7 @@ type faults struct {
 	mu      sync.Mutex
 	leaked  []*pgxpool.Conn
 	ballast []*ballast
+	procs   int // before the ballast
 	calls   atomic.Int64
 	cleared chan struct{} // closed and replaced when orders change
 	stop    context.CancelFunc
@@ -229,9 +231,11 @@ func (f *faults) take(on map[string]faultSpec) {
 	spec, thrash := on[faultGCThrash]
 	switch {
 	case thrash && f.ballast == nil:
+		f.procs = runtime.GOMAXPROCS(min(spec.Procs, runtime.NumCPU())) // 0 changes nothing
 		f.fill(spec.Megabytes)
 	case !thrash && f.ballast != nil:
 		f.ballast = nil
+		runtime.GOMAXPROCS(f.procs)
 		debug.SetMemoryLimit(memoryLimit)
 		runtime.GC()
 	}

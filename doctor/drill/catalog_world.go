@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/moneta-pay/moneta/doctor"
 )
 
@@ -101,18 +103,21 @@ func makeRoom(ctx context.Context, s *Scene, slot string) error {
 	return nil
 }
 
-// manyReaders look at their balances and histories without a pause, as on pay day.
+// manyReaders look at their balances and histories, as on pay day: so many a second,
+// whatever the answers take.
 func manyReaders(s *Scene) func(context.Context) error {
-	const readers, rest = 12, 60 * time.Millisecond
-	var stops []func(context.Context) error
-	for n := range readers {
-		dice := rand.New(rand.NewPCG(uint64(n), s.Dice.Uint64())) //nolint:gosec // dice, not secrets
-		stops = append(stops, forever(func(ctx context.Context) error {
-			of := s.World.API + "/v1/accounts/" + s.Load.accounts[dice.IntN(holders)]
+	const perSecond, most = 110, 400
+	dice := rand.New(rand.NewPCG(s.Dice.Uint64(), 13)) //nolint:gosec // dice, not secrets
+	var asking errgroup.Group
+	asking.SetLimit(most)
+	stop := forever(func(ctx context.Context) error {
+		of := s.World.API + "/v1/accounts/" + s.Load.accounts[dice.IntN(holders)]
+		asking.TryGo(func() error {
 			_ = s.Load.client.call(ctx, http.MethodGet, of+"/balances", nil, nil, nil) // the orders tell whom it hurts
 			_ = s.Load.client.call(ctx, http.MethodGet, of+"/statement?limit=50", nil, nil, nil)
-			return pause(ctx, rest)
-		}))
-	}
-	return both(stops...)
+			return nil
+		})
+		return pause(ctx, time.Second/perSecond)
+	})
+	return both(stop, func(context.Context) error { return asking.Wait() })
 }
