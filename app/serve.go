@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,6 +62,7 @@ type plane struct {
 	reads    *pgxpool.Pool
 	stations *pgxpool.Pool
 	leverage *pgxpool.Pool
+	pools    []namedPool // all three
 	levers   *board.Board
 	channels []channel.Channel
 
@@ -161,6 +163,7 @@ func (p *plane) prepare(ctx context.Context) error {
 		return err
 	}
 	p.build()
+	p.measure()
 	p.handler, err = p.edge()
 	return err
 }
@@ -184,7 +187,13 @@ func (p *plane) pool(ctx context.Context, name string, conns int32, timeout stri
 		_, err := conn.Exec(ctx, "set role "+commit.Role)
 		return err
 	}
-	return pgxpool.NewWithConfig(ctx, cfg)
+	watch := newPoolWatch()
+	cfg.ConnConfig.Tracer = watch
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err == nil {
+		p.pools = append(p.pools, namedPool{strings.TrimPrefix(name, "moneta "), pool, watch})
+	}
+	return pool, err
 }
 
 func (p *plane) connectChannels() error {
