@@ -289,7 +289,7 @@ func makeDrillWorld(ctx context.Context, kind drill.Variant, blind bool) (out *d
 	}
 	cfg := UpConfig{
 		DataDir: dir, Listen: listen[0], Sandbox: true, SandboxListen: listen[1], Out: io.Discard, Quiet: true, LogFile: filepath.Join(dir, "up.log"),
-		FaultFile: filepath.Join(dir, "orders", "faults.json"), Unwatched: blind,
+		FaultFile: filepath.Join(dir, "orders", "faults.json"), Unwatched: blind, Auto: "undoable",
 	}
 	if err := os.Mkdir(filepath.Join(dir, "orders"), 0o700); err != nil {
 		return nil, err

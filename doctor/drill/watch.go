@@ -18,11 +18,6 @@ import (
 type Watcher struct {
 	// File is the one that watch writes: where it listens, and its token.
 	File string
-
-	// What a watch without a journal told so far.
-	notes []doctor.Entry
-	paged bool
-	last  []byte
 }
 
 type watchPlace struct {
@@ -68,9 +63,6 @@ func (w *Watcher) get(ctx context.Context, path string) ([]byte, error) {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, watchBytesMax))
-	if err == nil && resp.StatusCode == http.StatusNotFound {
-		return nil, errNoSuch
-	}
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("watch: GET %s: %s: %.200s", path, resp.Status, raw)
 	}
@@ -97,9 +89,6 @@ func (w *Watcher) journal(ctx context.Context, after uint64) ([]doctor.Entry, er
 	var all []doctor.Entry
 	for {
 		raw, err := w.get(ctx, "/journal?after="+strconv.FormatUint(after, 10))
-		if errors.Is(err, errNoSuch) {
-			return w.glanced(ctx, after)
-		}
 		if err != nil {
 			return all, err
 		}
@@ -123,9 +112,6 @@ func (w *Watcher) journal(ctx context.Context, after uint64) ([]doctor.Entry, er
 // open returns the incidents that are not closed.
 func (w *Watcher) open(ctx context.Context) ([]doctor.Incident, error) {
 	raw, err := w.get(ctx, "/incidents")
-	if errors.Is(err, errNoSuch) {
-		return nil, nil
-	}
 	if err != nil {
 		return nil, err
 	}
