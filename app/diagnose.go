@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,13 +13,28 @@ import (
 	"time"
 
 	"github.com/moneta-pay/moneta/doctor"
+	"github.com/moneta-pay/moneta/doctor/catalog"
 	"github.com/moneta-pay/moneta/doctor/diagnose"
 	"github.com/moneta-pay/moneta/doctor/signal/petshop"
 	"github.com/moneta-pay/moneta/doctor/signal/telemetry"
 )
 
-// DiagnoseConfig says what to diagnose: exactly one of Telemetry and Replay.
+// Exit codes of diagnose about our own plane, for scripts: 0 is that nothing is wrong.
+const (
+	// ExitWrong: something is wrong, and named; of a payment: it is late, or nobody is at it.
+	ExitWrong = 5
+	// ExitUnclear: something is wrong and nobody can say what, or it could not be looked at.
+	ExitUnclear = 6
+)
+
+// DiagnoseConfig says what to diagnose: at most one of Payment, Telemetry and Replay;
+// without any of them, our own plane now.
 type DiagnoseConfig struct {
+	// Database is the record of money, for one payment; its data folder has the note of
+	// the running watch.
+	Database
+	// Payment is the id of one payment.
+	Payment string
 	// Telemetry is the directory of a foreign incident.
 	Telemetry string
 	// Replay is an evidence file that Save wrote.
@@ -30,36 +46,116 @@ type DiagnoseConfig struct {
 	Out  io.Writer
 }
 
-// Diagnose says what is at fault, with the evidence for and against.
-func Diagnose(c DiagnoseConfig) error {
+// Diagnose says what is at fault, with the evidence for and against. About our own
+// plane, what is wrong is an ExitError with ExitWrong or ExitUnclear, after it was told.
+func Diagnose(ctx context.Context, c DiagnoseConfig) error {
+	given := 0
+	for _, s := range []string{c.Payment, c.Telemetry, c.Replay} {
+		if s != "" {
+			given++
+		}
+	}
+	switch {
+	case given > 1:
+		return errors.New(say(c.Lang, "diag-which"))
+	case c.Payment != "":
+		return c.payment(ctx)
+	case given == 0:
+		return c.now(ctx)
+	}
 	e, err := c.evidence()
 	if err != nil {
 		return err
 	}
-	if c.Save != "" {
-		var b bytes.Buffer
-		if err := e.Write(&b); err != nil {
-			return err
-		}
-		if err := writeFile(c.Save, b.Bytes(), 0o600); err != nil {
-			return err
-		}
+	_, err = c.judge(e)
+	return err
+}
+
+// now asks the running watch what it sees, and judges it here: the same evidence gives
+// the same answer, so that what --save keeps can be replayed.
+func (c *DiagnoseConfig) now(ctx context.Context) error {
+	w, err := findWatch(c.DataDir)
+	if err != nil {
+		return c.noWatch(err)
 	}
-	a, err := diagnose.Diagnose(e)
+	n, err := w.now(ctx)
+	if err != nil {
+		return c.noWatch(err)
+	}
+	e, err := w.evidence(ctx)
+	if err != nil {
+		return c.noWatch(err)
+	}
+	if len(e.Alarms) == 0 {
+		e.Alarms = n.Alarms
+	}
+	if !c.JSON {
+		c.showNow(&n)
+	}
+	a, err := c.judge(e)
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		return writeJSON(c.Out, a)
+	switch a.Verdict {
+	case doctor.CauseFound:
+		return &ExitError{Code: ExitWrong}
+	case doctor.Unknown:
+		return &ExitError{Code: ExitUnclear}
+	case doctor.NoFault:
 	}
-	return printAnswer(c.Out, c.Lang, a)
+	return nil
 }
 
+func (c *DiagnoseConfig) noWatch(err error) error {
+	if errors.Is(err, errNoWatch) {
+		return &ExitError{Code: ExitUnclear, Message: say(c.Lang, "diag-no-watch", err)}
+	}
+	return err
+}
+
+// showNow heads the answer with what holds at this moment.
+func (c *DiagnoseConfig) showNow(n *watchNow) {
+	if n.Incident != "" {
+		fmt.Fprint(c.Out, say(c.Lang, "diag-incident", n.Incident, string(n.Stage)))
+	}
+	for _, a := range n.Alarms {
+		level := "diag-alarm"
+		if a.Page {
+			level = "diag-page"
+		}
+		fmt.Fprint(c.Out, say(c.Lang, level, string(a.Rule), a.Hop, diagnose.AlarmSays(c.Lang, &a), a.Since.Format(time.RFC3339)))
+	}
+	if len(n.Alarms) == 0 {
+		fmt.Fprint(c.Out, say(c.Lang, "diag-quiet"))
+	}
+}
+
+// judge answers from an evidence, keeps it where asked to, and tells.
+func (c *DiagnoseConfig) judge(e *doctor.Evidence) (*doctor.Answer, error) {
+	if c.Save != "" {
+		var b bytes.Buffer
+		if err := e.Write(&b); err != nil {
+			return nil, err
+		}
+		if err := writeFile(c.Save, b.Bytes(), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	a, err := diagnose.Diagnose(e, catalogue()...)
+	if err != nil {
+		return nil, err
+	}
+	if c.JSON {
+		return a, writeJSON(c.Out, a)
+	}
+	return a, printAnswer(c.Out, c.Lang, a)
+}
+
+// catalogue are the causes that answers know.
+func catalogue() []doctor.Cause { return catalog.All() }
+
 func (c *DiagnoseConfig) evidence() (*doctor.Evidence, error) {
-	switch {
-	case (c.Telemetry == "") == (c.Replay == ""):
-		return nil, errors.New(say(c.Lang, "diag-which"))
-	case c.Telemetry != "":
+	if c.Telemetry != "" {
 		return telemetry.Read(c.Telemetry)
 	}
 	f, err := os.Open(c.Replay)
@@ -116,6 +212,9 @@ func printAnswer(w io.Writer, lang string, a *doctor.Answer) error {
 	for i, c := range a.NextChecks {
 		fmt.Fprintf(w, "  %d. %s: %s\n", i+1, c.Node, diagnose.CheckAsks(lang, &c))
 		fmt.Fprint(w, say(lang, "diag-check", c.CostS, c.GainBits, c.Yes, c.No))
+		if c.Run != "" {
+			fmt.Fprintln(w, "     "+strings.ReplaceAll(strings.TrimSpace(c.Run), "\n", "\n     "))
+		}
 	}
 	for _, n := range a.Notes {
 		fmt.Fprint(w, say(lang, "diag-note", n))

@@ -32,8 +32,8 @@ func TestDiagnoseAForeignIncident(t *testing.T) {
 	t.Parallel()
 	dir, saved := imported(t), filepath.Join(t.TempDir(), "evidence.json")
 	var first, second, en, zh bytes.Buffer
-	require.NoError(t, app.Diagnose(app.DiagnoseConfig{Telemetry: dir, Save: saved, JSON: true, Out: &first}))
-	require.NoError(t, app.Diagnose(app.DiagnoseConfig{Replay: saved, JSON: true, Out: &second}))
+	require.NoError(t, app.Diagnose(t.Context(), app.DiagnoseConfig{Telemetry: dir, Save: saved, JSON: true, Out: &first}))
+	require.NoError(t, app.Diagnose(t.Context(), app.DiagnoseConfig{Replay: saved, JSON: true, Out: &second}))
 	require.Equal(t, first.String(), second.String(), "the stored evidence gives another answer")
 
 	var a doctor.Answer
@@ -48,8 +48,8 @@ func TestDiagnoseAForeignIncident(t *testing.T) {
 		require.Contains(t, loose, field)
 	}
 
-	require.NoError(t, app.Diagnose(app.DiagnoseConfig{Replay: saved, Out: &en}))
-	require.NoError(t, app.Diagnose(app.DiagnoseConfig{Replay: saved, Lang: "zh", Out: &zh}))
+	require.NoError(t, app.Diagnose(t.Context(), app.DiagnoseConfig{Replay: saved, Out: &en}))
+	require.NoError(t, app.Diagnose(t.Context(), app.DiagnoseConfig{Replay: saved, Lang: "zh", Out: &zh}))
 	require.True(t, strings.HasPrefix(en.String(), "At fault: "+a.Ranked[0].Node), en.String())
 	require.Contains(t, zh.String(), "故障所在")
 	require.NotContains(t, zh.String(), "explains")
@@ -58,11 +58,11 @@ func TestDiagnoseAForeignIncident(t *testing.T) {
 
 func TestDiagnoseSaysWhatItNeeds(t *testing.T) {
 	t.Parallel()
-	require.ErrorContains(t, app.Diagnose(app.DiagnoseConfig{}), "--telemetry FOLDER")
-	require.ErrorContains(t, app.Diagnose(app.DiagnoseConfig{Telemetry: "a", Replay: "b"}), "one of them")
-	require.ErrorContains(t, app.Diagnose(app.DiagnoseConfig{Telemetry: t.TempDir()}), "incident.json: it is missing")
+	require.ErrorContains(t, app.Diagnose(t.Context(), app.DiagnoseConfig{Database: app.Database{DataDir: t.TempDir()}}), "moneta up")
+	require.ErrorContains(t, app.Diagnose(t.Context(), app.DiagnoseConfig{Telemetry: "a", Replay: "b"}), "--telemetry FOLDER")
+	require.ErrorContains(t, app.Diagnose(t.Context(), app.DiagnoseConfig{Telemetry: t.TempDir()}), "incident.json: it is missing")
 	spoilt := filepath.Join(t.TempDir(), "evidence.json")
 	require.NoError(t, os.WriteFile(spoilt, []byte(`{"version":1}`), 0o600))
-	require.ErrorContains(t, app.Diagnose(app.DiagnoseConfig{Replay: spoilt}), "evidence.json: the evidence cannot be used: taken_at is missing")
+	require.ErrorContains(t, app.Diagnose(t.Context(), app.DiagnoseConfig{Replay: spoilt}), "evidence.json: the evidence cannot be used: taken_at is missing")
 	require.ErrorContains(t, app.ImportPetshop(app.ImportConfig{FaultTime: "soon"}), `--fault-time: "soon" is not a time`)
 }

@@ -69,7 +69,8 @@ type Sign struct {
 	Above *float64 `json:"above,omitempty" yaml:"above"`
 	Below *float64 `json:"below,omitempty" yaml:"below"`
 	Gone  bool     `json:"gone,omitempty" yaml:"gone"`
-	// Where restricts it to a reading with these details.
+	// Where restricts it to a reading with these details; a value that begins with ! must
+	// not be there.
 	Where map[string]string `json:"where,omitempty" yaml:"where"`
 	// Family: within one the strongest sign counts, across families they multiply. Empty
 	// is the signal's own.

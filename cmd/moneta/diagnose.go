@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"os"
 
 	"github.com/moneta-pay/moneta/app"
 )
 
 type diagnoseCmd struct {
+	database
+	Payment   string `arg:"" optional:"" help:"One payment, pay_…: the twelve questions of triage, answered. Without: our own plane now."`
 	Telemetry string `help:"Folder of an incident, as docs/telemetry.md describes." type:"path"`
 	Replay    string `help:"Evidence file that --save wrote: the same answer again, anywhere." type:"path"`
 	Save      string `help:"Write the evidence here, to replay or to send on." type:"path"`
@@ -14,8 +17,10 @@ type diagnoseCmd struct {
 	Lang      string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
 }
 
-func (c *diagnoseCmd) Run() error {
-	return app.Diagnose(app.DiagnoseConfig{Telemetry: c.Telemetry, Replay: c.Replay, Save: c.Save, JSON: c.JSON, Lang: c.Lang, Out: os.Stdout})
+func (c *diagnoseCmd) Run(ctx context.Context) error {
+	return app.Diagnose(ctx, app.DiagnoseConfig{
+		Database: app.Database{DSN: c.DSN, DataDir: c.Data}, Payment: c.Payment, Telemetry: c.Telemetry, Replay: c.Replay, Save: c.Save, JSON: c.JSON, Lang: c.Lang, Out: os.Stdout,
+	})
 }
 
 type telemetryCmd struct {

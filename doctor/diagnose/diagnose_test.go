@@ -284,6 +284,39 @@ func TestScopeByCohorts(t *testing.T) {
 		return doctor.Cohort{Dimension: "user", Value: value, Affected: affected, Total: total}
 	}
 	require.Equal(t, "one", count(user("u1", 12, 12), user("u2", 0, 30), user("u3", 0, 30)).Class)
+
+	channel := func(value string, affected, total int) doctor.Cohort {
+		return doctor.Cohort{Dimension: "channel", Value: value, Affected: affected, Total: total}
+	}
+	s = count(user("u1", 12, 12), user("u2", 0, 30), user("u3", 0, 30), channel("bank-a", 12, 30), channel("bank-b", 0, 42))
+	require.Equal(t, "one", s.Class, "one user's channel is not the reason: %+v", s)
+	s = count(user("u1", 9, 9), user("u2", 8, 9), user("u3", 0, 30), channel("bank-a", 17, 20), channel("bank-b", 0, 28))
+	require.Equal(t, "cohort", s.Class)
+	require.Equal(t, "bank-a", s.Cohorts[0].Value, "our own machinery comes before the people who use it")
+	require.Equal(t, "everyone", count(region("cz", 90, 100), region("de", 60, 100)).Class, "a little more is no cohort")
+	require.Equal(t, "too_few", count(region("cz", 2, 100), region("de", 0, 100)).Class)
+	require.Equal(t, "everyone", count(region("cz", 30, 60), region("de", 25, 60), doctor.Cohort{Dimension: "hop", Value: "dispatch", Affected: 55, Total: 55}, doctor.Cohort{Dimension: "hop", Value: "holder", Total: 65}).Class,
+		"where work is, is not whose it is")
+}
+
+// The canaries speak where too few people do.
+func TestScopeByCanaries(t *testing.T) {
+	t.Parallel()
+	paths := func(failing ...string) doctor.Scope {
+		r := shop(slowShop).slower("api", .6)
+		for _, path := range []string{"bank-a", "bank-b", "internal"} {
+			r.read("app", "", doctor.CanaryAge, path, 5, 5)
+		}
+		for _, path := range failing {
+			r.Alarms = append(r.Alarms, doctor.Alarm{Rule: doctor.Beat, Hop: "app", Signal: doctor.CanaryAge, Statistic: path, Page: true})
+		}
+		return r.answer(t).Scope
+	}
+	s := paths("bank-b")
+	require.Equal(t, "cohort", s.Class)
+	require.Equal(t, "bank-b", s.Cohorts[0].Value)
+	require.Equal(t, "everyone", paths("bank-a", "bank-b", "internal").Class)
+	require.NotEqual(t, "everyone", paths().Class)
 }
 
 func TestScopeByQuantiles(t *testing.T) {

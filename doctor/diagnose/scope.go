@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/moneta-pay/moneta/doctor"
 )
@@ -30,11 +31,20 @@ const (
 	scopeUnknown  = "unknown"
 )
 
-// scope says who is affected: by the cohorts if dimensions were counted, else by the
-// share of failures at the symptom, else by which quantiles of its latency moved.
+// scope says who is affected: by the cohorts if dimensions were counted and tell, else
+// by the canaries, else by the share of failures at the symptom, else by which quantiles of its latency moved.
 func scope(p *physics) doctor.Scope {
 	if len(p.e.Cohorts) > 0 {
-		return byCohorts(p.e.Cohorts)
+		s := byCohorts(p.e.Cohorts)
+		if few := s.Class == scopeTooFew || s.Class == scopeNone; few {
+			if c, ok := byCanaries(p); ok {
+				return c
+			}
+		}
+		return s
+	}
+	if s, ok := byCanaries(p); ok {
+		return s
 	}
 	h := &p.hops[p.symptom]
 	if p.e.Symptom.Signal == doctor.Errors && h.failed != nil && h.rate != nil {
@@ -137,11 +147,11 @@ func byQuantiles(p *physics, h *hop) (doctor.Scope, bool) {
 }
 
 // byCohorts contrasts every value of every dimension with the rest of its dimension.
-func byCohorts(all []doctor.Cohort) doctor.Scope {
+func byCohorts(given []doctor.Cohort) doctor.Scope {
+	all := slices.DeleteFunc(slices.Clone(given), func(c doctor.Cohort) bool { return slices.Contains(places, c.Dimension) })
 	affected, events := 0, 0
-	first := all[0].Dimension
 	for _, c := range all {
-		if c.Dimension == first { // each dimension counts everybody once
+		if c.Dimension == all[0].Dimension { // each dimension counts everybody once
 			affected, events = affected+c.Affected, events+c.Total
 		}
 	}
@@ -150,27 +160,59 @@ func byCohorts(all []doctor.Cohort) doctor.Scope {
 		return s
 	}
 	s.Cohorts = contrasts(all)
+	one, isOne := onlyOne(all, affected)
 	switch {
 	case affected == 0:
 		verdictOf(&s, scopeNone, "scope-nobody")
-	case len(s.Cohorts) > 0 && s.Cohorts[0].Affected > 0 && onlyOne(s.Cohorts[0], affected):
-		verdictOf(&s, scopeOne, "scope-one", s.Cohorts[0].Dimension, s.Cohorts[0].Value)
+	case isOne && affected >= oneLeast:
+		verdictOf(&s, scopeOne, "scope-one", one.Dimension, one.Value)
 	case len(s.Cohorts) > 0:
 		verdictOf(&s, scopeCohort, "scope-cohort", s.Cohorts[0].Dimension, s.Cohorts[0].Value)
+	case affected < cohortLeast:
+		verdictOf(&s, scopeTooFew, "scope-too-few", strconv.Itoa(affected), strconv.Itoa(cohortLeast))
 	default:
 		verdictOf(&s, scopeEveryone, "scope-everyone")
 	}
 	return s
 }
 
-// onlyOne: the dimension names single users, and one of them is all there is.
-func onlyOne(c doctor.CohortFinding, affected int) bool {
-	return (c.Dimension == "user" || c.Dimension == "account") && c.Affected == affected
+// What makes a cohort: that its values are affected, surely, and much more than others.
+const (
+	// oneLeast of one user's own, and nobody else's, are no coincidence.
+	oneLeast = 3
+	// cohortLeast are affected in a cohort, or the contrast rests on accidents.
+	cohortLeast = 5
+	// lift is how many times as often a cohort is affected as the rest: with less, it is
+	// everybody, some a little more.
+	lift = 5
+)
+
+var (
+	// places are dimensions that say where work is, not whose.
+	places = []string{"hop", "state"}
+	// machinery are the dimensions of our own making: if one of them stands out, people
+	// and products that use it do too, and are not the reason.
+	machinery = []string{"node", "shard", "partition", "channel"}
+	persons   = []string{"user", "account"}
+)
+
+// onlyOne returns the person who is all that is affected.
+func onlyOne(all []doctor.Cohort, affected int) (doctor.Cohort, bool) {
+	i := slices.IndexFunc(all, func(c doctor.Cohort) bool {
+		return slices.Contains(persons, c.Dimension) && c.Affected == affected && affected > 0
+	})
+	if i < 0 {
+		return doctor.Cohort{}, false
+	}
+	others := slices.ContainsFunc(all, func(c doctor.Cohort) bool {
+		return c.Dimension == all[i].Dimension && c.Value != all[i].Value && c.Total > 0
+	})
+	return all[i], others
 }
 
 // contrasts returns the values that are affected more than the rest of their
-// dimension, by the likelihood ratio test with the Benjamini-Hochberg rule over all
-// values looked at.
+// dimension, by Fisher's exact test with the Benjamini-Hochberg rule over all values
+// looked at; those of our own machinery first.
 func contrasts(all []doctor.Cohort) []doctor.CohortFinding {
 	sums := map[string][2]int{}
 	for _, c := range all {
@@ -185,7 +227,7 @@ func contrasts(all []doctor.Cohort) []doctor.CohortFinding {
 		f.RestShare, _, _ = interval(s[0]-c.Affected, s[1]-c.Total)
 		f.PValue = 1
 		if c.Total > 0 && s[1] > c.Total && f.Share > f.RestShare {
-			f.PValue = math.Erfc(math.Sqrt(deviance(c.Affected, c.Total, s[0]-c.Affected, s[1]-c.Total) / 2))
+			f.PValue = tail(c.Affected, c.Total, s[0]-c.Affected, s[1]-c.Total)
 		}
 		found = append(found, f)
 	}
@@ -198,11 +240,83 @@ func contrasts(all []doctor.Cohort) []doctor.CohortFinding {
 			last = i + 1
 		}
 	}
-	found = found[:last]
+	found = slices.DeleteFunc(found[:last], func(f doctor.CohortFinding) bool {
+		return f.Affected < cohortLeast || f.Share < lift*f.RestShare
+	})
+	slices.SortStableFunc(found, func(a, b doctor.CohortFinding) int { return cmp.Compare(rank(a.Dimension), rank(b.Dimension)) })
 	for i := range found {
 		found[i].PValue = round(found[i].PValue)
 	}
 	return found
+}
+
+func rank(dimension string) int {
+	switch {
+	case slices.Contains(machinery, dimension):
+		return 0
+	case slices.Contains(persons, dimension):
+		return 2
+	}
+	return 1
+}
+
+// exactMost is the number of affected above which the likelihood ratio stands in for
+// the exact test: it is right there, and the sum is long.
+const exactMost = 2_000
+
+// tail is the probability that k1 or more of the k1+k2 affected are among n1 of n1+n2
+// when all are alike: Fisher's exact test, one-sided.
+func tail(k1, n1, k2, n2 int) float64 {
+	k, n := k1+k2, n1+n2
+	if k > exactMost {
+		return math.Erfc(math.Sqrt(deviance(k1, n1, k2, n2)/2)) / 2
+	}
+	sum := 0.0
+	for i := k1; i <= min(k, n1); i++ {
+		if k-i <= n2 {
+			sum += math.Exp(choose(n1, i) + choose(n2, k-i) - choose(n, k))
+		}
+	}
+	return min(1, sum)
+}
+
+// choose is the logarithm of n over k.
+func choose(n, k int) float64 {
+	of := func(m int) float64 {
+		l, _ := math.Lgamma(float64(m) + 1)
+		return l
+	}
+	return of(n) - of(k) - of(n-k)
+}
+
+// byCanaries says who is affected by what our own payments met: each path has one.
+func byCanaries(p *physics) (doctor.Scope, bool) {
+	paths, failing := map[string]bool{}, map[string]bool{}
+	for i := range p.e.Readings {
+		if r := &p.e.Readings[i]; r.Signal == doctor.CanaryAge && r.Presence(p.e.TakenAt) != doctor.Absent {
+			paths[r.Statistic] = true
+		}
+	}
+	for i := range p.e.Alarms {
+		if a := &p.e.Alarms[i]; a.Signal == doctor.CanaryAge && paths[a.Statistic] {
+			failing[a.Statistic] = true
+		}
+	}
+	if len(paths) < 2 || len(failing) == 0 {
+		return doctor.Scope{}, false
+	}
+	s := doctor.Scope{Events: len(paths)}
+	s.Share, s.Low, s.High = interval(len(failing), len(paths))
+	if len(failing) == len(paths) {
+		verdictOf(&s, scopeEveryone, "scope-canaries")
+		return s, true
+	}
+	names := slices.Sorted(mapKeys(failing))
+	verdictOf(&s, scopeCohort, "scope-canary-paths", strings.Join(names, ", "))
+	for _, name := range names {
+		s.Cohorts = append(s.Cohorts, doctor.CohortFinding{Cohort: doctor.Cohort{Dimension: "path", Value: name, Affected: 1, Total: 1}, Share: 1, High: 1, PValue: 1})
+	}
+	return s, true
 }
 
 // deviance is twice the log likelihood ratio of two shares against one; it follows a

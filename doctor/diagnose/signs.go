@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -336,10 +337,13 @@ func (s *sign) words(text string, hop string) string {
 	for _, key := range slices.Sorted(mapKeys(s.reading.Detail)) {
 		pairs = append(pairs, "{"+key+"}", s.reading.Detail[key])
 	}
-	return strings.NewReplacer(pairs...).Replace(text)
+	return unfilled.ReplaceAllString(strings.NewReplacer(pairs...).Replace(text), "–")
 }
 
-func mapKeys(m map[string]string) func(func(string) bool) {
+// unfilled are the details that this reading does not have.
+var unfilled = regexp.MustCompile(`\{[a-z_]+\}`)
+
+func mapKeys[V any](m map[string]V) func(func(string) bool) {
 	return func(yield func(string) bool) {
 		for k := range m {
 			if !yield(k) {

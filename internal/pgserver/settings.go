@@ -143,6 +143,7 @@ func fixed() []Setting {
 		{"max_wal_senders", "10", ""},
 		{"max_slot_wal_keep_size", "4GB", "an archive or standby that is gone does not fill the disk"},
 		{"track_io_timing", "on", "the doctor tells a slow disk from a slow query"},
+		{"track_wal_io_timing", "on", "and sees the time of each flush of the log"},
 		{"log_checkpoints", "on", ""},
 		{"log_lock_waits", "on", "the doctor reads these"},
 		{"log_autovacuum_min_duration", "10s", ""},
