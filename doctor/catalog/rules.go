@@ -92,7 +92,7 @@ type sample struct {
 // RuleTests are the cases of the alerts, for `promtool test rules`. Whether an alert
 // fires is asked of the series ALERTS, so that the labels of a rule are not said twice.
 func RuleTests(all []doctor.Cause) ([]byte, error) {
-	out := ruleTests{Files: []string{RulesFile}, Interval: "15s"}
+	out := ruleTests{Files: []string{RulesFile}, Interval: "1m"}
 	for i := range all {
 		c := &all[i]
 		for n, t := range c.Alert.Tests {
