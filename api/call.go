@@ -117,13 +117,28 @@ func (c *call) end() {
 			c.refuse(fault.New(fault.Internal, ""))
 		}
 	}
+	waited := !c.holds
 	c.release()
 	c.dropUpload()
 	c.recordEnd()
-	c.route.counts.observe(c.status, time.Since(c.started)) //nolint:forbidigo // as above
+	took := time.Since(c.started) //nolint:forbidigo // as above
+	c.route.counts.observe(c.status, took)
+	c.countCaller(took, waited)
 	if c.buf.Cap() <= bufferKeep {
 		buffers.Put(c.buf)
 	}
+}
+
+// countCaller counts the request by who sent it. Nobody ends a stream but its reader,
+// and who has no key cannot use up the names that are told apart.
+func (c *call) countCaller(took time.Duration, waited bool) {
+	if c.route.stream || c.who.KeyPrefix == "" && c.who.Operator == "" {
+		return
+	}
+	if c.r.Context().Err() != nil {
+		c.s.metrics.edge.aborted.Inc()
+	}
+	c.s.metrics.edge.callers.note(c.r, c.status, took, waited)
 }
 
 // release gives up the slot in flight; a request that only waits holds none.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/moneta-pay/moneta/pay"
 )
 
 // buckets suit everything from an answer out of memory to a caller who waits.
@@ -17,10 +19,12 @@ type metrics struct {
 	duration *prometheus.HistogramVec
 	requests *prometheus.CounterVec
 	problems *prometheus.CounterVec
+	edge     *edgeCounts
 }
 
 func newMetrics(r *prometheus.Registry, inFlight, waiting *atomic.Int64) *metrics {
 	m := &metrics{
+		edge: newEdgeCounts(r),
 		accept: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "moneta_accept_duration_seconds", Buckets: buckets,
 			Help: "From the request for a payment to its durable answer, without what the caller preferred to wait.",
@@ -42,6 +46,17 @@ func newMetrics(r *prometheus.Registry, inFlight, waiting *atomic.Int64) *metric
 		gauge("moneta_http_in_flight", "Requests being worked on.", inFlight),
 		gauge("moneta_http_waiting", "Requests that wait for a payment to become final.", waiting))
 	return m
+}
+
+// ordered counts a payment that was accepted, now or before under the same key.
+func (e *edgeCounts) ordered(at time.Time, p *pay.Payment, replayed bool) {
+	e.orders.Inc()
+	if replayed {
+		e.replayed.Inc()
+		return
+	}
+	e.again.note(at, strconv.Itoa(int(p.Tenant)), p.Kind.String(), p.From.String(), p.To.String(), p.Channel, p.PayeeAccount,
+		string(p.Asset), p.Amount.String(), p.Remittance)
 }
 
 // routeCounts are a route's metrics, looked up once.

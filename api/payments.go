@@ -227,6 +227,7 @@ func (c *call) pay() error {
 	if err != nil {
 		return err
 	}
+	c.s.metrics.edge.ordered(c.started, &res.Payment, res.Replayed)
 	c.settle(&res.Payment)
 	return c.replyPayment(&res.Payment, res.Replayed)
 }
@@ -280,6 +281,7 @@ func (c *call) payBatch() error {
 			c.log(a.Problem, o.Err)
 			continue
 		}
+		c.s.metrics.edge.ordered(c.started, &o.Payment, o.Replayed)
 		shown[i] = showPayment(&o.Payment)
 		a.Payment, a.Replayed, a.Status = &shown[i], o.Replayed, http.StatusCreated
 		if o.Replayed {

@@ -32,6 +32,8 @@ type route struct {
 	media []string
 	// upload says that the body is a file as it is.
 	upload bool
+	// stream says that the answer lasts until its reader has enough.
+	stream bool
 	// faults are codes of this route beyond those that every route may answer with.
 	faults []fault.Code
 	do     func(*call) error
@@ -229,7 +231,7 @@ func paymentRoutes() []*route {
 func eventRoutes() []*route {
 	return []*route{
 		{
-			method: http.MethodGet, path: "/v1/payments/{id}/events", id: "stream-payment", tag: "events", summary: "Follow a payment",
+			method: http.MethodGet, path: "/v1/payments/{id}/events", id: "stream-payment", stream: true, tag: "events", summary: "Follow a payment",
 			about: "Server-sent events, one for each move of the payment: id is the event's id, event its type, data the envelope. It begins with the " +
 				"payment's first event, or after Last-Event-ID, and ends after payment.final. A comment comes at least every 15 seconds. A stream that " +
 				"breaks off, after half an hour at the latest, is taken up again with Last-Event-ID; 204 means that nothing follows any more.",
@@ -242,7 +244,7 @@ func eventRoutes() []*route {
 			do: (*call).paymentEvents,
 		},
 		{
-			method: http.MethodGet, path: "/v1/events", id: "list-events", tag: "events", summary: "Read the event log",
+			method: http.MethodGet, path: "/v1/events", id: "list-events", stream: true, tag: "events", summary: "Read the event log",
 			about: "All of the tenant's events, oldest first, each once and none left out: go on with next until has_more is false, keep next, and come " +
 				"back with it. Only so many events are looked through for one page, so that a page may be short, even empty, and have more.",
 			scope: access.PaymentsRead,

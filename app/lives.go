@@ -37,7 +37,12 @@ func Serve(ctx context.Context, cfg config.Config) error {
 		return fmt.Errorf("configuration: %w", err)
 	}
 	tuneGC()
-	p, err := newPlane(ctx, cfg)
+	broken, err := newFaults(ctx, &cfg)
+	if err != nil {
+		return err
+	}
+	defer broken.close()
+	p, err := newPlane(ctx, cfg, broken)
 	if err != nil {
 		return err
 	}
@@ -83,14 +88,14 @@ func (p *plane) databaseIll(ctx context.Context) bool {
 }
 
 // newPlane prepares one life.
-func newPlane(ctx context.Context, cfg config.Config) (*plane, error) {
+func newPlane(ctx context.Context, cfg config.Config, broken *faults) (*plane, error) {
 	tel, err := telemetry.Setup(ctx, telemetry.Config{
 		Service: "moneta-serve", Version: Version, OTLPEndpoint: cfg.OTLPEndpoint, SampleOneIn: cfg.TraceOneIn, LogFormat: telemetry.Format(cfg.LogFormat),
 	})
 	if err != nil {
 		return nil, err
 	}
-	p := &plane{cfg: cfg, tel: tel, log: tel.Logger()}
+	p := &plane{cfg: cfg, faults: broken, tel: tel, log: tel.Logger()}
 	if err := p.prepare(ctx); err != nil {
 		p.close()
 		return nil, err
@@ -109,7 +114,7 @@ func rebirth(ctx context.Context, cfg config.Config, last *plane) *plane {
 			return nil
 		case <-tick.C:
 		}
-		p, err := newPlane(ctx, cfg)
+		p, err := newPlane(ctx, cfg, last.faults)
 		if err == nil {
 			return p
 		}

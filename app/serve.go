@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,11 +56,13 @@ const (
 // the edge's handler. It knows leadership once at most; see Serve.
 type plane struct {
 	cfg      config.Config
+	faults   *faults // nil but in drills
 	tel      *telemetry.Telemetry
 	log      *slog.Logger
 	reads    *pgxpool.Pool
 	stations *pgxpool.Pool
 	leverage *pgxpool.Pool
+	pools    []namedPool // all three
 	levers   *board.Board
 	channels []channel.Channel
 
@@ -160,6 +163,7 @@ func (p *plane) prepare(ctx context.Context) error {
 		return err
 	}
 	p.build()
+	p.measure()
 	p.handler, err = p.edge()
 	return err
 }
@@ -183,7 +187,13 @@ func (p *plane) pool(ctx context.Context, name string, conns int32, timeout stri
 		_, err := conn.Exec(ctx, "set role "+commit.Role)
 		return err
 	}
-	return pgxpool.NewWithConfig(ctx, cfg)
+	watch := newPoolWatch()
+	cfg.ConnConfig.Tracer = watch
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err == nil {
+		p.pools = append(p.pools, namedPool{strings.TrimPrefix(name, "moneta "), pool, watch})
+	}
+	return pool, err
 }
 
 func (p *plane) connectChannels() error {
@@ -192,7 +202,7 @@ func (p *plane) connectChannels() error {
 		if err != nil {
 			return err
 		}
-		p.channels = append(p.channels, ch)
+		p.channels = append(p.channels, p.faults.channel(ch))
 	}
 	return nil
 }
@@ -261,7 +271,7 @@ func (p *plane) build() {
 	p.notify = notify.NewSender(notify.Config{Pool: p.stations, Log: p.events, Inside: p.cfg.WebhookInside, Ring: p.ring, Telemetry: p.tel})
 	p.expirer = timer.NewExpirer(p.node, nil, p.node.TimeUnsound, p.tel)
 	p.wheel = timer.New(timer.Config{
-		Due:  timer.Route{Dispatch: p.dispatch.Offer, Settle: p.asker.Check, Time: p.expirer.Offer}.Due,
+		Due:  p.faults.due(timer.Route{Dispatch: p.faults.offer(p.dispatch.Offer), Settle: p.asker.Check, Time: p.expirer.Offer}.Due),
 		Pool: p.stations, Reload: p.payments.ByID, Desk: p.desk, Telemetry: p.tel,
 	})
 }
@@ -418,7 +428,7 @@ func (p *plane) edge() (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("POST "+commit.Path, p.node.Handler())
-	mux.Handle("/", p.tel.Middleware(h))
+	mux.Handle("/", p.tel.Middleware(p.faults.edge(p.reads, h)))
 	return mux, nil
 }
 

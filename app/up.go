@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/moneta-pay/moneta/doctor/drill"
 	"github.com/moneta-pay/moneta/internal/lifecycle"
 	"github.com/moneta-pay/moneta/internal/pgserver"
 	"github.com/moneta-pay/moneta/schema"
@@ -38,6 +39,10 @@ type UpConfig struct {
 	// LogFile takes what the supervisor says; empty is standard error.
 	LogFile string
 	Out     io.Writer
+	// FaultFile is what serve obeys, and Link what lies between it and the database; both
+	// only in drills.
+	FaultFile string
+	Link      *drill.Link
 }
 
 // readyWithin bounds the start; stopWithin what a clean stop may take.
@@ -139,6 +144,16 @@ func startWorld(ctx context.Context, cfg UpConfig) (w *world, err error) {
 	}
 	for _, network := range cfg.WebhookInside {
 		args = append(args, "--webhook-inside", network)
+	}
+	if cfg.FaultFile != "" {
+		args = append(args, "--allow-faults", cfg.FaultFile)
+	}
+	if cfg.Link != nil {
+		through, err := w.linked(ctx, self)
+		if err != nil {
+			return w, err
+		}
+		env = append(env, "MONETA_DSN="+through) // the last one counts
 	}
 	w.serve, err = w.child(ctx, "serve", self, env, args...)
 	return w, err

@@ -23,7 +23,8 @@ const (
 	// statements.
 	busyShare = 0.02
 	// checkpointAt is where in a round the checkpoint begins: what follows it pays
-	// for whole pages in the log, in a ledger with much stored for more of them.
+	// for whole pages in the log, in a ledger with much stored for more of them. A
+	// round has one, and pays for all of it.
 	checkpointAt = 0.25
 )
 
@@ -39,6 +40,11 @@ type Growth struct {
 	// a checkpoint inside.
 	EmptyPerS *float64 `json:"ledger_empty_per_s"`
 	FullPerS  *float64 `json:"ledger_full_per_s"`
+	// CheckpointS is how often, in seconds, the server would make a checkpoint under
+	// the full ledger's load by its own settings: by its log's bound, or by time. A
+	// round has one, and one before it, which nothing that is measured pays for.
+	CheckpointS *float64 `json:"checkpoint_every_s"`
+	RoundS      float64  `json:"round_s"`
 	// Relations of the full ledger, largest first.
 	Relations []Relation `json:"relations"`
 }
@@ -75,6 +81,9 @@ func (r *run) growthPhases(ctx context.Context) (err error) {
 	if err := r.recountBook(ctx, full); err != nil {
 		return err
 	}
+	if err := r.checkpointPeriod(ctx, g); err != nil {
+		return err
+	}
 	g.Relations, err = relations(ctx, r.server.DSN(grownDB), full.told)
 	return err
 }
@@ -107,6 +116,10 @@ func (r *run) growthRound(ctx context.Context, full *book, n int) (err error) {
 	if err := r.makeDatabase(ctx, name); err != nil {
 		return err
 	}
+	// Left behind it would be vacuumed and analysed while others are measured.
+	defer func() {
+		err = errors.Join(err, r.execute(ctx, "drop database "+pgx.Identifier{name}.Sanitize()+" with (force)"))
+	}()
 	empty, err := r.openBook(ctx, name, name, LedgerPlan{}, Opening{Accounts: r.profile.accounts, Overdraft: sizeOverdraft})
 	if err != nil {
 		return fmt.Errorf("size: %w", err)
@@ -145,8 +158,34 @@ func (r *run) execute(ctx context.Context, sql string) error {
 	return nil
 }
 
+const periodSQL = `select pg_size_bytes(current_setting('max_wal_size')) / (1 + current_setting('checkpoint_completion_target')::float8),
+	extract(epoch from current_setting('checkpoint_timeout')::interval)::float8`
+
+// checkpointPeriod computes how often the server makes a checkpoint by its own
+// settings while it does what the full rounds did. The log's part is Postgres' own
+// rule (CalculateCheckpointSegments).
+func (r *run) checkpointPeriod(ctx context.Context, g *Growth) error {
+	conn, err := pgx.Connect(ctx, r.server.DSN(grownDB))
+	if err != nil {
+		return fmt.Errorf("look at the settings: %w", err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	var bytes, timeout float64
+	if err := conn.QueryRow(ctx, periodSQL).Scan(&bytes, &timeout); err != nil {
+		return fmt.Errorf("look at the settings: %w", err)
+	}
+	g.RoundS = r.profile.growth.Seconds()
+	if each := r.report.medianOf(PhaseFull, func(v Round) float64 { return v.WAL * v.PerS }); each != nil && *each > 0 {
+		period := rounded(min(bytes / *each, timeout))
+		g.CheckpointS = &period
+	}
+	return nil
+}
+
 // checkpointedRound measures one round with a checkpoint inside. Another before it
-// leaves every round the same clean start.
+// leaves every round the same clean start: no page that other work made dirty is
+// written in it. What that one costs is paid before the round begins, or a round
+// would pay for two.
 func (r *run) checkpointedRound(ctx context.Context, b *book, phase string, n int) error {
 	if err := r.execute(ctx, "checkpoint"); err != nil {
 		return err
@@ -159,7 +198,7 @@ func (r *run) checkpointedRound(ctx context.Context, b *book, phase string, n in
 		return err
 	}
 	defer m.close(ctx)
-	plan := ordersPlan{Callers: ledgerCallers, Group: ledgerGroup, For: min(warmUp, r.profile.growth)}
+	plan := ordersPlan{Callers: ledgerCallers, Group: ledgerGroup, For: r.profile.storm}
 	if _, _, err := b.send(ctx, len(b.ids), plan); err != nil {
 		return fmt.Errorf("%s: %w", phase, err)
 	}

@@ -27,8 +27,10 @@ const (
 	rowsMax = 15_000
 	// scanFrom is how many payments must be stored before a scan is one: a table
 	// that is hardly larger than a list's window is rightly read whole.
-	scanFrom   = 200_000
-	countTries = 20
+	scanFrom = 200_000
+	// countRequests is how many requests of a kind are counted, and countTries how many
+	// turns that may take: one request would vanish in what else is read meanwhile.
+	countRequests, countTries = 50, 80
 	// poolForgets is how long a pooled session lies idle before the pool looks
 	// whether it is still there; a second (pgxpool), and a little.
 	poolForgets = 1100 * time.Millisecond
@@ -248,13 +250,14 @@ func (p *plane) readKind(ctx context.Context, name string, paths []string) (Read
 	return figure, nil
 }
 
-const countersSQL = `select coalesce(sum(seq_scan), 0)::bigint, coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0)::bigint
+const countersSQL = `select coalesce(sum(seq_scan), 0)::float8, coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0)::float8
 	from pg_stat_user_tables where relname in ('payments', 'transfers', 'transitions', 'keys')`
 
-// countRows sends requests of each kind once more, a few, with nobody else about,
-// and reads from Postgres' own counters what their statements touched: a count
-// over the whole table or a scan of it cannot hide there. An EXPLAIN would tell of
-// statements as somebody copied them.
+// countRows sends requests of each kind once more, a few, and reads from Postgres'
+// own counters what their statements touched: a count over the whole table or a scan
+// of it cannot hide there. An EXPLAIN would tell of statements as somebody copied
+// them. The counters are the database's, so that what serve's own stations read all
+// the time is measured by itself first, and taken off.
 func (p *plane) countRows(ctx context.Context, kinds []readKind) error {
 	conn, err := pgx.Connect(ctx, p.dsn)
 	if err != nil {
@@ -264,6 +267,10 @@ func (p *plane) countRows(ctx context.Context, kinds []readKind) error {
 	p.say("reads: counting the rows that each kind touches")
 	w := newWire(p.api, p.key)
 	defer w.close()
+	idle, err := p.countIdle(ctx, conn)
+	if err != nil {
+		return err
+	}
 	before, err := p.counters(ctx, conn)
 	if err != nil {
 		return err
@@ -271,7 +278,7 @@ func (p *plane) countRows(ctx context.Context, kinds []readKind) error {
 	for i, kind := range kinds {
 		v := &reader{plan: &readsPlan{Paths: kind.paths, Follow: readFollow}, wire: w}
 		// A session that was ended may be handed to a request yet: that one is lost.
-		for tries := 0; v.res.Acked == 0 && tries < countTries; tries++ {
+		for turns := 0; v.res.Acked < countRequests && turns < countTries; turns++ {
 			v.turn(ctx)
 		}
 		if v.res.Acked == 0 {
@@ -282,8 +289,7 @@ func (p *plane) countRows(ctx context.Context, kinds []readKind) error {
 			return err
 		}
 		figure := &p.report.Reads[i]
-		figure.Scans = after.scans - before.scans
-		figure.Rows = rounded(over(float64(after.rows-before.rows), float64(v.res.Acked)))
+		figure.Scans, figure.Rows = after.since(before, idle, v.res.Acked)
 		before = after
 		if p.profile.stored > scanFrom && (figure.Scans > 0 || figure.Rows > rowsMax) {
 			p.report.Faults = append(p.report.Faults,
@@ -293,7 +299,32 @@ func (p *plane) countRows(ctx context.Context, kinds []readKind) error {
 	return nil
 }
 
-type counters struct{ scans, rows int64 }
+// countIdle is what the database's counters rise by a second with no request.
+func (p *plane) countIdle(ctx context.Context, conn *pgx.Conn) (perS counters, err error) {
+	var from, to counters
+	if from, err = p.counters(ctx, conn); err == nil {
+		err = lifecycle.Pause(ctx, p.profile.reads)
+	}
+	if err == nil {
+		to, err = p.counters(ctx, conn)
+	}
+	took := to.at.Sub(from.at).Seconds()
+	return counters{scans: (to.scans - from.scans) / took, rows: (to.rows - from.rows) / took}, err
+}
+
+// counters are scans of the large tables and rows read of them, until a moment.
+type counters struct {
+	at          time.Time
+	scans, rows float64
+}
+
+// since is what each of so many requests did since before, beside the idle work. Less
+// than a whole scan is none: the idle work is not the same every second.
+func (c counters) since(before, idle counters, requests int64) (scans int64, rows float64) {
+	took := c.at.Sub(before.at).Seconds()
+	scans = int64(max(0, c.scans-before.scans-idle.scans*took) + 0.5)
+	return scans, rounded(over(max(0, c.rows-before.rows-idle.rows*took), float64(requests)))
+}
 
 // counters reads Postgres' counters after the sessions of serve's reading pool
 // have told theirs, which each does at its end; the pool opens new ones.
@@ -311,6 +342,7 @@ func (p *plane) counters(ctx context.Context, conn *pgx.Conn) (c counters, err e
 		err = lifecycle.Pause(ctx, poolForgets)
 	}
 	if err == nil {
+		c.at = time.Now()
 		err = conn.QueryRow(ctx, countersSQL).Scan(&c.scans, &c.rows)
 	}
 	if err != nil {

@@ -10,13 +10,13 @@ import (
 
 // words is the text of the screen in one language.
 type words struct {
-	title, onto, quiet, noisy                                               string
-	atLeast, atMost, ok, missed, aside, absent                              string
-	beside, same, cpu, cost, others, fsync                                  string
-	forwarded, pgbench                                                      string
-	recounted, problems, none                                               string
-	growth, relations, reads, scans, surge, recovered, late, soak, soakMore string
-	names                                                                   map[string]string
+	title, onto, quiet, noisy                                                       string
+	atLeast, atMost, ok, missed, aside, absent                                      string
+	beside, same, cpu, cost, others, fsync                                          string
+	forwarded, pgbench                                                              string
+	recounted, problems, none                                                       string
+	growth, period, relations, reads, scans, surge, recovered, late, soak, soakMore string
+	names                                                                           map[string]string
 }
 
 var english = &words{
@@ -33,6 +33,7 @@ var english = &words{
 	fsync:     "The disk makes %s writes of 8 kB durable a second",
 	others:    "Load average before: %s",
 	growth:    "With %s payments stored (%s/s): %s sends a second; with none %s; %d accounts",
+	period:    "  a checkpoint in each round of %s s; at this load the server's own settings make one every %s s",
 	relations: "  %-24s %10s MB %8.1f B a payment",
 	reads:     "  %-26s %8s requests  p50 %7s  p99 %7s  max %7s ms  %9s rows a request",
 	scans:     ", %d SCANS OF A WHOLE TABLE",
@@ -69,6 +70,7 @@ var chinese = &words{
 	fsync:     "磁盘每秒持久化 %s 次 8 kB 写入",
 	others:    "运行前平均负载:%s",
 	growth:    "已存 %s 笔支付(写入 %s/秒):每秒转账 %s;空账本 %s;%d 个账户",
+	period:    "  每轮 %s 秒内有一次检查点;在此负载下,服务器按自身设置每 %s 秒一次",
 	relations: "  %-24s %10s MB,每笔支付 %8.1f 字节",
 	reads:     "  %-26s %8s 次请求  p50 %7s  p99 %7s  最大 %7s 毫秒  每次请求 %9s 行",
 	scans:     ",整表扫描 %d 次",
@@ -149,6 +151,7 @@ func (r *Report) compared(t *words, line func(format string, args ...any)) {
 func (r *Report) sized(t *words, line func(format string, args ...any)) {
 	if g := r.Growth; g != nil {
 		line("\n"+t.growth, shown(float64(g.Stored)), shown(g.SeedPerS), number(g.FullPerS), number(g.EmptyPerS), g.Accounts)
+		line(t.period, shown(g.RoundS), number(g.CheckpointS))
 		for _, v := range g.Relations[:min(len(g.Relations), relationsShown)] {
 			line(t.relations, v.Name, shown(float64(v.Bytes)/1e6), v.Each)
 		}

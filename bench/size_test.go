@@ -191,3 +191,28 @@ func TestPGBenchIsBelievedOnlyWhenItIsUnderstood(t *testing.T) {
 		require.ErrorContains(t, err, "not understood")
 	}
 }
+
+func TestWhatStationsReadIsNotTheRequests(t *testing.T) {
+	t.Parallel()
+	begin := time.Now()
+	before := counters{at: begin, scans: 3, rows: 1_000_000}
+	idle := counters{scans: 0.01, rows: 9_000}
+	after := func(scans, rows float64) counters {
+		return counters{at: begin.Add(2 * time.Second), scans: 3 + scans, rows: 1_000_000 + rows}
+	}
+	for _, c := range []struct {
+		scans, rows float64
+		requests    int64
+		wantScans   int64
+		wantRows    float64
+	}{
+		{0, 18_000, 50, 0, 0},          // nothing but the stations
+		{0, 17_000, 50, 0, 0},          // which are not steady
+		{0, 18_000 + 2_500, 50, 0, 50}, // a page each
+		{50, 18_000 + 50*5e6, 50, 50, 5e6},
+	} {
+		scans, rows := after(c.scans, c.rows).since(before, idle, c.requests)
+		require.Equal(t, c.wantScans, scans)
+		require.InDelta(t, c.wantRows, rows, 0.001)
+	}
+}

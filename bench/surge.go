@@ -45,6 +45,8 @@ type Surge struct {
 	CalmP99   float64   `json:"calm_p99_ms"`
 	RecoveryS *float64  `json:"recovery_s"`
 	After     []float64 `json:"after_p99_ms"`
+	// AfterFailed are how many requests of these seconds were not answered well.
+	AfterFailed int64 `json:"after_failed"`
 }
 
 // surgePhases measures the peak, offers ten times as much, and then half of it.
@@ -94,11 +96,12 @@ func (p *plane) surge(ctx context.Context) error {
 	}
 	for _, w := range after.Windows {
 		s.After = append(s.After, w.P99)
+		s.AfterFailed += w.Failed
 	}
 	s.RecoveryS = recovery(after.Windows, max(settledFactor*s.CalmP99, settledMs))
 	p.report.Surge = s
 	if s.RecoveryS == nil {
-		p.say("surge: not as before within %s", p.profile.after)
+		p.say("surge: not as before within %s: %d failed, p99 by second %.0f ms", p.profile.after, s.AfterFailed, s.After)
 	} else {
 		p.say("surge: as before after %.0f s", *s.RecoveryS)
 	}

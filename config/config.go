@@ -57,6 +57,9 @@ type Config struct {
 	SecretsKeys string `json:"-"`
 	// Callbacks says how many of them are kept, and for how long.
 	Callbacks Callbacks `json:"callbacks"`
+	// AllowFaults is the file that tells serve which faults to have, for drills; never in
+	// the file of settings, and empty is none.
+	AllowFaults string `json:"-"`
 }
 
 // Callbacks bounds what is kept of channels' callbacks. Zero fields are the defaults.

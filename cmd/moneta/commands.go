@@ -45,6 +45,7 @@ type serveCmd struct {
 	SecretsFile   string   `name:"secrets-key-file" help:"File with the keys that seal secrets in the database, the newest first." env:"MONETA_SECRETS_KEY_FILE"`
 	SecretsKeys   string   `name:"secrets-keys" hidden:"" env:"MONETA_SECRETS_KEYS"`
 	Inside        []string `name:"webhook-inside" help:"Networks, such as 10.1.0.0/16, that webhooks may go to although they are not public."`
+	AllowFaults   string   `name:"allow-faults" help:"For drills: have the faults that this file orders. Refused beside a rail that is not a sandbox on this machine, or a Postgres that up did not make." type:"path"`
 }
 
 func (c *serveCmd) Run(ctx context.Context) error {
@@ -68,6 +69,7 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	override(&cfg.StateDir, c.State)
 	override(&cfg.SecretsKeyFile, c.SecretsFile)
 	override(&cfg.SecretsKeys, c.SecretsKeys)
+	override(&cfg.AllowFaults, c.AllowFaults)
 	for _, text := range c.Inside {
 		network, err := netip.ParsePrefix(text)
 		if err != nil {

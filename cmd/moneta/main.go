@@ -45,10 +45,12 @@ type cli struct {
 	Periods     periodCmd      `cmd:"" help:"List closed periods, or recount them; POST /v1/periods closes one."`
 	Diagnose    diagnoseCmd    `cmd:"" help:"Find what is at fault, with the evidence for and against: here and now, with one payment, or from an incident's telemetry; exits with 5 when something is wrong, 6 when it cannot be told."`
 	Telemetry   telemetryCmd   `cmd:"" help:"Bring somebody else's telemetry into the form that diagnose reads."`
+	Drill       drillCmd       `cmd:"" help:"Break a world of its own for real, and score what the doctor makes of it."`
 	Migrate     migrateCmd     `cmd:"" help:"Bring a database to this binary's schema."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
 	BenchLoad   benchLoadCmd   `cmd:"" hidden:"" help:"Load generator of bench."`
 	BenchLedger benchLedgerCmd `cmd:"" hidden:"" help:"Committer under bench's load."`
+	DrillLink   drillLinkCmd   `cmd:"" hidden:"" help:"Far end of the link of a wired drill."`
 }
 
 func main() {

@@ -300,5 +300,7 @@ func (j *Journal) Close() error {
 	if h := j.Health(); h.Held > 0 {
 		err = errors.Join(err, fmt.Errorf("the journal's disk did not take the last %d entries: %s", h.Held, h.Refusing))
 	}
-	return errors.Join(err, j.lock.Close())
+	// Said, not left to the end of the descriptor: a child that is just being started has
+	// a copy of it until it runs its own program.
+	return errors.Join(err, unlock(j.lock), j.lock.Close())
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,10 +21,15 @@ const (
 // (a minute); in seconds.
 var DurationBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
 
+// runtimeMetrics are those of the Go runtime beyond the usual ones that tell a process
+// that collects garbage, or waits for a processor, from one that works: how long
+// goroutines that could run waited, and what the processors did.
+var runtimeMetrics = regexp.MustCompile(`^/sched/latencies:seconds$|^/cpu/classes/(gc/total|idle|total):cpu-seconds$|^/sync/mutex/wait/total:seconds$`)
+
 func newRegistry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
-	r.MustRegister(collectors.NewGoCollector(), collectors.NewBuildInfoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.GoRuntimeMetricsRule{Matcher: runtimeMetrics})),
+		collectors.NewBuildInfoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r
 }
 

@@ -200,7 +200,13 @@ type Word struct {
 	RetryAfter time.Duration
 	// Latency is the time from the call to the word, on our monotonic clock.
 	Latency time.Duration
+	// Parts are what of it was spent on the way; zero where the adapter does not tell.
+	Parts Parts
 }
+
+// Parts are the times of one call on its way. A connection that was kept is neither
+// looked up nor opened.
+type Parts struct{ DNS, Connect, TLS, FirstByte time.Duration }
 
 // Line is one movement in a channel's statement.
 type Line struct {

@@ -358,6 +358,15 @@ func (n *Node) changed(changed []pay.Payment) {
 	}
 }
 
+// Progress is when the decider last turned; zero while this node does not lead.
+func (n *Node) Progress() time.Time {
+	d := n.decider.Load()
+	if d == nil || !n.leading.Load() {
+		return time.Time{}
+	}
+	return time.Unix(0, d.progress.Load())
+}
+
 // Ready reports why this node cannot make progress, or nil.
 func (n *Node) Ready(context.Context) error {
 	if err := n.trouble.why(); err != nil {

@@ -14,10 +14,12 @@ type metrics struct {
 	duration                                               *prometheus.HistogramVec
 	inflight, limit, breaker, queued                       *prometheus.GaugeVec
 	contradictions                                         prometheus.Counter
+	parts                                                  telemetry.CallParts
 }
 
 func newMetrics(t *telemetry.Telemetry) metrics {
 	return metrics{
+		parts:          t.CallParts(),
 		requests:       t.CounterVec("moneta_channel_requests_total", "Calls to channels by operation and outcome.", "channel", "op", "outcome"),
 		duration:       t.HistogramVec("moneta_channel_duration_seconds", "How long calls to channels took.", "channel", "op"),
 		statuses:       t.CounterVec("moneta_channel_http_status_total", "HTTP statuses of channels' answers.", "channel", "code"),
@@ -46,6 +48,7 @@ func (m *metrics) attempt(channel string, n int16, resend bool) {
 func (m *metrics) word(name string, w channel.Word) {
 	m.requests.WithLabelValues(name, "pay", outcomeOf(w)).Inc()
 	m.duration.WithLabelValues(name, "pay").Observe(w.Latency.Seconds())
+	m.parts.Observe(name, w.Parts.DNS, w.Parts.Connect, w.Parts.TLS, w.Parts.FirstByte)
 	if w.HTTPStatus != 0 {
 		m.statuses.WithLabelValues(name, strconv.Itoa(w.HTTPStatus)).Inc()
 	}

@@ -11,11 +11,6 @@ type check struct {
 	sql  string
 }
 
-// walkMax is how far back a book's row before a page is looked for. A book with more
-// rows since then is a clearing, fee or house book: it is in every page, and pages
-// overlap.
-const walkMax = "10000"
-
 // transferChecks are asked about a page of transfers.
 var transferChecks = []check{
 	{"P1", `select 'transfer ' || t.id, t.payment,
@@ -24,31 +19,36 @@ var transferChecks = []check{
 	  from transfers t left join accounts d on d.id = t.debit & -2 left join accounts c on c.id = t.credit & -2
 	 where t.id > $1 and t.id <= $2 and (d.id is null or c.id is null or (d.asset, d.tenant) is distinct from (c.asset, c.tenant))`},
 
-	// Each row's balance is the one before it of its book, moved by the amount. The
-	// row before a book's first on the page is its predecessor on the same side, or
-	// the newest one before it on the other, which is walked to.
-	{"M2", `with side as (
+	// Each row's balance is the one before it of its book, moved by the amount. The row
+	// before a book's first on the page is its predecessor on the same side, or the newest
+	// one before it on the other, whose place is found by halving: numbers rise with ids.
+	// All searches halve together, so that the work is that of the page, times the
+	// logarithm of the longest history.
+	{"M2", `with recursive side as (
 	    select id, payment, debit book, 'd' side, debit_seq seq, -amount moved, debit_balance balance from transfers where id > $1 and id <= $2
 	    union all select id, payment, credit, 'c', credit_seq, amount, credit_balance from transfers where id > $1 and id <= $2),
-	  chain as (select *, lag(balance) over w before, row_number() over w n from side window w as (partition by book order by id)),
-	  firsts as (select c.id, c.book,
-	      coalesce(o.id, 0) > coalesce(s.id, 0) crossed, o.balance other, s.balance same, o.id is not null or f.few known
-	    from chain c
-	    left join lateral (
-	      (select id, debit_balance balance from transfers where c.side = 'd' and debit = c.book and debit_seq = c.seq - 1)
-	      union all (select id, credit_balance from transfers where c.side = 'c' and credit = c.book and credit_seq = c.seq - 1)) s on true
-	    cross join lateral (select case c.side
-	      when 'd' then coalesce((select max(credit_seq) from transfers where credit = c.book), 0)
-	      else coalesce((select max(debit_seq) from transfers where debit = c.book), 0) end most) m
-	    cross join lateral (select m.most <= ` + walkMax + ` few) f
-	    left join lateral (
-	      (select id, debit_balance balance from transfers where c.side = 'c' and debit = c.book and id < c.id
-	          and debit_seq > m.most - ` + walkMax + ` order by debit_seq desc limit 1)
-	      union all (select id, credit_balance from transfers where c.side = 'd' and credit = c.book and id < c.id
-	          and credit_seq > m.most - ` + walkMax + ` order by credit_seq desc limit 1)) o on true
-	   where c.n = 1),
-	  joined as (select c.*, case when c.n > 1 then c.before when f.known then coalesce(case when f.crossed then f.other else f.same end, 0) end base
-	    from chain c left join firsts f on c.n = 1 and f.id = c.id and f.book = c.book)
+	  chain as materialized (select *, lag(balance) over w before, row_number() over w n from side window w as (partition by book order by id)),
+	  place(id, payment, book, side, seq, moved, balance, lo, hi) as (
+	    select c.id, c.payment, c.book, c.side, c.seq, c.moved, c.balance, case when m.id < c.id then m.seq else 0 end, case when m.id < c.id then m.seq + 1 else coalesce(m.seq, 1) end
+	      from chain c left join lateral (
+	        (select id, debit_seq seq from transfers where c.side = 'c' and debit = c.book order by debit_seq desc limit 1)
+	        union all (select id, credit_seq from transfers where c.side = 'd' and credit = c.book order by credit_seq desc limit 1)) m on true
+	     where c.n = 1
+	    union all
+	    select p.id, p.payment, p.book, p.side, p.seq, p.moved, p.balance, case when m.id < p.id then p.mid else p.lo end, case when m.id < p.id then p.hi else p.mid end
+	      from (select *, lo + (hi - lo) / 2 mid from place where hi - lo > 1) p cross join lateral (
+	        (select id from transfers where p.side = 'c' and debit = p.book and debit_seq >= p.mid order by debit_seq limit 1)
+	        union all (select id from transfers where p.side = 'd' and credit = p.book and credit_seq >= p.mid order by credit_seq limit 1)) m),
+	  joined as (
+	    select id, payment, book, balance, moved, before base from chain where n > 1
+	    union all select p.id, p.payment, p.book, p.balance, p.moved, coalesce(case when coalesce(o.id, 0) > coalesce(s.id, 0) then o.balance else s.balance end, 0)
+	      from place p left join lateral (
+	        (select id, debit_balance balance from transfers where p.side = 'd' and debit = p.book and debit_seq = p.seq - 1 limit 1)
+	        union all (select id, credit_balance from transfers where p.side = 'c' and credit = p.book and credit_seq = p.seq - 1 limit 1)) s on true
+	      left join lateral (
+	        (select id, debit_balance balance from transfers where p.side = 'c' and debit = p.book and debit_seq <= p.lo order by debit_seq desc limit 1)
+	        union all (select id, credit_balance from transfers where p.side = 'd' and credit = p.book and credit_seq <= p.lo order by credit_seq desc limit 1)) o on true
+	     where p.hi - p.lo <= 1)
 	  select format('book %s at transfer %s', book, id), payment, format('the balance is %s, and was %s before %s moved', balance, base, moved),
 	       coalesce((select asset from accounts a where a.id = book & -2), ''), abs(balance - base - moved)::text
 	    from joined where balance <> base + moved`},

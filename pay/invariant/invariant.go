@@ -30,9 +30,6 @@ const (
 	DefaultPage = 250
 	// DefaultSweep is how many old ones: four million a day.
 	DefaultSweep = 50
-	// overlap is how many rows before its cursor a page begins, so that the joint of
-	// two pages is looked at too.
-	overlap = 50
 	// foundMax is how many violations of one check a page may name; the next visit
 	// names more.
 	foundMax   = 100
@@ -204,7 +201,7 @@ func (c *Checker) page(ctx context.Context, l *following, p pass) ([]Violation, 
 			return err
 		}
 		for _, k := range l.checks {
-			some, err := ask(ctx, tx, k, max(*p.cursor-overlap, 0), last)
+			some, err := ask(ctx, tx, k, *p.cursor, last)
 			if err != nil {
 				return fmt.Errorf("%s: %w", k.name, err)
 			}

@@ -51,6 +51,7 @@ type item struct {
 func (b *Inbox) apply(ctx context.Context, letters []letter) error {
 	ctx, cancel := context.WithTimeout(ctx, applyWithin)
 	defer cancel()
+	defer b.applying.begin()()
 	items := make([]item, len(letters))
 	var ids []int64
 	for i := range letters {
@@ -240,6 +241,7 @@ func (b *Inbox) conclude(ctx context.Context, it *item, answer *commit.Outcome) 
 		logBelied(ctx, b.log, &b.metrics, it.fact, answer)
 	case err == nil:
 		it.verdict = applied
+		b.metrics.settle(it.fact, answer)
 	case class != "":
 		it.verdict = class
 		it.brk = it.breakOf(class, err.Error())

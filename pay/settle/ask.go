@@ -70,6 +70,7 @@ type Asker struct {
 	metrics metrics
 	lanes   map[channel.Name]*askLane
 	answers chan pay.Fact
+	turns   atomic.Int64 // answers and submits that ended
 
 	mu   sync.Mutex
 	held map[pay.ID]bool
@@ -251,6 +252,7 @@ func (a *Asker) ask(ctx context.Context, l *askLane) {
 		case p := <-l.due:
 			fact := a.askOne(ctx, l, &p)
 			l.moved.Store(a.cfg.Clock.Now().UnixNano())
+			a.turns.Add(1)
 			select {
 			case <-ctx.Done():
 				return
@@ -301,6 +303,9 @@ func (a *Asker) submitBatch(ctx context.Context, batch []pay.Fact) {
 			breaks = append(breaks, a.breakOf(f, answer.Payment.Channel, belied, errors.New(answer.Payment.Reason)))
 			logBelied(ctx, a.log, &a.metrics, f, &answer)
 		}
+		if answer.Err == nil {
+			a.metrics.settle(f, &answer)
+		}
 		if answer.Err == nil || !definite(answer.Err) {
 			continue // not committed: the timer offers it again
 		}
@@ -320,6 +325,16 @@ func (a *Asker) submitBatch(ctx context.Context, batch []pay.Fact) {
 	for i := range batch {
 		a.release(batch[i].Payment)
 	}
+	a.turns.Add(1)
+}
+
+// Turns says whether the asker has work, and counts what it finished: work with a count
+// that stands still is a loop that hangs.
+func (a *Asker) Turns() (work bool, turns int64) {
+	a.mu.Lock()
+	work = len(a.held) > 0
+	a.mu.Unlock()
+	return work, a.turns.Load()
 }
 
 func (a *Asker) breakOf(f *pay.Fact, name, class string, err error) *brk {

@@ -119,6 +119,8 @@ type Inbox struct {
 	letters  [appliers]chan letter   // by channel, so that one channel's words are applied in the order in which they came
 	closed   chan struct{}           // Run has ended: nothing is stored any more
 	beat     atomic.Int64
+	storing  turns
+	applying turns
 	retained int64 // up to where old callbacks were deleted; Retain's alone
 }
 
@@ -286,7 +288,33 @@ func gather[T any](first T, queue <-chan T, limit int) []T {
 	return batch
 }
 
+// turns count the batches of one of the inbox's loops.
+type turns struct{ busy, ended atomic.Int64 }
+
+// begin marks a batch as under way until the returned func is called.
+func (t *turns) begin() (end func()) {
+	t.busy.Add(1)
+	return func() { t.busy.Add(-1); t.ended.Add(1) }
+}
+
+// Storing says whether callbacks wait to be stored, and counts the batches that ended:
+// work with a count that stands still is a loop that hangs. Applying says the same of
+// stored callbacks that wait to be applied.
+func (b *Inbox) Storing() (work bool, ended int64) {
+	return len(b.puts)+len(b.doubtful) > 0 || b.storing.busy.Load() > 0, b.storing.ended.Load()
+}
+
+// Applying is like Storing, of what is stored.
+func (b *Inbox) Applying() (work bool, ended int64) {
+	waiting := 0
+	for _, queue := range b.letters {
+		waiting += len(queue)
+	}
+	return waiting > 0 || b.applying.busy.Load() > 0, b.applying.ended.Load()
+}
+
 func (b *Inbox) storeBatch(ctx context.Context, batch []*put) {
+	defer b.storing.begin()()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeWithin)
 	defer cancel()
 	ids, err := b.insert(ctx, batch)

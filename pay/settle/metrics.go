@@ -6,7 +6,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/moneta-pay/moneta/internal/telemetry"
+	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
+	"github.com/moneta-pay/moneta/pay/commit"
 )
 
 type metrics struct {
@@ -17,10 +19,14 @@ type metrics struct {
 	leftover, swept             prometheus.Counter
 	contradictions, unasked     prometheus.Counter
 	deleted                     prometheus.Counter
+	parts                       telemetry.CallParts
+	settled                     *prometheus.CounterVec
 }
 
 func newMetrics(t *telemetry.Telemetry) metrics {
 	return metrics{
+		parts:          t.CallParts(),
+		settled:        t.CounterVec("moneta_channel_settled_total", "Final words on payments that were not final, by what brought them: callback or query.", "channel", "by"),
 		callbacks:      t.CounterVec("moneta_callbacks_total", "Callbacks by what became of them.", "channel", "verdict"),
 		refused:        t.CounterVec("moneta_callbacks_refused_total", "Callbacks refused because too many waited to be stored.", "channel"),
 		overQuota:      t.CounterVec("moneta_callbacks_over_quota_total", "Callbacks refused because they do not verify and too many such were kept already.", "channel"),
@@ -41,6 +47,7 @@ func (m *metrics) word(name string, w channel.Word) {
 	m.queries.WithLabelValues(name).Inc()
 	m.requests.WithLabelValues(name, "query", outcomeOf(w)).Inc()
 	m.duration.WithLabelValues(name, "query").Observe(w.Latency.Seconds())
+	m.parts.Observe(name, w.Parts.DNS, w.Parts.Connect, w.Parts.TLS, w.Parts.FirstByte)
 	if w.HTTPStatus != 0 {
 		m.statuses.WithLabelValues(name, strconv.Itoa(w.HTTPStatus)).Inc()
 	}
@@ -52,4 +59,13 @@ func outcomeOf(w channel.Word) string {
 		return "ok"
 	}
 	return w.Trouble()
+}
+
+// settle counts a final word that was news. A channel whose callbacks are lost is
+// settled by queries.
+func (m *metrics) settle(f *pay.Fact, answer *commit.Outcome) {
+	if answer.NoOp || f.Kind != pay.Confirm && f.Kind != pay.Decline {
+		return
+	}
+	m.settled.WithLabelValues(answer.Payment.Channel, f.Source).Inc()
 }

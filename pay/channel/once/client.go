@@ -122,6 +122,8 @@ type Answer struct {
 	RetryAfter time.Duration
 	// Latency is the time the exchange took.
 	Latency time.Duration
+	// Parts are what of it was spent on the way.
+	Parts Parts
 	// Err is nil when status and body arrived whole.
 	Err error
 }
@@ -133,9 +135,11 @@ func (c *Client) Do(ctx context.Context, req Request) Answer {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	fl := &flight{sendBy: req.SendBy, clock: c.clock, abandon: cancel}
-	answer := c.exchange(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: fl.board}), req)
+	var way stopwatch
+	answer := c.exchange(httptrace.WithClientTrace(ctx, way.trace(fl.board)), req)
 	answer.Written = fl.seal()
 	answer.Latency = time.Since(start)
+	answer.Parts = way.read()
 	if answer.Err != nil && fl.late {
 		answer.Err = ErrLate
 	}

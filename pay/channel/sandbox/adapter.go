@@ -178,7 +178,7 @@ func (c *Channel) Send(ctx context.Context, order channel.Order) channel.Word {
 	answer := c.sends.Do(ctx, once.Request{
 		Method: http.MethodPost, URL: c.base + "/payments", Header: jsonHeader, Body: body, SendBy: order.SendBy,
 	})
-	word.HTTPStatus, word.Latency, word.RetryAfter = answer.Status, answer.Latency, answer.RetryAfter
+	word.HTTPStatus, word.Latency, word.RetryAfter, word.Parts = answer.Status, answer.Latency, answer.RetryAfter, channel.Parts(answer.Parts)
 	if answer.Err != nil {
 		word.Reason = transportReason(answer)
 		if answer.Written {
@@ -201,7 +201,7 @@ func (c *Channel) Cancel(ctx context.Context, reference string) channel.Word {
 	answer := c.asks.Do(ctx, once.Request{
 		Method: http.MethodPost, URL: c.base + "/payments/" + url.PathEscape(reference) + "/cancel", Header: jsonHeader,
 	})
-	word.HTTPStatus, word.Latency, word.RetryAfter = answer.Status, answer.Latency, answer.RetryAfter
+	word.HTTPStatus, word.Latency, word.RetryAfter, word.Parts = answer.Status, answer.Latency, answer.RetryAfter, channel.Parts(answer.Parts)
 	if answer.Err != nil {
 		word.Reason = transportReason(answer)
 		return word
@@ -219,7 +219,7 @@ func (c *Channel) Query(ctx context.Context, reference string) channel.Word {
 	answer := c.asks.Do(ctx, once.Request{
 		Method: http.MethodGet, URL: c.base + "/payments/" + url.PathEscape(reference), Header: jsonHeader,
 	})
-	word.HTTPStatus, word.Latency, word.RetryAfter = answer.Status, answer.Latency, answer.RetryAfter
+	word.HTTPStatus, word.Latency, word.RetryAfter, word.Parts = answer.Status, answer.Latency, answer.RetryAfter, channel.Parts(answer.Parts)
 	if answer.Err != nil {
 		word.Reason = transportReason(answer)
 		return word
