@@ -16,7 +16,10 @@ import (
 	"github.com/moneta-pay/moneta/doctor"
 	"github.com/moneta-pay/moneta/doctor/signal"
 	"github.com/moneta-pay/moneta/doctor/signal/money"
+	"github.com/moneta-pay/moneta/doctor/signal/postgres"
+	"github.com/moneta-pay/moneta/doctor/signal/process"
 	"github.com/moneta-pay/moneta/internal/clock"
+	"github.com/moneta-pay/moneta/internal/pgserver"
 )
 
 // WatchConfig is what `moneta watch` was asked for.
@@ -70,7 +73,7 @@ type watch struct {
 // done each second. Everything is wired here.
 func startWatch(ctx context.Context, cfg WatchConfig, log *slog.Logger) (*watch, error) {
 	w := &watch{cfg: cfg, log: log, clock: clock.System, memory: signal.NewMemory(doctor.Road())}
-	sources, err := w.sources()
+	sources, err := w.sources(ctx)
 	if err != nil {
 		return w, err
 	}
@@ -95,13 +98,39 @@ func (w *watch) look(since time.Time, s doctor.Symptom) *doctor.Evidence {
 }
 
 // sources are the collectors, each with the hop that is silent when it is not heard.
-func (w *watch) sources() ([]signal.Source, error) {
+func (w *watch) sources(ctx context.Context) ([]signal.Source, error) {
 	facts, err := money.New(money.Config{DSN: w.cfg.DSN, Clock: w.clock})
 	if err != nil {
 		return nil, err
 	}
 	w.stops = append(w.stops, func(context.Context) error { facts.Close(); return nil })
-	return []signal.Source{{Collector: facts, Hop: doctor.HopPostgres}}, nil
+	database, err := postgres.New(postgres.Config{DSN: w.cfg.DSN, Clock: w.clock})
+	if err != nil {
+		return nil, err
+	}
+	w.stops = append(w.stops, database.Close)
+	out := []signal.Source{
+		{Collector: facts, Hop: doctor.HopPostgres},
+		{Collector: process.New(process.Config{Match: process.Serve(w.cfg.State), Disks: w.disks(ctx), Clock: w.clock}), Hop: doctor.HopServe},
+	}
+	for _, c := range database.Collectors() {
+		out = append(out, signal.Source{Collector: c, Hop: doctor.HopPostgres})
+	}
+	return out, nil
+}
+
+// disks are those that are on this machine: that of the folder of up, and that of its
+// private Postgres, beside whose data a small file is flushed.
+func (w *watch) disks(ctx context.Context) []process.Disk {
+	all := []process.Disk{{Hop: doctor.HopServe, Kind: doctor.Service, Folder: w.cfg.DataDir}}
+	place, _, err := pgserver.Place(ctx, pgFolder(w.cfg.DataDir))
+	if err != nil {
+		return all
+	}
+	if st, err := os.Stat(filepath.Join(place, "data")); err == nil && st.IsDir() {
+		all = append(all, process.Disk{Hop: doctor.HopPostgres, Kind: doctor.Database, Folder: place, Flush: true})
+	}
+	return all
 }
 
 // each judges once a second, in a goroutine of its own.
