@@ -36,6 +36,8 @@ const (
 	// excusedAgain bounds how often a takeover excuses what stood still before it: a leader
 	// that dies again and again is no excuse.
 	excusedAgain = time.Minute
+	// settles is for how long means say nothing after a time in which nothing could move.
+	settles = 20 * time.Second
 	// learnedAgain bounds how often a lane may learn a stay that is longer than twice its
 	// longest: the end of a stall must not become the usual.
 	learnedAgain = time.Minute
@@ -80,15 +82,17 @@ type beat struct {
 
 // flow makes readings of snapshots.
 type flow struct {
-	lanes   map[place]*lane
-	beats   map[int16]*beat
-	readers map[string]*reader
-	seen    map[int64]item // sampled lately, by payment
-	seenAt  []seenAt
-	last    time.Time
-	gap     bool
-	shift   time.Duration // own clock less the database's
-	stuckAt []place       // lanes whose oldest is beyond what is usual
+	lanes    map[place]*lane
+	beats    map[int16]*beat
+	readers  map[string]*reader
+	seen     map[int64]item // sampled lately, by payment
+	seenAt   []seenAt
+	last     time.Time
+	gap      bool
+	shift    time.Duration   // own clock less the database's
+	excused  time.Time       // until when nothing could move for want of a leader
+	settling map[string]bool // hops that were let go a moment ago
+	stuckAt  []place         // lanes whose oldest is beyond what is usual
 }
 
 type reader struct {
@@ -127,7 +131,7 @@ func (f *flow) take(in *facts, now time.Time) doctor.Look {
 	f.road(l)
 	f.places(l, in, now, silent, held)
 	f.totals(l, in, now)
-	f.callbacks(l, in)
+	f.callbacks(l, in, now, silent)
 	f.rest(l, in, now)
 	l.Cohorts = f.cohorts(in, now)
 	f.last, f.gap = now, false
@@ -154,8 +158,9 @@ func (f *flow) beat(l *look, in *facts, now time.Time) (worst time.Duration) {
 			b = &beat{row: r, rose: now}
 			f.beats[r.Shard] = b
 		}
-		if r.Epoch != b.row.Epoch && b.looks > 0 {
+		if r.Epoch != b.row.Epoch && b.beats {
 			if now.Sub(b.taken) > excusedAgain {
+				f.excused = now
 				for _, ln := range f.lanes { // the new leader has as long as anybody
 					ln.excused, ln.lastLeft = now, now
 				}
@@ -334,7 +339,7 @@ func (ln *lane) learn(oldest moment, hop string, now time.Time, shift time.Durat
 
 // places tells of each place what waits there and for how long.
 func (f *flow) places(l *look, in *facts, now time.Time, silent time.Duration, held map[string]pauseRow) {
-	f.stuckAt = f.stuckAt[:0]
+	f.stuckAt, f.settling = f.stuckAt[:0], make(map[string]bool)
 	for _, k := range slices.SortedFunc(maps.Keys(f.lanes), func(a, b place) int {
 		return cmp.Or(cmp.Compare(a.hop, b.hop), cmp.Compare(a.channel, b.channel))
 	}) {
@@ -364,7 +369,12 @@ func (f *flow) places(l *look, in *facts, now time.Time, silent time.Duration, h
 			detail["payment"] = digits(a.Oldest.payment)
 		}
 		came, went := ln.rate(now.Sub(f.last))
-		l.add(hop, doctor.Waiting, statistic, float64(a.Items), "open_items", nil)
+		var settling map[string]string
+		if silent > beatGrace || now.Sub(ln.excused) < settles {
+			settling = map[string]string{"settling": "yes"}
+			f.settling[hop] = true
+		}
+		l.add(hop, doctor.Waiting, statistic, float64(a.Items), "open_items", settling)
 		l.add(hop, doctor.OldestAge, statistic, age.Seconds(), "open_items", detail)
 		l.add(hop, doctor.Arrivals, statistic, max(came, 0), "hops", nil)
 		l.add(hop, doctor.Departures, statistic, max(went, 0), "hops", nil)
@@ -384,14 +394,19 @@ func (f *flow) age(ln *lane, a *ages, now time.Time, silent time.Duration) (age,
 		return 0, 0
 	}
 	age = max(now.Add(-f.shift).Sub(a.Oldest.at), 0)
-	stuck = age
-	if !ln.excused.IsZero() {
-		stuck = min(stuck, now.Sub(ln.excused))
+	return age, excuse(age, ln.excused, now, silent)
+}
+
+// excuse is how much of an age could have been less: not what was before it was let go,
+// nor while nobody leads, which is an alarm of its own.
+func excuse(age time.Duration, excused, now time.Time, silent time.Duration) time.Duration {
+	if !excused.IsZero() {
+		age = min(age, now.Sub(excused))
 	}
 	if silent > beatGrace {
-		stuck -= silent
+		age -= silent
 	}
-	return age, max(stuck, 0)
+	return max(age, 0)
 }
 
 // drains says that since the oldest came, more has left than usually does in that time,
@@ -470,7 +485,11 @@ func (f *flow) totals(l *look, in *facts, now time.Time) {
 	for _, hop := range slices.Sorted(maps.Keys(sums)) {
 		t := sums[hop]
 		if !t.plain {
-			l.add(hop, doctor.Waiting, "", t.waiting, "open_items", nil)
+			var settling map[string]string
+			if f.settling[hop] {
+				settling = map[string]string{"settling": "yes"}
+			}
+			l.add(hop, doctor.Waiting, "", t.waiting, "open_items", settling)
 			l.add(hop, doctor.OldestAge, "", past(t.oldest), "open_items", nil)
 			l.add(hop, doctor.Arrivals, "", max(t.came, 0), "hops", nil)
 			l.add(hop, doctor.Departures, "", max(t.went, 0), "hops", nil)
@@ -490,7 +509,7 @@ func (f *flow) totals(l *look, in *facts, now time.Time) {
 	l.add(doctor.HopTimer, doctor.TimerLate, "", late, "open_items", lateDetail)
 }
 
-func (f *flow) callbacks(l *look, in *facts) {
+func (f *flow) callbacks(l *look, in *facts, now time.Time, silent time.Duration) {
 	waiting, oldest := 0.0, 0.0
 	var detail map[string]string
 	for _, c := range in.callbacks {
@@ -505,6 +524,8 @@ func (f *flow) callbacks(l *look, in *facts) {
 	}
 	l.add(doctor.HopCallbacks, doctor.CallbackBacklog, "", waiting, "callback_backlog", nil)
 	l.add(doctor.HopCallbacks, doctor.CallbackAge, "", oldest, "callback_backlog", detail)
+	stuck := excuse(time.Duration(oldest*float64(time.Second)), f.excused, now, silent)
+	l.add(doctor.HopCallbacks, doctor.Stuck, "", stuck.Seconds(), "callback_backlog", detail)
 }
 
 // rest tells of unknown outcomes, of what does not balance, and of the readers of the

@@ -150,6 +150,18 @@ func TestNoFalsePages(t *testing.T) {
 			s.in.beats[0].Epoch++
 			s.seconds(60, 50, 100)
 		},
+		"a slow deploy": func(s *tale) {
+			s.seconds(60, 50, 60)
+			s.in.beats[0].Leader = ""
+			s.in.callbacks = []callbackRow{{Channel: "bank-ab", Waiting: 5, Oldest: s.now}}
+			for range 15 {
+				s.second(50, 0)
+			}
+			s.in.beats[0].Leader, s.in.beats[0].Epoch = "m", 2
+			s.seconds(2, 50, 0)
+			s.in.callbacks = nil
+			s.seconds(60, 50, 100)
+		},
 		"held back on purpose": func(s *tale) {
 			s.seconds(60, 50, 60)
 			s.in.pauses = []pauseRow{{Lever: "pause-dispatch", Aim: "channel:bank-ab", ID: "1", Reason: "r"}}
@@ -180,6 +192,20 @@ func TestNoFalsePages(t *testing.T) {
 			require.Empty(t, s.paged)
 		})
 	}
+}
+
+// One that dies again and again is no excuse for what stands still.
+func TestTakeoversThatNeverEnd(t *testing.T) {
+	t.Parallel()
+	s := newTale(t)
+	s.seconds(60, 50, 60)
+	for i := range 60 {
+		if i%4 == 0 {
+			s.in.beats[0].Epoch++
+		}
+		s.seconds(1, 50, 0)
+	}
+	require.Contains(t, strings.Join(s.paged, "; "), "nothing has left")
 }
 
 // The heart of the leader: nobody is woken for a takeover, everybody for an end.
