@@ -38,9 +38,10 @@ const (
 	excusedAgain = time.Minute
 	// settles is for how long means say nothing after a time in which nothing could move.
 	settles = 20 * time.Second
-	// learnedAgain bounds how often a lane may learn a stay that is longer than twice its
-	// longest: the end of a stall must not become the usual.
-	learnedAgain = time.Minute
+	// A stay that is oddTimes as long as any of late is on trial for trialFor before it
+	// counts as usual: a trouble that grows must not move its own bound.
+	oddTimes = 2
+	trialFor = time.Minute
 	// stayLeast is what a stay may always be, without being learned as odd.
 	stayLeast = 5 * time.Second
 )
@@ -66,7 +67,9 @@ type lane struct {
 	oldest              moment
 	stays               [minutesMax]time.Duration // longest stay by minute
 	minute              int64
-	oddAt               time.Time
+	// trial is the longest stay that is out of the usual, since trialAt.
+	trial   time.Duration
+	trialAt time.Time
 	// excused is until when it could not move for a reason that is known.
 	excused time.Time
 }
@@ -327,11 +330,17 @@ func (ln *lane) learn(oldest moment, hop string, now time.Time, shift time.Durat
 	if !ln.excused.IsZero() {
 		stay = min(stay, now.Sub(ln.excused))
 	}
-	if bound := max(stayLeast, 2*ln.residence(hop)); stay > bound {
-		if now.Sub(ln.oddAt) < learnedAgain {
-			return
+	residence := ln.residence(hop)
+	if ln.trial > 0 && now.Sub(ln.trialAt) >= trialFor {
+		ln.stays[minute%minutesMax] = max(ln.stays[minute%minutesMax], ln.trial)
+		ln.trial = 0
+	}
+	if stay > oddTimes*max(residence, stayLeast/10) && ln.departures >= knownFrom {
+		if ln.trial == 0 {
+			ln.trialAt = now
 		}
-		ln.oddAt, stay = now, bound
+		ln.trial = max(ln.trial, min(stay, max(stayLeast, oddTimes*residence)))
+		return
 	}
 	at := &ln.stays[minute%minutesMax]
 	*at = max(*at, stay, 0)
@@ -352,7 +361,7 @@ func (f *flow) places(l *look, in *facts, now time.Time, silent time.Duration, h
 		ln.learn(a.Oldest, k.hop, now, f.shift)
 		residence := ln.residence(k.hop)
 		age, stuck := f.age(ln, &a, now, silent)
-		if ln.drains(age, now) {
+		if ln.drains(stuck, now) {
 			stuck = 0
 		}
 		_, all := held["*"]
@@ -409,11 +418,15 @@ func excuse(age time.Duration, excused, now time.Time, silent time.Duration) tim
 	return max(age, 0)
 }
 
-// drains says that since the oldest came, more has left than usually does in that time,
-// and still does: what waits is what came at once. A queue may be so for drainMost.
+// drains says that since the oldest came, or was let go, more has left than usually does
+// in that time, and still does: what waits is what came at once. While more comes than
+// leaves, a queue may be so for drainMost.
 func (ln *lane) drains(age time.Duration, now time.Time) bool {
 	n := len(ln.history)
-	if age <= 0 || age > drainMost || n < 2 {
+	if age <= 0 || n < 2 {
+		return false
+	}
+	if in, out := ln.rate(10 * time.Second); age > drainMost && in >= out {
 		return false
 	}
 	i, _ := slices.BinarySearchFunc(ln.history, now.Add(-age), func(c count, t time.Time) int { return c.at.Compare(t) })
@@ -552,6 +565,9 @@ func (f *flow) rest(l *look, in *facts, now time.Time) {
 		hop := doctor.HopRecon
 		if r.Name == "webhooks" {
 			hop = doctor.HopWebhooks
+			if in.endpoints == 0 { // nobody is to be told: it need not read
+				r.Behind = 0
+			}
 		}
 		was := f.readers[r.Name]
 		if was == nil {
