@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,6 +61,7 @@ type world struct {
 	pg      *pgserver.Server
 	serve   *lifecycle.Child
 	sandbox *lifecycle.Child
+	watch   *lifecycle.Child
 	archive archiver
 	logger  *slog.Logger
 	stops   []func(context.Context) error
@@ -148,6 +150,7 @@ func startWorld(ctx context.Context, cfg UpConfig) (w *world, err error) {
 	if cfg.FaultFile != "" {
 		args = append(args, "--allow-faults", cfg.FaultFile)
 	}
+	watchEnv := slices.Clone(env) // the watch has a way of its own to the database
 	if cfg.Link != nil {
 		through, err := w.linked(ctx, self)
 		if err != nil {
@@ -155,7 +158,11 @@ func startWorld(ctx context.Context, cfg UpConfig) (w *world, err error) {
 		}
 		env = append(env, "MONETA_DSN="+through) // the last one counts
 	}
-	w.serve, err = w.child(ctx, "serve", self, env, args...)
+	if w.serve, err = w.child(ctx, "serve", self, env, args...); err != nil {
+		return w, err
+	}
+	// Who watches ends for no death of who is watched, nor the other way round.
+	w.watch, err = w.child(ctx, "watch", self, watchEnv, "watch", "--data", cfg.DataDir, "--serve-url", w.api())
 	return w, err
 }
 

@@ -120,10 +120,10 @@ var byWord = map[string]Forbidden{
 // the policy: *Forbidden, or nil. It looks at the act and at what its target was found
 // to be, and at nothing else. Every act passes here right before it is done.
 func Never(a Act, found ...Mark) error {
-	for _, m := range found {
-		rule, known := byMark[m]
+	if len(found) > 0 {
+		rule, known := byMark[found[0]]
 		if !known {
-			rule = Forbidden{"N7", fmt.Sprintf("what %q means is not known here", m)}
+			rule = Forbidden{"N7", fmt.Sprintf("what %q means is not known here", found[0])}
 		}
 		return &rule
 	}

@@ -16,6 +16,10 @@ const (
 	// mean gaps between departures.
 	Standstill     Signal = "standstill"
 	StandstillGaps Signal = "standstill_gaps"
+	// Residence is the longest that work stayed of late before it left. Stuck is for how
+	// long the oldest work could have left and did not: its age, less pauses and takeovers.
+	Residence Signal = "residence"
+	Stuck     Signal = "stuck"
 	// Imbalance is entered less left less open: anything but zero is loss or doubling.
 	Imbalance Signal = "imbalance"
 	// Busy is the share of the capacity in use.
@@ -45,6 +49,8 @@ var stationSignals = []SignalInfo{
 	{Orphans, "items", false, "open payments with neither a timer to come nor a case"},
 	{Standstill, "s", false, "how long nothing left while work waited"},
 	{StandstillGaps, "gaps", false, "the same in mean gaps between departures"},
+	{Residence, "s", false, "the longest that work stayed of late before it left"},
+	{Stuck, "s", false, "for how long the oldest work could have left and did not: its age, less pauses and takeovers"},
 	{Imbalance, "items", false, "entered less left less open"},
 	{Busy, "share", false, "share of the capacity in use"},
 	{Silence, "s", false, "how long an expected beat is missing"},

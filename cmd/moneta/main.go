@@ -43,6 +43,7 @@ type cli struct {
 	Recon       reconCmd       `cmd:"" help:"Reconcile: breaks, statement files, clearing, roll-forward."`
 	Prove       proveCmd       `cmd:"" help:"Recount everything from the raw rows and the rails' own books, and sign the result; exits with 3 on any fault, 4 when something could not be proved."`
 	Periods     periodCmd      `cmd:"" help:"List closed periods, or recount them; POST /v1/periods closes one."`
+	Watch       watchCmd       `cmd:"" help:"Watch a wallet from a process of its own: it goes on when the server or the database is dead."`
 	Diagnose    diagnoseCmd    `cmd:"" help:"Find what is at fault, with the evidence for and against: here and now, with one payment, or from an incident's telemetry; exits with 5 when something is wrong, 6 when it cannot be told."`
 	Telemetry   telemetryCmd   `cmd:"" help:"Bring somebody else's telemetry into the form that diagnose reads."`
 	Drill       drillCmd       `cmd:"" help:"Break a world of its own for real, and score what the doctor makes of it."`

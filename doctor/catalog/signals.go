@@ -26,7 +26,7 @@ var told = []teller{
 	{nil, []doctor.Signal{
 		doctor.Latency, doctor.Rate, doctor.Errors, doctor.Arrivals, doctor.Departures, doctor.Waiting,
 		doctor.OldestAge, doctor.Wire, doctor.Overdue, doctor.OverdueAge, doctor.Orphans, doctor.Standstill,
-		doctor.StandstillGaps, doctor.Imbalance, doctor.Busy, doctor.Silence, doctor.Paused, doctor.LogErrors,
+		doctor.StandstillGaps, doctor.Residence, doctor.Stuck, doctor.Imbalance, doctor.Busy, doctor.Silence, doctor.Paused, doctor.LogErrors,
 		doctor.LogNew, doctor.Up,
 	}},
 	{[]doctor.Kind{doctor.Service, doctor.Gateway, doctor.Queue, doctor.Database, doctor.Cache, doctor.Relay, doctor.Projection, doctor.Webhook}, []doctor.Signal{
@@ -109,6 +109,8 @@ var signalZH = map[doctor.Signal]string{
 	doctor.Orphans:         "既无定时也无工单的未完成支付",
 	doctor.Standstill:      "有积压而无离开的时长",
 	doctor.StandstillGaps:  "同上,按平均间隔计",
+	doctor.Residence:       "近期工作离开前的最长停留时间",
+	doctor.Stuck:           "最老的工作本可离开却未离开的时间:其年龄,扣除暂停与接管",
 	doctor.Imbalance:       "进入减离开减在途",
 	doctor.Busy:            "容量使用占比",
 	doctor.Silence:         "应有的心跳已缺失",

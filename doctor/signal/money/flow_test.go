@@ -1,0 +1,198 @@
+package money
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/moneta-pay/moneta/doctor"
+	"github.com/moneta-pay/moneta/doctor/diagnose"
+	"github.com/moneta-pay/moneta/doctor/signal"
+)
+
+// tale is a wallet in memory on a clock of its own: payments come to dispatch and leave
+// it, a second at a time.
+type tale struct {
+	t      *testing.T
+	flow   *flow
+	memory *signal.Memory
+	now    time.Time
+	in     facts
+	queue  []time.Time // when each that waits came
+	alarms []doctor.Alarm
+	paged  []string
+}
+
+var lanePlace = place{factDispatch, "bank-ab"}
+
+func newTale(t *testing.T) *tale {
+	return &tale{
+		t: t, flow: newFlow(), memory: signal.NewMemory(doctor.Road()), now: time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC),
+		in: facts{hops: []hopRow{{place: lanePlace, Asset: "CZK"}}, beats: []beatRow{{Leader: "l", Epoch: 1, Beat: 1}}},
+	}
+}
+
+// second lets one pass in which some come and, if they can, some leave.
+func (s *tale) second(come, leave int) {
+	s.t.Helper()
+	s.now = s.now.Add(time.Second)
+	h := &s.in.hops[0]
+	for range come {
+		s.queue = append(s.queue, s.now.Add(-500*time.Millisecond))
+	}
+	leave = min(leave, len(s.queue))
+	s.queue = s.queue[leave:]
+	h.Entered, h.Left, h.Open = h.Entered+int64(come), h.Left+int64(leave), int64(len(s.queue))
+	a := ages{Items: h.Open}
+	if len(s.queue) > 0 {
+		a.Oldest = moment{at: s.queue[0]}
+	}
+	s.in.at, s.in.pages, s.in.lanes = s.now, 1, map[place]ages{lanePlace: a}
+	l := s.flow.take(&s.in, s.now)
+	s.memory.Take("money", time.Second, &l)
+	e := s.memory.Evidence(s.now, s.now.Add(-10*time.Second), doctor.Symptom{Hop: doctor.HopAPI, Signal: doctor.Latency})
+	require.NoError(s.t, e.Validate())
+	s.alarms = diagnose.Detect(e)
+	for _, a := range s.alarms {
+		if a.Page {
+			s.paged = append(s.paged, fmt.Sprintf("%s %v", a.Says, s.now.Format("04:05")))
+		}
+	}
+}
+
+// seconds lets n pass while the leader is well.
+func (s *tale) seconds(n, come, leave int) {
+	s.t.Helper()
+	for range n {
+		s.in.beats[0].Beat++
+		s.second(come, leave)
+	}
+}
+
+func (s *tale) untilPaged(most, come, leave int) int {
+	s.t.Helper()
+	for i := range most {
+		s.seconds(1, come, leave)
+		if len(s.paged) > 0 {
+			return i + 1
+		}
+	}
+	require.Fail(s.t, "nobody was woken", "within %d s", most)
+	return 0
+}
+
+// Work flows, then nothing leaves any more: it pages within ten seconds, at every
+// load, after a minute of history or none. When it heals, it is quiet again.
+func TestAFullStallPagesSoonAndHeals(t *testing.T) {
+	t.Parallel()
+	for _, load := range []int{1, 5, 50, 1000} {
+		for _, history := range []int{0, 10, 60, 900} {
+			s := newTale(t)
+			s.seconds(history, load, 2*load)
+			require.Empty(t, s.paged, "%d a second: %v", load, s.paged)
+			require.LessOrEqual(t, s.untilPaged(20, load, 0), 9, "%d a second after %d s", load, history)
+			s.paged = nil
+			s.seconds(30, load, 10*load)
+			s.paged = nil
+			s.seconds(30, load, 2*load)
+			require.Empty(t, s.paged)
+			require.LessOrEqual(t, s.untilPaged(40, load, 0), 20, "and the next one is seen too")
+		}
+	}
+}
+
+// One payment an hour: the age tells, not the rate.
+func TestOnePaymentThatNeverLeaves(t *testing.T) {
+	t.Parallel()
+	s := newTale(t)
+	s.seconds(60, 0, 0)
+	s.seconds(1, 1, 0)
+	require.LessOrEqual(t, s.untilPaged(20, 0, 0), 9)
+}
+
+// Some leave, and fewer than come: a minute at most.
+func TestAGradualStall(t *testing.T) {
+	t.Parallel()
+	for _, leave := range []int{1, 5, 8} {
+		s := newTale(t)
+		s.seconds(120, 10, 20)
+		require.LessOrEqual(t, s.untilPaged(90, 10, leave), 60, "%d of 10 leave", leave)
+	}
+}
+
+// What nobody is to be woken for.
+func TestNoFalsePages(t *testing.T) {
+	t.Parallel()
+	for name, tell := range map[string]func(*tale){
+		"low traffic": func(s *tale) {
+			for range 60 {
+				s.seconds(1, 1, 0)
+				s.seconds(1, 0, 1)
+				s.seconds(30, 0, 0)
+			}
+		},
+		"a sixfold burst": func(s *tale) { s.seconds(120, 50, 60); s.seconds(60, 300, 305); s.seconds(120, 50, 60) },
+		"a burst beyond what it can do for a while": func(s *tale) {
+			s.seconds(120, 50, 200)
+			s.seconds(60, 300, 200)
+			s.seconds(60, 50, 200)
+		},
+		"a batch at once":            func(s *tale) { s.seconds(120, 5, 10); s.seconds(1, 5000, 200); s.seconds(60, 5, 200) },
+		"a batch on an empty wallet": func(s *tale) { s.seconds(120, 0, 10); s.seconds(1, 5000, 200); s.seconds(60, 0, 200) },
+		"a deploy": func(s *tale) {
+			s.seconds(60, 50, 60)
+			for range 5 {
+				s.second(50, 0)
+			}
+			s.in.beats[0].Epoch++
+			s.seconds(60, 50, 100)
+		},
+		"held back on purpose": func(s *tale) {
+			s.seconds(60, 50, 60)
+			s.in.pauses = []pauseRow{{Lever: "pause-dispatch", Aim: "channel:bank-ab", ID: "1", Reason: "r"}}
+			s.seconds(300, 50, 0)
+			s.in.pauses = nil
+			s.seconds(2, 50, 0)
+			s.seconds(300, 50, 200)
+		},
+		"traffic that ends and begins again": func(s *tale) {
+			for range 5 {
+				s.seconds(60, 100, 120)
+				s.seconds(120, 0, 120)
+			}
+		},
+		"the watch stood still": func(s *tale) {
+			s.seconds(60, 50, 60)
+			s.flow.missed()
+			s.now = s.now.Add(30 * time.Second)
+			s.queue = nil
+			s.in.hops[0].Entered = s.in.hops[0].Left
+			s.seconds(60, 50, 60)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newTale(t)
+			tell(s)
+			require.Empty(t, s.paged)
+		})
+	}
+}
+
+// The heart of the leader: nobody is woken for a takeover, everybody for an end.
+func TestAHeartThatStops(t *testing.T) {
+	t.Parallel()
+	s := newTale(t)
+	s.seconds(10, 0, 0)
+	for range 6 {
+		s.second(0, 0)
+	}
+	require.Empty(t, s.paged)
+	for range 2 {
+		s.second(0, 0)
+	}
+	require.Contains(t, strings.Join(s.paged, "; "), "its heart has not beaten for 7 s")
+}

@@ -1,0 +1,179 @@
+package money_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/moneta-pay/moneta/doctor"
+	"github.com/moneta-pay/moneta/doctor/signal/money"
+	"github.com/moneta-pay/moneta/internal/clock"
+	"github.com/moneta-pay/moneta/internal/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.VerifyTestMain(m) }
+
+// wallet is a pay plane's tables, with open payments that are moved by hand.
+type wallet struct {
+	t   *testing.T
+	db  *pgxpool.Pool
+	c   *money.Collector
+	now *clock.Manual
+}
+
+func newWallet(t *testing.T) *wallet {
+	t.Helper()
+	db := pgtest.Database(t)
+	now := clock.NewManual(time.Now())
+	c, err := money.New(money.Config{DSN: db.Config().ConnString(), Clock: now})
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	return &wallet{t, db, c, now}
+}
+
+func (w *wallet) do(sql string, args ...any) {
+	w.t.Helper()
+	_, err := w.db.Exec(w.t.Context(), sql, args...)
+	require.NoError(w.t, err, sql)
+}
+
+// open puts payouts from to until there, of an age in seconds.
+func (w *wallet) open(from, until int, state, hop, channel string, age int) {
+	w.t.Helper()
+	attempt := 1
+	if hop == "dispatch" {
+		attempt = 0
+	}
+	w.do(fmt.Sprintf(`insert into open_payments select i, 1, 2, 'CZK', 1000 + i, 2 * (i %% 50), '%s', %s, '%s', now() - interval '%d seconds',
+		now() + interval '1 minute', now() + interval '1 hour', %d, 0 from generate_series(%d, %d) i`, channel, state, hop, age, attempt, from, until))
+	w.do(`insert into hop_counts values ($1, $2, 'CZK', $3, 1000, $3, 0) on conflict (hop, channel, asset) do update
+		set open = hop_counts.open + $3, entered = hop_counts.entered + $3`, hop, channel, until-from+1)
+}
+
+func (w *wallet) leave(from, until int) {
+	w.t.Helper()
+	w.do(`with gone as (delete from open_payments where payment between $1 and $2 returning hop, channel),
+		n as (select hop, channel, count(*) as n from gone group by 1, 2)
+		update hop_counts h set open = open - n, "left" = "left" + n from n where h.hop = n.hop and h.channel = n.channel`, from, until)
+}
+
+type figures map[string]doctor.Point
+
+func (w *wallet) look() (doctor.Look, figures) {
+	w.t.Helper()
+	w.now.Advance(time.Second)
+	l, err := w.c.Look(w.t.Context())
+	require.NoError(w.t, err)
+	out := figures{}
+	for _, p := range l.Points {
+		k := p.Hop + " " + string(p.Signal) + " " + p.Statistic
+		require.NotContains(w.t, out, k, "told once")
+		out[k] = p
+	}
+	return l, out
+}
+
+func TestWhatWaitsAndSinceWhen(t *testing.T) {
+	t.Parallel()
+	w := newWallet(t)
+	w.open(1, 40, "2", "dispatch", "bank-ab", 90)
+	w.open(41, 50, "4", "channel", "bank-ab", 3)
+	w.open(51, 52, "5", "settle", "bank-ab", 20)
+	w.open(61, 70, "10", "holder", "", 5000)
+	w.do(`update open_payments set kind = 3, state = 1, attempt = 0, entered_at = now() - interval '1 day' where payment = 41`) // a deposit that nobody has paid yet
+	w.do(`update open_payments set deadline = now() - interval '30 seconds' where payment = 51`)
+	w.do(`update open_payments set next_at = now() - interval '30 seconds' where payment in (51, 52)`)
+	l, f := w.look()
+	require.InDelta(t, 40, f["dispatch waiting bank-ab"].Value, 0)
+	require.InDelta(t, 90, f["dispatch oldest_age bank-ab"].Value, 5)
+	require.InDelta(t, 90, f["dispatch stuck bank-ab"].Value, 5)
+	require.InDelta(t, 9, f["bank-ab waiting "].Value, 0, "the deposit waits for its holder")
+	require.InDelta(t, 3, f["bank-ab oldest_age "].Value, 3)
+	require.InDelta(t, 1, f["settle overdue "].Value, 0)
+	require.InDelta(t, 30, f["settle overdue_age "].Value, 5)
+	require.InDelta(t, 2, f["settle orphans "].Value, 0)
+	require.InDelta(t, 30, f["timer timer_late "].Value, 5)
+	require.InDelta(t, 2, f["settle unknown_items "].Value, 0)
+	for _, hop := range []string{"dispatch", "bank-ab", "settle"} {
+		require.Zero(t, f[hop+" imbalance "].Value, hop)
+	}
+	require.Contains(t, l.Hops, doctor.Hop{Name: "bank-ab", Kind: doctor.Channel})
+	for _, p := range l.Points {
+		require.NotEqual(t, doctor.HopHolder, p.Hop)
+	}
+
+	// Who has a case has an owner: it is no stall.
+	w.do(`insert into cases (tenant, payment, kind, owner, finding, opened_at, deadline) values (1, 51, 'stuck', 'support', '{}', now(), now()), (1, 52, 'stuck', 'support', '{}', now(), now())`)
+	_, f = w.look()
+	require.Zero(t, f["settle waiting bank-ab"].Value)
+	require.Zero(t, f["settle orphans "].Value)
+	require.InDelta(t, 2, f["settle unknown_items "].Value, 0, "and its outcome is as unknown as before")
+
+	// A lost payment and a doubled one.
+	w.do(`delete from open_payments where payment = 42`)
+	w.do(`update hop_counts set entered = entered + 1 where hop = 'dispatch'`)
+	_, f = w.look()
+	require.InDelta(t, 1, f["bank-ab imbalance "].Value, 0)
+	require.InDelta(t, 1, f["dispatch imbalance "].Value, 0)
+}
+
+// Pages: what is far down in a long table is found, and who has left takes his age away.
+func TestManyOpenItemsAreReadInPages(t *testing.T) {
+	t.Parallel()
+	w := newWallet(t)
+	w.open(1, 90_000, "4", "channel", "bank-ab", 2)
+	w.do(`update open_payments set entered_at = now() - interval '500 seconds' where payment in (33333, 71717)`)
+	var f figures
+	for range 12 {
+		_, f = w.look()
+	}
+	require.InDelta(t, 90_000, f["bank-ab waiting "].Value, 0)
+	require.InDelta(t, 500, f["bank-ab oldest_age "].Value, 60)
+	w.leave(33333, 33333)
+	_, f = w.look()
+	require.InDelta(t, 500, f["bank-ab oldest_age "].Value, 60, "the other one")
+	w.leave(71717, 71717)
+	_, f = w.look()
+	require.InDelta(t, 2, f["bank-ab oldest_age "].Value, 60)
+	w.leave(20_001, 90_000)
+	for range 12 {
+		_, f = w.look()
+	}
+	require.InDelta(t, 20_000, f["bank-ab waiting "].Value, 0)
+	require.Zero(t, f["bank-ab imbalance "].Value)
+}
+
+// Who is affected: one account of many, or one channel of two.
+func TestCohortsNameWhoIsAffected(t *testing.T) {
+	t.Parallel()
+	w := newWallet(t)
+	w.open(1, 60, "2", "dispatch", "bank-ab", 1)
+	w.open(101, 160, "2", "dispatch", "bank-cd", 1)
+	l, _ := w.look()
+	require.Empty(t, l.Cohorts, "nobody is")
+	w.do(`update open_payments set entered_at = now() - interval '1 minute' where channel = 'bank-cd'`)
+	w.look()
+	l, _ = w.look()
+	require.Contains(t, l.Cohorts, doctor.Cohort{Dimension: "channel", Value: "bank-cd", Affected: 60, Total: 60})
+	require.Contains(t, l.Cohorts, doctor.Cohort{Dimension: "channel", Value: "bank-ab", Affected: 0, Total: 60})
+	require.Contains(t, l.Cohorts, doctor.Cohort{Dimension: "kind", Value: "payout", Affected: 60, Total: 120})
+	total := map[string]int{}
+	for _, c := range l.Cohorts {
+		total[c.Dimension] += c.Total
+	}
+	require.Equal(t, map[string]int{"account": 120, "amount_band": 120, "asset": 120, "channel": 120, "kind": 120, "tenant": 120}, total)
+}
+
+// A database that does not answer is an error, in time.
+func TestADatabaseThatIsGone(t *testing.T) {
+	t.Parallel()
+	c, err := money.New(money.Config{DSN: "host=127.0.0.1 port=1 user=x dbname=x sslmode=disable"})
+	require.NoError(t, err)
+	defer c.Close()
+	l, err := c.Look(t.Context())
+	require.ErrorContains(t, err, "the database does not answer")
+	require.Empty(t, l.Points)
+}
