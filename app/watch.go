@@ -99,7 +99,13 @@ func (w *watch) sources() ([]signal.Source, error) {
 		return nil, err
 	}
 	w.stops = append(w.stops, func(context.Context) error { facts.Close(); return nil })
-	return []signal.Source{{Collector: facts, Hop: doctor.HopPostgres}}, nil
+	all := []signal.Source{{Collector: facts, Hop: doctor.HopPostgres}}
+	database, err := w.databaseSources()
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, database...)
+	return append(all, w.processSources()...), nil
 }
 
 // each judges once a second, in a goroutine of its own.

@@ -217,7 +217,6 @@ func (v *view) decider() {
 		failed := v.since(v.ago(all.took), batches, match{"outcome": "failed"})
 		v.tell(hop, doctor.Errors, "", failed.value/all.value, batches, nil)
 	}
-	v.tell(hop, doctor.Quarantined, "metrics", v.gauge("moneta_commit_quarantined_total", nil), "moneta_commit_quarantined_total", nil)
 	skew, drift := v.gauge("moneta_clock_skew_seconds", nil), v.gauge("moneta_clock_drift_seconds", nil)
 	v.tell(hop, doctor.ClockSkew, "", max(math.Abs(skew), math.Abs(drift)), "moneta_clock_skew_seconds, moneta_clock_drift_seconds", nil)
 }

@@ -1,0 +1,68 @@
+package app
+
+import (
+	"context"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/moneta-pay/moneta/doctor"
+	"github.com/moneta-pay/moneta/doctor/signal"
+	"github.com/moneta-pay/moneta/doctor/signal/metrics"
+	"github.com/moneta-pay/moneta/doctor/signal/postgres"
+	"github.com/moneta-pay/moneta/doctor/signal/process"
+)
+
+// databaseSources look at the database from inside and at its door.
+func (w *watch) databaseSources() ([]signal.Source, error) {
+	database, err := postgres.New(postgres.Config{DSN: w.cfg.DSN, Clock: w.clock})
+	if err != nil {
+		return nil, err
+	}
+	w.stops = append(w.stops, database.Close)
+	var all []signal.Source
+	for _, c := range database.Collectors() {
+		all = append(all, signal.Source{Collector: c, Hop: doctor.HopPostgres})
+	}
+	return all, nil
+}
+
+// processSources look at serve: at its metrics, and, where it runs on this machine, at the
+// process and at the disk that it and the database stand on.
+func (w *watch) processSources() []signal.Source {
+	here := w.cfg.ServeURL == "" || onThisMachine(w.cfg.ServeURL)
+	var all []signal.Source
+	if w.cfg.ServeURL != "" {
+		m := metrics.New(metrics.Config{URL: w.cfg.ServeURL + "/metrics", Remote: !here, Clock: w.clock})
+		w.stops = append(w.stops, func(context.Context) error { m.Close(); return nil })
+		all = append(all, signal.Source{Collector: m, Hop: doctor.HopServe})
+	}
+	// A folder that is not there is another machine's.
+	if _, err := os.Stat(w.cfg.State); err != nil || !here {
+		return all
+	}
+	return append(all, signal.Source{Hop: doctor.HopServe, Collector: process.New(process.Config{
+		Match: process.Serve(w.cfg.State), Disks: w.disks(), Clock: w.clock,
+	})})
+}
+
+// disks are those under the data folder. The private Postgres stands on the same, unless
+// it had to move out of a folder that it cannot reach.
+func (w *watch) disks() []process.Disk {
+	all := []process.Disk{{Hop: doctor.HopServe, Kind: doctor.Service, Folder: w.cfg.DataDir}}
+	if _, err := os.Stat(filepath.Join(w.cfg.DataDir, "pg")); err == nil {
+		all = append(all, process.Disk{Hop: doctor.HopPostgres, Kind: doctor.Database, Folder: doctorFolder(w.cfg.DataDir), Flush: true})
+	}
+	return all
+}
+
+// onThisMachine reports whether the URL names a loopback address.
+func onThisMachine(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+}
