@@ -38,13 +38,23 @@ func (w *watch) processSources() []signal.Source {
 		w.stops = append(w.stops, func(context.Context) error { m.Close(); return nil })
 		all = append(all, signal.Source{Collector: m, Hop: doctor.HopServe})
 	}
-	// A folder that is not there is another machine's.
-	if _, err := os.Stat(w.cfg.State); err != nil || !here {
+	if !here || !w.supervised() {
 		return all
 	}
 	return append(all, signal.Source{Hop: doctor.HopServe, Collector: process.New(process.Config{
 		Match: process.Serve(w.cfg.State), Disks: w.disks(), Clock: w.clock,
 	})})
+}
+
+// supervised reports whether a moneta up of this machine has put its serve into the data
+// folder: without one, no process of this machine is ours.
+func (w *watch) supervised() bool {
+	for _, trace := range []string{filepath.Join(w.cfg.DataDir, "serve.log"), w.cfg.State} {
+		if _, err := os.Stat(trace); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // disks are those under the data folder. The private Postgres stands on the same, unless
