@@ -30,7 +30,7 @@ func (w *watch) databaseSources() ([]signal.Source, error) {
 
 // processSources look at serve: at its metrics, and, where it runs on this machine, at the
 // process and at the disk that it and the database stand on.
-func (w *watch) processSources() []signal.Source {
+func (w *watch) processSources(ctx context.Context) []signal.Source {
 	here := w.cfg.ServeURL == "" || onThisMachine(w.cfg.ServeURL)
 	var all []signal.Source
 	if w.cfg.ServeURL != "" {
@@ -42,7 +42,7 @@ func (w *watch) processSources() []signal.Source {
 		return all
 	}
 	return append(all, signal.Source{Hop: doctor.HopServe, Collector: process.New(process.Config{
-		Match: process.Serve(w.cfg.State), Disks: w.disks(), Clock: w.clock,
+		Match: process.Serve(w.cfg.State), Disks: w.disks(ctx), Clock: w.clock,
 	})})
 }
 
@@ -55,16 +55,6 @@ func (w *watch) supervised() bool {
 		}
 	}
 	return false
-}
-
-// disks are those under the data folder. The private Postgres stands on the same, unless
-// it had to move out of a folder that it cannot reach.
-func (w *watch) disks() []process.Disk {
-	all := []process.Disk{{Hop: doctor.HopServe, Kind: doctor.Service, Folder: w.cfg.DataDir}}
-	if _, err := os.Stat(filepath.Join(w.cfg.DataDir, "pg")); err == nil {
-		all = append(all, process.Disk{Hop: doctor.HopPostgres, Kind: doctor.Database, Folder: doctorFolder(w.cfg.DataDir), Flush: true})
-	}
-	return all
 }
 
 // onThisMachine reports whether the URL names a loopback address.
