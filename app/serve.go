@@ -202,7 +202,7 @@ func (p *plane) connectChannels() error {
 		if err != nil {
 			return err
 		}
-		p.channels = append(p.channels, p.faults.channel(ch))
+		p.channels = append(p.channels, ch)
 	}
 	return nil
 }
@@ -261,7 +261,7 @@ func (p *plane) build() {
 		Redirects: routes.Redirects, Resend: p.dispatch.Resend,
 	})
 	p.inbox = settle.NewInbox(settle.InboxConfig{
-		Pool: p.stations, Submitter: p.node, Channels: p.channels, Redirects: routes.Redirects, Telemetry: p.tel,
+		Pool: p.stations, Submitter: p.faults.applying(p.node), Channels: p.channels, Redirects: routes.Redirects, Telemetry: p.tel,
 		UnverifiedRows: p.cfg.Callbacks.UnverifiedPerHour, UnverifiedBytes: p.cfg.Callbacks.UnverifiedKBPerHour << 10,
 		KeepFor: days(p.cfg.Callbacks.KeepDays), KeepUnverified: days(p.cfg.Callbacks.KeepUnverifiedDays),
 	})
