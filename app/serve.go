@@ -255,6 +255,9 @@ func (p *plane) build() {
 	p.dispatch = dispatch.New(dispatch.Config{
 		Submitter: p.node, Channels: p.channels, Hold: p.hold, Contain: p.contain, Routes: routes,
 		DedupProven: p.proofs.Dedup, Telemetry: p.tel,
+		Contradicted: func(ctx context.Context, name channel.Name, f *pay.Fact, answer *commit.Outcome) bool {
+			return p.asker.Replied(ctx, name, f, answer) // which is there before anything is sent
+		},
 	})
 	p.asker = settle.NewAsker(settle.AskerConfig{
 		Submitter: p.node, Channels: p.channels, Pool: p.stations, Live: p.dispatch.Live, Telemetry: p.tel,
