@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/moneta-pay/moneta/internal/clock"
+	"github.com/moneta-pay/moneta/internal/lifecycle"
 	"github.com/moneta-pay/moneta/internal/telemetry"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
@@ -346,12 +347,58 @@ func (a *Asker) breakOf(f *pay.Fact, name, class string, err error) *brk {
 }
 
 func (a *Asker) keep(ctx context.Context, breaks []*brk) {
+	if err := a.tryKeep(ctx, breaks); err != nil {
+		a.log.LogAttrs(ctx, slog.LevelError, "breaks were not kept; the next query finds them again", slog.Any("error", err))
+	}
+}
+
+func (a *Asker) tryKeep(ctx context.Context, breaks []*brk) error {
 	if a.cfg.Pool == nil {
-		return
+		return nil
 	}
 	var batch pgx.Batch
 	queueBreaks(&batch, breaks)
-	if err := send(ctx, a.cfg.Pool, &batch); err != nil {
-		a.log.LogAttrs(ctx, slog.LevelError, "breaks were not kept; the next query finds them again", slog.Any("error", err))
+	return send(ctx, a.cfg.Pool, &batch)
+}
+
+// A break of a reply is tried so often, so far apart: nobody asks about what is final,
+// so that no query would find it again.
+const (
+	replyTries = 5
+	replyPause = 200 * time.Millisecond
+)
+
+// Replied judges what the decider answered to a channel's reply to an order, as it is
+// done for callbacks and queries: one that contradicts what is final, that states
+// another amount, or that belies a proof of absence is a break. It reports whether it
+// was one. A crash before the break is durable leaves the note in the payment's log,
+// and money that moved to the statement.
+func (a *Asker) Replied(ctx context.Context, name channel.Name, f *pay.Fact, answer *commit.Outcome) bool {
+	class, err := "", answer.Err
+	switch {
+	case err == nil && belies(f, answer):
+		class, err = belied, errors.New(answer.Payment.Reason)
+		logBelied(ctx, a.log, &a.metrics, f, answer)
+	case err == nil || !definite(err):
+		return false
+	default:
+		if class = classOf(err, f); class == "" {
+			return false
+		}
+		logBreak(ctx, a.log, &a.metrics, f, class, err)
 	}
+	breaks := []*brk{a.breakOf(f, string(name), class, err)}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), submitWithin)
+	defer cancel()
+	for try := 1; ; try++ {
+		if err = a.tryKeep(ctx, breaks); err == nil {
+			return true
+		}
+		if try == replyTries || lifecycle.Pause(ctx, replyPause) != nil {
+			break
+		}
+	}
+	a.log.LogAttrs(ctx, slog.LevelError, "a break was not kept; the payment's log has the contradiction", slog.String("payment", f.Payment.String()),
+		slog.String("class", class), slog.Any("error", err))
+	return true
 }
