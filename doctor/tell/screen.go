@@ -51,10 +51,10 @@ func WaitsOf(e *doctor.Evidence) []Waits {
 			}
 			p := r.Presence(e.TakenAt)
 			live := p == doctor.Present || p == doctor.New
-			switch r.Signal {
-			case doctor.Waiting, doctor.CallbackBacklog:
+			if r.Signal == doctor.Waiting || r.Signal == doctor.CallbackBacklog {
 				w.Items, w.Known = max(w.Items, r.Last), w.Known || live
-			case doctor.OldestAge, doctor.CallbackAge:
+			}
+			if r.Signal == doctor.OldestAge || r.Signal == doctor.CallbackAge {
 				w.OldestS = max(w.OldestS, r.Last)
 			}
 		}
