@@ -16,7 +16,6 @@ import (
 	"github.com/moneta-pay/moneta/doctor"
 	"github.com/moneta-pay/moneta/doctor/signal"
 	"github.com/moneta-pay/moneta/doctor/signal/money"
-	"github.com/moneta-pay/moneta/doctor/signal/postgres"
 	"github.com/moneta-pay/moneta/doctor/signal/process"
 	"github.com/moneta-pay/moneta/internal/clock"
 	"github.com/moneta-pay/moneta/internal/pgserver"
@@ -50,8 +49,6 @@ func doctorFolder(dataDir string) string { return filepath.Join(dataDir, "doctor
 const (
 	// tickEvery separates two judgements.
 	tickEvery = time.Second
-	// lately is the window that is judged while there is no incident.
-	lately = 10 * time.Second
 	// settleFor is for how long nothing is judged after this process stood still: the
 	// collectors look first.
 	settleFor = 3 * time.Second
@@ -88,11 +85,15 @@ func startWatch(ctx context.Context, cfg WatchConfig, log *slog.Logger) (*watch,
 	return w, nil
 }
 
-// look is what is known now: since the trouble began, or of lately.
+// look is what is known now: since the trouble began, or of lately. However long a
+// trouble lasts, what was usual before it stays the usual.
 func (w *watch) look(since time.Time, s doctor.Symptom) *doctor.Evidence {
 	now := w.clock.Now()
 	if since.IsZero() {
-		since, s = now.Add(-lately), anySymptom
+		w.memory.Thaw(now)
+		since, s = now.Add(-signal.Lately), anySymptom
+	} else {
+		w.memory.Freeze(since)
 	}
 	return w.memory.Evidence(now, since, s)
 }
@@ -104,19 +105,13 @@ func (w *watch) sources(ctx context.Context) ([]signal.Source, error) {
 		return nil, err
 	}
 	w.stops = append(w.stops, func(context.Context) error { facts.Close(); return nil })
-	database, err := postgres.New(postgres.Config{DSN: w.cfg.DSN, Clock: w.clock})
+	all := []signal.Source{{Collector: facts, Hop: doctor.HopPostgres}}
+	database, err := w.databaseSources()
 	if err != nil {
 		return nil, err
 	}
-	w.stops = append(w.stops, database.Close)
-	out := []signal.Source{
-		{Collector: facts, Hop: doctor.HopPostgres},
-		{Collector: process.New(process.Config{Match: process.Serve(w.cfg.State), Disks: w.disks(ctx), Clock: w.clock}), Hop: doctor.HopServe},
-	}
-	for _, c := range database.Collectors() {
-		out = append(out, signal.Source{Collector: c, Hop: doctor.HopPostgres})
-	}
-	return out, nil
+	all = append(all, database...)
+	return append(all, w.processSources(ctx)...), nil
 }
 
 // disks are those that are on this machine: that of the folder of up, and that of its

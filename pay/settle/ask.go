@@ -94,6 +94,7 @@ type askLane struct {
 	caps  channel.Capabilities
 	due   chan pay.Payment
 	moved atomic.Int64 // Unix nanoseconds of the last answer
+	calls atomic.Int64 // queries on the wire
 }
 
 // NewAsker returns an asker that asks nothing before Run.
@@ -268,7 +269,9 @@ func (a *Asker) askOne(ctx context.Context, l *askLane, p *pay.Payment) pay.Fact
 	ctx, end := a.cfg.Telemetry.Step(ctx, p.TraceID, "settle.query", time.Time{}, attribute.String("channel", string(l.name)))
 	ctx, cancel := context.WithTimeout(ctx, l.caps.ClientTimeout+time.Second)
 	defer cancel()
+	l.calls.Add(1)
 	word := l.ch.Query(ctx, pay.Reference(p.ID, p.Attempt.N))
+	l.calls.Add(-1)
 	end(word.Err())
 	a.metrics.word(string(l.name), word)
 	fact := answerOf(l.caps, p, word, a.knownSince(p, asked), asked, a.cfg.Clock.Now())
@@ -329,12 +332,14 @@ func (a *Asker) submitBatch(ctx context.Context, batch []pay.Fact) {
 	a.turns.Add(1)
 }
 
-// Turns says whether the asker has work, and counts what it finished: work with a count
-// that stands still is a loop that hangs.
+// Turns says whether the asker has work that it could do, and counts what it finished:
+// work with a count that stands still is a loop that hangs. Who waits for a channel's
+// answer does not hang.
 func (a *Asker) Turns() (work bool, turns int64) {
-	a.mu.Lock()
-	work = len(a.held) > 0
-	a.mu.Unlock()
+	work = len(a.answers) > 0
+	for _, l := range a.lanes {
+		work = work || len(l.due) > 0 && l.calls.Load() < int64(a.cfg.Concurrency)
+	}
 	return work, a.turns.Load()
 }
 
