@@ -26,6 +26,9 @@ func wanted(t *testing.T) map[string]string {
 		filepath.Join("alerts", RulesFile):         string(rules),
 		filepath.Join("alerts", "moneta_test.yml"): string(tests),
 	}
+	for name, page := range Pages(all) {
+		out[filepath.Join("causes", name)] = page
+	}
 	return out
 }
 
