@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 
 	"github.com/moneta-pay/moneta/app"
 )
@@ -20,9 +21,13 @@ type watchCmd struct {
 
 	Auto string `help:"What the doctor does without asking: observe, instant (undone at once) or undoable (one session ended, one process started again)." default:"instant" enum:"observe,instant,undoable"`
 	Lang string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
+	TUI  bool   `name:"tui" help:"Do not watch: show on this terminal what the watch of --data sees and does, as moneta incident watch."`
 }
 
 func (c *watchCmd) Run(ctx context.Context) error {
+	if c.TUI {
+		return app.IncidentWatch(ctx, app.IncidentConfig{DataDir: c.Data, Lang: c.Lang, Out: os.Stdout, Err: os.Stderr}, false)
+	}
 	return app.Watch(ctx, app.WatchConfig{
 		DataDir: c.Data, DSN: c.DSN, ServeURL: c.URL, Listen: c.Listen, State: c.State,
 		Config: c.Config, SandboxURL: c.Sandbox, Auto: c.Auto, Lang: c.Lang,
