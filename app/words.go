@@ -177,6 +177,8 @@ var words = map[string][2]string{
 	"inc-checked":       {"%d figures held against the journal, %d wrong.\n", "已与日志核对 %d 个数字,%d 处不符。\n"},
 	"inc-exit-wrong":    {"%d figures of the draft are not the journal's", "草稿中有 %d 处数字与日志不符"},
 
+	"live-no-terminal": {"the live screen needs a terminal; --plain prints a line for each thing that happens", "实时画面需要终端;--plain 会逐行输出发生的事情"},
+
 	// The recount.
 	"prove-progress":      {"recount: %s %d of %d, %.0f s", "核算:%s %d / %d,%.0f 秒"},
 	"prove-primary":       {"the primary", "主库"},
