@@ -109,7 +109,11 @@ func (s *scene) meet(c *doctor.Cause, sign *doctor.Sign, hop string) {
 			before = max(before, .01)
 			value *= before
 		}
-		if was, ok := s.met[[3]string{h, string(sign.Signal), sign.Statistic}]; ok && sign.Above != nil { // both must hold
+		was, again := s.met[[3]string{h, string(sign.Signal), sign.Statistic}]
+		if again && len(sign.Where) > 0 {
+			continue // a reading is of one session: the first sign says whose
+		}
+		if again && sign.Above != nil { // both must hold
 			before, value = min(before, was[0]), max(value, was[1])
 		}
 		s.met[[3]string{h, string(sign.Signal), sign.Statistic}] = [2]float64{before, value}
