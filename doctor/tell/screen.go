@@ -89,8 +89,11 @@ func (m *Moment) Screen(width, height int) []Row {
 	s.add(Title, m.headline())
 	for _, l := range wrap(m.Sentence(), width) {
 		style := Bad
-		if len(m.Alarms) == 0 && m.Blind == "" {
+		switch {
+		case m.Blind == "" && len(m.Alarms) == 0:
 			style = Good
+		case m.Blind == "" && !m.paging():
+			style = Plain
 		}
 		s.add(style, l)
 	}
@@ -171,13 +174,27 @@ func (m *Moment) Sentence() string {
 		}
 		return word(m.Lang, "s-well")
 	}
+	// What wakes somebody comes first; the rest are tickets.
+	alarms := slices.Clone(m.Alarms)
+	slices.SortStableFunc(alarms, func(a, b doctor.Alarm) int {
+		switch {
+		case a.Page == b.Page:
+			return 0
+		case a.Page:
+			return -1
+		}
+		return 1
+	})
+	if !m.paging() {
+		return plainText(d.w("s-ticket", plain(alarms[0].Hop), plain(m.alarmSays(&alarms[0]))))
+	}
 	var where []string
-	for i := range m.Alarms {
-		if hop := m.Alarms[i].Hop; !slices.Contains(where, hop) {
+	for i := range alarms {
+		if hop := alarms[i].Hop; alarms[i].Page && !slices.Contains(where, hop) {
 			where = append(where, hop)
 		}
 	}
-	what := plainText(d.w("s-trouble", plain(strings.Join(where[:min(3, len(where))], ", ")), plain(m.alarmSays(&m.Alarms[0]))))
+	what := plainText(d.w("s-trouble", plain(strings.Join(where[:min(3, len(where))], ", ")), plain(m.alarmSays(&alarms[0]))))
 	a := m.Answer
 	switch {
 	case a == nil || len(a.Ranked) == 0:
@@ -188,6 +205,11 @@ func (m *Moment) Sentence() string {
 		what += " " + word(m.Lang, "s-no-cause")
 	}
 	return what
+}
+
+// paging says whether an alarm of now wakes somebody.
+func (m *Moment) paging() bool {
+	return slices.ContainsFunc(m.Alarms, func(a doctor.Alarm) bool { return a.Page })
 }
 
 func (m *Moment) alarmSays(a *doctor.Alarm) string {
