@@ -35,11 +35,11 @@ type Waits struct {
 	// OldestS is the age of the oldest in seconds, Value its worth where somebody tells it.
 	OldestS float64
 	Value   string
-	// Known is set when the hop tells it, and lately.
-	Known bool
+	// Known is set when the hop tells that, and lately; Heard when it tells anything.
+	Known, Heard bool
 }
 
-// WaitsOf reads what waits at each hop from an evidence.
+// WaitsOf reads what waits at each hop from an evidence, along the road.
 func WaitsOf(e *doctor.Evidence) []Waits {
 	var out []Waits
 	for _, h := range e.Hops {
@@ -51,6 +51,7 @@ func WaitsOf(e *doctor.Evidence) []Waits {
 			}
 			p := r.Presence(e.TakenAt)
 			live := p == doctor.Present || p == doctor.New
+			w.Heard = w.Heard || live
 			if r.Signal == doctor.Waiting || r.Signal == doctor.CallbackBacklog {
 				w.Items, w.Known = max(w.Items, r.Last), w.Known || live
 			}
@@ -60,6 +61,14 @@ func WaitsOf(e *doctor.Evidence) []Waits {
 		}
 		out = append(out, w)
 	}
+	road, _ := doctor.Road()
+	place := func(w Waits) int {
+		if i := slices.IndexFunc(road, func(h doctor.Hop) bool { return h.Name == w.Hop }); i >= 0 {
+			return i
+		}
+		return len(road)
+	}
+	slices.SortStableFunc(out, func(a, b Waits) int { return cmp.Compare(place(a), place(b)) })
 	return out
 }
 
@@ -283,7 +292,7 @@ func (m *Moment) marks() string {
 		case h.Kind == doctor.Channel:
 			channels++
 			continue
-		case !h.Known:
+		case !h.Heard:
 			mark = "·"
 		}
 		out = append(out, mark+h.Hop)

@@ -17,7 +17,7 @@ func moment(t *testing.T, lang string, entries int) *Moment {
 	m := &Moment{Lang: lang, At: s.Now, Source: s, Alarms: s.Incident.Alarms, Answer: s.Incident.Answer}
 	hops, _ := doctor.Road("bank-1", "bank-2", "bank-3")
 	for _, h := range hops {
-		m.Hops = append(m.Hops, Waits{Hop: h.Name, Kind: h.Kind, Known: h.Name != doctor.HopRecon})
+		m.Hops = append(m.Hops, Waits{Hop: h.Name, Kind: h.Kind, Known: true, Heard: h.Name != doctor.HopRecon})
 	}
 	m.Hops[4].Items, m.Hops[4].OldestS = 212, 131
 	m.Hops[7].Items, m.Hops[7].OldestS = 3, 1.5
@@ -89,10 +89,10 @@ func TestCells(t *testing.T) {
 func TestWaitsOfAnEvidence(t *testing.T) {
 	t.Parallel()
 	at := began
-	e := &doctor.Evidence{TakenAt: at, Hops: []doctor.Hop{{Name: "dispatch", Kind: doctor.Queue}, {Name: "settle", Kind: doctor.Queue}}, Readings: []doctor.Reading{
+	e := &doctor.Evidence{TakenAt: at, Hops: []doctor.Hop{{Name: "settle", Kind: doctor.Queue}, {Name: "dispatch", Kind: doctor.Queue}}, Readings: []doctor.Reading{
 		{Hop: "dispatch", Signal: doctor.Waiting, Last: 12, During: doctor.Sample{N: 1}, Newest: &at},
 		{Hop: "dispatch", Signal: doctor.OldestAge, Last: 31, During: doctor.Sample{N: 1}, Newest: &at},
 		{Hop: "settle", Signal: doctor.Waiting, Last: 7, Before: doctor.Sample{N: 4}},
 	}}
-	require.Equal(t, []Waits{{Hop: "dispatch", Kind: doctor.Queue, Items: 12, OldestS: 31, Known: true}, {Hop: "settle", Kind: doctor.Queue, Items: 7}}, WaitsOf(e))
+	require.Equal(t, []Waits{{Hop: "dispatch", Kind: doctor.Queue, Items: 12, OldestS: 31, Known: true, Heard: true}, {Hop: "settle", Kind: doctor.Queue, Items: 7}}, WaitsOf(e))
 }
