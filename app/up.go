@@ -33,6 +33,8 @@ type UpConfig struct {
 	// DSN of a Postgres to use instead of a private one.
 	DSN   string
 	Quiet bool
+	// Auto is what the doctor does without asking; empty is the default of watch.
+	Auto string
 	// WebhookInside are networks that webhooks may go to although they are not public.
 	WebhookInside []string
 	// Lang is en or zh.
@@ -162,7 +164,14 @@ func startWorld(ctx context.Context, cfg UpConfig) (w *world, err error) {
 		return w, err
 	}
 	// Who watches ends for no death of who is watched, nor the other way round.
-	w.watch, err = w.child(ctx, "watch", self, watchEnv, "watch", "--data", cfg.DataDir, "--serve-url", w.api())
+	watching := []string{"watch", "--data", cfg.DataDir, "--serve-url", w.api()}
+	if cfg.Sandbox {
+		watching = append(watching, "--sandbox-url", w.outside())
+	}
+	if cfg.Auto != "" {
+		watching = append(watching, "--auto", cfg.Auto)
+	}
+	w.watch, err = w.child(ctx, "watch", self, watchEnv, watching...)
 	return w, err
 }
 

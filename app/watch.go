@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"crypto/rand"
-	"crypto/subtle"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -12,14 +11,15 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/moneta-pay/moneta/doctor"
-	"github.com/moneta-pay/moneta/doctor/diagnose"
 	"github.com/moneta-pay/moneta/doctor/signal"
 	"github.com/moneta-pay/moneta/doctor/signal/money"
+	"github.com/moneta-pay/moneta/doctor/signal/postgres"
+	"github.com/moneta-pay/moneta/doctor/signal/process"
 	"github.com/moneta-pay/moneta/internal/clock"
+	"github.com/moneta-pay/moneta/internal/pgserver"
 )
 
 // WatchConfig is what `moneta watch` was asked for.
@@ -36,7 +36,12 @@ type WatchConfig struct {
 	// State is the state folder of serve on this machine, for levers while API and
 	// database are gone; empty is that of up in DataDir.
 	State string
-	Lang  string
+	// Config is the file of serve with the channels, SandboxURL where the sandbox banks
+	// are when there is none: their own books are what a proof is held against.
+	Config, SandboxURL string
+	// Auto is what the doctor does without asking: observe, instant or undoable.
+	Auto string
+	Lang string
 }
 
 // doctorFolder holds journal, evidence files and proofs.
@@ -61,45 +66,71 @@ type watch struct {
 	runner *signal.Runner
 	stops  []func(context.Context) error // last started, first stopped
 
-	mu     sync.Mutex
-	now    Now
-	newest *doctor.Evidence
-}
-
-// Now is what the watch says at once: GET /now.
-type Now struct {
-	At time.Time `json:"at"`
-	// Alarms are the invariants that do not hold.
-	Alarms []doctor.Alarm `json:"alarms"`
-	// Answer is there while there is a paging alarm.
-	Answer *doctor.Answer `json:"answer,omitempty"`
-	// Collectors tell how old what is known is.
-	Collectors []signal.Status `json:"collectors"`
+	attendance *attendance
 }
 
 // startWatch puts the doctor together: the collectors, what they remember, and what is
 // done each second. Everything is wired here.
 func startWatch(ctx context.Context, cfg WatchConfig, log *slog.Logger) (*watch, error) {
 	w := &watch{cfg: cfg, log: log, clock: clock.System, memory: signal.NewMemory(doctor.Road())}
-	sources, err := w.sources()
+	sources, err := w.sources(ctx)
 	if err != nil {
 		return w, err
 	}
 	w.runner = signal.NewRunner(w.memory, w.clock, sources...)
+	if w.attendance, err = newAttendance(ctx, &w.cfg, w.look, w.clock, log); err != nil {
+		return w, err
+	}
+	w.stops = append(w.stops, w.attendance.close)
 	w.runner.Start(ctx)
 	w.stops = append(w.stops, w.runner.Stop)
 	w.each(ctx)
 	return w, nil
 }
 
+// look is what is known now: since the trouble began, or of lately.
+func (w *watch) look(since time.Time, s doctor.Symptom) *doctor.Evidence {
+	now := w.clock.Now()
+	if since.IsZero() {
+		since, s = now.Add(-lately), anySymptom
+	}
+	return w.memory.Evidence(now, since, s)
+}
+
 // sources are the collectors, each with the hop that is silent when it is not heard.
-func (w *watch) sources() ([]signal.Source, error) {
+func (w *watch) sources(ctx context.Context) ([]signal.Source, error) {
 	facts, err := money.New(money.Config{DSN: w.cfg.DSN, Clock: w.clock})
 	if err != nil {
 		return nil, err
 	}
 	w.stops = append(w.stops, func(context.Context) error { facts.Close(); return nil })
-	return []signal.Source{{Collector: facts, Hop: doctor.HopPostgres}}, nil
+	database, err := postgres.New(postgres.Config{DSN: w.cfg.DSN, Clock: w.clock})
+	if err != nil {
+		return nil, err
+	}
+	w.stops = append(w.stops, database.Close)
+	out := []signal.Source{
+		{Collector: facts, Hop: doctor.HopPostgres},
+		{Collector: process.New(process.Config{Match: process.Serve(w.cfg.State), Disks: w.disks(ctx), Clock: w.clock}), Hop: doctor.HopServe},
+	}
+	for _, c := range database.Collectors() {
+		out = append(out, signal.Source{Collector: c, Hop: doctor.HopPostgres})
+	}
+	return out, nil
+}
+
+// disks are those that are on this machine: that of the folder of up, and that of its
+// private Postgres, beside whose data a small file is flushed.
+func (w *watch) disks(ctx context.Context) []process.Disk {
+	all := []process.Disk{{Hop: doctor.HopServe, Kind: doctor.Service, Folder: w.cfg.DataDir}}
+	place, _, err := pgserver.Place(ctx, pgFolder(w.cfg.DataDir))
+	if err != nil {
+		return all
+	}
+	if st, err := os.Stat(filepath.Join(place, "data")); err == nil && st.IsDir() {
+		all = append(all, process.Disk{Hop: doctor.HopPostgres, Kind: doctor.Database, Folder: place, Flush: true})
+	}
+	return all
 }
 
 // each judges once a second, in a goroutine of its own.
@@ -119,7 +150,7 @@ func (w *watch) each(ctx context.Context) {
 				notBefore = now.Add(settleFor)
 			}
 			if !now.Before(notBefore) {
-				w.judge(ctx, now)
+				w.judge(ctx)
 			}
 			select {
 			case <-ctx.Done():
@@ -133,22 +164,17 @@ func (w *watch) each(ctx context.Context) {
 // anySymptom is what an evidence is about while nobody complains.
 var anySymptom = doctor.Symptom{Hop: doctor.HopAPI, Signal: doctor.Latency, Statistic: "mean"}
 
-// judge looks at what was seen lately and says what does not hold.
-func (w *watch) judge(ctx context.Context, now time.Time) {
-	e := w.memory.Evidence(now, now.Add(-lately), anySymptom)
-	e.Alarms = diagnose.Detect(e)
-	w.tell(ctx, e.Alarms)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.now = Now{At: e.TakenAt, Alarms: e.Alarms}
-	w.newest = e
+// judge looks once, and goes on with the incident that is open.
+func (w *watch) judge(ctx context.Context) {
+	before := w.attendance.it.Now().Alarms
+	// An error of the journal was logged; a doctor that stops because its disk is full
+	// would be of no use to anybody, so the next tick tries again.
+	_ = w.attendance.it.Tick(ctx)
+	w.tell(ctx, before, w.attendance.it.Now().Alarms)
 }
 
 // tell logs an alarm when it begins and when it ends.
-func (w *watch) tell(ctx context.Context, alarms []doctor.Alarm) {
-	w.mu.Lock()
-	before := w.now.Alarms
-	w.mu.Unlock()
+func (w *watch) tell(ctx context.Context, before, alarms []doctor.Alarm) {
 	has := func(in []doctor.Alarm, a *doctor.Alarm) bool {
 		for i := range in {
 			if in[i].Rule == a.Rule && in[i].Hop == a.Hop && in[i].Code == a.Code {
@@ -167,57 +193,6 @@ func (w *watch) tell(ctx context.Context, alarms []doctor.Alarm) {
 			w.log.InfoContext(ctx, "it holds again", slog.String("rule", string(a.Rule)), slog.String("hop", a.Hop), slog.String("code", a.Code))
 		}
 	}
-}
-
-// routes are what commands and screens ask.
-func (w *watch) routes(token string) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, map[string]string{"status": "ok"}) })
-	mux.HandleFunc("GET /now", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, w.saysNow()) })
-	mux.HandleFunc("GET /evidence", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, w.evidence()) })
-	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		given := []byte(r.Header.Get("Authorization"))
-		if r.URL.Path != "/healthz" && subtle.ConstantTimeCompare(given, []byte("Bearer "+token)) != 1 {
-			http.Error(rw, "the token is in watch.json of the data folder", http.StatusUnauthorized)
-			return
-		}
-		mux.ServeHTTP(rw, r)
-	})
-}
-
-func (w *watch) saysNow() Now {
-	w.mu.Lock()
-	n := w.now
-	w.mu.Unlock()
-	n.Collectors = w.runner.Status()
-	if n.Alarms == nil {
-		n.Alarms = []doctor.Alarm{}
-	}
-	return n
-}
-
-// evidence is what an answer of now rests on: since the first paging alarm began, or
-// of lately.
-func (w *watch) evidence() *doctor.Evidence {
-	w.mu.Lock()
-	alarms := w.now.Alarms
-	w.mu.Unlock()
-	now := w.clock.Now()
-	since, symptom := now.Add(-lately), anySymptom
-	for i := range alarms {
-		if a := &alarms[i]; a.Page && a.Since.Before(since) {
-			since, symptom = a.Since, a.Symptom()
-		}
-	}
-	e := w.memory.Evidence(now, since, symptom)
-	e.Alarms = alarms
-	return e
-}
-
-func answer(rw http.ResponseWriter, v any) {
-	rw.Header().Set("Content-Type", "application/json")
-	rw.Header().Set("Cache-Control", "no-store")
-	_ = json.NewEncoder(rw).Encode(v) // whoever asked has gone
 }
 
 func (w *watch) stop(ctx context.Context) {

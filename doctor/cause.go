@@ -70,7 +70,7 @@ type Sign struct {
 	Below *float64 `json:"below,omitempty" yaml:"below"`
 	Gone  bool     `json:"gone,omitempty" yaml:"gone"`
 	// Where restricts it to a reading with these details; a value that begins with ! must
-	// not be there.
+	// not be there, one that ends with * is a beginning.
 	Where map[string]string `json:"where,omitempty" yaml:"where"`
 	// Family: within one the strongest sign counts, across families they multiply. Empty
 	// is the signal's own.

@@ -61,6 +61,9 @@ type Reading struct {
 	Source string `json:"source"`
 	Before Sample `json:"before"`
 	During Sample `json:"during"`
+	// Lately is the last few seconds of a long During, so that an alarm can end while its
+	// incident goes on; none when During is no longer itself.
+	Lately Sample `json:"lately,omitzero"`
 	// StepS is the time between two points, in seconds; 0 when unknown.
 	StepS float64 `json:"step_s"`
 	// Newest is the newest point of the signal; nil when there never was one.
@@ -209,9 +212,9 @@ func (e *Evidence) checkReadings(known map[string]bool) error {
 			return invalid("a reading of %q is of the signal %q, which is not known", r.Hop, r.Signal)
 		case seen[r.key()]:
 			return invalid("%s %s of %q is there twice", r.Signal, r.Statistic, r.Hop)
-		case !finite(r.Before.Value, r.Before.Spread, r.During.Value, r.During.Spread, r.StepS, r.Last):
+		case !finite(r.Before.Value, r.Before.Spread, r.During.Value, r.During.Spread, r.Lately.Value, r.Lately.Spread, r.StepS, r.Last):
 			return invalid("%s of %q holds a number that is none", r.Signal, r.Hop)
-		case r.Before.N < 0 || r.During.N < 0 || r.Before.Spread < 0 || r.During.Spread < 0 || r.StepS < 0:
+		case r.Before.N < 0 || r.During.N < 0 || r.Lately.N < 0 || r.Before.Spread < 0 || r.During.Spread < 0 || r.Lately.Spread < 0 || r.StepS < 0:
 			return invalid("%s of %q has a negative count, spread or step", r.Signal, r.Hop)
 		case r.Before.Value < 0 || r.During.Value < 0:
 			if r.Signal != Wire {

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/moneta-pay/moneta/doctor"
@@ -51,6 +52,9 @@ const (
 	proofEvery = 10 * time.Second
 	// proofPatience is after how long breaks that have owners close an incident.
 	proofPatience = 10 * time.Minute
+	// waited is for how long it must be quiet until acts that wait for people are left: the
+	// trouble is over without them.
+	waited = 30 * time.Second
 	// moneyEvery is the time between two records of the money that waits.
 	moneyEvery = 5 * time.Second
 	// evidenceEvery is the time between two evidence files of one incident, evidenceMax
@@ -79,6 +83,8 @@ type Plan struct {
 	Phase      Phase
 	Hypothesis doctor.Hypothesis
 	Steps      []doctor.Step
+	// Round tells apart plans for a cause that came back in the same incident.
+	Round int
 }
 
 // Config is what an Attendant works with. All functions are called from one goroutine,
@@ -100,17 +106,19 @@ type Config struct {
 	Cause func(h *doctor.Hypothesis) (doctor.Cause, bool)
 	// Fallback is done when no cause stands: tell people, ask them not to pay again.
 	Fallback []doctor.Step
-	// Act does the steps of a plan, records them itself, and returns when all are done,
-	// have failed or wait for people. It resumes what it had begun before.
+	// Act does the steps of a plan, records them itself, and returns when all are done or
+	// have failed, or ctx ends: what then still waits for people is left.
 	Act func(ctx context.Context, p Plan) error
+	// Resume goes on with what was begun for an incident before this process.
+	Resume func(ctx context.Context, incident string) error
 	// Lift takes back what is held for an incident.
 	Lift func(ctx context.Context, incident string) error
 	// Money is what waits now.
 	Money func() doctor.MoneyAtRisk
 	// Prove counts everything anew, from since on.
 	Prove func(ctx context.Context, incident string, since time.Time) (doctor.ProofKept, error)
-	// Owned returns those of the proof's findings that are breaks with an owner.
-	Owned func(ctx context.Context, found []string) ([]string, error)
+	// Owned returns the owners of those of a proof's findings that are listed breaks.
+	Owned func(ctx context.Context, found []string) (map[string]string, error)
 }
 
 // Now is what the doctor says at this moment.
@@ -123,14 +131,21 @@ type Now struct {
 	Stage    doctor.Stage `json:"stage,omitempty"`
 }
 
-// Attendant follows incidents. Its methods are called from one goroutine.
+// Attendant follows incidents. Its methods are called from one goroutine, but Now from any.
 type Attendant struct {
 	cfg      Config
+	said     atomic.Pointer[Now]
 	open     *incident
-	works    chan func() // what Act, Lift and Prove came to, applied by the next Tick
+	works    chan result // of Act, Lift and Prove, applied by the next Tick
 	running  int
 	now      Now
 	lastOpen time.Time
+}
+
+// result is what work beside the ticks came to; the last of a work ends it.
+type result struct {
+	apply func()
+	last  bool
 }
 
 // incident is the one that is open.
@@ -148,6 +163,8 @@ type incident struct {
 	plans     int      // how often something was done
 	fellBack  bool
 	acting    bool
+	leave     context.CancelFunc // of what is being done
+	resume    bool               // something may have been begun before this process
 	lifting   bool
 	lifted    bool
 	proving   bool
@@ -160,7 +177,7 @@ type incident struct {
 
 // New returns an Attendant that goes on with the incident that is open, if any.
 func New(cfg Config, open *doctor.Incident) *Attendant {
-	a := &Attendant{cfg: cfg, works: make(chan func(), 8)}
+	a := &Attendant{cfg: cfg, works: make(chan result, 8)}
 	if open != nil && open.ClosedAt == nil {
 		a.open = resumed(open)
 		a.lastOpen = open.OpenedAt
@@ -172,7 +189,7 @@ func New(cfg Config, open *doctor.Incident) *Attendant {
 // way: who was at them is dead.
 func resumed(in *doctor.Incident) *incident {
 	i := &incident{
-		id: in.ID, since: in.Since, openedAt: in.OpenedAt, stages: map[doctor.Stage]bool{}, alarms: in.Alarms, answer: in.Answer,
+		id: in.ID, resume: true, since: in.Since, openedAt: in.OpenedAt, stages: map[doctor.Stage]bool{}, alarms: in.Alarms, answer: in.Answer,
 	}
 	for s := range in.Stages {
 		i.stages[s] = true
@@ -186,10 +203,22 @@ func resumed(in *doctor.Incident) *incident {
 }
 
 // Now returns what the newest Tick came to.
-func (a *Attendant) Now() Now { return a.now }
+func (a *Attendant) Now() Now {
+	if n := a.said.Load(); n != nil {
+		return *n
+	}
+	return Now{}
+}
 
 // Tick looks once. An error is one of the journal: nothing was begun that it does not hold.
 func (a *Attendant) Tick(ctx context.Context) error {
+	err := a.tick(ctx)
+	said := a.now
+	a.said.Store(&said)
+	return err
+}
+
+func (a *Attendant) tick(ctx context.Context) error {
 	a.applyWorks()
 	since, symptom := time.Time{}, doctor.Symptom{}
 	if a.open != nil {
@@ -276,8 +305,14 @@ func (a *Attendant) follow(ctx context.Context, e *doctor.Evidence, alarms []doc
 			return err
 		}
 	}
-	if over && !i.acting {
+	switch {
+	case over && !i.acting:
 		return a.finish(ctx, now)
+	case i.acting && !i.quietFrom.IsZero() && now.Sub(i.quietFrom) >= waited:
+		i.leave()
+	case i.resume && !i.acting && a.cfg.Resume != nil:
+		i.resume = false
+		a.doing(ctx, func(ctx context.Context) error { return a.cfg.Resume(ctx, i.id) })
 	}
 	return nil
 }
@@ -413,31 +448,46 @@ func (a *Attendant) actOn(ctx context.Context, h doctor.Hypothesis, leads string
 
 // act does the plans one after the other, beside the ticks.
 func (a *Attendant) act(ctx context.Context, plans ...Plan) {
-	i := a.open
-	if len(plans) == 0 {
-		return
+	for k := range plans {
+		plans[k].Round = a.open.plans
 	}
-	i.acting = true
-	a.beside(func() func() {
+	i := a.open
+	a.doing(ctx, func(ctx context.Context) error {
 		var failed []error
-		var contained bool
 		for _, p := range plans {
 			err := a.cfg.Act(ctx, p)
 			if err != nil {
 				failed = append(failed, fmt.Errorf("%s %s: %w", p.Phase, p.Cause, err))
 			}
-			contained = contained || (err == nil && p.Phase == Contain)
+			if err == nil && p.Phase == Contain {
+				a.works <- result{apply: func() { a.contained(ctx, i) }}
+			}
 		}
+		return errors.Join(failed...)
+	})
+}
+
+// doing runs work for the open incident beside the ticks, one at a time.
+func (a *Attendant) doing(ctx context.Context, work func(context.Context) error) {
+	i := a.open
+	ctx, i.leave = context.WithCancel(ctx)
+	i.acting = true
+	a.beside(func() func() {
+		err := work(ctx)
 		return func() {
 			i.acting = false
-			if err := errors.Join(failed...); err != nil {
+			i.leave()
+			if err != nil {
 				a.cfg.Log.LogAttrs(ctx, slog.LevelError, "an act failed", slog.String("incident", i.id), slog.Any("error", err))
-			}
-			if contained && a.open == i {
-				a.reachLater(ctx, doctor.Contained)
 			}
 		}
 	})
+}
+
+func (a *Attendant) contained(ctx context.Context, i *incident) {
+	if a.open == i {
+		a.reachLater(ctx, doctor.Contained)
+	}
 }
 
 // finish lifts what is held, has everything counted, and closes.
@@ -467,7 +517,7 @@ func (a *Attendant) finish(ctx context.Context, now time.Time) error {
 	i.proving, i.provedAt = true, now
 	a.beside(func() func() {
 		proof, err := a.cfg.Prove(ctx, i.id, i.since)
-		var owned []string
+		var owned map[string]string
 		if err == nil && !proof.Clean && a.cfg.Owned != nil {
 			owned, err = a.cfg.Owned(ctx, proof.Found)
 		}
@@ -476,7 +526,7 @@ func (a *Attendant) finish(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-func (a *Attendant) judgeProof(ctx context.Context, i *incident, proof doctor.ProofKept, owned []string, err error) {
+func (a *Attendant) judgeProof(ctx context.Context, i *incident, proof doctor.ProofKept, owned map[string]string, err error) {
 	i.proving = false
 	if err != nil {
 		a.cfg.Log.LogAttrs(ctx, slog.LevelError, "no proof", slog.String("incident", i.id), slog.Any("error", err))
@@ -494,7 +544,7 @@ func (a *Attendant) judgeProof(ctx context.Context, i *incident, proof doctor.Pr
 		a.reachLater(ctx, doctor.Proved)
 		a.close(ctx, doctor.Closing{Clean: true})
 	case listed && a.cfg.Clock.Now().Sub(i.openedAt) > proofPatience:
-		a.close(ctx, doctor.Closing{Breaks: owned})
+		a.close(ctx, doctor.Closing{Breaks: proof.Found, Owners: owned})
 	}
 }
 
@@ -533,27 +583,31 @@ func (a *Attendant) reachLater(ctx context.Context, s doctor.Stage) { _ = a.reac
 // beside runs work in a goroutine of its own; what it returns is applied by the next Tick.
 func (a *Attendant) beside(work func() func()) {
 	a.running++
-	go func() { a.works <- work() }()
+	go func() { a.works <- result{apply: work(), last: true} }()
 }
 
 func (a *Attendant) applyWorks() {
 	for {
 		select {
-		case apply := <-a.works:
-			a.running--
-			apply()
+		case r := <-a.works:
+			a.take(r)
 		default:
 			return
 		}
 	}
 }
 
+func (a *Attendant) take(r result) {
+	if r.last {
+		a.running--
+	}
+	r.apply()
+}
+
 // Wait returns when no work is under way; what it came to is applied.
 func (a *Attendant) Wait() {
 	for a.running > 0 {
-		apply := <-a.works
-		a.running--
-		apply()
+		a.take(<-a.works)
 	}
 }
 

@@ -102,9 +102,9 @@ func (w *ward) config() attend.Config {
 			w.proofs = w.proofs[min(1, len(w.proofs)-1):]
 			return p, nil
 		},
-		Owned: func(_ context.Context, found []string) ([]string, error) {
+		Owned: func(_ context.Context, found []string) (map[string]string, error) {
 			if w.owned {
-				return found, nil
+				return map[string]string{found[0]: "ann"}, nil
 			}
 			return nil, nil
 		},

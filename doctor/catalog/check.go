@@ -23,9 +23,11 @@ var (
 	wordForm     = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 	alertForm    = regexp.MustCompile(`^[A-Z][A-Za-z0-9]+$`)
 	contractForm = regexp.MustCompile(`^[A-Z]{3}-[0-9]{2}$`)
-	// A condition compares readings of now: now("hop", "signal") < number, joined by &&.
-	conditionForm = regexp.MustCompile(`^now\("[^"]+", "[a-z0-9_]+"\) (<|<=|>|>=|==) [0-9.]+( && now\("[^"]+", "[a-z0-9_]+"\) (<|<=|>|>=|==) [0-9.]+)*$`)
-	conditionPart = regexp.MustCompile(`now\("([^"]+)", "([a-z0-9_]+)"\)`)
+	// A condition asks for readings and alarms in the words of doctor.Step, so that whether
+	// it can hold at all is known before it is needed.
+	conditionTerm = `(last\((hop|channel|"[^"]+"), "[a-z0-9_]+"(, "[^"]*"(, [0-9]+\.[0-9]+)?)?\) (<|<=|>|>=) [0-9]+\.[0-9]+|!?alarm\((hop|channel|"[^"]+")?\))`
+	conditionForm = regexp.MustCompile(`^` + conditionTerm + `( (&&|\|\|) ` + conditionTerm + `)*$`)
+	conditionPart = regexp.MustCompile(`last\((hop|channel|"[^"]+"), "([a-z0-9_]+)"`)
 	placeholder   = regexp.MustCompile(`\{[a-z_]+\}`)
 	// What nobody can promise while the cause is unknown or the outcome is.
 	promises = regexp.MustCompile(`(?i)\b(guarantee|we promise|at once refund|immediately refund|within (minutes|an hour)|nothing (is|was|will be) lost|your money is safe)|保证|承诺退款|立即退款|绝对安全|不会有任何损失`)
@@ -35,14 +37,15 @@ var (
 	families = []string{"", "work", "failures", "flow", "wire", "calls"}
 	// Acts that a step may name: those of the doctor's hands.
 	acts = []string{
-		"lever", "undo-lever", "terminate-session", "cancel-statement", "create-index", "analyze", "query-unknowns",
-		"replay-callbacks", "rebuild-projection", "redispatch", "takeover", "restart-process", "retry-archive", "drop-slot",
-		"park-callback", "tell", "propose-compensation", "check", "wait",
+		doctor.DoLever, doctor.DoUndoLever, doctor.DoTerminateSession, doctor.DoCancelStatement, doctor.DoCreateIndex, doctor.DoAnalyze,
+		doctor.DoQueryUnknowns, doctor.DoReplayCallbacks, doctor.DoRebuildProjection, doctor.DoRedispatch, doctor.DoTakeover,
+		doctor.DoRestartProcess, doctor.DoRetryArchive, doctor.DoDropSlot, doctor.DoParkCallback, doctor.DoTell,
+		doctor.DoProposeCompensation, doctor.DoCheck, doctor.DoWait,
 	}
 	// What an act needs beside its name.
 	actNeeds = map[string][]string{
-		"lever": {"lever", "aim", "for", "reason"}, "undo-lever": {"lever", "aim"}, "terminate-session": {"pid", "since"},
-		"cancel-statement": {"pid", "since"}, "create-index": {"definition"}, "drop-slot": {"slot"}, "tell": {"to"}, "wait": {"for"},
+		doctor.DoLever: {"lever", "aim", "for", "reason"}, doctor.DoUndoLever: {"lever", "aim"}, doctor.DoTerminateSession: {"pid", "since"},
+		doctor.DoCancelStatement: {"pid", "since"}, doctor.DoCreateIndex: {"definition"}, doctor.DoDropSlot: {"slot"}, doctor.DoTell: {"to"}, doctor.DoWait: {"for"},
 	}
 	audiences = []string{"holders", "support", "partners", "operators"}
 	ofs       = []string{"", "last", "during", "before", "rise", "times", "z"}
@@ -202,7 +205,7 @@ func (k *checker) contain() {
 	k.need(c.ContainNone == doctor.Text{}, "contain_none", "stands beside levers")
 	k.steps("contain", c.Contain)
 	for i, s := range c.Contain {
-		k.need(s.Do == "lever", fmt.Sprintf("contain[%d].do", i), "is %q; what contains is a lever", s.Do)
+		k.need(s.Do == doctor.DoLever, fmt.Sprintf("contain[%d].do", i), "is %q; what contains is a lever", s.Do)
 	}
 }
 
@@ -212,7 +215,7 @@ func (k *checker) repair() {
 	k.steps("repair", all)
 	if len(all) > 0 {
 		last := all[len(all)-1]
-		k.need(last.Do == "check" && last.Until != "", fmt.Sprintf("repair[%d].do", len(all)-1), "is %q; the last step checks, with until, that it is over", last.Do)
+		k.need(last.Do == doctor.DoCheck && last.Until != "", fmt.Sprintf("repair[%d].do", len(all)-1), "is %q; the last step checks, with until, that it is over", last.Do)
 	}
 }
 
@@ -238,13 +241,13 @@ func (k *checker) steps(list string, all []doctor.Step) {
 
 func (k *checker) act(field string, s *doctor.Step) {
 	switch s.Do {
-	case "lever":
+	case doctor.DoLever:
 		if err := pull(s); err != nil {
 			k.refuse(field+".with", "%v", err)
 		}
-	case "tell":
+	case doctor.DoTell:
 		k.need(slices.Contains(audiences, s.With["to"]), field+".with.to", "is %q; it is one of %v", s.With["to"], audiences)
-	case "wait":
+	case doctor.DoWait:
 		d, err := time.ParseDuration(s.With["for"])
 		k.need(err == nil && d > 0 && d <= 10*time.Minute, field+".with.for", "is %q; it is a duration of at most 10m", s.With["for"])
 	}
@@ -273,7 +276,7 @@ func (k *checker) condition(field, text string) {
 		return
 	}
 	if !conditionForm.MatchString(text) {
-		k.refuse(field, `is %q; write now("hop", "signal") < 1, joined by &&`, text)
+		k.refuse(field, `is %q; write last("hop", "signal") < 1.0 or !alarm("hop"), joined by &&`, text)
 		return
 	}
 	for _, part := range conditionPart.FindAllStringSubmatch(text, -1) {
@@ -282,11 +285,11 @@ func (k *checker) condition(field, text string) {
 			k.refuse(field, "%q is not a signal", signal)
 			continue
 		}
-		if hop == "{hop}" {
-			hop = ""
-		}
-		kind, ok := k.kindAt(hop)
-		if hop == "{channel}" {
+		kind, ok := k.kindAt(strings.Trim(hop, `"`))
+		switch hop {
+		case "hop":
+			kind, ok = k.cause.Kind, true
+		case "channel":
 			kind, ok = doctor.Channel, true
 		}
 		k.need(ok && tells(kind, signal), field, "nobody tells %q of %q", signal, part[1])

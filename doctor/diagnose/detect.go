@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,14 +60,19 @@ const collectorOf = "collector "
 // order. It is pure. What is unusual and breaks none of them is no alarm; what is
 // missing is one only if somebody would have to tell it: a heart, a canary, the facts.
 func Detect(in *doctor.Evidence) []doctor.Alarm {
-	d := &detector{e: in, at: make(map[seat]*doctor.Reading, len(in.Readings))}
-	for i := range in.Readings {
-		if r := &in.Readings[i]; r.Peer == "" {
+	readings := slices.Clone(in.Readings)
+	d := &detector{e: in, at: make(map[seat]*doctor.Reading, len(readings))}
+	for i := range readings {
+		r := &readings[i]
+		if !r.Lately.Until.IsZero() { // what was so for a while of a long trouble is no more
+			r.During = r.Lately
+		}
+		if r.Peer == "" {
 			d.at[seat{r.Hop, r.Signal, r.Statistic}] = r
 		}
 	}
-	for i := range in.Readings {
-		if r := &in.Readings[i]; r.Peer == "" && d.fresh(r) {
+	for i := range readings {
+		if r := &readings[i]; r.Peer == "" && d.fresh(r) {
 			d.judge(r)
 		}
 	}

@@ -204,14 +204,15 @@ func nearly(s *doctor.Sign, value float64) float64 {
 }
 
 // about reports whether the reading has the details that the sign asks for. A value
-// that begins with ! must not be there.
+// that begins with ! must not be there, one that ends with * is a beginning.
 func about(s *doctor.Sign, r *doctor.Reading) bool {
 	for key, want := range s.Where {
-		if not, ok := strings.CutPrefix(want, "!"); ok {
-			if r.Detail[key] == not {
-				return false
-			}
-		} else if r.Detail[key] != want {
+		want, not := strings.CutPrefix(want, "!")
+		is := r.Detail[key] == want
+		if head, open := strings.CutSuffix(want, "*"); open {
+			is = strings.HasPrefix(r.Detail[key], head)
+		}
+		if is == not {
 			return false
 		}
 	}

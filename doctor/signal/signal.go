@@ -19,6 +19,8 @@ import (
 const (
 	// Kept is how long points are remembered: what is usual is what was so lately.
 	Kept = 15 * time.Minute
+	// Lately is the window that tells how it is now.
+	Lately = 10 * time.Second
 	// pointsMax holds Kept at a point a second, and a little more.
 	pointsMax = 1024
 	// apart is the least time between two points: closer ones replace each other.
@@ -215,8 +217,7 @@ func (m *Memory) Thaw(at time.Time) {
 }
 
 // Evidence is what can be said now: before since what was usual, from since on what is
-// so. While the memory is frozen, the usual is that of the freeze. A series whose next
-// point is not yet due speaks by its newest one.
+// so. While the memory is frozen, the usual is that of the freeze.
 func (m *Memory) Evidence(takenAt, since time.Time, symptom doctor.Symptom) *doctor.Evidence {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -255,20 +256,30 @@ func (m *Memory) reading(k key, s *series, now, from int64) doctor.Reading {
 		s.usual, s.usualFrom = m.before(s, from), from
 	}
 	r.Before = s.usual
-	first := s.from(from)
-	if first == len(s.points) && now-newest.at <= 3*int64(s.step) { // its next one is not due yet
-		first--
-	}
-	r.During = doctor.Sample{From: instant(from), Until: instant(now)}
-	var values []float64
-	for i := first; i < len(s.points) && s.at(i).at <= now; i++ {
-		values = append(values, s.at(i).value)
-	}
-	if r.During.N = len(values); r.During.N > 0 {
-		_, r.During.Spread = medianSpread(values)
-		r.During.Value = mean(values)
+	r.During = s.window(from, now)
+	if lately := now - int64(Lately); from < lately {
+		r.Lately = s.window(lately, now)
 	}
 	return r
+}
+
+// window sums up from one time to another; a series whose next point is not yet due
+// speaks by its newest one.
+func (s *series) window(from, until int64) doctor.Sample {
+	out := doctor.Sample{From: instant(from), Until: instant(until)}
+	first := s.from(from)
+	if first == len(s.points) && until-s.newest().at <= 3*int64(s.step) {
+		first--
+	}
+	var values []float64
+	for i := first; i < len(s.points) && s.at(i).at <= until; i++ {
+		values = append(values, s.at(i).value)
+	}
+	if out.N = len(values); out.N > 0 {
+		_, out.Spread = medianSpread(values)
+		out.Value = mean(values)
+	}
+	return out
 }
 
 // before sums up the healthy window that ends at until.

@@ -76,6 +76,13 @@ func TestTroubleNeverBecomesTheUsual(t *testing.T) {
 	r := reading(t, m.Evidence(now, since, symptom))
 	require.InDelta(t, 1, r.Before.Value, 0)
 	require.InDelta(t, 90, r.During.Value, 0)
+	for range 20 {
+		now = now.Add(time.Second)
+		tell(m, now, 2)
+	}
+	r = reading(t, m.Evidence(now, since, symptom))
+	require.Greater(t, r.During.Value, 80.0)
+	require.InDelta(t, 2, r.Lately.Value, 0, "and how it is now shows too")
 	m.Thaw(now)
 	for range 20 {
 		now = now.Add(time.Second)

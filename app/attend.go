@@ -1,0 +1,321 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/moneta-pay/moneta/doctor"
+	"github.com/moneta-pay/moneta/doctor/attend"
+	"github.com/moneta-pay/moneta/doctor/catalog"
+	"github.com/moneta-pay/moneta/doctor/contain"
+	"github.com/moneta-pay/moneta/doctor/diagnose"
+	"github.com/moneta-pay/moneta/doctor/journal"
+	"github.com/moneta-pay/moneta/doctor/prove"
+	"github.com/moneta-pay/moneta/doctor/repair"
+	"github.com/moneta-pay/moneta/doctor/runbook"
+	"github.com/moneta-pay/moneta/internal/clock"
+)
+
+// Folders of the doctor, below doctorFolder.
+const (
+	journalFolder  = "journal"
+	evidenceFolder = "evidence"
+	proofsFolder   = "proofs"
+	runsFolder     = "runs"
+)
+
+const (
+	// letGoFor is for how long it is watched after each thing that was held and is let go.
+	letGoFor = 2 * time.Second
+	// proofWithin bounds the recount at the end of an incident.
+	proofWithin = 10 * time.Minute
+	// tellWithin bounds a line of the journal about an act.
+	tellWithin = 5 * time.Second
+)
+
+// attendance joins the stations of the doctor: what it saw, judges, does and proves.
+type attendance struct {
+	folder  string // doctorFolder
+	clock   clock.Clock
+	log     *slog.Logger
+	causes  []doctor.Cause
+	look    func(since time.Time, s doctor.Symptom) *doctor.Evidence
+	prover  ProveConfig
+	journal *journal.Journal
+	runner  *runbook.Runner
+	it      *attend.Attendant
+
+	mu     sync.Mutex
+	owners map[string]string // of the findings of the newest proof that are listed breaks
+	proofs int
+	newest *doctor.Evidence
+}
+
+// newAttendance opens the journal, goes on with the incident that is open in it, and
+// starts nothing.
+func newAttendance(ctx context.Context, cfg *WatchConfig, look func(time.Time, doctor.Symptom) *doctor.Evidence, c clock.Clock, log *slog.Logger) (a *attendance, err error) {
+	a = &attendance{
+		folder: doctorFolder(cfg.DataDir), clock: c, log: log, causes: catalog.All(), look: look,
+		prover: ProveConfig{Database: Database{DSN: cfg.DSN, DataDir: cfg.DataDir}, Config: cfg.Config, SandboxURL: cfg.SandboxURL, Within: proofWithin},
+	}
+	if a.journal, err = journal.OpenWith(filepath.Join(a.folder, journalFolder), journal.Options{Clock: c}); err != nil {
+		return a, fmt.Errorf("the doctor's journal: %w", err)
+	}
+	a.runner, err = runbook.New(runbook.Config{
+		Dir: filepath.Join(a.folder, runsFolder), Hands: cfg.hands(), Look: a.evidence, Tell: a.tellOfAct,
+		Policy: runbook.Policy{Alone: cfg.alone()}, Clock: c, Logger: log,
+	})
+	if err != nil {
+		return a, err
+	}
+	for i := range a.causes {
+		x := &a.causes[i]
+		if err := errors.Join(a.runner.Check(x.Contain), a.runner.Check(x.Repair)); err != nil {
+			log.LogAttrs(ctx, slog.LevelWarn, "a cause has steps that nobody here can do", slog.String("cause", x.ID), slog.Any("error", err))
+		}
+	}
+	a.it = attend.New(a.config(), a.unfinished())
+	return a, nil
+}
+
+// hands are all that the doctor can do.
+func (c *WatchConfig) hands() []doctor.Hand {
+	levers := contain.Hands(contain.Config{URL: c.ServeURL, Key: c.installationKey, Folder: leverFolder(c.State)})
+	return append(levers, repair.Sessions(repair.Database{DSN: c.DSN, Protected: []string{repair.Leader}})...)
+}
+
+// installationKey is the one that up wrote.
+func (c *WatchConfig) installationKey() (string, error) {
+	keys, err := ReadKeys(keysPath(c.DataDir))
+	return keys.Admin, err
+}
+
+// reaches that may be allowed without asking.
+var reaches = map[string]doctor.Reach{"observe": doctor.Observe, "instant": doctor.Instant, "undoable": doctor.Undoable}
+
+func (c *WatchConfig) alone() doctor.Reach {
+	if r, ok := reaches[c.Auto]; ok {
+		return r
+	}
+	return doctor.Instant
+}
+
+func (a *attendance) config() attend.Config {
+	return attend.Config{
+		Clock: a.clock, Log: a.log, Append: a.journal.Append,
+		Evidence: func(since time.Time, s doctor.Symptom) *doctor.Evidence {
+			e := a.look(since, s)
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.newest = e
+			return e
+		},
+		Detect:   diagnose.Detect,
+		Diagnose: func(e *doctor.Evidence) (*doctor.Answer, error) { return diagnose.Diagnose(e, a.causes...) },
+		Keep:     a.keep, Cause: a.cause, Fallback: fallback, Money: a.money,
+		Act: a.act, Resume: a.resume, Lift: a.lift, Prove: a.prove, Owned: a.owned,
+	}
+}
+
+// fallback is what is right whatever the cause, once nobody can say what it is.
+var fallback = []doctor.Step{
+	{
+		ID: "tell-holders", Do: doctor.DoTell, Aim: "holders",
+		With: map[string]string{
+			"en": "Some payments are slower than usual. Your money is safe. Please do not pay again.",
+			"zh": "部分付款到账变慢,资金安全。请勿重复支付。",
+		},
+		Why: doctor.Text{EN: "whatever the cause is, nobody should pay twice because of it", ZH: "无论原因为何,都不应有人因此重复支付"},
+	},
+	{
+		ID: "tell-operators", Do: doctor.DoTell, Aim: "operators",
+		With: map[string]string{
+			"en": "An invariant is broken and no cause of the catalogue explains it: `moneta diagnose` shows what is known, with the next checks.",
+			"zh": "有不变量被破坏,而目录中没有原因可以解释:`moneta diagnose` 显示已知情况与下一步检查。",
+		},
+		Why: doctor.Text{EN: "the doctor does not know; people must look", ZH: "医生无法判断,需要人工查看"},
+	},
+}
+
+// unfinished is the incident that is open in the journal, or nil.
+func (a *attendance) unfinished() *doctor.Incident {
+	all := a.journal.Incidents()
+	for i := len(all) - 1; i >= 0; i-- {
+		if all[i].ClosedAt == nil {
+			return &all[i]
+		}
+	}
+	return nil
+}
+
+// evidence is what was seen last: for the conditions of steps, and for who asks.
+func (a *attendance) evidence() *doctor.Evidence {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.newest
+}
+
+// keep stores an evidence; --replay gives the same answer from it.
+func (a *attendance) keep(incident string, n int, e *doctor.Evidence) (file, sum string, err error) {
+	var b bytes.Buffer
+	if err := e.Write(&b); err != nil {
+		return "", "", err
+	}
+	file = filepath.Join(evidenceFolder, fmt.Sprintf("%s-%d.json", incident, n))
+	sha := sha256.Sum256(b.Bytes())
+	return file, hex.EncodeToString(sha[:]), writeFile(filepath.Join(a.folder, file), b.Bytes(), 0o600)
+}
+
+func (a *attendance) cause(h *doctor.Hypothesis) (doctor.Cause, bool) {
+	id := h.Cause
+	if id == "" {
+		id = string(h.Kind) + "-" + h.Mechanism
+	}
+	return catalog.ByID(id)
+}
+
+// money is what waits on the road now, by asset where the readings tell it.
+func (a *attendance) money() doctor.MoneyAtRisk {
+	m := doctor.MoneyAtRisk{Value: map[string]string{}}
+	e := a.evidence()
+	if e == nil {
+		return m
+	}
+	for i := range e.Readings {
+		r := &e.Readings[i]
+		switch {
+		case r.Peer != "" || r.During.N == 0:
+		case r.Signal == doctor.Overdue && r.Statistic == "":
+			m.Items += int(r.Last)
+		case r.Signal == doctor.OverdueAge && r.Statistic == "":
+			m.OldestS = max(m.OldestS, r.Last)
+		case r.Signal == doctor.UnknownValue && r.Statistic != "":
+			v, _ := big.NewFloat(r.Last).Int(nil)
+			m.Value[r.Statistic] = v.String()
+		}
+	}
+	return m
+}
+
+func (a *attendance) act(ctx context.Context, p attend.Plan) error {
+	_, err := a.runner.Run(ctx, runbook.Request{
+		Incident: p.Incident, Cause: p.Cause, Phase: runbook.Phase(p.Phase), Round: p.Round,
+		Hop: p.Hypothesis.Node, Kind: p.Hypothesis.Kind, Steps: p.Steps, Detail: p.Hypothesis.Details, Who: "doctor",
+	})
+	return err
+}
+
+// resume goes on with the runs that a process before this one left in the middle.
+func (a *attendance) resume(ctx context.Context, incident string) error {
+	left, err := a.runner.Unfinished()
+	if err != nil {
+		return err
+	}
+	for _, q := range left {
+		if q.Incident != incident {
+			continue
+		}
+		if _, err := a.runner.Run(ctx, q); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *attendance) lift(ctx context.Context, incident string) error {
+	return a.runner.Release(ctx, incident, letGoFor, func() error {
+		for _, x := range a.it.Now().Alarms {
+			if x.Page {
+				return fmt.Errorf("%s at %s: %s", x.Rule, x.Hop, x.Says)
+			}
+		}
+		return nil
+	})
+}
+
+// tellOfAct is how the runner writes into the journal.
+func (a *attendance) tellOfAct(incident, what, who string, data any) {
+	raw, err := json.Marshal(data)
+	if err != nil {
+		a.log.Error("an act cannot be told", slog.String("what", what), slog.Any("error", err))
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), tellWithin)
+	defer cancel()
+	if _, err := a.journal.Append(ctx, doctor.Entry{At: a.clock.Now().UTC(), Incident: incident, What: what, Who: who, Data: raw}); err != nil {
+		a.log.Error("the journal does not take an act", slog.String("what", what), slog.Any("error", err))
+	}
+}
+
+// prove counts everything anew, signs it and keeps it.
+func (a *attendance) prove(ctx context.Context, incident string, since time.Time) (doctor.ProofKept, error) {
+	c := a.prover
+	c.From = since.UTC().Format(time.RFC3339Nano)
+	cfg, err := c.recount(ctx)
+	if err != nil {
+		return doctor.ProofKept{}, err
+	}
+	key, _, err := prove.Key(c.keyPath())
+	if err != nil {
+		return doctor.ProofKept{}, fmt.Errorf("the signing key: %w", err)
+	}
+	result, err := prove.Run(ctx, cfg)
+	if err != nil {
+		return doctor.ProofKept{}, err
+	}
+	proof, err := prove.Sign(result, key)
+	if err != nil {
+		return doctor.ProofKept{}, err
+	}
+	a.mu.Lock()
+	a.proofs++
+	file := filepath.Join(proofsFolder, fmt.Sprintf("%s-%s-%d.json", incident, a.clock.Now().UTC().Format("150405"), a.proofs))
+	a.mu.Unlock()
+	if err := writeFile(filepath.Join(a.folder, file), proof, 0o644); err != nil {
+		return doctor.ProofKept{}, err
+	}
+	return a.told(file, &result), nil
+}
+
+// told sums a result up, and remembers which of its findings are somebody's.
+func (a *attendance) told(file string, r *prove.Result) doctor.ProofKept {
+	p := doctor.ProofKept{File: file, Clean: r.Verdict == prove.Clean}
+	owners := map[string]string{}
+	for i := range r.Findings {
+		f := &r.Findings[i]
+		what := fmt.Sprintf("%s %s %s: %s", f.Check, f.Payment, f.Place, f.Detail)
+		if f.Break != "" {
+			owners[what] = f.Break
+		}
+		p.Found = append(p.Found, what)
+	}
+	p.Found = append(p.Found, r.NotProved...)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.owners = owners
+	return p
+}
+
+func (a *attendance) owned(_ context.Context, found []string) (map[string]string, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := map[string]string{}
+	for _, f := range found {
+		if o := a.owners[f]; o != "" {
+			out[f] = o
+		}
+	}
+	return out, nil
+}
+
+func (a *attendance) close(context.Context) error { return a.journal.Close() }

@@ -1,0 +1,137 @@
+package app
+
+import (
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/moneta-pay/moneta/doctor"
+	"github.com/moneta-pay/moneta/doctor/attend"
+	"github.com/moneta-pay/moneta/doctor/journal"
+	"github.com/moneta-pay/moneta/doctor/runbook"
+	"github.com/moneta-pay/moneta/doctor/signal"
+)
+
+// Now is what the watch says at once: GET /now.
+type Now struct {
+	attend.Now
+	// Collectors tell how old what is known is.
+	Collectors []signal.Status `json:"collectors"`
+	// Journal says whether what is done is written down.
+	Journal journal.Health `json:"journal"`
+	// Waiting are the acts that wait for people.
+	Waiting []runbook.StepResult `json:"waiting"`
+}
+
+const (
+	// linesMost is how many lines of the journal one answer holds.
+	linesMost = 1000
+	askMax    = 64 << 10 // bytes of a body
+)
+
+// routes are what commands and screens ask of the watch on their own machine.
+func (w *watch) routes(token string) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, map[string]string{"status": "ok"}) })
+	mux.HandleFunc("GET /now", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, w.now()) })
+	mux.HandleFunc("GET /evidence", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, w.attendance.evidence()) })
+	mux.HandleFunc("GET /causes", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, w.attendance.causes) })
+	mux.HandleFunc("GET /incidents", func(rw http.ResponseWriter, _ *http.Request) {
+		all := w.attendance.journal.Incidents()
+		if all == nil {
+			all = []doctor.Incident{}
+		}
+		answer(rw, all)
+	})
+	mux.HandleFunc("GET /incidents/{id}", w.oneIncident)
+	mux.HandleFunc("GET /journal", w.lines)
+	mux.HandleFunc("GET /runs", w.runs)
+	mux.HandleFunc("POST /approvals", w.approve)
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		given := []byte(r.Header.Get("Authorization"))
+		if r.URL.Path != "/healthz" && subtle.ConstantTimeCompare(given, []byte("Bearer "+token)) != 1 {
+			http.Error(rw, "the token is in watch.json of the data folder", http.StatusUnauthorized)
+			return
+		}
+		mux.ServeHTTP(rw, r)
+	})
+}
+
+func (w *watch) now() Now {
+	n := Now{Now: w.attendance.it.Now(), Collectors: w.runner.Status(), Journal: w.attendance.journal.Health(), Waiting: []runbook.StepResult{}}
+	if n.Alarms == nil {
+		n.Alarms = []doctor.Alarm{}
+	}
+	if waiting, err := w.attendance.runner.Waiting(); err == nil && waiting != nil {
+		n.Waiting = waiting
+	}
+	return n
+}
+
+func (w *watch) oneIncident(rw http.ResponseWriter, r *http.Request) {
+	in, ok := w.attendance.journal.Incident(r.PathValue("id"))
+	if !ok {
+		http.Error(rw, "no incident has this id; GET /incidents lists them", http.StatusNotFound)
+		return
+	}
+	answer(rw, in)
+}
+
+// lines are those of the journal after a number, at most linesMost; ask again from the
+// last one.
+func (w *watch) lines(rw http.ResponseWriter, r *http.Request) {
+	var after uint64
+	if text := r.URL.Query().Get("after"); text != "" {
+		var err error
+		if after, err = strconv.ParseUint(text, 10, 64); err != nil {
+			http.Error(rw, "after is the number of the last line that you have", http.StatusBadRequest)
+			return
+		}
+	}
+	lines, err := w.attendance.journal.Since(after, linesMost)
+	if err != nil {
+		http.Error(rw, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	if lines == nil {
+		lines = []doctor.Entry{}
+	}
+	answer(rw, lines)
+}
+
+func (w *watch) runs(rw http.ResponseWriter, _ *http.Request) {
+	all, err := w.attendance.runner.Runs()
+	if err != nil {
+		http.Error(rw, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	answer(rw, all)
+}
+
+// approve takes what a person says of an act that waits.
+func (w *watch) approve(rw http.ResponseWriter, r *http.Request) {
+	var a runbook.Approval
+	d := json.NewDecoder(http.MaxBytesReader(rw, r.Body, askMax))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&a); err != nil {
+		http.Error(rw, "an approval has run, act_id, hash, agreed, reason and person: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	err := w.attendance.runner.Approve(r.Context(), a)
+	switch {
+	case errors.Is(err, runbook.ErrNotWaiting):
+		http.Error(rw, err.Error(), http.StatusNotFound)
+	case err != nil:
+		http.Error(rw, err.Error(), http.StatusForbidden)
+	default:
+		answer(rw, a)
+	}
+}
+
+func answer(rw http.ResponseWriter, v any) {
+	rw.Header().Set("Content-Type", "application/json")
+	rw.Header().Set("Cache-Control", "no-store")
+	_ = json.NewEncoder(rw).Encode(v) // whoever asked has gone
+}
