@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"path/filepath"
 
 	"github.com/moneta-pay/moneta/doctor"
 	"github.com/moneta-pay/moneta/doctor/contain"
@@ -27,18 +26,6 @@ type HandsConfig struct {
 	Tell func(ctx context.Context, a doctor.Act) error
 	// Clock is the system's when nil.
 	Clock clock.Clock
-}
-
-// handsOf is the configuration for the world of a running up, in whose data folder its
-// keys and levers are.
-func handsOf(dataDir, url, dsn string, supervisor int, tell func(context.Context, doctor.Act) error) HandsConfig {
-	return HandsConfig{
-		DSN: dsn, URL: url, Levers: leverFolder(stateDir(dataDir)), Supervisor: supervisor, Tell: tell,
-		Key: func() (string, error) {
-			k, err := ReadKeys(filepath.Clean(keysPath(dataDir)))
-			return k.Admin, err
-		},
-	}
 }
 
 // hands makes them. Whoever runs them puts each behind the never-list, as the runbook

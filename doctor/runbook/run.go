@@ -264,7 +264,11 @@ func (x *run) consider(ctx context.Context, s *StepResult, d *doctor.Step) error
 }
 
 func (x *run) scene(after time.Time) scene {
-	return scene{evidence: x.cfg.Look(), hop: x.req().Hop, after: after}
+	e := x.cfg.Look()
+	if e == nil { // nothing was seen yet: nothing is known
+		e = &doctor.Evidence{}
+	}
+	return scene{evidence: e, hop: x.req().Hop, after: after}
 }
 
 // approved goes on when enough people have agreed to exactly this: looks again whether
