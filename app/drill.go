@@ -8,7 +8,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/doctor/drill"
 	"github.com/moneta-pay/moneta/doctor/prove"
+	"github.com/moneta-pay/moneta/internal/lifecycle"
 	"github.com/moneta-pay/moneta/internal/pgserver"
 )
 
@@ -153,7 +156,7 @@ func (c *DrillConfig) choose() ([]*drill.Drill, error) {
 	case c.All && len(names) > 0:
 		return nil, errors.New("name drills, or --all, not both")
 	case c.All:
-		return drill.All(), nil
+		return slices.DeleteFunc(drill.All(), func(d *drill.Drill) bool { return d.Alone }), nil
 	case len(names) == 0 && c.Quick:
 		names = quickDrills
 	case len(names) == 0:
@@ -264,9 +267,6 @@ const drillPort = "5432"
 
 // makeDrillWorld makes an installation like up's, with faults allowed.
 func makeDrillWorld(ctx context.Context, kind drill.Variant, blind bool) (out *drill.World, err error) {
-	if !blind {
-		return nil, errors.New("nothing watches in this build: --blind shows whom a drill hurts, and that it heals")
-	}
 	dir, err := drillFolder()
 	if err != nil {
 		return nil, err
@@ -289,14 +289,14 @@ func makeDrillWorld(ctx context.Context, kind drill.Variant, blind bool) (out *d
 	}
 	cfg := UpConfig{
 		DataDir: dir, Listen: listen[0], Sandbox: true, SandboxListen: listen[1], Out: io.Discard, Quiet: true, LogFile: filepath.Join(dir, "up.log"),
-		FaultFile: filepath.Join(dir, "orders", "faults.json"),
+		FaultFile: filepath.Join(dir, "orders", "faults.json"), Unwatched: blind, Auto: "undoable",
 	}
 	if err := os.Mkdir(filepath.Join(dir, "orders"), 0o700); err != nil {
 		return nil, err
 	}
 	w := &drill.World{Kind: kind, API: "http://" + listen[0], Banks: "http://" + listen[1], Folder: dir, Cluster: pgFolder(dir), Faults: cfg.FaultFile}
 	switch kind {
-	case drill.Plain:
+	case drill.Plain, drill.Old:
 	case drill.Small:
 		if err := os.Mkdir(w.Cluster, 0o755); err != nil {
 			return nil, err
@@ -328,7 +328,22 @@ func makeDrillWorld(ctx context.Context, kind drill.Variant, blind bool) (out *d
 	}
 	w.Recount = func(ctx context.Context) (drill.Recount, error) { return drillRecount(ctx, dir, w.Banks, up.dsn) }
 	w.Close = closeAll
-	return w, nil
+	if !blind {
+		w.Watch = &drill.Watcher{File: filepath.Join(dir, watchFile)}
+		w.RestartWatch = restartChild(up.watch)
+		err = w.Watch.Await(ctx)
+	}
+	return w, err
+}
+
+// restartChild ends the process kindly; whoever supervises it starts it again.
+func restartChild(c *lifecycle.Child) func(context.Context) error {
+	return func(context.Context) error {
+		if pid := c.Pid(); pid != 0 {
+			return syscall.Kill(pid, syscall.SIGTERM)
+		}
+		return nil
+	}
 }
 
 // linked has the far end of a link carry to the cluster's socket, and returns the

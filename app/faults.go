@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +24,7 @@ import (
 	"github.com/moneta-pay/moneta/config"
 	"github.com/moneta-pay/moneta/internal/pgserver"
 	"github.com/moneta-pay/moneta/pay"
-	"github.com/moneta-pay/moneta/pay/channel"
+	"github.com/moneta-pay/moneta/pay/commit"
 )
 
 // The faults that serve can be told to have, each the way in which real code fails.
@@ -38,7 +39,7 @@ const (
 	faultHungDispatch = "hung-dispatch"
 	// faultSilentTimer takes whatever is due and does nothing with it.
 	faultSilentTimer = "silent-timer"
-	// faultPoisonCallback hangs over callbacks whose body contains Match.
+	// faultPoisonCallback hangs over what callbacks say of one in OneIn payments.
 	faultPoisonCallback = "poison-callback"
 	// faultSlowEdge spends Millis of processor time on every request.
 	faultSlowEdge = "slow-edge"
@@ -50,6 +51,7 @@ var faultNames = []string{faultPoolLeak, faultGCThrash, faultCrashLoop, faultHun
 const (
 	faultMegabytesMax = 2048
 	faultMillisMax    = 10_000
+	faultEachKBMax    = 16 << 10
 	faultFileMax      = 64 << 10
 	faultEvery        = 50 * time.Millisecond
 )
@@ -58,6 +60,8 @@ const (
 type faultSpec struct {
 	OneIn     int64  `json:"one_in,omitempty"`
 	Megabytes int    `json:"megabytes,omitempty"`
+	EachKB    int    `json:"each_kb,omitempty"` // garbage of one request
+	Procs     int    `json:"procs,omitempty"`   // processors, as in a small container
 	Match     string `json:"match,omitempty"`
 	Millis    int    `json:"millis,omitempty"`
 	// Sticky outlives a restart: a fault of the code. The others are of the process's
@@ -82,6 +86,7 @@ type faults struct {
 	mu      sync.Mutex
 	leaked  []*pgxpool.Conn
 	ballast []*ballast
+	procs   int // before the ballast
 	calls   atomic.Int64
 	cleared chan struct{} // closed and replaced when orders change
 	stop    context.CancelFunc
@@ -226,9 +231,11 @@ func (f *faults) take(on map[string]faultSpec) {
 	spec, thrash := on[faultGCThrash]
 	switch {
 	case thrash && f.ballast == nil:
+		f.procs = runtime.GOMAXPROCS(min(spec.Procs, runtime.NumCPU())) // 0 changes nothing
 		f.fill(spec.Megabytes)
 	case !thrash && f.ballast != nil:
 		f.ballast = nil
+		runtime.GOMAXPROCS(f.procs)
 		debug.SetMemoryLimit(memoryLimit)
 		runtime.GC()
 	}
@@ -267,6 +274,9 @@ func (f *faults) edge(reads *pgxpool.Pool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if spec, on := f.have(faultPoolLeak); on && f.calls.Add(1)%max(spec.OneIn, 1) == 0 {
 			f.leak(r.Context(), reads)
+		}
+		if spec, on := f.have(faultGCThrash); on {
+			runtime.KeepAlive(make([]byte, min(spec.EachKB, faultEachKBMax)<<10))
 		}
 		if spec, on := f.have(faultSlowEdge); on {
 			for until := time.Now().Add(time.Duration(spec.Millis) * time.Millisecond); time.Now().Before(until); { //nolint:revive // it burns
@@ -336,42 +346,33 @@ func (f *faults) offer(next func(pay.Payment) bool) func(pay.Payment) bool {
 	}
 }
 
-// channel puts the faults of reading callbacks before an adapter.
-func (f *faults) channel(ch channel.Channel) channel.Channel {
+// applying puts the faults of applying callbacks before the decider.
+func (f *faults) applying(next commit.Submitter) commit.Submitter {
 	if f == nil {
-		return ch
+		return next
 	}
-	return &faultyChannel{Channel: ch, faults: f}
+	return &stumbling{Submitter: next, faults: f}
 }
 
-type faultyChannel struct {
-	channel.Channel
+// stumbling hangs over what callbacks say of some payments, and what comes after it in
+// the queue waits behind it.
+type stumbling struct {
+	commit.Submitter
 	faults *faults
 }
 
-// CallbackAt hangs over the ones that are poison, until the fault ends.
-func (c *faultyChannel) CallbackAt(at time.Time, header http.Header, body []byte) (channel.Word, error) {
-	c.stumble(body)
-	return c.Channel.CallbackAt(at, header, body)
-}
-
-func (c *faultyChannel) stumble(body []byte) {
-	spec, on := c.faults.have(faultPoisonCallback)
-	if !on || !bytes.Contains(body, []byte(spec.Match)) {
-		return
+// SubmitAll hangs if the batch has poison in it, until the fault ends.
+func (s *stumbling) SubmitAll(ctx context.Context, facts []commit.Fact) []commit.Outcome {
+	spec, on := s.faults.have(faultPoisonCallback)
+	poison := func(f commit.Fact) bool { return f.Payment != nil && int64(f.Payment.Payment)%max(spec.OneIn, 1) == 0 }
+	if on && slices.ContainsFunc(facts, poison) {
+		s.faults.mu.Lock()
+		cleared := s.faults.cleared
+		s.faults.mu.Unlock()
+		select {
+		case <-cleared:
+		case <-ctx.Done():
+		}
 	}
-	c.faults.mu.Lock()
-	cleared := c.faults.cleared
-	c.faults.mu.Unlock()
-	select {
-	case <-cleared:
-	case <-time.After(faultMillisMax * time.Millisecond):
-	}
-}
-
-// Close closes the adapter if it can be closed.
-func (c *faultyChannel) Close() {
-	if closer, ok := c.Channel.(interface{ Close() }); ok {
-		closer.Close()
-	}
+	return s.Submitter.SubmitAll(ctx, facts)
 }

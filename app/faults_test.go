@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/moneta-pay/moneta/config"
 	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/commit"
 )
 
 func TestFaultsAreRefusedBesideWhatIsReal(t *testing.T) {
@@ -93,15 +95,25 @@ func TestFaultsComeAndGoWithTheFile(t *testing.T) {
 	require.Empty(t, *f.on.Load(), "what is not known or beyond its bound is not done")
 }
 
+// taking takes all that is submitted.
+type taking struct{ commit.Submitter }
+
+func (taking) SubmitAll(_ context.Context, facts []commit.Fact) []commit.Outcome {
+	return make([]commit.Outcome, len(facts))
+}
+
 func TestAPoisonedCallbackHangsUntilTheFaultEnds(t *testing.T) {
 	t.Parallel()
 	f, order := ordered(t)
-	c := &faultyChannel{faults: f}
-	c.stumble([]byte(`{"amount":"66617"}`)) // none is on
-	order(time.Now().Add(time.Second), map[string]faultSpec{faultPoisonCallback: {Match: `"66617"`}}, 0o600)
-	c.stumble([]byte(`{"amount":"1"}`))
+	to := f.applying(taking{})
+	apply := func(id pay.ID) []commit.Outcome {
+		return to.SubmitAll(t.Context(), []commit.Fact{{Payment: &pay.Fact{Payment: id}}})
+	}
+	require.Len(t, apply(7), 1, "none is on")
+	order(time.Now().Add(time.Second), map[string]faultSpec{faultPoisonCallback: {OneIn: 7}}, 0o600)
+	require.Len(t, apply(8), 1)
 	through := make(chan struct{})
-	go func() { c.stumble([]byte(`{"amount":"66617"}`)); close(through) }()
+	go func() { apply(14); close(through) }()
 	select {
 	case <-through:
 		t.Fatal("it did not hang")
@@ -133,6 +145,6 @@ func TestWithoutTheFlagNothingStandsBetween(t *testing.T) {
 	var none *faults
 	next := http.NewServeMux()
 	require.Same(t, next, none.edge(nil, next))
-	require.Nil(t, none.channel(nil))
+	require.Equal(t, taking{}, none.applying(taking{}))
 	none.close()
 }

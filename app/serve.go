@@ -202,7 +202,7 @@ func (p *plane) connectChannels() error {
 		if err != nil {
 			return err
 		}
-		p.channels = append(p.channels, p.faults.channel(ch))
+		p.channels = append(p.channels, ch)
 	}
 	return nil
 }
@@ -255,13 +255,16 @@ func (p *plane) build() {
 	p.dispatch = dispatch.New(dispatch.Config{
 		Submitter: p.node, Channels: p.channels, Hold: p.hold, Contain: p.contain, Routes: routes,
 		DedupProven: p.proofs.Dedup, Telemetry: p.tel,
+		Contradicted: func(ctx context.Context, name channel.Name, f *pay.Fact, answer *commit.Outcome) bool {
+			return p.asker.Replied(ctx, name, f, answer) // which is there before anything is sent
+		},
 	})
 	p.asker = settle.NewAsker(settle.AskerConfig{
 		Submitter: p.node, Channels: p.channels, Pool: p.stations, Live: p.dispatch.Live, Telemetry: p.tel,
 		Redirects: routes.Redirects, Resend: p.dispatch.Resend,
 	})
 	p.inbox = settle.NewInbox(settle.InboxConfig{
-		Pool: p.stations, Submitter: p.node, Channels: p.channels, Redirects: routes.Redirects, Telemetry: p.tel,
+		Pool: p.stations, Submitter: p.faults.applying(p.node), Channels: p.channels, Redirects: routes.Redirects, Telemetry: p.tel,
 		UnverifiedRows: p.cfg.Callbacks.UnverifiedPerHour, UnverifiedBytes: p.cfg.Callbacks.UnverifiedKBPerHour << 10,
 		KeepFor: days(p.cfg.Callbacks.KeepDays), KeepUnverified: days(p.cfg.Callbacks.KeepUnverifiedDays),
 	})

@@ -46,6 +46,8 @@ type UpConfig struct {
 	// only in drills.
 	FaultFile string
 	Link      *drill.Link
+	// Unwatched starts no watch.
+	Unwatched bool
 }
 
 // readyWithin bounds the start; stopWithin what a clean stop may take.
@@ -164,6 +166,9 @@ func startWorld(ctx context.Context, cfg UpConfig) (w *world, err error) {
 		return w, err
 	}
 	// Who watches ends for no death of who is watched, nor the other way round.
+	if cfg.Unwatched {
+		return w, nil
+	}
 	watching := []string{"watch", "--data", cfg.DataDir, "--serve-url", w.api()}
 	if cfg.Sandbox {
 		watching = append(watching, "--sandbox-url", w.outside())

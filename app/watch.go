@@ -16,7 +16,6 @@ import (
 	"github.com/moneta-pay/moneta/doctor"
 	"github.com/moneta-pay/moneta/doctor/signal"
 	"github.com/moneta-pay/moneta/doctor/signal/money"
-	"github.com/moneta-pay/moneta/doctor/signal/postgres"
 	"github.com/moneta-pay/moneta/doctor/signal/process"
 	"github.com/moneta-pay/moneta/internal/clock"
 	"github.com/moneta-pay/moneta/internal/pgserver"
@@ -104,19 +103,13 @@ func (w *watch) sources(ctx context.Context) ([]signal.Source, error) {
 		return nil, err
 	}
 	w.stops = append(w.stops, func(context.Context) error { facts.Close(); return nil })
-	database, err := postgres.New(postgres.Config{DSN: w.cfg.DSN, Clock: w.clock})
+	all := []signal.Source{{Collector: facts, Hop: doctor.HopPostgres}}
+	database, err := w.databaseSources()
 	if err != nil {
 		return nil, err
 	}
-	w.stops = append(w.stops, database.Close)
-	out := []signal.Source{
-		{Collector: facts, Hop: doctor.HopPostgres},
-		{Collector: process.New(process.Config{Match: process.Serve(w.cfg.State), Disks: w.disks(ctx), Clock: w.clock}), Hop: doctor.HopServe},
-	}
-	for _, c := range database.Collectors() {
-		out = append(out, signal.Source{Collector: c, Hop: doctor.HopPostgres})
-	}
-	return out, nil
+	all = append(all, database...)
+	return append(all, w.processSources(ctx)...), nil
 }
 
 // disks are those that are on this machine: that of the folder of up, and that of its

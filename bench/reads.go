@@ -30,7 +30,7 @@ const (
 	scanFrom = 200_000
 	// countRequests is how many requests of a kind are counted, and countTries how many
 	// turns that may take: one request would vanish in what else is read meanwhile.
-	countRequests, countTries = 50, 80
+	countRequests, countTries = 200, 400
 	// poolForgets is how long a pooled session lies idle before the pool looks
 	// whether it is still there; a second (pgxpool), and a little.
 	poolForgets = 1100 * time.Millisecond

@@ -2,6 +2,7 @@ package drill
 
 import (
 	"context"
+	"time"
 
 	"github.com/moneta-pay/moneta/doctor"
 )
@@ -61,6 +62,16 @@ func channelDrills() []*Drill {
 				return map[string]any{
 					"lose_reply": s.chance(0.45), "hold": always(2500, 4000), "callback_lose": s.chance(0.5),
 					"callback_delay": always(3000, 6000), "query_lag_ms": 4000,
+				}
+			}),
+			Truth: channelTruth("timeouts", "slow"),
+		},
+		{
+			Name: "psp-timeout-full", Class: "TP", World: Plain, Least: 0.03, Only: moneyOut, After: time.Minute, Lasts: 3 * time.Minute, Whole: true, Alone: true,
+			About: doctor.Text{EN: "The same in full: a minute of calm, three of trouble.", ZH: "同上,完整版:平稳一分钟,故障三分钟。"},
+			Inject: at(func(s *Scene) map[string]any {
+				return map[string]any{
+					"lose_reply": s.chance(0.3), "hold": always(3000, 8000), "latency": always(6000, 8000), "callback_lose": s.chance(0.2), "query_lag_ms": 30_000,
 				}
 			}),
 			Truth: channelTruth("timeouts", "slow"),

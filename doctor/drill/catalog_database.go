@@ -84,31 +84,6 @@ func databaseDrills() []*Drill {
 				Harmful: []Match{{Do: "terminate-session"}, {Do: "restart-process"}, {Do: "takeover"}, {Do: "redispatch"}, {Do: "drop-slot"}},
 			},
 		},
-		{
-			Name: "index-gone", Class: "DB", World: Plain, Least: 0.1, Only: func(o *Order) bool { return o.Kind == "read" },
-			About:  doctor.Text{EN: "The index behind the holders' history is gone.", ZH: "支撑账户流水的索引丢失。"},
-			Inject: injectIndexGone,
-			Truth: Truth{
-				Pairs: []Pair{{"postgres", "index-gone"}}, Scope: []string{"cohort", "everyone"},
-				Contain: []Match{{Do: "create-index"}, {Do: "lever"}}, Repair: []Match{{Do: "create-index"}},
-				Harmful: []Match{{Do: "terminate-session"}, {Do: "restart-process"}, {Do: "takeover"}, {Do: "redispatch"}},
-			},
-		},
-		{
-			Name: "held-snapshot", Class: "DB", World: Plain, Least: 0.05,
-			About: doctor.Text{EN: "A forgotten snapshot keeps the database from tidying up hot tables.", ZH: "被遗忘的快照使数据库无法清理热表。"},
-			Inject: func(ctx context.Context, s *Scene) (func(context.Context) error, error) {
-				conn, err := s.hold(ctx, "pid", "bi-export", "set transaction isolation level repeatable read", "select count(*) from open_payments")
-				if err != nil {
-					return nil, err
-				}
-				return drop(conn), nil
-			},
-			Truth: Truth{
-				Pairs: []Pair{{"postgres", "held-snapshot"}}, Scope: []string{"everyone", "none", "too_few"},
-				Contain: endSession("{pid}"), Repair: endSession("{pid}"), Harmful: worseThanEnding("{pid}"),
-			},
-		},
 	}
 }
 

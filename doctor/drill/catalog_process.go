@@ -2,7 +2,9 @@ package drill
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"syscall"
 	"time"
 
@@ -54,14 +56,16 @@ func processDrills() []*Drill {
 		},
 		{
 			Name: "gc-thrash", Class: "SV", World: Plain, Least: 0.05,
-			About:  doctor.Text{EN: "The heap stands at its limit, and the collector takes the processors.", ZH: "堆达到上限,垃圾回收占满处理器。"},
-			Inject: inServe("gc-thrash", func(s *Scene) map[string]any { return map[string]any{"megabytes": 500 + s.Dice.IntN(200)} }),
-			Truth:  processTruth(everyone, Pair{"serve", "gc-thrash"}, Pair{"serve", "cpu-starved"}),
+			About: doctor.Text{EN: "The heap stands at its limit, and the collector takes the processors.", ZH: "堆达到上限,垃圾回收占满处理器。"},
+			Inject: inServe("gc-thrash", func(s *Scene) map[string]any {
+				return map[string]any{"megabytes": 500 + s.Dice.IntN(200), "each_kb": 1024, "procs": 1}
+			}),
+			Truth: processTruth(everyone, Pair{"serve", "gc-thrash"}, Pair{"serve", "cpu-starved"}),
 		},
 		{
 			Name: "slow-edge", Class: "SV", World: Plain, Least: 0.05,
 			About:  doctor.Text{EN: "Every request burns processor time, as after a bad release.", ZH: "每个请求空耗处理器,如同一次坏发布。"},
-			Inject: inServe("slow-edge", func(s *Scene) map[string]any { return map[string]any{"millis": 25 + s.Dice.IntN(15), "sticky": true} }),
+			Inject: inServe("slow-edge", func(s *Scene) map[string]any { return map[string]any{"millis": 7 + s.Dice.IntN(3), "sticky": true} }),
 			Truth: func() Truth {
 				t := processTruth(everyone, Pair{"serve", "cpu-starved"}, Pair{"serve", "regression"}, Pair{"api", "overload"})
 				t.Outside = true
@@ -82,9 +86,10 @@ func processDrills() []*Drill {
 		},
 		{
 			Name: "poison-callback", Class: "MQ", World: Plain, Least: 0.05, Only: moneyOut,
-			About: doctor.Text{EN: "A callback that the decoder hangs over stops those behind it.", ZH: "一条回调卡住解码器,其后的全部等待。"},
+			About:  doctor.Text{EN: "A callback that the decoder hangs over stops those behind it.", ZH: "一条回调卡住解码器,其后的全部等待。"},
+			Before: slowBanks,
 			Inject: inServe("poison-callback", func(*Scene) map[string]any {
-				return map[string]any{"match": fmt.Sprintf(`"amount":"%d"`, rivetAmount), "sticky": true}
+				return map[string]any{"one_in": 9, "sticky": true}
 			}),
 			Truth: Truth{
 				Pairs: []Pair{{"callbacks", "poison-callback"}, {"callbacks", "backlog"}, {"settle", "loop-hung"}}, Scope: []string{"cohort", "everyone"},
@@ -158,4 +163,17 @@ func (w *World) deploy(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// slowBanks execute about a second after they accept, as many do: what they tell then is
+// what everybody waits for.
+func slowBanks(s *Scene) func(context.Context) error {
+	set := func(ctx context.Context, behaviour map[string]any) (err error) {
+		for _, code := range loadBanks {
+			err = errors.Join(err, s.World.bank(ctx, http.MethodPut, code, "behaviour", behaviour))
+		}
+		return err
+	}
+	_ = set(context.Background(), map[string]any{"execute_delay": always(600, 1400)}) // else they are quick, and the drill is void
+	return func(ctx context.Context) error { return set(ctx, map[string]any{}) }
 }

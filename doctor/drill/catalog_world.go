@@ -3,8 +3,12 @@ package drill
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"net/http"
 	"strconv"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/moneta-pay/moneta/doctor"
 )
@@ -15,6 +19,16 @@ const smallMegabytes = 640
 // worldDrills need a world of their own kind.
 func worldDrills() []*Drill {
 	return []*Drill{
+		{
+			Name: "index-gone", Class: "DB", World: Old, Least: 0.1, Before: manyReaders,
+			About:  doctor.Text{EN: "The index behind the holders' history is gone.", ZH: "支撑账户流水的索引丢失。"},
+			Inject: injectIndexGone,
+			Truth: Truth{
+				Pairs: []Pair{{"postgres", "index-gone"}}, Scope: []string{"cohort", "everyone"},
+				Contain: []Match{{Do: "create-index"}, {Do: "lever"}}, Repair: []Match{{Do: "create-index"}},
+				Harmful: []Match{{Do: "terminate-session"}, {Do: "restart-process"}, {Do: "takeover"}, {Do: "redispatch"}},
+			},
+		},
 		{
 			Name: "one-way-loss", Class: "NW", World: Wired, Needs: []string{NeedNet}, Stall: true, Least: 0.3,
 			About: doctor.Text{EN: "Packets from serve to its database are lost; the other way they arrive.", ZH: "服务到数据库的数据包丢失,反向正常。"},
@@ -87,4 +101,23 @@ func makeRoom(ctx context.Context, s *Scene, slot string) error {
 		}
 	}
 	return nil
+}
+
+// manyReaders look at their balances and histories, as on pay day: so many a second,
+// whatever the answers take.
+func manyReaders(s *Scene) func(context.Context) error {
+	const perSecond, most = 110, 400
+	dice := rand.New(rand.NewPCG(s.Dice.Uint64(), 13)) //nolint:gosec // dice, not secrets
+	var asking errgroup.Group
+	asking.SetLimit(most)
+	stop := forever(func(ctx context.Context) error {
+		of := s.World.API + "/v1/accounts/" + s.Load.accounts[dice.IntN(holders)]
+		asking.TryGo(func() error {
+			_ = s.Load.client.call(ctx, http.MethodGet, of+"/balances", nil, nil, nil) // the orders tell whom it hurts
+			_ = s.Load.client.call(ctx, http.MethodGet, of+"/statement?limit=50", nil, nil, nil)
+			return nil
+		})
+		return pause(ctx, time.Second/perSecond)
+	})
+	return both(stop, func(context.Context) error { return asking.Wait() })
 }

@@ -19,10 +19,11 @@ import (
 // Variant is the kind of world that a drill needs.
 type Variant string
 
-// Plain is what up makes. Wired puts a network between serve and its database. Small
-// keeps the cluster on a small disk.
+// Plain is what up makes. Old has a history that is long enough to be felt. Wired puts
+// a network between serve and its database. Small keeps the cluster on a small disk.
 const (
 	Plain Variant = "plain"
+	Old   Variant = "old"
 	Wired Variant = "wired"
 	Small Variant = "small"
 )
@@ -51,8 +52,15 @@ type Drill struct {
 	Least float64
 	// Only narrows whom the injection can hurt; nil is everybody.
 	Only func(o *Order) bool
-	// Lasts is how long the fault lasts at most; 0 is faultMax.
-	Lasts time.Duration
+	// After is how long all is well before; 0 is faultAfter. Lasts is how long the fault
+	// lasts at most; 0 is faultMax. Whole has it last so long whatever the doctor does.
+	After, Lasts time.Duration
+	Whole        bool
+	// Alone is set for one that --all leaves out, since it takes too long.
+	Alone bool
+	// Before begins what belongs to the drill and is no fault, such as readers; nil is
+	// nothing.
+	Before func(s *Scene) (stop func(context.Context) error)
 	// Inject breaks it and returns what heals it again.
 	Inject func(ctx context.Context, s *Scene) (heal func(context.Context) error, err error)
 	Truth  Truth

@@ -25,8 +25,10 @@ type Impact struct {
 	// AnswerP95S and EndP95S are of those that were answered and came to an end.
 	AnswerP95S float64 `json:"answer_p95_s"`
 	EndP95S    float64 `json:"end_p95_s"`
-	// AfterShare is the share of the hurt among those that began once all was well again.
+	// AfterShare is the share of the hurt among those that began two seconds and more
+	// after the heal, UnwellS how long after it the last of them began.
 	AfterShare float64 `json:"after_share"`
+	UnwellS    float64 `json:"unwell_s"`
 	// Example is an error that a client got.
 	Example string `json:"example,omitempty"`
 }

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // The population.
@@ -170,6 +172,34 @@ func (l *Load) open(ctx context.Context) error {
 		})
 	}
 	return admin.call(ctx, http.MethodPost, l.world.API+"/v1/payments/batch", nil, batch, nil)
+}
+
+// age makes a history of so many payments between the holders.
+func (l *Load) age(ctx context.Context, payments int) error {
+	var g errgroup.Group
+	const makers, each = 4, 500
+	for maker := range makers {
+		dice := rand.New(rand.NewPCG(uint64(maker), 5)) //nolint:gosec // dice, not secrets
+		g.Go(func() error {
+			for n := range payments / makers / each {
+				var batch struct {
+					Payments []newPayment `json:"payments"`
+				}
+				for i := range each {
+					o := l.draw(dice, 0, &Manners{})
+					o.Kind, o.Amount = "send", 1+dice.Int64N(900)
+					p := o.body()
+					p.Remittance, p.Key = "", fmt.Sprintf("%s-old-%d-%d-%d", l.prefix, maker, n, i)
+					batch.Payments = append(batch.Payments, *p)
+				}
+				if err := l.client.call(ctx, http.MethodPost, l.world.API+"/v1/payments/batch", nil, batch, nil); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return g.Wait()
 }
 
 // run begins orders, each when the dice say, whatever became of those before.

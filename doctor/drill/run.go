@@ -31,7 +31,9 @@ const (
 	warmUp      = 6 * time.Second
 	// paymentsMost is how many payments a world may hold before it is made anew: a
 	// recount reads them all.
-	paymentsMost = 60_000
+	paymentsMost = 90_000
+	// oldPayments are in the history of an old world.
+	oldPayments = 50_000
 )
 
 // Config is what a series of runs needs.
@@ -88,7 +90,7 @@ func byWorld(drills []*Drill) []*Drill {
 	return out
 }
 
-var worlds = []Variant{Plain, Wired, Small}
+var worlds = []Variant{Plain, Wired, Old, Small}
 
 // stage holds the world of now and its traffic.
 type stage struct {
@@ -147,6 +149,11 @@ func (s *stage) ready(ctx context.Context, kind Variant, seed uint64) error {
 		s.load = nil
 		return err
 	}
+	if kind == Old {
+		if err := s.load.age(ctx, oldPayments); err != nil {
+			return fmt.Errorf("make a history: %w", err)
+		}
+	}
 	return pause(ctx, warmUp)
 }
 
@@ -166,7 +173,10 @@ func (s *stage) calm(ctx context.Context) error {
 			if err := s.world.RestartWatch(ctx); err != nil {
 				return err
 			}
-			return pause(ctx, warmUp)
+			if err := pause(ctx, warmUp); err != nil {
+				return err
+			}
+			return s.world.Watch.Await(ctx)
 		}
 		if err := pause(ctx, lookEvery); err != nil {
 			return err
@@ -219,7 +229,11 @@ func (s *stage) play(ctx context.Context, d *Drill, seed uint64, row *Row) error
 		return fmt.Errorf("distract: %w", err)
 	}
 	defer func() { _ = quiet(context.WithoutCancel(ctx)) }()
-	if err := pause(ctx, faultAfter+time.Duration(dice.Int64N(int64(2*time.Second)))); err != nil {
+	if d.Before != nil {
+		stop := d.Before(sc)
+		defer func() { _ = stop(context.WithoutCancel(ctx)) }()
+	}
+	if err := pause(ctx, max(d.After, faultAfter)+time.Duration(dice.Int64N(int64(2*time.Second)))); err != nil {
 		return err
 	}
 	s.cfg.Say("%s, seed %d: the fault begins", d.Name, seed)
@@ -252,15 +266,15 @@ func (s *stage) play(ctx context.Context, d *Drill, seed uint64, row *Row) error
 		return err
 	}
 	row.Impact = impactOf(before, s.load.between(rec.fault, measured), time.Now(), d.Only)
-	row.Impact.AfterShare = s.after(ctx, rec.heal)
+	row.Impact.UnwellS, row.Impact.AfterShare = s.unwell(rec.heal)
 	if err := s.count(ctx, began, row); err != nil {
 		return err
 	}
 	s.keep(rec, row)
 	judge(rec, row)
 	if row.Status = Scored; s.world.Watch == nil {
-		row.Status, row.Why = Blind, fmt.Sprintf("%.0f %% of %d orders hurt, %.0f %% before, %.0f %% after; the money is %s",
-			100*row.Impact.Share, row.Impact.During, 100*row.Impact.BeforeShare, 100*row.Impact.AfterShare, row.Recount.Verdict)
+		row.Status, row.Why = Blind, fmt.Sprintf("%.0f %% of %d orders hurt, %.0f %% before, %.0f %% after, for %.1f s; the money is %s",
+			100*row.Impact.Share, row.Impact.During, 100*row.Impact.BeforeShare, 100*row.Impact.AfterShare, row.Impact.UnwellS, row.Recount.Verdict)
 	}
 	if !d.Control() && !row.Impact.real(d.Least) {
 		row.Status, row.Why = Void, fmt.Sprintf("users were not hurt: %.0f %% of %d orders, %.0f %% before", 100*row.Impact.Share, row.Impact.During, 100*row.Impact.BeforeShare)
@@ -317,7 +331,7 @@ func (s *stage) await(ctx context.Context, rec *record, after uint64, most time.
 			return nil
 		}
 		rec.heal = time.Now()
-		if s.look(ctx, rec, after) == nil && stood >= faultLeast && rec.finished() {
+		if s.look(ctx, rec, after) == nil && stood >= faultLeast && !rec.drill.Whole && rec.finished() {
 			return nil
 		}
 		if err := pause(ctx, lookEvery); err != nil {
@@ -353,14 +367,13 @@ func (r *record) finished() bool {
 	return row.Top1 && row.Scope && row.Parts["contain"] > 0 && repaired
 }
 
-// recover waits for the proof, or for its time to be over.
+// recover waits until the holders are well again and the doctor has its proof, or until
+// the time for that is over.
 func (s *stage) recover(ctx context.Context, rec *record, after uint64) error {
-	most := healedMost
-	if s.world.Watch == nil || rec.drill.Control() {
-		most = settleAfter + endLate + time.Second
-	}
-	for until := rec.heal.Add(most); time.Now().Before(until); {
-		if s.look(ctx, rec, after) == nil && !rec.stage(doctor.Proved).IsZero() && time.Since(rec.heal) > settleAfter+endLate {
+	for until := rec.heal.Add(healedMost); time.Now().Before(until); {
+		_ = s.look(ctx, rec, after) // a doctor that does not answer is looked for again
+		proved := s.world.Watch == nil || rec.drill.Control() || !rec.stage(doctor.Proved).IsZero()
+		if proved && s.well(rec.heal) {
 			return nil
 		}
 		if err := pause(ctx, lookEvery); err != nil {
@@ -370,15 +383,29 @@ func (s *stage) recover(ctx context.Context, rec *record, after uint64) error {
 	return nil
 }
 
-// after is the share of the orders that are hurt although they began when all was
-// healed; the last seconds are not over yet.
-func (s *stage) after(ctx context.Context, heal time.Time) float64 {
-	until := time.Now()
-	if pause(ctx, endLate) != nil {
-		return 0
+// well reports whether nobody was hurt among the orders of two seconds, as soon as it
+// can be told, after the heal.
+func (s *stage) well(heal time.Time) bool {
+	now := time.Now()
+	from := now.Add(-2*endLate - settleAfter)
+	if from.Before(heal) {
+		return false
 	}
-	_, _, hurt := share(s.load.between(heal.Add(settleAfter), until), time.Now(), nil)
-	return hurt
+	_, hurt, _ := share(s.load.between(from, from.Add(settleAfter)), now, nil)
+	return hurt == 0
+}
+
+// unwell is how long after the heal orders were still hurt, and their share since.
+func (s *stage) unwell(heal time.Time) (seconds, part float64) {
+	now := time.Now()
+	orders := s.load.between(heal.Add(settleAfter), now.Add(-2*endLate))
+	for i := range orders {
+		if o := &orders[i]; o.hurt(now) {
+			seconds = max(seconds, o.Began.Sub(heal).Seconds())
+		}
+	}
+	_, _, part = share(orders, now, nil)
+	return round(seconds), part
 }
 
 // count proves the money: by the recount, and by what clients were told.

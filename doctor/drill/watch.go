@@ -30,6 +30,7 @@ type watchPlace struct {
 const (
 	watchWithin   = 3 * time.Second
 	watchBytesMax = 64 << 20
+	awaitWithin   = 30 * time.Second
 )
 
 func (w *Watcher) place() (watchPlace, error) {
@@ -68,10 +69,19 @@ func (w *Watcher) get(ctx context.Context, path string) ([]byte, error) {
 	return raw, err
 }
 
-// healthy reports whether it answers.
-func (w *Watcher) healthy(ctx context.Context) bool {
-	_, err := w.get(ctx, "/healthz")
-	return err == nil
+// Await waits until it answers.
+func (w *Watcher) Await(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, awaitWithin)
+	defer cancel()
+	for {
+		_, err := w.get(ctx, "/healthz")
+		if err == nil {
+			return nil
+		}
+		if pause(ctx, lookEvery) != nil {
+			return fmt.Errorf("the watch does not answer: %w", err)
+		}
+	}
 }
 
 // journal returns the entries after a number, in order.

@@ -129,7 +129,7 @@ const linkedSQL = `(case when p.kind in (2, 3, 4, 5, 6, 8, 10) then coalesce((se
       join transfers x on x.id between m.first_transfer and m.first_transfer + m.transfers - 1
      where m.payment = p.id and x.debit = p.from_account), 0) else 0 end)::text,
   (case when p.kind in (2, 3, 5, 6) then coalesce((select c.id from payments c where c.original = p.id and c.kind in (7, 8)), 0) else 0 end),
-  exists (select from transitions n where n.payment = p.id and n.transition in (17, 18))`
+  p.kind <> 1 and exists (select from transitions n where n.payment = p.id and n.transition in (17, 18))`
 
 // attemptSQL is what the log tells of attempts beside the last one's row: how often it
 // was sent again (T9), and which before it were taken for absent (6) or never sent (7).

@@ -50,6 +50,10 @@ type Config struct {
 	// DedupProven reports whether it is proven, and not merely claimed, that the
 	// channel moves a reference at most once; nil means never. It must not block.
 	DedupProven func(channel.Name) bool
+	// Contradicted is given what became of each reply that the decider refused, or that
+	// gave a proof of absence the lie. It reports whether somebody was called for it; nil
+	// calls nobody. It runs between batches of replies and must not wait for long.
+	Contradicted func(context.Context, channel.Name, *pay.Fact, *commit.Outcome) bool
 	// Clock tells the time; nil means the system's.
 	Clock clock.Clock
 	// Telemetry takes logs and metrics; required.

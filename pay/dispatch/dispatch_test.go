@@ -60,6 +60,7 @@ type options struct {
 	wrap         func(channel.Channel) channel.Channel
 	proven       func(channel.Name) bool
 	contain      func(channel.Name) dispatch.Containment
+	contradicted func(context.Context, channel.Name, *pay.Fact, *commit.Outcome) bool
 }
 
 func build(tb testing.TB, o options) *world {
@@ -98,7 +99,7 @@ func build(tb testing.TB, o options) *world {
 	}
 	w.dispatch = dispatch.New(dispatch.Config{
 		Submitter: submitter, Channels: w.channels(o), Telemetry: tel, QueueMax: o.queueMax, BreakerDelay: o.breakerDelay, Routes: o.routes,
-		DedupProven: o.proven, Contain: o.contain,
+		DedupProven: o.proven, Contain: o.contain, Contradicted: o.contradicted,
 	})
 	w.wheel = timer.New(timer.Config{Due: timer.Route{Dispatch: w.dispatch.Offer}.Due, Telemetry: tel, Guard: 50 * time.Millisecond})
 	w.run()
@@ -415,4 +416,63 @@ func TestAResendThatWasNeverSentProvesNothing(t *testing.T) {
 	require.Equal(t, pay.Unknown, w.state(p.ID))
 	require.Equal(t, int64(2), m.orders.Load(), "no other attempt")
 	require.Equal(t, int64(1), w.number(`select count(*) from attempts where payment = $1`, int64(p.ID)))
+}
+
+// overtaken hands the decider another word of the channel before the reply: a callback
+// may come first.
+type overtaken struct {
+	commit.Submitter
+	before atomic.Pointer[func(*pay.Fact) *pay.Fact]
+}
+
+func (o *overtaken) SubmitAll(ctx context.Context, facts []commit.Fact) []commit.Outcome {
+	if f := o.before.Load(); f != nil {
+		for i := range facts {
+			if first := (*f)(facts[i].Payment); first != nil {
+				o.Submitter.SubmitAll(ctx, []commit.Fact{{Payment: first}})
+			}
+		}
+	}
+	return o.Submitter.SubmitAll(ctx, facts)
+}
+
+// TestAReplyThatContradictsCallsSomebody: the bank's callback says that it has executed,
+// its reply that it will not. Nothing flips, and a person hears of it although nobody
+// will ask about a final payment again.
+func TestAReplyThatContradictsCallsSomebody(t *testing.T) {
+	t.Parallel()
+	between := &overtaken{}
+	var mu sync.Mutex
+	var told []string
+	w := build(t, options{
+		submitter: func(s commit.Submitter) commit.Submitter {
+			between.Submitter = s
+			return between
+		},
+		contradicted: func(_ context.Context, name channel.Name, f *pay.Fact, answer *commit.Outcome) bool {
+			if answer.Err == nil {
+				return false
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, fmt.Sprint(name, " ", f.Kind, " ", f.Attempt, " ", fault.CodeOf(answer.Err)))
+			return true
+		},
+	})
+	const declined = 1_000_000_001
+	execute := func(f *pay.Fact) *pay.Fact {
+		if f.Kind != pay.Decline {
+			return nil
+		}
+		return &pay.Fact{Kind: pay.Confirm, Payment: f.Payment, Attempt: f.Attempt, At: f.At, Amount: money.Int(declined), Asset: "CZK", Source: "callback"}
+	}
+	between.before.Store(&execute)
+	p := w.payout("two words", "bank-ab", "1", declined)
+	w.eventually("somebody is called", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(told) > 0
+	})
+	require.Equal(t, pay.Succeeded, w.state(p.ID))
+	require.Equal(t, []string{fmt.Sprint("bank-ab ", pay.Decline, " 1 ", fault.AlreadyFinal)}, told)
 }

@@ -50,7 +50,8 @@ func (d *Dispatcher) commitOutcomes(batch []outcome) {
 	answers := d.submit(facts)
 	for i := range batch {
 		o := &batch[i]
-		if err := answers[i].Err; err != nil {
+		called := d.cfg.Contradicted != nil && d.cfg.Contradicted(d.ctx, o.lane.name, &o.fact, &answers[i])
+		if err := answers[i].Err; err != nil && !called {
 			d.notReported(o, err)
 		}
 		d.release(o.lane, o.fact.Payment)

@@ -109,7 +109,7 @@ func New(cfg Config) *Checker {
 		behind:     t.GaugeVec("moneta_invariant_behind_rows", "Ids between what a pass has checked and the newest row.", "log", "pass"),
 		imbalance: t.GaugeVec("moneta_ledger_imbalance",
 			"By how much, in smallest units, rows do not add up: transfers between assets and balances that do not follow from the one before (P1, M2). Breaks that are open.", "asset"),
-		negative: t.GaugeVec("moneta_ledger_negative_accounts", "Users' accounts that were debited below their floor (P5). Breaks that are open.", "asset"),
+		negative: t.GaugeVec("moneta_ledger_negative_accounts", "Users' accounts that were debited below their floor (P5): those of open breaks, and those that are below it still.", "asset"),
 		turned:   t.Gauge("moneta_invariant_last_turn_timestamp_seconds", "When the last whole turn of checks ended."),
 	}
 	for _, l := range c.logs {
@@ -275,11 +275,19 @@ func (c *Checker) tell(ctx context.Context, v Violation) error {
 
 // What the checks have found and no person has explained, by asset, with a zero for
 // each asset that the ledger has. A break tells its invariant and subject: "P5 book 12
-// at transfer 7". One of which the amount was not kept counts as a unit.
+// at transfer 7". One of which the amount was not kept counts as a unit. An account
+// that is below its floor now counts, whatever was explained: a closed break brings no
+// money back. A row that does not add up never will, so that there a person's word
+// stands.
 const selectStanding = `with b as (select asset, amount, split_part(reference, ' ', 1) as invariant, split_part(reference, ' ', 3) as subject, closed_at is null as stands
-    from breaks where class = '` + Class + `')
+    from breaks where class = '` + Class + `'),
+  p5 as (select asset, subject::bigint as book, bool_or(stands) as stands from b where invariant = 'P5' group by asset, subject),
+  below as (select p5.asset, p5.book & -2 as account from p5 join accounts a on a.id = p5.book & -2
+     left join lateral (select id, debit_balance as balance from transfers where debit = p5.book order by debit_seq desc limit 1) d on true
+     left join lateral (select id, credit_balance as balance from transfers where credit = p5.book order by credit_seq desc limit 1) c on true
+    where p5.stands or a.kind = 1 and case when coalesce(d.id, 0) > coalesce(c.id, 0) then d.balance else coalesce(c.balance, 0) end < case when p5.book & 1 = 1 then 0 else a.floor end)
   select a.asset, (select coalesce(sum(greatest(amount, 1)), 0)::float8 from b where stands and b.asset = a.asset and invariant in ('P1', 'M2')),
-         (select count(distinct subject::bigint & -2)::float8 from b where stands and b.asset = a.asset and invariant = 'P5')
+         (select count(distinct account)::float8 from below where below.asset = a.asset)
     from (select asset from accounts where kind = 3 union select asset from b where invariant in ('P1', 'M2', 'P5')) a`
 
 // show sets the gauges of the alerts A64 and A65.

@@ -266,7 +266,7 @@ func TestASubjectPagesOnce(t *testing.T) {
 
 // TestTheAlertsGauges: what the alerts on an imbalance and on accounts below zero read
 // is zero for a sound ledger, tells by how much it is not, and is zero again when a
-// person has explained the break.
+// person has explained the break and nobody is below his floor.
 func TestTheAlertsGauges(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -297,6 +297,9 @@ func TestTheAlertsGauges(t *testing.T) {
 	c = w.checker(1000)
 	require.Equal(t, [2]string{"7", "1"}, gauges(c), "whoever leads")
 	_, err := w.db.Exec(t.Context(), `update breaks set closed_at = now(), state = 'explained' where class = 'invariant'`)
+	require.NoError(t, err)
+	require.Equal(t, [2]string{"0", "1"}, gauges(c), "a closed break brings no money back")
+	_, err = w.db.Exec(t.Context(), `update accounts set floor = -100000000 where name = 'cash'`)
 	require.NoError(t, err)
 	require.Equal(t, [2]string{"0", "0"}, gauges(c))
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/moneta-pay/moneta/internal/clock"
+	"github.com/moneta-pay/moneta/internal/lifecycle"
 	"github.com/moneta-pay/moneta/internal/telemetry"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
@@ -93,6 +94,7 @@ type askLane struct {
 	caps  channel.Capabilities
 	due   chan pay.Payment
 	moved atomic.Int64 // Unix nanoseconds of the last answer
+	calls atomic.Int64 // queries on the wire
 }
 
 // NewAsker returns an asker that asks nothing before Run.
@@ -267,7 +269,9 @@ func (a *Asker) askOne(ctx context.Context, l *askLane, p *pay.Payment) pay.Fact
 	ctx, end := a.cfg.Telemetry.Step(ctx, p.TraceID, "settle.query", time.Time{}, attribute.String("channel", string(l.name)))
 	ctx, cancel := context.WithTimeout(ctx, l.caps.ClientTimeout+time.Second)
 	defer cancel()
+	l.calls.Add(1)
 	word := l.ch.Query(ctx, pay.Reference(p.ID, p.Attempt.N))
+	l.calls.Add(-1)
 	end(word.Err())
 	a.metrics.word(string(l.name), word)
 	fact := answerOf(l.caps, p, word, a.knownSince(p, asked), asked, a.cfg.Clock.Now())
@@ -328,12 +332,14 @@ func (a *Asker) submitBatch(ctx context.Context, batch []pay.Fact) {
 	a.turns.Add(1)
 }
 
-// Turns says whether the asker has work, and counts what it finished: work with a count
-// that stands still is a loop that hangs.
+// Turns says whether the asker has work that it could do, and counts what it finished:
+// work with a count that stands still is a loop that hangs. Who waits for a channel's
+// answer does not hang.
 func (a *Asker) Turns() (work bool, turns int64) {
-	a.mu.Lock()
-	work = len(a.held) > 0
-	a.mu.Unlock()
+	work = len(a.answers) > 0
+	for _, l := range a.lanes {
+		work = work || len(l.due) > 0 && l.calls.Load() < int64(a.cfg.Concurrency)
+	}
 	return work, a.turns.Load()
 }
 
@@ -346,12 +352,58 @@ func (a *Asker) breakOf(f *pay.Fact, name, class string, err error) *brk {
 }
 
 func (a *Asker) keep(ctx context.Context, breaks []*brk) {
+	if err := a.tryKeep(ctx, breaks); err != nil {
+		a.log.LogAttrs(ctx, slog.LevelError, "breaks were not kept; the next query finds them again", slog.Any("error", err))
+	}
+}
+
+func (a *Asker) tryKeep(ctx context.Context, breaks []*brk) error {
 	if a.cfg.Pool == nil {
-		return
+		return nil
 	}
 	var batch pgx.Batch
 	queueBreaks(&batch, breaks)
-	if err := send(ctx, a.cfg.Pool, &batch); err != nil {
-		a.log.LogAttrs(ctx, slog.LevelError, "breaks were not kept; the next query finds them again", slog.Any("error", err))
+	return send(ctx, a.cfg.Pool, &batch)
+}
+
+// A break of a reply is tried so often, so far apart: nobody asks about what is final,
+// so that no query would find it again.
+const (
+	replyTries = 5
+	replyPause = 200 * time.Millisecond
+)
+
+// Replied judges what the decider answered to a channel's reply to an order, as it is
+// done for callbacks and queries: one that contradicts what is final, that states
+// another amount, or that belies a proof of absence is a break. It reports whether it
+// was one. A crash before the break is durable leaves the note in the payment's log,
+// and money that moved to the statement.
+func (a *Asker) Replied(ctx context.Context, name channel.Name, f *pay.Fact, answer *commit.Outcome) bool {
+	class, err := "", answer.Err
+	switch {
+	case err == nil && belies(f, answer):
+		class, err = belied, errors.New(answer.Payment.Reason)
+		logBelied(ctx, a.log, &a.metrics, f, answer)
+	case err == nil || !definite(err):
+		return false
+	default:
+		if class = classOf(err, f); class == "" {
+			return false
+		}
+		logBreak(ctx, a.log, &a.metrics, f, class, err)
 	}
+	breaks := []*brk{a.breakOf(f, string(name), class, err)}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), submitWithin)
+	defer cancel()
+	for try := 1; ; try++ {
+		if err = a.tryKeep(ctx, breaks); err == nil {
+			return true
+		}
+		if try == replyTries || lifecycle.Pause(ctx, replyPause) != nil {
+			break
+		}
+	}
+	a.log.LogAttrs(ctx, slog.LevelError, "a break was not kept; the payment's log has the contradiction", slog.String("payment", f.Payment.String()),
+		slog.String("class", class), slog.Any("error", err))
+	return true
 }

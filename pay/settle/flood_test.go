@@ -149,6 +149,10 @@ func TestOldCallbacksAreDeleted(t *testing.T) {
 	put("recent", "applied", 179*day, 7, 1)
 	put("too many invented", "forged", time.Hour, 1_200, 1)
 	put("newest invented", "forged", time.Minute, 20, 1)
+	_, err := r.pool.Exec(t.Context(), `insert into inbox_events (channel, event_id, at)
+		select 'bank-ab', 'old ' || i, now() - interval '181 days' from generate_series(1, 2500) i
+		union all select 'bank-ab', 'recent ' || i, now() - interval '179 days' from generate_series(1, 7) i`)
+	require.NoError(t, err)
 	left := func(what string) int64 { return r.number(`select count(*) from inbox where headers = $1`, what) }
 
 	ctx, stop := context.WithCancel(t.Context())
@@ -158,6 +162,8 @@ func TestOldCallbacksAreDeleted(t *testing.T) {
 	r.eventually("the old ones are gone", func() bool {
 		return left("old") == 0 && left("old and invented") == 0 && left("too many invented") == 0
 	})
+	r.eventually("the ids of old events are gone", func() bool { return r.number(`select count(*) from inbox_events where event_id like 'old %'`) == 0 })
+	require.Equal(t, int64(7), r.number(`select count(*) from inbox_events`))
 	require.Equal(t, int64(1), left("old and waiting"))
 	require.Equal(t, int64(7), left("recent"))
 	require.Equal(t, int64(20), left("newest invented"), "ten hours of the quota stay")

@@ -41,4 +41,10 @@ func TestDeletingOldCallbacksReadsTheOldEnd(t *testing.T) {
 	much := pgtest.Plan(t, session, deleteMuchUnverified, 4)
 	require.NotContains(t, much, "Seq Scan", much)
 	require.Regexp(t, `Index Cond: \(\(channel = .*\) AND \(id <= `, much, "the bound is counted once")
+	pgtest.Forget(t, session, "inbox_events", `insert into inbox_events (channel, event_id) select 'bank-ab', n::text from generate_series(1, 3000) n`)
+	_, err = session.Exec(t.Context(), "set enable_seqscan = off") // as the stations' pool
+	require.NoError(t, err)
+	events := pgtest.Plan(t, session, deleteOldEvents, 2)
+	require.NotContains(t, events, "Seq Scan", events)
+	require.Contains(t, events, "inbox_events_at", events)
 }

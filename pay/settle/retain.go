@@ -36,6 +36,10 @@ delete from inbox where id in (
 	// Ids rise with the time, so that only the old end is looked at, a stretch at a time.
 	selectOldEnd = `select coalesce(min(id), 0), facts.callbacks_since($1) from inbox where id >= $2`
 	deleteJudged = `delete from inbox where id >= $1 and id < $2 and received_at < $3 and applied_at is not null`
+	// The ids of channels' events, once their callbacks are gone: a repetition after
+	// that is a fact that the payment has had, which moves nothing. The rows are found
+	// by age and deleted where they lie.
+	deleteOldEvents = `delete from inbox_events where ctid = any(array(select ctid from inbox_events where at < $1 order by at limit $2))`
 )
 
 // Retain deletes judged callbacks that are past their time, every RetainEvery until
@@ -70,7 +74,10 @@ func (b *Inbox) retainOnce(ctx context.Context) error {
 			return err
 		}
 	}
-	return b.deleteJudged(ctx, now.Add(-b.cfg.KeepFor))
+	if err := b.deleteJudged(ctx, now.Add(-b.cfg.KeepFor)); err != nil {
+		return err
+	}
+	return b.deleteEvents(ctx, now.Add(-b.cfg.KeepFor))
 }
 
 // deleteJudged goes on where the turn before ended. What waited there to be applied
@@ -90,6 +97,20 @@ func (b *Inbox) deleteJudged(ctx context.Context, before time.Time) error {
 		b.retained = next
 	}
 	return nil
+}
+
+// deleteEvents deletes a page after the other: an event was marked no sooner than its
+// callback came, so that its id outlives it.
+func (b *Inbox) deleteEvents(ctx context.Context, before time.Time) error {
+	for {
+		tag, err := b.cfg.Pool.Exec(ctx, deleteOldEvents, before, retainPage)
+		if err != nil {
+			return fmt.Errorf("delete old event ids: %w", err)
+		}
+		if tag.RowsAffected() < retainPage {
+			return nil
+		}
+	}
 }
 
 func (b *Inbox) countDeleted(n int64) {

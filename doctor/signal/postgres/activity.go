@@ -79,15 +79,20 @@ func (*activity) Every() time.Duration { return ActivityEvery }
 // Look returns what happens now. What could be read before an error is told.
 func (a *activity) Look(ctx context.Context) (doctor.Look, error) {
 	l := a.source.sight()
-	err := a.source.with(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		var waiting int
-		return each(conn,
-			func() error { return l.note("counters", a.counters(ctx, conn, l)) },
-			func() error { n, err := a.sample(ctx, conn, l); waiting = n; return l.note("activity", err) },
-			func() error { return l.note("sessions", a.sessions(ctx, conn, l, waiting)) },
-			func() error { return l.note("replicas", a.replicas(ctx, conn, l)) },
-		)
-	})
+	var waiting int
+	err := a.source.with(
+		ctx,
+		func(ctx context.Context, conn *pgx.Conn) error { return l.note("counters", a.counters(ctx, conn, l)) },
+		func(ctx context.Context, conn *pgx.Conn) error {
+			n, err := a.sample(ctx, conn, l)
+			waiting = n
+			return l.note("activity", err)
+		},
+		func(ctx context.Context, conn *pgx.Conn) error {
+			return l.note("sessions", a.sessions(ctx, conn, l, waiting))
+		},
+		func(ctx context.Context, conn *pgx.Conn) error { return l.note("replicas", a.replicas(ctx, conn, l)) },
+	)
 	return l.Look, err
 }
 

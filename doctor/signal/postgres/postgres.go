@@ -46,7 +46,7 @@ const (
 const (
 	// statementMax is the server's own bound of one statement: it ends the statement and
 	// keeps the connection, which may be the last that can be had.
-	statementMax = "1500ms"
+	statementMax = "700ms"
 	// lookMax bounds a look from our side, for a server that does not even do that.
 	lookMax = 4 * time.Second
 	// connectMax bounds a fresh connection with its first answer.
@@ -135,14 +135,18 @@ func (s *Source) take(ctx context.Context) error {
 
 func (s *Source) give() { <-s.turn }
 
-// with runs look on the kept connection, opening it when it is gone.
-func (s *Source) with(ctx context.Context, look func(ctx context.Context, conn *pgx.Conn) error) error {
-	ctx, cancel := context.WithTimeout(ctx, lookMax)
-	defer cancel()
+// with runs the parts of a look on the kept connection, opening it when it is gone. None
+// is begun after ctx, but one that runs then is not cut off: a statement that is cut off
+// from our side takes its connection with it, and there may be no other to be had. The
+// server ends it, and lookMax bounds what even the server does not.
+func (s *Source) with(ctx context.Context, parts ...func(ctx context.Context, conn *pgx.Conn) error) error {
 	if err := s.take(ctx); err != nil {
 		return fmt.Errorf("the connection is busy: %w", err)
 	}
 	defer s.give()
+	outer := ctx
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookMax)
+	defer cancel()
 	if s.kept == nil || s.kept.IsClosed() {
 		conn, err := pgx.ConnectConfig(ctx, s.conf.Copy())
 		if err != nil {
@@ -151,7 +155,19 @@ func (s *Source) with(ctx context.Context, look func(ctx context.Context, conn *
 		}
 		s.kept = conn
 	}
-	err := look(ctx, s.kept)
+	var all []error
+	for _, part := range parts {
+		if outer.Err() != nil {
+			all = append(all, fmt.Errorf("not all was looked at: %w", outer.Err()))
+			break
+		}
+		if s.kept.IsClosed() {
+			all = append(all, errors.New("the connection is gone"))
+			break
+		}
+		all = append(all, part(ctx, s.kept))
+	}
+	err := errors.Join(all...)
 	s.remember(err)
 	return err
 }
@@ -223,20 +239,6 @@ func (l *sight) note(part string, err error) error {
 		l.Notes = append(l.Notes, part+": the role may not see it; grant pg_monitor to it")
 	}
 	return err
-}
-
-// each runs the parts of a look in order and goes on after one failed, unless the
-// connection is gone with it.
-func each(conn *pgx.Conn, parts ...func() error) error {
-	var all []error
-	for _, part := range parts {
-		if conn.IsClosed() {
-			all = append(all, errors.New("the connection is gone"))
-			break
-		}
-		all = append(all, part())
-	}
-	return errors.Join(all...)
 }
 
 func yes(b bool) float64 {

@@ -55,16 +55,12 @@ func (*storage) Every() time.Duration { return StorageEvery }
 // Look returns what there is. What could be read before an error is told.
 func (s *storage) Look(ctx context.Context) (doctor.Look, error) {
 	l := s.source.sight()
-	err := s.source.with(ctx, func(ctx context.Context, conn *pgx.Conn) error {
-		return each(conn,
-			func() error { return l.note("tables", s.readTables(ctx, conn, l)) },
-			func() error { return l.note("indexes", s.indexes.look(ctx, conn, l)) },
-			func() error { return l.note("statements", s.slow.look(ctx, conn, l)) },
-			func() error { return l.note("sequences", sequences(ctx, conn, l)) },
-			func() error { return l.note("log", logSize(ctx, conn, l)) },
-			func() error { return l.note("disk", s.disk(ctx, conn, l)) },
-		)
-	})
+	part := func(name string, look func(context.Context, *pgx.Conn, *sight) error) func(context.Context, *pgx.Conn) error {
+		return func(ctx context.Context, conn *pgx.Conn) error { return l.note(name, look(ctx, conn, l)) }
+	}
+	err := s.source.with(ctx,
+		part("tables", s.readTables), part("indexes", s.indexes.look), part("statements", s.slow.look),
+		part("sequences", sequences), part("log", logSize), part("disk", s.disk))
 	return l.Look, err
 }
 
