@@ -62,6 +62,7 @@ endef
 test: setup ## run every test against a real Postgres; at most 10 minutes on 2 cores
 	$(call go-test,-timeout $(TEST_TIMEOUT) -p $(TEST_P) ./...)
 	@command -v hledger >/dev/null || echo "NO OUTSIDE JUDGE: hledger is not installed, so the exported journal was judged by nobody but its authors"
+	@command -v promtool >/dev/null || echo "NO OUTSIDE JUDGE: promtool is not installed, so nobody but us has tried the alert rules"
 	@command -v node >/dev/null || echo "NOT RUN: node is not installed, so the key recipes in TypeScript were not executed"
 	@command -v openssl >/dev/null || echo "NO OUTSIDE JUDGE: openssl is not installed, so nobody but us verified a signed proof"
 	@compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || echo "NOT RUN: libfaketime is not installed, so no database's clock leapt"

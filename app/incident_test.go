@@ -112,7 +112,7 @@ func TestIncidentNote(t *testing.T) {
 	t.Parallel()
 	dir, j := incidentFolder(t)
 	mux := http.NewServeMux()
-	incidentRoutes(mux, j)
+	mux.HandleFunc("POST /incidents/{id}/notes", func(w http.ResponseWriter, r *http.Request) { takeNote(w, r, j) })
 	server := httptest.NewServer(mux)
 	defer server.Close()
 	c, out := incidentsOf(dir)
@@ -124,29 +124,12 @@ func TestIncidentNote(t *testing.T) {
 	require.Contains(t, out.String(), "entry 5")
 	require.Error(t, IncidentNote(t.Context(), c, "inc_7", "anna", " "))
 
-	get := func(path string) (int, string) {
-		res, err := http.Get(server.URL + path)
+	for path, body := range map[string]string{"/incidents/inc_9/notes": `{"who":"a","text":"b"}`, "/incidents/inc_7/notes": `{"who":"a"}`} {
+		res, err := http.Post(server.URL+path, "application/json", strings.NewReader(body))
 		require.NoError(t, err)
-		defer func() { _ = res.Body.Close() }()
-		var b bytes.Buffer
-		_, err = b.ReadFrom(res.Body)
-		require.NoError(t, err)
-		return res.StatusCode, b.String()
+		require.NoError(t, res.Body.Close())
+		require.GreaterOrEqual(t, res.StatusCode, 400)
 	}
-	code, body := get("/journal?after=3")
-	require.Equal(t, 200, code)
-	require.Contains(t, body, `"seq":5`)
-	require.NotContains(t, body, `"seq":3,`)
-	code, _ = get("/journal?after=x")
-	require.Equal(t, 400, code)
-	code, body = get("/incidents")
-	require.Equal(t, 200, code)
-	require.Contains(t, body, `"kept":5`)
-	code, _ = get("/incidents/inc_7")
-	require.Equal(t, 200, code)
-	code, _ = get("/incidents/inc_9")
-	require.Equal(t, 404, code)
-
 	require.NoError(t, j.Close())
 	out.Reset()
 	require.NoError(t, IncidentNote(t.Context(), c, "inc_7", "ben", "after the watch ended"))
@@ -155,4 +138,58 @@ func TestIncidentNote(t *testing.T) {
 	require.NoError(t, IncidentShow(c, "inc_7"))
 	require.Contains(t, out.String(), "anna notes: seen")
 	require.Contains(t, out.String(), "ben notes: after the watch ended")
+}
+
+// The live view tells of the journal's entries as they come, and of what the watch says.
+func TestIncidentWatchPlain(t *testing.T) {
+	t.Parallel()
+	dir, j := incidentFolder(t)
+	now := watchNow{At: time.Now(), Alarms: []doctor.Alarm{{Hop: "dispatch", Says: "nothing leaves"}}}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/now" {
+			http.NotFound(w, r)
+			return
+		}
+		answer(w, now)
+	}))
+	defer server.Close()
+	raw, err := json.Marshal(watching{URL: server.URL, Token: "t"})
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, watchFile), raw, 0o600))
+	c, out := incidentsOf(dir)
+	l := newLive(&c)
+	defer l.close()
+	said := ""
+	step := func() string {
+		out.Reset()
+		m, err := l.look(t.Context())
+		require.NoError(t, err)
+		said, err = l.print(m, said)
+		require.NoError(t, err)
+		require.Len(t, m.Screen(80, 24), 24)
+		return out.String()
+	}
+	first := step()
+	require.Contains(t, first, "inc_7 incident opened: the oldest work is 31 s old")
+	require.Contains(t, first, "Not well at dispatch: nothing leaves. At fault is postgres: ")
+	require.Empty(t, step(), "nothing new is nothing to say")
+	raw, err = json.Marshal(doctor.Note{Text: "look at the console"})
+	require.NoError(t, err)
+	_, err = j.Append(t.Context(), doctor.Entry{Incident: "inc_7", What: doctor.EntryNote, Who: "anna", Data: raw})
+	require.NoError(t, err)
+	require.Contains(t, step(), "anna notes: look at the console")
+	now.Alarms = nil
+	require.Contains(t, step(), "Everything moves again")
+	server.Close()
+	require.Contains(t, step(), "Nothing is known of now")
+
+	none, out := incidentsOf(t.TempDir())
+	l2 := newLive(&none)
+	defer l2.close()
+	m, err := l2.look(t.Context())
+	require.NoError(t, err)
+	_, err = l2.print(m, "")
+	require.NoError(t, err)
+	require.Contains(t, out.String(), "Nothing is known of now")
+	require.ErrorContains(t, IncidentWatch(t.Context(), none, false), "--plain")
 }

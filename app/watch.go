@@ -49,8 +49,6 @@ func doctorFolder(dataDir string) string { return filepath.Join(dataDir, "doctor
 const (
 	// tickEvery separates two judgements.
 	tickEvery = time.Second
-	// lately is the window that is judged while there is no incident.
-	lately = 10 * time.Second
 	// settleFor is for how long nothing is judged after this process stood still: the
 	// collectors look first.
 	settleFor = 3 * time.Second
@@ -87,11 +85,15 @@ func startWatch(ctx context.Context, cfg WatchConfig, log *slog.Logger) (*watch,
 	return w, nil
 }
 
-// look is what is known now: since the trouble began, or of lately.
+// look is what is known now: since the trouble began, or of lately. However long a
+// trouble lasts, what was usual before it stays the usual.
 func (w *watch) look(since time.Time, s doctor.Symptom) *doctor.Evidence {
 	now := w.clock.Now()
 	if since.IsZero() {
-		since, s = now.Add(-lately), anySymptom
+		w.memory.Thaw(now)
+		since, s = now.Add(-signal.Lately), anySymptom
+	} else {
+		w.memory.Freeze(since)
 	}
 	return w.memory.Evidence(now, since, s)
 }

@@ -46,6 +46,7 @@ func (w *watch) routes(token string) http.Handler {
 		answer(rw, all)
 	})
 	mux.HandleFunc("GET /incidents/{id}", w.oneIncident)
+	mux.HandleFunc("POST /incidents/{id}/notes", func(rw http.ResponseWriter, r *http.Request) { takeNote(rw, r, w.attendance.journal) })
 	mux.HandleFunc("GET /journal", w.lines)
 	mux.HandleFunc("GET /runs", w.runs)
 	mux.HandleFunc("POST /approvals", w.approve)

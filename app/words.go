@@ -116,6 +116,9 @@ var words = map[string][2]string{
 	"diag-page":       {"Paged: %s at %s: %s, since %s.\n", "已呼叫:%s,位于 %s:%s,始于 %s。\n"},
 	"diag-alarm":      {"Alarm: %s at %s: %s, since %s.\n", "告警:%s,位于 %s:%s,始于 %s。\n"},
 	"diag-quiet":      {"No invariant is broken.\n", "没有不变量被破坏。\n"},
+	"cause-head":      {"cause\tlevel\twhat it is\n", "原因\t级别\t说明\n"},
+	"cause-kind":      {"no cause is of the kind %q; the kinds of hops are %v", "没有类别为 %q 的原因;类别有 %v"},
+	"cause-none":      {"there is no cause %q; near it: %s", "没有原因 %q;相近的有:%s"},
 	"diag-cause":      {"At fault: %s, %s.\n", "故障所在:%s,%s。\n"},
 	"diag-unknown":    {"Unknown: something is wrong, and no hypothesis explains it well enough.\n", "原因未知:确有异常,但没有任何假设能充分解释。\n"},
 	"diag-no-fault":   {"No fault: nothing is out of the ordinary.\n", "没有故障:一切正常。\n"},
@@ -173,6 +176,8 @@ var words = map[string][2]string{
 	"inc-written":       {"Written to %s\n", "已写入 %s\n"},
 	"inc-checked":       {"%d figures held against the journal, %d wrong.\n", "已与日志核对 %d 个数字,%d 处不符。\n"},
 	"inc-exit-wrong":    {"%d figures of the draft are not the journal's", "草稿中有 %d 处数字与日志不符"},
+
+	"live-no-terminal": {"the live screen needs a terminal; --plain prints a line for each thing that happens", "实时画面需要终端;--plain 会逐行输出发生的事情"},
 
 	// The recount.
 	"prove-progress":      {"recount: %s %d of %d, %.0f s", "核算:%s %d / %d,%.0f 秒"},

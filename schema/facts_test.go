@@ -132,6 +132,7 @@ func TestFactsTellWhatIsGoingOn(t *testing.T) {
 	for sql, want := range map[string]string{
 		`select string_agg(name || ' ' || behind, ', ' order by name) from facts.projections`:                                                "recon_expected 100, webhooks 3100",
 		`select concat_ws(' ', epoch, beat, last_transition) from facts.heartbeats`:                                                          "4 12 3100",
+		`select (leader is not null)::text from facts.heartbeats`:                                                                            "true", // the shard's word, not that of the last who beat
 		`select version::text from facts.contract`:                                                                                           "1",
 		`select concat_ws(' ', count(*), min(kind), min(hop), min(channel), min(state), min(value), min(amount_band)) from facts.open_items`: "20 payout channel bank-ab processing 1234 4",
 		// Of twenty, two are due and one of these has a case; the deadline of one has passed.

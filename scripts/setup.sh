@@ -162,6 +162,17 @@ fetch_modules() {
   fi
 }
 
+# without_starting COMMAND...: a package that brings a service must not start one here.
+without_starting() {
+  local policy=/usr/sbin/policy-rc.d wrote= status=0
+  if [[ $EUID -eq 0 && ! -e $policy ]]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy" && wrote=1
+  fi
+  "$@" || status=$?
+  [[ -z $wrote ]] || rm -f "$policy"
+  return $status
+}
+
 # fetch_outsider PACKAGE LOSS: something that only tests use, from the system's
 # packages. It is never needed to build or run; without it those tests say that
 # they were skipped.
@@ -194,6 +205,7 @@ fi
 fetch_modules
 command -v hledger >/dev/null || fetch_outsider hledger "nobody from outside will judge the exported journal in the tests"
 compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || fetch_outsider libfaketime "no test will make the database's clock leap"
+command -v promtool >/dev/null || without_starting fetch_outsider prometheus "nobody from outside will try the alert rules in the tests"
 command -v strace >/dev/null || fetch_outsider strace "no test will make the disk slow or failing"
 if [[ -n $did ]]; then
   finish "PostgreSQL $found, Go modules; done"

@@ -13,6 +13,7 @@ type incidentCmd struct {
 	Show   incidentShowCmd   `cmd:"" help:"Show one: stages, cause with evidence, what waits for approval, timeline."`
 	Note   incidentNoteCmd   `cmd:"" help:"Add a sentence to one."`
 	Export incidentExportCmd `cmd:"" help:"Write a paper: the draft of a post-mortem, the brief for support, a checklist, hot-fix steps, a runbook."`
+	Watch  incidentWatchCmd  `cmd:"" help:"Follow what is going on, live: where payments wait, why, what is done about it, what is next."`
 	Check  incidentCheckCmd  `cmd:"" help:"Hold every figure of a draft against the journal; exits with 3 when one is not the journal's."`
 }
 
@@ -77,3 +78,12 @@ type incidentCheckCmd struct {
 }
 
 func (c *incidentCheckCmd) Run() error { return app.IncidentCheck(c.config(), c.ID, c.File) }
+
+type incidentWatchCmd struct {
+	incidents
+	Plain bool `help:"Print a line for each thing that happens, for logs; with --json the journal's entries."`
+}
+
+func (c *incidentWatchCmd) Run(ctx context.Context) error {
+	return app.IncidentWatch(ctx, c.config(), c.Plain)
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 
 	"github.com/moneta-pay/moneta/app"
 )
@@ -15,10 +16,14 @@ type watchCmd struct {
 	Config  string `help:"The file of serve with the channels, for proofs against their own books." type:"path"`
 	Sandbox string `name:"sandbox-url" help:"Where the sandbox banks are, when there is no --config." env:"MONETA_SANDBOX_URL"`
 	Auto    string `help:"What the doctor does without asking: observe, instant (undone at once) or undoable (one session ended, one process started again)." default:"instant" enum:"observe,instant,undoable"`
+	TUI     bool   `name:"tui" help:"Do not watch: show on this terminal what the watch of --data sees and does, as moneta incident watch."`
 	Lang    string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
 }
 
 func (c *watchCmd) Run(ctx context.Context) error {
+	if c.TUI {
+		return app.IncidentWatch(ctx, app.IncidentConfig{DataDir: c.Data, Lang: c.Lang, Out: os.Stdout, Err: os.Stderr}, false)
+	}
 	return app.Watch(ctx, app.WatchConfig{
 		DataDir: c.Data, DSN: c.DSN, ServeURL: c.URL, Listen: c.Listen, State: c.State,
 		Config: c.Config, SandboxURL: c.Sandbox, Auto: c.Auto, Lang: c.Lang,

@@ -26,15 +26,15 @@ const (
 	unknownMost = 20.0
 	unknownAge  = 3.0
 	// beatMost is how long a heart that was beating may be silent: twice a takeover's
-	// patience and its work. beatFirst is for one that was not yet seen to beat.
+	// patience and its work. beatFirst is for one that was not yet seen to beat, beatLeft
+	// for one whose leader has handed over: somebody begins anew on purpose.
 	beatMost  = 6.0
 	beatFirst = 30.0
+	beatLeft  = 20.0
 	// canaryMost is three of its distances.
 	canaryMost = 30.0
 	// readerMost is how long a reader of the log may stay where it is while it is behind.
 	readerMost = 45.0
-	// callbackMost is how old a stored callback may be that nobody has judged.
-	callbackMost = 8.0
 	// restartsMost starts within what is remembered are no accident.
 	restartsMost = 3.0
 	// slowTimes and slowLeast: the mean time at a hop, by Little's law.
@@ -208,10 +208,6 @@ func (d *detector) judge(r *doctor.Reading) {
 	case doctor.Waiting:
 		d.little(r)
 		d.reader(r)
-	case doctor.CallbackAge:
-		if r.Last > callbackMost {
-			d.add(r, breach{rule: doctor.Progress, value: r.Last, bound: callbackMost, forS: r.Last, page: true, code: "alarm-callbacks", figures: []string{seconds(r.Last)}})
-		}
 	case doctor.Orphans:
 		// What waits for a free slot is offered by its queue, whatever its timer says.
 		if least(r) >= 1 && r.Hop != doctor.HopDispatch {
@@ -348,6 +344,9 @@ func (d *detector) flood(r *doctor.Reading) {
 // multiply while no more leaves than usual. Where nothing leaves it has no mean.
 func (d *detector) little(r *doctor.Reading) {
 	went := d.beside(r, doctor.Departures)
+	if r.Detail["settling"] != "" { // what was let go a moment ago has no mean yet
+		return
+	}
 	if went == nil || went.Last == 0 || went.Before.N == 0 || r.Before.N == 0 || !d.spans(r, 2*samplesLeast) {
 		return
 	}
@@ -392,6 +391,8 @@ func (d *detector) silence(r *doctor.Reading) {
 		page, code, figures = name == "money", "alarm-unheard", []string{name, seconds(r.Last)}
 	case r.Detail["beats"] == "never":
 		bound = beatFirst
+	case r.Detail["leader"] == "none":
+		bound = beatLeft
 	}
 	if r.Last > bound {
 		d.add(r, breach{rule: doctor.Beat, value: r.Last, bound: bound, forS: r.Last, page: page, code: code, figures: figures})

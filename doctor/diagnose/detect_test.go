@@ -30,6 +30,17 @@ func spread(r doctor.Reading, by float64) doctor.Reading {
 	return r
 }
 
+func detailed(r doctor.Reading, key, value string) doctor.Reading {
+	r.Detail = map[string]string{key: value}
+	return r
+}
+
+func lately(r doctor.Reading, value float64) doctor.Reading {
+	r.Lately, r.Last = r.During, value
+	r.Lately.Value = value
+	return r
+}
+
 func detect(readings ...doctor.Reading) []doctor.Alarm {
 	hops, calls := doctor.Road("bank-ab")
 	return diagnose.Detect(&doctor.Evidence{Version: 1, TakenAt: detectAt, Hops: hops, Calls: calls, Readings: readings})
@@ -80,6 +91,10 @@ func TestDetect(t *testing.T) {
 		"slower, of a few":                         {[]doctor.Reading{one("bank-ab", doctor.Waiting, "", .1, 2), one("bank-ab", doctor.Departures, "", 1, .9)}, nil},
 		"a heart that stopped":                     {[]doctor.Reading{one("decider", doctor.Silence, "", 0, 7)}, []string{"alarm-beat!"}},
 		"a takeover":                               {[]doctor.Reading{one("decider", doctor.Silence, "", 0, 5)}, nil},
+		"a leader that handed over":                {[]doctor.Reading{detailed(one("decider", doctor.Silence, "", 0, 12), "leader", "none")}, nil},
+		"a leader that nobody followed":            {[]doctor.Reading{detailed(one("decider", doctor.Silence, "", 0, 21), "leader", "none")}, []string{"alarm-beat!"}},
+		"slower, a moment after a takeover":        {[]doctor.Reading{detailed(one("bank-ab", doctor.Waiting, "", 10, 200), "settling", "yes"), one("bank-ab", doctor.Departures, "", 100, 90)}, nil},
+		"slow long ago in a long trouble":          {[]doctor.Reading{lately(one("bank-ab", doctor.Waiting, "", 10, 200), 10), one("bank-ab", doctor.Departures, "", 100, 90)}, nil},
 		"a heart that is to begin":                 {[]doctor.Reading{never}, nil},
 		"a heart that nobody has read for long":    {[]doctor.Reading{stale}, nil},
 		"the facts are not heard":                  {[]doctor.Reading{one("postgres", doctor.Silence, "collector money", 0, 7)}, []string{"alarm-unheard!"}},
@@ -90,7 +105,7 @@ func TestDetect(t *testing.T) {
 		"a rail's port is closed":                  {[]doctor.Reading{one("bank-ab", doctor.ProbeUp, "", 1, 0)}, []string{"alarm-down"}},
 		"it starts again and again":                {[]doctor.Reading{func() doctor.Reading { r := one("serve", doctor.Restarts, "", 1, 5); r.During.Value = 4; return r }()}, []string{"alarm-restarts!"}},
 		"it was started again":                     {[]doctor.Reading{func() doctor.Reading { r := one("serve", doctor.Restarts, "", 1, 2); r.During.Value = 1; return r }()}, nil},
-		"an old callback":                          {[]doctor.Reading{one("callbacks", doctor.CallbackAge, "", 0, 9)}, []string{"alarm-callbacks!"}},
+		"a callback that nobody judges":            {[]doctor.Reading{one("callbacks", doctor.Stuck, "", 0, 6)}, []string{"alarm-stuck!"}},
 		"orphans":                                  {[]doctor.Reading{one("settle", doctor.Orphans, "", 0, 2)}, []string{"alarm-orphans!"}},
 		"an orphan for a moment":                   {[]doctor.Reading{spread(one("settle", doctor.Orphans, "", 0, 2), 2)}, nil},
 		"past their deadline":                      {[]doctor.Reading{one("bank-ab", doctor.Overdue, "", 0, 2)}, []string{"alarm-overdue"}},

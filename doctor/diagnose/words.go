@@ -50,7 +50,6 @@ var words = map[string][2]string{
 	"alarm-stuck":        {"%s: the oldest work has been there for %s and could have left; of late none stayed longer than %s", "%s:最老的工作已停留 %s,本可离开;近期最长停留 %s"},
 	"alarm-standstill":   {"%s: nothing has left for %s while work waits; that is %s of its usual gaps", "%s:有工作等待,但已 %s 无任何离开;相当于平时间隔的 %s 倍"},
 	"alarm-unknown":      {"%s: of %s payments nobody knows the outcome, and more come than become known", "%s:%s 笔支付结果未知,且新增快于查明"},
-	"alarm-callbacks":    {"%s: a stored callback has waited %s to be applied", "%s:已存储的回调等待处理已 %s"},
 	"alarm-orphans":      {"%s: %s open payments have neither a timer to come nor a case", "%s:%s 笔未完成支付既无后续定时器也无工单"},
 	"alarm-overdue":      {"%s: %s payments are past their deadline", "%s:%s 笔支付已超过期限"},
 	"alarm-imbalance":    {"%s: what came less what left is not what is there; off by %s", "%s:进入减去离开不等于现存;相差 %s"},

@@ -73,6 +73,24 @@ func databaseDrills() []*Drill {
 			},
 		},
 		{
+			Name: "standby-gone", Class: "DB", World: Plain, Stall: true, Least: 0.2,
+			About:  doctor.Text{EN: "The only synchronous standby is gone, and no commit is acknowledged.", ZH: "唯一的同步备库消失,提交无法确认。"},
+			Before: startStandby, Inject: injectStandbyGone,
+			Truth: Truth{
+				Pairs: []Pair{{"postgres", "standby-gone"}}, Scope: everyone, Outside: true, Contain: []Match{{Do: "lever"}},
+				Harmful: []Match{{Do: "terminate-session"}, {Do: "cancel-statement"}, {Do: "restart-process"}, {Do: "takeover"}, {Do: "redispatch"}, {Do: "drop-slot"}},
+			},
+		},
+		{
+			Name: "primary-loss", Class: "DB", World: Plain, Stall: true, Least: 0.2,
+			About:  doctor.Text{EN: "The primary's machine stops: nothing answers, and nothing is refused.", ZH: "主库所在机器停止:既无应答也不拒绝。"},
+			Inject: injectPrimaryLoss,
+			Truth: Truth{
+				Pairs: []Pair{{"postgres", "down"}}, Scope: everyone, Outside: true, Contain: []Match{{Do: "lever"}},
+				Harmful: []Match{{Do: "terminate-session"}, {Do: "restart-process"}, {Do: "takeover"}, {Do: "redispatch"}, {Do: "drop-slot"}},
+			},
+		},
+		{
 			Name: "slow-disk", Class: "DB", World: Plain, Needs: []string{NeedStrace}, Stall: true, Least: 0.1,
 			About: doctor.Text{EN: "Every flush of the database's disk takes long.", ZH: "数据库磁盘的每次刷盘都很慢。"},
 			Inject: func(_ context.Context, s *Scene) (func(context.Context) error, error) {

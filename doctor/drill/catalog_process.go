@@ -58,7 +58,7 @@ func processDrills() []*Drill {
 			Name: "gc-thrash", Class: "SV", World: Plain, Least: 0.05,
 			About: doctor.Text{EN: "The heap stands at its limit, and the collector takes the processors.", ZH: "堆达到上限,垃圾回收占满处理器。"},
 			Inject: inServe("gc-thrash", func(s *Scene) map[string]any {
-				return map[string]any{"megabytes": 500 + s.Dice.IntN(200), "each_kb": 1024, "procs": 1}
+				return map[string]any{"megabytes": 500 + s.Dice.IntN(200), "each_kb": 2048, "procs": 1}
 			}),
 			Truth: processTruth(everyone, Pair{"serve", "gc-thrash"}, Pair{"serve", "cpu-starved"}),
 		},
@@ -167,13 +167,12 @@ func (w *World) deploy(ctx context.Context) error {
 
 // slowBanks execute about a second after they accept, as many do: what they tell then is
 // what everybody waits for.
-func slowBanks(s *Scene) func(context.Context) error {
+func slowBanks(ctx context.Context, s *Scene) (func(context.Context) error, error) {
 	set := func(ctx context.Context, behaviour map[string]any) (err error) {
 		for _, code := range loadBanks {
 			err = errors.Join(err, s.World.bank(ctx, http.MethodPut, code, "behaviour", behaviour))
 		}
 		return err
 	}
-	_ = set(context.Background(), map[string]any{"execute_delay": always(600, 1400)}) // else they are quick, and the drill is void
-	return func(ctx context.Context) error { return set(ctx, map[string]any{}) }
+	return func(ctx context.Context) error { return set(ctx, map[string]any{}) }, set(ctx, map[string]any{"execute_delay": always(600, 1400)})
 }

@@ -105,7 +105,7 @@ func makeRoom(ctx context.Context, s *Scene, slot string) error {
 
 // manyReaders look at their balances and histories, as on pay day: so many a second,
 // whatever the answers take.
-func manyReaders(s *Scene) func(context.Context) error {
+func manyReaders(_ context.Context, s *Scene) (func(context.Context) error, error) {
 	const perSecond, most = 110, 400
 	dice := rand.New(rand.NewPCG(s.Dice.Uint64(), 13)) //nolint:gosec // dice, not secrets
 	var asking errgroup.Group
@@ -119,5 +119,5 @@ func manyReaders(s *Scene) func(context.Context) error {
 		})
 		return pause(ctx, time.Second/perSecond)
 	})
-	return both(stop, func(context.Context) error { return asking.Wait() })
+	return both(stop, func(context.Context) error { return asking.Wait() }), nil
 }

@@ -60,7 +60,7 @@ type Drill struct {
 	Alone bool
 	// Before begins what belongs to the drill and is no fault, such as readers; nil is
 	// nothing.
-	Before func(s *Scene) (stop func(context.Context) error)
+	Before func(ctx context.Context, s *Scene) (stop func(context.Context) error, err error)
 	// Inject breaks it and returns what heals it again.
 	Inject func(ctx context.Context, s *Scene) (heal func(context.Context) error, err error)
 	Truth  Truth

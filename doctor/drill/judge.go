@@ -301,28 +301,34 @@ func (r *record) repair(row *Row) {
 	if !r.drill.Truth.Outside {
 		return
 	}
-	if at := r.stage(doctor.Repaired, doctor.Proved); !at.IsZero() && at.Sub(r.heal) <= repairWithin {
+	// Who calls it over while it stands is wrong.
+	if at := r.stage(r.heal, doctor.Repaired, doctor.Proved); !at.IsZero() && at.Sub(r.heal) <= repairWithin {
 		row.RepairS, row.Parts["repair"] = since(r.fault, at), pointsRepair
 	}
 }
 
-// stage is when one of these was first reached.
-func (r *record) stage(any ...doctor.Stage) time.Time {
+// stage is when one of these was first reached from then on.
+func (r *record) stage(from time.Time, any ...doctor.Stage) time.Time {
 	for i := range r.entries {
 		e := &r.entries[i]
 		var s doctor.StageReached
-		if e.What == doctor.EntryStage && !e.At.Before(r.fault) && json.Unmarshal(e.Data, &s) == nil && slices.Contains(any, s.Stage) {
+		if e.What == doctor.EntryStage && !e.At.Before(from) && json.Unmarshal(e.Data, &s) == nil && slices.Contains(any, s.Stage) {
 			return e.At
 		}
 	}
 	return time.Time{}
 }
 
+// proof counts once it is over: from the heal on, or from the act that repaired it.
 func (r *record) proof(row *Row) {
+	over := r.heal
+	if act := r.first(r.drill.Truth.Repair); act != nil && !r.drill.Truth.Outside {
+		over = r.fault.Add(time.Duration(*act * float64(time.Second)))
+	}
 	for i := range r.entries {
 		e := &r.entries[i]
 		var p doctor.ProofKept
-		if e.What != doctor.EntryProof || e.At.Before(r.fault) || json.Unmarshal(e.Data, &p) != nil || !p.Clean {
+		if e.What != doctor.EntryProof || e.At.Before(over) || json.Unmarshal(e.Data, &p) != nil || !p.Clean {
 			continue
 		}
 		row.ProofS = since(r.heal, e.At)

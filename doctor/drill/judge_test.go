@@ -157,6 +157,20 @@ func TestAFaultOutsideIsRepairedByItsEnd(t *testing.T) {
 	require.Zero(t, judged(t, "frozen-serve", s, Row{}).Parts["repair"], "that one has to be repaired by an act")
 }
 
+func TestToCallItOverWhileItStandsIsNoRepair(t *testing.T) {
+	t.Parallel()
+	early := (&story{t: t}).tell(2, doctor.EntryOpened, doctor.Opening{}).tell(5, doctor.EntryStage, doctor.StageReached{Stage: doctor.Repaired}).
+		tell(6, doctor.EntryProof, doctor.ProofKept{Clean: true})
+	row := judged(t, "callbacks-lost", early, Row{})
+	require.Zero(t, row.Parts["repair"])
+	require.Zero(t, row.Parts["proof"])
+	require.Nil(t, row.ProofS)
+	again := early.tell(14, doctor.EntryStage, doctor.StageReached{Stage: doctor.Repaired}).tell(15, doctor.EntryProof, doctor.ProofKept{Clean: true})
+	row = judged(t, "callbacks-lost", again, Row{})
+	require.Equal(t, pointsRepair+pointsProof, row.Parts["repair"]+row.Parts["proof"])
+	require.InDelta(t, 3, *row.ProofS, 0)
+}
+
 func TestDrillsAreWhole(t *testing.T) {
 	t.Parallel()
 	names := map[string]bool{}

@@ -230,7 +230,10 @@ func (s *stage) play(ctx context.Context, d *Drill, seed uint64, row *Row) error
 	}
 	defer func() { _ = quiet(context.WithoutCancel(ctx)) }()
 	if d.Before != nil {
-		stop := d.Before(sc)
+		stop, err := d.Before(ctx, sc)
+		if err != nil {
+			return fmt.Errorf("before the fault: %w", err)
+		}
 		defer func() { _ = stop(context.WithoutCancel(ctx)) }()
 	}
 	if err := pause(ctx, max(d.After, faultAfter)+time.Duration(dice.Int64N(int64(2*time.Second)))); err != nil {
@@ -372,7 +375,7 @@ func (r *record) finished() bool {
 func (s *stage) recover(ctx context.Context, rec *record, after uint64) error {
 	for until := rec.heal.Add(healedMost); time.Now().Before(until); {
 		_ = s.look(ctx, rec, after) // a doctor that does not answer is looked for again
-		proved := s.world.Watch == nil || rec.drill.Control() || !rec.stage(doctor.Proved).IsZero()
+		proved := s.world.Watch == nil || rec.drill.Control() || rec.proved()
 		if proved && s.well(rec.heal) {
 			return nil
 		}
@@ -381,6 +384,14 @@ func (s *stage) recover(ctx context.Context, rec *record, after uint64) error {
 		}
 	}
 	return nil
+}
+
+// proved reports whether the doctor has its clean proof.
+func (r *record) proved() bool {
+	var row Row
+	row.Parts = map[string]int{}
+	r.proof(&row)
+	return row.ProofS != nil
 }
 
 // well reports whether nobody was hurt among the orders of two seconds, as soon as it

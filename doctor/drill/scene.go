@@ -28,6 +28,8 @@ type Scene struct {
 	Dice *rand.Rand
 	// Values are what the truth refers to, such as the pid of a session.
 	Values map[string]string
+
+	standby *standby
 }
 
 // healWithin bounds what undoes an injection.

@@ -86,7 +86,14 @@ func (s *Source) leading() (*doctor.Entry, doctor.Hypothesis, bool) {
 // cause is the catalogue's of the leading hypothesis.
 func (s *Source) cause() (doctor.Cause, bool) {
 	_, h, ok := s.leading()
-	if !ok || s.Cause == nil {
+	if !ok {
+		return doctor.Cause{}, false
+	}
+	return s.catalogued(&h)
+}
+
+func (s *Source) catalogued(h *doctor.Hypothesis) (doctor.Cause, bool) {
+	if s.Cause == nil {
 		return doctor.Cause{}, false
 	}
 	id := h.Cause
@@ -105,6 +112,9 @@ func (d *Doc) hypothesis(e *doctor.Entry, h *doctor.Hypothesis, path string) (ho
 			lang = "zh"
 		}
 		return hop, d.f(e.Seq, path+".name."+lang+"|text")
+	}
+	if c, ok := d.s.catalogued(h); ok && c.Name.In(d.Lang) != "" {
+		return hop, d.fromCause(c.ID, "name")
 	}
 	if d.s.Mechanism != nil {
 		if t := d.s.Mechanism(d.Lang, h.Mechanism); t != "" {

@@ -147,15 +147,21 @@ func HotFix(s *Source) (*Doc, error) {
 	return d, d.err
 }
 
-var commandIn = regexp.MustCompile(`(^|: | )((?:moneta|psql|curl|kill|pg_ctl|systemctl|journalctl|openssl|df|du|ps|cat|ls|alter|select|create|drop|vacuum|analyze|reindex) .*)$`)
+var (
+	commandIn = regexp.MustCompile(`(?:^|[:\x{ff1a}]\s*)((?:moneta|psql|curl|kill|pg_ctl|systemctl|journalctl|openssl|df|du|ps|cat|ls|alter|select|create|drop|vacuum|analyze|reindex) .*)$`)
+	// asideIn is what some texts say behind their command, in the brackets of Chinese.
+	asideIn = regexp.MustCompile(`\s*\x{ff08}[^\x{ff09}]*\x{ff09}\s*$`)
+)
 
-// splitCommand takes the command out of a step of a hot fix, which ends with it.
+// splitCommand takes the command out of a step of a hot fix, which ends with it: behind a
+// colon, or alone.
 func splitCommand(t string) (prose, command string) {
-	m := commandIn.FindStringSubmatchIndex(t)
-	if m == nil || (m[2] != m[3] && t[m[2]] == ' ') { // in the midst of a sentence: a word, not a command
+	aside := asideIn.FindString(t)
+	m := commandIn.FindStringSubmatchIndex(strings.TrimSuffix(t, aside))
+	if m == nil {
 		return t, ""
 	}
-	return strings.TrimSpace(t[:m[3]]), t[m[4]:]
+	return strings.TrimSpace(t[:m[2]] + strings.TrimSpace(aside)), strings.TrimSuffix(t, aside)[m[2]:]
 }
 
 // Runbook is the cause's containment and repair as a list to carry out (vote D): guard,

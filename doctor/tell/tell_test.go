@@ -279,6 +279,20 @@ func TestRunbookCanBeCarriedOut(t *testing.T) {
 	require.Contains(t, string(d.Markdown()), "- [ ] Only ending it gives the locks back.")
 }
 
+func TestCommandOfAHotFix(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][2]string{
+		"moneta lever list":                        {"", "moneta lever list"},
+		"Find the root: psql -c 'select 1'":        {"Find the root:", "psql -c 'select 1'"},
+		"先熔断\uff1amoneta lever list":               {"先熔断\uff1a", "moneta lever list"},
+		"select 1; \uff08将 PID 换成所记的值\uff09":       {"\uff08将 PID 换成所记的值\uff09", "select 1;"},
+		"Look at the page of the bank; ps is idle": {"Look at the page of the bank; ps is idle", ""},
+	} {
+		prose, command := splitCommand(text)
+		require.Equal(t, want, [2]string{prose, command}, text)
+	}
+}
+
 func TestBriefSaysWhenThereIsNews(t *testing.T) {
 	t.Parallel()
 	all := whole()

@@ -226,4 +226,21 @@ var words = map[string][2]string{
 	"r-state-done": {"Done already: entry {0}, {1}.", "已执行:条目 {0},{1}。"},
 	"r-watch":      {"The watch does it; there is no command for people.", "由监测进程执行,没有人工命令。"},
 	"r-check":      {"Look: {0}", "查看:{0}"},
+
+	// The live screen.
+	"s-keys":       {"q quits, l changes the language", "q 退出,l 切换语言"},
+	"s-closed":     {"closed", "已结束"},
+	"s-blind":      {"Nothing is known of now: {0}.", "现况不明:{0}。"},
+	"s-quiet-open": {"Everything moves again; it is being proved before the incident is closed.", "付款已恢复流动;核算证明后方可结束事故。"},
+	"s-well":       {"Everything moves. No invariant is broken.", "一切正常流动,没有违反任何不变量。"},
+	"s-trouble":    {"Not well at {0}: {1}.", "{0} 异常:{1}。"},
+	"s-cause":      {"At fault is {0}: {1} ({2}).", "故障所在:{0},{1}({2})。"},
+	"s-no-cause":   {"The cause is not known yet.", "原因尚不明确。"},
+	"s-road":       {"The road, and what waits (payments, oldest)", "支付之路与等待情况(笔数、最久)"},
+	"s-channels":   {"channels", "渠道"},
+	"s-not-told":   {"does not tell", "没有上报"},
+	"s-causes":     {"Causes", "可能原因"},
+	"s-acts":       {"What was done", "已采取的措施"},
+	"s-next":       {"Next", "下一步"},
+	"s-approve":    {"waits for your approval: {1} ({0})", "等待批准:{1}({0})"},
 }

@@ -16,6 +16,7 @@ type facts struct {
 	pauses    []pauseRow
 	readers   []readerRow
 	webhooks  time.Time // when the oldest message that an endpoint did not take was made
+	endpoints int64     // that are to be told
 	// Counts of what needs no detail.
 	quarantined, broken, misplaced int64
 	lanes                          map[place]ages
@@ -77,7 +78,7 @@ const (
 		union all select 'pause-dispatch', 'everything', id::text, reason from facts.pauses where resumed_at is null`
 	selectCases      = `select payment from facts.cases where state <> 'closed' and payment is not null`
 	selectReaders    = `select name, behind, position from facts.projections`
-	selectWebhooks   = `select min(oldest_pending) from facts.webhooks`
+	selectWebhooks   = `select min(oldest_pending), count(*) filter (where state = 1) from facts.webhooks`
 	selectQuarantine = `select count(*) from facts.quarantine where at > now() - interval '60 seconds'`
 	// Severity 1: money may be lost or paid twice, 2: it is misplaced.
 	selectBreaks = `select count(*) filter (where class = 'invariant'), count(*) filter (where class <> 'invariant' and severity = 1)
@@ -94,7 +95,7 @@ func (f *facts) small(ctx context.Context, tx pgx.Tx) error {
 	one(`select at from facts.contract`, &f.at)
 	one(selectQuarantine, &f.quarantined)
 	one(selectBreaks, &f.broken, &f.misplaced)
-	one(selectWebhooks, &webhooks)
+	one(selectWebhooks, &webhooks, &f.endpoints)
 	all(b, selectHops, &f.hops, func(h *hopRow) []any {
 		return []any{&h.hop, &h.channel, &h.Asset, &h.Open, &h.Value, &h.Entered, &h.Left}
 	})

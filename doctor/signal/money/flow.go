@@ -36,9 +36,12 @@ const (
 	// excusedAgain bounds how often a takeover excuses what stood still before it: a leader
 	// that dies again and again is no excuse.
 	excusedAgain = time.Minute
-	// learnedAgain bounds how often a lane may learn a stay that is longer than twice its
-	// longest: the end of a stall must not become the usual.
-	learnedAgain = time.Minute
+	// settles is for how long means say nothing after a time in which nothing could move.
+	settles = 20 * time.Second
+	// A stay that is oddTimes as long as any of late is on trial for trialFor before it
+	// counts as usual: a trouble that grows must not move its own bound.
+	oddTimes = 2
+	trialFor = time.Minute
 	// stayLeast is what a stay may always be, without being learned as odd.
 	stayLeast = 5 * time.Second
 )
@@ -64,7 +67,9 @@ type lane struct {
 	oldest              moment
 	stays               [minutesMax]time.Duration // longest stay by minute
 	minute              int64
-	oddAt               time.Time
+	// trial is the longest stay that is out of the usual, since trialAt.
+	trial   time.Duration
+	trialAt time.Time
 	// excused is until when it could not move for a reason that is known.
 	excused time.Time
 }
@@ -80,15 +85,17 @@ type beat struct {
 
 // flow makes readings of snapshots.
 type flow struct {
-	lanes   map[place]*lane
-	beats   map[int16]*beat
-	readers map[string]*reader
-	seen    map[int64]item // sampled lately, by payment
-	seenAt  []seenAt
-	last    time.Time
-	gap     bool
-	shift   time.Duration // own clock less the database's
-	stuckAt []place       // lanes whose oldest is beyond what is usual
+	lanes    map[place]*lane
+	beats    map[int16]*beat
+	readers  map[string]*reader
+	seen     map[int64]item // sampled lately, by payment
+	seenAt   []seenAt
+	last     time.Time
+	gap      bool
+	shift    time.Duration   // own clock less the database's
+	excused  time.Time       // until when nothing could move for want of a leader
+	settling map[string]bool // hops that were let go a moment ago
+	stuckAt  []place         // lanes whose oldest is beyond what is usual
 }
 
 type reader struct {
@@ -127,7 +134,7 @@ func (f *flow) take(in *facts, now time.Time) doctor.Look {
 	f.road(l)
 	f.places(l, in, now, silent, held)
 	f.totals(l, in, now)
-	f.callbacks(l, in)
+	f.callbacks(l, in, now, silent)
 	f.rest(l, in, now)
 	l.Cohorts = f.cohorts(in, now)
 	f.last, f.gap = now, false
@@ -154,8 +161,9 @@ func (f *flow) beat(l *look, in *facts, now time.Time) (worst time.Duration) {
 			b = &beat{row: r, rose: now}
 			f.beats[r.Shard] = b
 		}
-		if r.Epoch != b.row.Epoch && b.looks > 0 {
+		if r.Epoch != b.row.Epoch && b.beats {
 			if now.Sub(b.taken) > excusedAgain {
+				f.excused = now
 				for _, ln := range f.lanes { // the new leader has as long as anybody
 					ln.excused, ln.lastLeft = now, now
 				}
@@ -322,11 +330,17 @@ func (ln *lane) learn(oldest moment, hop string, now time.Time, shift time.Durat
 	if !ln.excused.IsZero() {
 		stay = min(stay, now.Sub(ln.excused))
 	}
-	if bound := max(stayLeast, 2*ln.residence(hop)); stay > bound {
-		if now.Sub(ln.oddAt) < learnedAgain {
-			return
+	residence := ln.residence(hop)
+	if ln.trial > 0 && now.Sub(ln.trialAt) >= trialFor {
+		ln.stays[minute%minutesMax] = max(ln.stays[minute%minutesMax], ln.trial)
+		ln.trial = 0
+	}
+	if stay > oddTimes*max(residence, stayLeast/10) && ln.departures >= knownFrom {
+		if ln.trial == 0 {
+			ln.trialAt = now
 		}
-		ln.oddAt, stay = now, bound
+		ln.trial = max(ln.trial, min(stay, max(stayLeast, oddTimes*residence)))
+		return
 	}
 	at := &ln.stays[minute%minutesMax]
 	*at = max(*at, stay, 0)
@@ -334,7 +348,7 @@ func (ln *lane) learn(oldest moment, hop string, now time.Time, shift time.Durat
 
 // places tells of each place what waits there and for how long.
 func (f *flow) places(l *look, in *facts, now time.Time, silent time.Duration, held map[string]pauseRow) {
-	f.stuckAt = f.stuckAt[:0]
+	f.stuckAt, f.settling = f.stuckAt[:0], make(map[string]bool)
 	for _, k := range slices.SortedFunc(maps.Keys(f.lanes), func(a, b place) int {
 		return cmp.Or(cmp.Compare(a.hop, b.hop), cmp.Compare(a.channel, b.channel))
 	}) {
@@ -347,7 +361,7 @@ func (f *flow) places(l *look, in *facts, now time.Time, silent time.Duration, h
 		ln.learn(a.Oldest, k.hop, now, f.shift)
 		residence := ln.residence(k.hop)
 		age, stuck := f.age(ln, &a, now, silent)
-		if ln.drains(age, now) {
+		if ln.drains(stuck, now) {
 			stuck = 0
 		}
 		_, all := held["*"]
@@ -364,7 +378,12 @@ func (f *flow) places(l *look, in *facts, now time.Time, silent time.Duration, h
 			detail["payment"] = digits(a.Oldest.payment)
 		}
 		came, went := ln.rate(now.Sub(f.last))
-		l.add(hop, doctor.Waiting, statistic, float64(a.Items), "open_items", nil)
+		var settling map[string]string
+		if silent > beatGrace || now.Sub(ln.excused) < settles {
+			settling = map[string]string{"settling": "yes"}
+			f.settling[hop] = true
+		}
+		l.add(hop, doctor.Waiting, statistic, float64(a.Items), "open_items", settling)
 		l.add(hop, doctor.OldestAge, statistic, age.Seconds(), "open_items", detail)
 		l.add(hop, doctor.Arrivals, statistic, max(came, 0), "hops", nil)
 		l.add(hop, doctor.Departures, statistic, max(went, 0), "hops", nil)
@@ -384,21 +403,30 @@ func (f *flow) age(ln *lane, a *ages, now time.Time, silent time.Duration) (age,
 		return 0, 0
 	}
 	age = max(now.Add(-f.shift).Sub(a.Oldest.at), 0)
-	stuck = age
-	if !ln.excused.IsZero() {
-		stuck = min(stuck, now.Sub(ln.excused))
-	}
-	if silent > beatGrace {
-		stuck -= silent
-	}
-	return age, max(stuck, 0)
+	return age, excuse(age, ln.excused, now, silent)
 }
 
-// drains says that since the oldest came, more has left than usually does in that time,
-// and still does: what waits is what came at once. A queue may be so for drainMost.
+// excuse is how much of an age could have been less: not what was before it was let go,
+// nor while nobody leads, which is an alarm of its own.
+func excuse(age time.Duration, excused, now time.Time, silent time.Duration) time.Duration {
+	if !excused.IsZero() {
+		age = min(age, now.Sub(excused))
+	}
+	if silent > beatGrace {
+		age -= silent
+	}
+	return max(age, 0)
+}
+
+// drains says that since the oldest came, or was let go, more has left than usually does
+// in that time, and still does: what waits is what came at once. While more comes than
+// leaves, a queue may be so for drainMost.
 func (ln *lane) drains(age time.Duration, now time.Time) bool {
 	n := len(ln.history)
-	if age <= 0 || age > drainMost || n < 2 {
+	if age <= 0 || n < 2 {
+		return false
+	}
+	if in, out := ln.rate(10 * time.Second); age > drainMost && in >= out {
 		return false
 	}
 	i, _ := slices.BinarySearchFunc(ln.history, now.Add(-age), func(c count, t time.Time) int { return c.at.Compare(t) })
@@ -470,7 +498,11 @@ func (f *flow) totals(l *look, in *facts, now time.Time) {
 	for _, hop := range slices.Sorted(maps.Keys(sums)) {
 		t := sums[hop]
 		if !t.plain {
-			l.add(hop, doctor.Waiting, "", t.waiting, "open_items", nil)
+			var settling map[string]string
+			if f.settling[hop] {
+				settling = map[string]string{"settling": "yes"}
+			}
+			l.add(hop, doctor.Waiting, "", t.waiting, "open_items", settling)
 			l.add(hop, doctor.OldestAge, "", past(t.oldest), "open_items", nil)
 			l.add(hop, doctor.Arrivals, "", max(t.came, 0), "hops", nil)
 			l.add(hop, doctor.Departures, "", max(t.went, 0), "hops", nil)
@@ -490,7 +522,7 @@ func (f *flow) totals(l *look, in *facts, now time.Time) {
 	l.add(doctor.HopTimer, doctor.TimerLate, "", late, "open_items", lateDetail)
 }
 
-func (f *flow) callbacks(l *look, in *facts) {
+func (f *flow) callbacks(l *look, in *facts, now time.Time, silent time.Duration) {
 	waiting, oldest := 0.0, 0.0
 	var detail map[string]string
 	for _, c := range in.callbacks {
@@ -505,6 +537,8 @@ func (f *flow) callbacks(l *look, in *facts) {
 	}
 	l.add(doctor.HopCallbacks, doctor.CallbackBacklog, "", waiting, "callback_backlog", nil)
 	l.add(doctor.HopCallbacks, doctor.CallbackAge, "", oldest, "callback_backlog", detail)
+	stuck := excuse(time.Duration(oldest*float64(time.Second)), f.excused, now, silent)
+	l.add(doctor.HopCallbacks, doctor.Stuck, "", stuck.Seconds(), "callback_backlog", detail)
 }
 
 // rest tells of unknown outcomes, of what does not balance, and of the readers of the
@@ -531,6 +565,9 @@ func (f *flow) rest(l *look, in *facts, now time.Time) {
 		hop := doctor.HopRecon
 		if r.Name == "webhooks" {
 			hop = doctor.HopWebhooks
+			if in.endpoints == 0 { // nobody is to be told: it need not read
+				r.Behind = 0
+			}
 		}
 		was := f.readers[r.Name]
 		if was == nil {

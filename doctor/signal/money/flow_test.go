@@ -123,6 +123,17 @@ func TestAGradualStall(t *testing.T) {
 	}
 }
 
+// A trouble that grows, of which some still gets out, does not move its own bound.
+func TestATroubleThatGrowsDoesNotBecomeUsual(t *testing.T) {
+	t.Parallel()
+	s := newTale(t)
+	s.seconds(20, 5, 10)
+	require.LessOrEqual(t, s.untilPaged(20, 5, 1), 10)
+	s.paged = nil
+	s.seconds(30, 5, 1)
+	require.Len(t, s.paged, 30, "and it goes on")
+}
+
 // What nobody is to be woken for.
 func TestNoFalsePages(t *testing.T) {
 	t.Parallel()
@@ -150,6 +161,18 @@ func TestNoFalsePages(t *testing.T) {
 			s.in.beats[0].Epoch++
 			s.seconds(60, 50, 100)
 		},
+		"a slow deploy": func(s *tale) {
+			s.seconds(60, 50, 60)
+			s.in.beats[0].Leader = ""
+			s.in.callbacks = []callbackRow{{Channel: "bank-ab", Waiting: 5, Oldest: s.now}}
+			for range 15 {
+				s.second(50, 0)
+			}
+			s.in.beats[0].Leader, s.in.beats[0].Epoch = "m", 2
+			s.seconds(2, 50, 0)
+			s.in.callbacks = nil
+			s.seconds(60, 50, 100)
+		},
 		"held back on purpose": func(s *tale) {
 			s.seconds(60, 50, 60)
 			s.in.pauses = []pauseRow{{Lever: "pause-dispatch", Aim: "channel:bank-ab", ID: "1", Reason: "r"}}
@@ -157,6 +180,17 @@ func TestNoFalsePages(t *testing.T) {
 			s.in.pauses = nil
 			s.seconds(2, 50, 0)
 			s.seconds(300, 50, 200)
+		},
+		"held back for long, and many wait": func(s *tale) {
+			s.seconds(60, 50, 60)
+			s.in.pauses = []pauseRow{{Lever: "safe-mode", Aim: "everything", ID: "1", Reason: "r"}}
+			s.seconds(800, 50, 0)
+			s.in.pauses = nil
+			s.seconds(600, 50, 150)
+		},
+		"an event log that nobody is to be told of": func(s *tale) {
+			s.in.readers = []readerRow{{Name: "webhooks", Behind: 5000, Place: 1}}
+			s.seconds(120, 5, 10)
 		},
 		"traffic that ends and begins again": func(s *tale) {
 			for range 5 {
@@ -177,9 +211,36 @@ func TestNoFalsePages(t *testing.T) {
 			t.Parallel()
 			s := newTale(t)
 			tell(s)
-			require.Empty(t, s.paged)
+			require.Empty(t, s.paged[:min(len(s.paged), 3)])
 		})
 	}
+}
+
+// One that dies again and again is no excuse for what stands still.
+func TestTakeoversThatNeverEnd(t *testing.T) {
+	t.Parallel()
+	s := newTale(t)
+	s.seconds(60, 50, 60)
+	for i := range 60 {
+		if i%4 == 0 {
+			s.in.beats[0].Epoch++
+		}
+		s.seconds(1, 50, 0)
+	}
+	require.Contains(t, strings.Join(s.paged, "; "), "nothing has left")
+}
+
+// A reader of the event log that stays where it is, with somebody to be told.
+func TestAReaderThatStands(t *testing.T) {
+	t.Parallel()
+	s := newTale(t)
+	s.in.endpoints = 1
+	for i := range 60 {
+		s.in.readers = []readerRow{{Name: "webhooks", Behind: 500, Place: int64(i)}}
+		s.seconds(1, 5, 10)
+	}
+	require.Empty(t, s.paged, "behind, and moving")
+	s.untilPaged(60, 5, 10)
 }
 
 // The heart of the leader: nobody is woken for a takeover, everybody for an end.
