@@ -254,7 +254,7 @@ func (f *faults) fill(megabytes int) {
 	}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	debug.SetMemoryLimit(int64(m.HeapAlloc)) //nolint:gosec // far below its bound
+	debug.SetMemoryLimit(int64(m.HeapAlloc))
 }
 
 // have returns the fault if it is on.
@@ -279,7 +279,7 @@ func (f *faults) edge(reads *pgxpool.Pool, next http.Handler) http.Handler {
 			runtime.KeepAlive(make([]byte, min(spec.EachKB, faultEachKBMax)<<10))
 		}
 		if spec, on := f.have(faultSlowEdge); on {
-			for until := time.Now().Add(time.Duration(spec.Millis) * time.Millisecond); time.Now().Before(until); { //nolint:revive // it burns
+			for until := time.Now().Add(time.Duration(spec.Millis) * time.Millisecond); time.Now().Before(until); { // it burns
 			}
 		}
 		if spec, on := f.have(faultCrashLoop); on && r.Method == http.MethodPost {

@@ -36,7 +36,13 @@ type Keys struct {
 	Admin string `json:"admin_key"`
 	// SandboxSecret signs the sandbox banks' callbacks.
 	SandboxSecret string `json:"sandbox_secret"`
+	// Canary is the key of the tenant whose payments the doctor makes, to see that they
+	// still move.
+	Canary string `json:"canary_key,omitempty"`
 }
+
+// canaryTenant owns the canary payments; whoever counts business leaves it out.
+const canaryTenant = "canary"
 
 func keysPath(dataDir string) string { return filepath.Join(dataDir, "keys.json") }
 
@@ -56,10 +62,11 @@ func ReadKeys(path string) (Keys, error) {
 // ensureKeys reads the key file or makes the default tenant's keys.
 func ensureKeys(ctx context.Context, dsn, dataDir string) (Keys, error) {
 	k, err := ReadKeys(keysPath(dataDir))
-	if err == nil {
+	if err == nil && k.Canary != "" {
 		return k, nil
 	}
-	if !errors.Is(err, os.ErrNotExist) {
+	known := err == nil
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return k, err
 	}
 	pool, err := pgxpool.New(ctx, dsn)
@@ -68,27 +75,45 @@ func ensureKeys(ctx context.Context, dsn, dataDir string) (Keys, error) {
 	}
 	defer pool.Close()
 	store := access.NewStore(pool)
-	tenant, err := store.CreateTenant(ctx, defaultTenant)
+	if !known { // a folder of an earlier version lacks only the last
+		if err := makeKeys(ctx, store, &k); err != nil {
+			return k, err
+		}
+	}
+	tenant, err := store.CreateTenant(ctx, canaryTenant)
 	if err != nil {
 		return k, err
 	}
-	plain := []access.Scope{access.PaymentsWrite, access.PaymentsRead, access.AccountsWrite, access.AccountsRead, access.WebhooksWrite, access.WebhooksRead}
-	if k.Tenant, _, err = store.CreateKey(ctx, tenant, "made by up", plain); err != nil {
+	scopes := []access.Scope{access.PaymentsWrite, access.PaymentsRead, access.AccountsWrite, access.AccountsRead, access.Admin}
+	if k.Canary, _, err = store.CreateKey(ctx, tenant, "made by up, for the doctor", scopes); err != nil {
 		return k, err
 	}
-	if k.Admin, _, err = store.CreateKey(ctx, tenant, "made by up, admin", append(plain, access.Admin, access.Installation)); err != nil {
-		return k, err
-	}
-	secret := make([]byte, 24)
-	if _, err := rand.Read(secret); err != nil {
-		return k, err
-	}
-	k.SandboxSecret = hex.EncodeToString(secret)
 	raw, err := json.MarshalIndent(k, "", "  ")
 	if err != nil {
 		return k, err
 	}
 	return k, writeFile(keysPath(dataDir), raw, 0o600)
+}
+
+// makeKeys makes the default tenant with its keys, and the sandbox banks' secret.
+func makeKeys(ctx context.Context, store *access.Store, k *Keys) error {
+	tenant, err := store.CreateTenant(ctx, defaultTenant)
+	if err != nil {
+		return err
+	}
+	plain := []access.Scope{access.PaymentsWrite, access.PaymentsRead, access.AccountsWrite, access.AccountsRead, access.WebhooksWrite, access.WebhooksRead}
+	if k.Tenant, _, err = store.CreateKey(ctx, tenant, "made by up", plain); err != nil {
+		return err
+	}
+	if k.Admin, _, err = store.CreateKey(ctx, tenant, "made by up, admin", append(plain, access.Admin, access.Installation)); err != nil {
+		return err
+	}
+	secret := make([]byte, 24)
+	if _, err := rand.Read(secret); err != nil {
+		return err
+	}
+	k.SandboxSecret = hex.EncodeToString(secret)
+	return nil
 }
 
 // Database says where a command finds the record of money.

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/moneta-pay/moneta/pay/channel"
 )
 
 // loops tells, when it is scraped, for how long each loop of this node has had work and
@@ -94,5 +96,11 @@ func (p *plane) measure() {
 		{"settle", p.asker.Turns},
 		{"callbacks", p.inbox.Storing},
 		{"callbacks-apply", p.inbox.Applying},
+		{"dispatch-attempts", func() (bool, int64) {
+			if !p.node.Leading() {
+				return false, 0
+			}
+			return p.dispatch.Turns(func(name channel.Name) int { return p.wheel.Ready(string(name)) })
+		}},
 	}))
 }

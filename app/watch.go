@@ -38,6 +38,13 @@ type WatchConfig struct {
 	// Config is the file of serve with the channels, SandboxURL where the sandbox banks
 	// are when there is none: their own books are what a proof is held against.
 	Config, SandboxURL string
+	// CanaryKey is the API key of the canaries' tenant; empty is that of up, and without
+	// one there are none. CanaryChannels are those that canary payouts leave through, each
+	// with the account that gets them: "bank-ab=123456".
+	CanaryKey      string
+	CanaryChannels map[string]string
+	// NoCanary sends none.
+	NoCanary bool
 	// Auto is what the doctor does without asking: observe, instant or undoable.
 	Auto string
 	Lang string
@@ -111,7 +118,8 @@ func (w *watch) sources(ctx context.Context) ([]signal.Source, error) {
 		return nil, err
 	}
 	all = append(all, database...)
-	return append(all, w.processSources(ctx)...), nil
+	all = append(all, w.processSources(ctx)...)
+	return append(all, w.outsideSources()...), nil
 }
 
 // disks are those that are on this machine: that of the folder of up, and that of its

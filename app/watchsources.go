@@ -1,16 +1,23 @@
 package app
 
 import (
+	"cmp"
 	"context"
+	"log/slog"
+	"maps"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/moneta-pay/moneta/doctor"
 	"github.com/moneta-pay/moneta/doctor/signal"
+	"github.com/moneta-pay/moneta/doctor/signal/canary"
 	"github.com/moneta-pay/moneta/doctor/signal/metrics"
 	"github.com/moneta-pay/moneta/doctor/signal/postgres"
+	"github.com/moneta-pay/moneta/doctor/signal/probe"
 	"github.com/moneta-pay/moneta/doctor/signal/process"
 )
 
@@ -55,6 +62,53 @@ func (w *watch) supervised() bool {
 		}
 	}
 	return false
+}
+
+// outsideSources act like callers: probes ask, canaries pay.
+func (w *watch) outsideSources() []signal.Source {
+	var all []signal.Source
+	keys, err := ReadKeys(keysPath(w.cfg.DataDir))
+	if err != nil {
+		keys = Keys{} // a wallet that no up of this folder has made
+	}
+	var targets []probe.Target
+	if w.cfg.ServeURL != "" {
+		targets = probe.Edge(w.cfg.ServeURL, keys.Tenant)
+	}
+	targets = append(targets, w.bankTargets()...)
+	if len(targets) > 0 {
+		all = append(all, signal.Source{Collector: probe.New(probe.Config{Targets: targets, Clock: w.clock}), Hop: doctor.HopClient})
+	}
+	key := cmp.Or(w.cfg.CanaryKey, keys.Canary)
+	if w.cfg.NoCanary || key == "" || w.cfg.ServeURL == "" {
+		return all
+	}
+	paths := []canary.Path{canary.Send()}
+	for _, name := range slices.Sorted(maps.Keys(w.cfg.CanaryChannels)) {
+		paths = append(paths, canary.Payout(name, w.cfg.CanaryChannels[name]))
+	}
+	c := canary.New(canary.Config{API: w.cfg.ServeURL, Key: key, Paths: paths, Clock: w.clock})
+	w.stops = append(w.stops, func(context.Context) error { c.Close(); return nil })
+	return append(all, signal.Source{Collector: c, Hop: doctor.HopClient})
+}
+
+// bankTargets are the sandbox banks that the wallet pays through.
+func (w *watch) bankTargets() []probe.Target {
+	if w.cfg.Config == "" && w.cfg.SandboxURL == "" {
+		return nil
+	}
+	channels, err := ChannelsOf(w.cfg.Config, w.cfg.SandboxURL, w.cfg.DataDir)
+	if err != nil {
+		w.log.Warn("channels are not probed", slog.Any("error", err))
+		return nil
+	}
+	var all []probe.Target
+	for _, c := range channels {
+		if c.Adapter == "sandbox" {
+			all = append(all, probe.SandboxBank(c.Name, strings.TrimRight(c.BaseURL, "/"), strings.ToLower(c.Bank)))
+		}
+	}
+	return all
 }
 
 // onThisMachine reports whether the URL names a loopback address.

@@ -6,7 +6,10 @@
 // of a foreign system has the same form.
 package doctor
 
-import "slices"
+import (
+	"slices"
+	"sync"
+)
 
 // Kind says what a hop is. It decides which prior a hop has and which mechanisms can
 // be its fault.
@@ -116,13 +119,18 @@ var insideSignals = []SignalInfo{
 
 // Info returns what is known of a signal.
 func (s Signal) Info() (SignalInfo, bool) {
-	all := Signals()
-	i := slices.IndexFunc(all, func(in SignalInfo) bool { return in.Signal == s })
-	if i < 0 {
-		return SignalInfo{}, false
-	}
-	return all[i], true
+	in, ok := infos()[s]
+	return in, ok
 }
+
+// infos are the signals by name: each reading of each evidence is looked up.
+var infos = sync.OnceValue(func() map[Signal]SignalInfo {
+	out := map[Signal]SignalInfo{}
+	for _, in := range Signals() {
+		out[in.Signal] = in
+	}
+	return out
+})
 
 // Class is the class of a symptom: it chooses the prior.
 type Class string

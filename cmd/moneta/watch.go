@@ -8,16 +8,20 @@ import (
 )
 
 type watchCmd struct {
-	Data    string `help:"Folder for watch.json and the doctor's journal; the wallet is the running up in it when no --dsn is given." default:".moneta/data" type:"path"`
-	DSN     string `help:"Postgres of the wallet: its facts are read, nothing else." env:"MONETA_DSN"`
-	URL     string `name:"serve-url" help:"A node of the wallet." default:"http://127.0.0.1:7070" env:"MONETA_URL"`
-	Listen  string `help:"Port of this machine for those who ask the watch; 0 is any free one." default:"127.0.0.1:0"`
-	State   string `help:"State folder of serve on this machine, for levers while API and database are gone; that of up in --data when left out." type:"path"`
-	Config  string `help:"The file of serve with the channels, for proofs against their own books." type:"path"`
-	Sandbox string `name:"sandbox-url" help:"Where the sandbox banks are, when there is no --config." env:"MONETA_SANDBOX_URL"`
-	Auto    string `help:"What the doctor does without asking: observe, instant (undone at once) or undoable (one session ended, one process started again)." default:"instant" enum:"observe,instant,undoable"`
-	TUI     bool   `name:"tui" help:"Do not watch: show on this terminal what the watch of --data sees and does, as moneta incident watch."`
-	Lang    string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
+	Data           string            `help:"Folder for watch.json and the doctor's journal; the wallet is the running up in it when no --dsn is given." default:".moneta/data" type:"path"`
+	DSN            string            `help:"Postgres of the wallet: its facts are read, nothing else." env:"MONETA_DSN"`
+	URL            string            `name:"serve-url" help:"A node of the wallet." default:"http://127.0.0.1:7070" env:"MONETA_URL"`
+	Listen         string            `help:"Port of this machine for those who ask the watch; 0 is any free one." default:"127.0.0.1:0"`
+	State          string            `help:"State folder of serve on this machine, for levers while API and database are gone; that of up in --data when left out." type:"path"`
+	Config         string            `help:"The file of serve with the channels, for proofs against their own books." type:"path"`
+	Sandbox        string            `name:"sandbox-url" help:"Where the sandbox banks are, when there is no --config." env:"MONETA_SANDBOX_URL"`
+	Canary         string            `name:"canary-key" help:"API key of a tenant for canary payments between two house accounts of its own; that of up in --data when left out." env:"MONETA_CANARY_KEY"`
+	CanaryChannels map[string]string `name:"canary-channel" help:"Send canary payouts of the smallest unit through this channel too, to this account there: bank-ab=123456." placeholder:"CHANNEL=ACCOUNT"`
+	NoCanary       bool              `name:"no-canary" help:"Make no canary payments."`
+
+	Auto string `help:"What the doctor does without asking: observe, instant (undone at once) or undoable (one session ended, one process started again)." default:"instant" enum:"observe,instant,undoable"`
+	Lang string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
+	TUI  bool   `name:"tui" help:"Do not watch: show on this terminal what the watch of --data sees and does, as moneta incident watch."`
 }
 
 func (c *watchCmd) Run(ctx context.Context) error {
@@ -27,5 +31,6 @@ func (c *watchCmd) Run(ctx context.Context) error {
 	return app.Watch(ctx, app.WatchConfig{
 		DataDir: c.Data, DSN: c.DSN, ServeURL: c.URL, Listen: c.Listen, State: c.State,
 		Config: c.Config, SandboxURL: c.Sandbox, Auto: c.Auto, Lang: c.Lang,
+		CanaryKey: c.Canary, CanaryChannels: c.CanaryChannels, NoCanary: c.NoCanary,
 	})
 }

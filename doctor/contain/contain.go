@@ -168,7 +168,7 @@ func (c *levers) holding(ctx context.Context) (all []held, err error) {
 	var list struct {
 		Data []held `json:"data"`
 	}
-	apiErr := c.ask(ctx, http.MethodGet, "/v1/levers?limit=100", nil, &list)
+	apiErr := c.ask(ctx, http.MethodGet, "/v1/levers", nil, &list)
 	if apiErr == nil {
 		all = list.Data
 	}

@@ -43,6 +43,8 @@ func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Header.Get("Authorization") != "Bearer the-key":
 		w.WriteHeader(http.StatusUnauthorized)
+	case r.Method == http.MethodGet && r.URL.RawQuery != "":
+		w.WriteHeader(http.StatusBadRequest) // what holds is told whole: a node takes no page of it
 	case r.Method == http.MethodGet:
 		n.list(w)
 	case r.Method == http.MethodPost:

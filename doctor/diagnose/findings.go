@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -50,7 +51,23 @@ func (p *physics) findings(i int, m mechanism) []finding {
 	out = appendSome(out, p.loaded(h, m))
 	out = appendSome(out, p.within(h, m))
 	out = appendSome(out, p.present(h, m))
+	if p.live {
+		return p.beside(i, m, out)
+	}
 	return appendSome(out, p.placed(h))
+}
+
+// beside weighs the findings of a generic mechanism among causes of a catalogue: what
+// the physics sees is worth as much as for them, it may be explained from further down,
+// and alarms count.
+func (p *physics) beside(i int, m mechanism, all []finding) []finding {
+	left := physicsWeight * (1 - p.explainedAway(i, i, 0))
+	for j := range all {
+		if all[j].log > 0 {
+			all[j].log *= left
+		}
+	}
+	return appendSome(all, p.byAlarms(i, m))
 }
 
 // physicsWeight is what the physics of flow counts beside the signs of a cause: on our
@@ -65,7 +82,35 @@ func (p *physics) ofCause(i int, m mechanism) []finding {
 		f.log *= physicsWeight
 		out = appendSome(out, f)
 	}
-	return appendSome(out, p.byAlarms(i, m))
+	return appendSome(oneSource(out), p.byAlarms(i, m))
+}
+
+// sameSource is what each further finding of one signal counts of the one before:
+// families that look at the same figures fail together.
+const sameSource = .5
+
+// oneSource damps what speaks for a cause more than once by the same signal: the
+// strongest counts whole, the next half, and so on.
+func oneSource(all []finding) []finding {
+	order := make([]int, len(all))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(x, y int) int { return cmp.Compare(all[y].log, all[x].log) })
+	left := map[doctor.Signal]float64{}
+	for _, i := range order {
+		f := &all[i]
+		if f.log <= 0 || f.reading == nil {
+			continue
+		}
+		k := f.reading.Signal
+		if _, more := left[k]; !more {
+			left[k] = 1
+		}
+		f.log *= left[k]
+		left[k] *= sameSource
+	}
+	return all
 }
 
 // excessive reports whether there is an excess of that family anywhere: where there is

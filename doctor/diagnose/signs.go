@@ -31,7 +31,7 @@ var effects = []doctor.Signal{
 	doctor.Overdue, doctor.OverdueAge, doctor.Standstill, doctor.StandstillGaps, doctor.Stuck, doctor.Residence, doctor.Busy, doctor.Silence,
 	doctor.UnknownItems, doctor.UnknownValue, doctor.TimerLate, doctor.CallbackBacklog, doctor.CallbackAge,
 	doctor.PoolWait, doctor.PoolBusy, doctor.LoopSilence, doctor.Goroutines, doctor.Refused, doctor.ServerErrors, doctor.Aborted,
-	doctor.CanaryAge, doctor.CanaryTime, doctor.PGCommits, doctor.PGActive, doctor.LogErrors, doctor.Memory,
+	doctor.CanaryAge, doctor.CanaryTime, doctor.PGCommits, doctor.PGActive, doctor.LogErrors, doctor.Memory, "residence", "stuck",
 }
 
 // flowing are what any system tells of any hop: with nothing else measured, a hop is
@@ -87,10 +87,45 @@ func (p *physics) chooseMechanisms(causes []doctor.Cause) {
 			p.hops[i].mechanisms, p.live = byKind[p.hops[i].Kind], true
 		}
 	}
+	p.settleCauses()
 	p.marks = make([]float64, len(p.hops))
 	for i := range p.hops {
 		for _, m := range p.mechanismsOf(i) {
 			p.marks[i] = max(p.marks[i], p.marksOf(i, m))
+		}
+	}
+}
+
+// elsewhere is what is left of the prior of a cause at a hop where none of its own
+// marks is told, while another hop of the kind tells them: a station in a process has no
+// garbage collector of its own, and what is not measured at it is not hidden in it.
+const elsewhere = .1
+
+// settleCauses puts each cause where it can show.
+func (p *physics) settleCauses() {
+	told := map[doctor.Kind]map[string]bool{}
+	here := func(i int, m mechanism) bool {
+		return slices.ContainsFunc(m.cause.Signs, func(s doctor.Sign) bool {
+			return s.At == "" && !slices.Contains(effects, s.Signal) && len(p.readingsFor(i, &s)) > 0
+		})
+	}
+	for i := range p.hops {
+		for _, m := range p.hops[i].mechanisms {
+			if m.cause != nil && here(i, m) {
+				if told[p.hops[i].Kind] == nil {
+					told[p.hops[i].Kind] = map[string]bool{}
+				}
+				told[p.hops[i].Kind][m.name] = true
+			}
+		}
+	}
+	for i := range p.hops {
+		h := &p.hops[i]
+		h.mechanisms = slices.Clone(h.mechanisms)
+		for j := range h.mechanisms {
+			if m := &h.mechanisms[j]; m.cause != nil && told[h.Kind][m.name] && !here(i, *m) {
+				m.share *= elsewhere
+			}
 		}
 	}
 }
@@ -137,14 +172,14 @@ type readKey struct {
 	signal doctor.Signal
 }
 
-// hold holds a sign against the readings, and returns the one that speaks loudest; not
-// ok when none can speak.
+// hold holds a sign against the readings, and returns the one that meets it, or else the
+// one that speaks loudest; not ok when none can speak.
 func (p *physics) hold(i int, s *doctor.Sign) (sign, bool) {
 	var best sign
 	found := false
 	for _, r := range p.readingsFor(i, s) {
 		h, ok := p.holdTo(s, r)
-		if ok && (!found || h.log > best.log) {
+		if ok && (!found || h.met && !best.met || h.met == best.met && math.Abs(h.log) > math.Abs(best.log)) {
 			best, found = h, true
 		}
 	}

@@ -75,6 +75,7 @@ func NewBoard(rows []Row, madeBy string, at time.Time) Board {
 			b.Skipped++
 		case Broken:
 			b.Broken++
+		case Blind: // nobody was there to be scored
 		case Scored:
 			b.Runs++
 			points += float64(r.Points)

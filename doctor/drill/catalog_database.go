@@ -146,7 +146,7 @@ func injectDDLQueue(ctx context.Context, s *Scene) (func(context.Context) error,
 	}
 	s.Values["ddl"] = strconv.FormatUint(uint64(ddl.PgConn().PID()), 10)
 	done := make(chan struct{})
-	go func() {
+	go func() { //nolint:gosec // it ends with the heal, not with ctx
 		defer close(done)
 		// The column is never made: the statement waits until it is cancelled.
 		_, _ = ddl.Exec(context.Background(), `alter table open_payments add column batch_note text`)

@@ -68,6 +68,8 @@ type Row struct {
 	Harmful    []string `json:"harmful,omitempty"`
 	Acts       []string `json:"acts,omitempty"`
 	FalsePages int      `json:"false_pages"`
+	// Left are the levers that still held at the end of the run.
+	Left []string `json:"left,omitempty"`
 	// Invariants are those of money that do not hold; any makes the run worth nothing.
 	Invariants []string  `json:"invariants_broken,omitempty"`
 	Impact     Impact    `json:"impact"`

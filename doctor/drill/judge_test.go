@@ -44,6 +44,7 @@ func answered(node, mechanism, scope string) doctor.Answer {
 
 // good is the journal of a doctor that does everything right in a long-hold.
 func good(t *testing.T) *story {
+	t.Helper()
 	s := &story{t: t}
 	return s.tell(2, doctor.EntryOpened, doctor.Opening{Alarm: doctor.Alarm{Page: true, Says: "nothing leaves"}}).
 		tell(3, doctor.EntryAnswer, answered("postgres", "long-hold", "everyone")).

@@ -130,7 +130,7 @@ func (s *stage) one(ctx context.Context, d *Drill, seed uint64) Row {
 
 // ready has a world of the kind, calm, with traffic.
 func (s *stage) ready(ctx context.Context, kind Variant, seed uint64) error {
-	if s.world != nil && (s.world.Kind != kind || !s.world.ready(ctx) || s.payments(ctx) > paymentsMost) {
+	if s.world != nil && (s.world.Kind != kind || !s.world.ready(ctx) || s.payments(ctx) > paymentsMost || len(s.held(ctx)) > 0) {
 		s.close()
 	}
 	if s.world != nil {
@@ -194,6 +194,24 @@ func (s *stage) payments(ctx context.Context) (n int64) {
 		return paymentsMost + 1
 	}
 	return n
+}
+
+// held are the levers that hold now: who is well again has let them all go.
+func (s *stage) held(ctx context.Context) []string {
+	conn, err := pgx.Connect(ctx, s.world.DSN)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	rows, err := conn.Query(ctx, `select lever || ' ' || aim from facts.levers where undone_at is null and expires_at > now() order by 1`)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return []string{err.Error()}
+	}
+	return all
 }
 
 func (w *World) ready(ctx context.Context) bool {
@@ -273,6 +291,7 @@ func (s *stage) play(ctx context.Context, d *Drill, seed uint64, row *Row) error
 	if err := s.count(ctx, began, row); err != nil {
 		return err
 	}
+	row.Left = s.held(ctx)
 	s.keep(rec, row)
 	judge(rec, row)
 	if row.Status = Scored; s.world.Watch == nil {
@@ -480,7 +499,7 @@ func (s *stage) keep(rec *record, row *Row) {
 	}
 	if s.cfg.Evidence != "" {
 		to := filepath.Join(s.cfg.Evidence, fmt.Sprintf("%s-%d.json", row.Drill, row.Seed))
-		if err := os.WriteFile(to, raw, 0o600); err == nil {
+		if err := os.WriteFile(to, raw, 0o600); err == nil { //nolint:gosec // a drill's own name
 			row.Evidence = to
 		}
 	}

@@ -161,7 +161,7 @@ func (s *Scene) slowCalls(calls string, delay time.Duration) (func(context.Conte
 	for _, pid := range pids {
 		args = append(args, "-p", strconv.Itoa(pid))
 	}
-	cmd := exec.Command(path, args...) //nolint:gosec // strace itself
+	cmd := exec.Command(path, args...) //nolint:noctx // strace itself, which lets go only when it is asked to
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}

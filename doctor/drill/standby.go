@@ -34,7 +34,7 @@ func (b *standby) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.cmd = exec.Command(filepath.Join(filepath.Dir(self), "pg_receivewal"), "--synchronous", "--no-loop", "-D", b.dir, //nolint:gosec // Postgres' own
+	b.cmd = exec.Command(filepath.Join(filepath.Dir(self), "pg_receivewal"), "--synchronous", "--no-loop", "-D", b.dir, //nolint:gosec,noctx // Postgres' own; it lives as long as the run
 		"-d", fmt.Sprintf("host=%s port=%d user=%s application_name=%s", cfg.Host, cfg.Port, cfg.User, standbyName))
 	if err := b.cmd.Start(); err != nil {
 		return err

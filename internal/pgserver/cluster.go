@@ -59,8 +59,8 @@ func (s *Server) command(ctx context.Context, name string, args ...string) *exec
 // writeConfig replaces postgresql.conf and pg_hba.conf with ours. A
 // custom.conf beside them is read last and may add to it; the durability
 // settings are on the command line, which no file overrides.
-func (s *Server) writeConfig(ctx context.Context) error {
-	want, err := s.wanted(ctx)
+func (s *Server) writeConfig() error {
+	want, err := s.wanted()
 	if err != nil {
 		return err
 	}

@@ -154,12 +154,11 @@ type Server struct {
 
 	diskMu sync.Mutex // one look at the disk at a time
 
-	mu          sync.Mutex
-	proc        *postmaster
-	settings    []Setting
-	events      []Event
-	compression string
-	err         error
+	mu       sync.Mutex
+	proc     *postmaster
+	settings []Setting
+	events   []Event
+	err      error
 }
 
 // Start brings the cluster in cfg.DataDir from whatever state it is in to
@@ -386,7 +385,7 @@ func (s *Server) connect(ctx context.Context, database string) (*pgx.Conn, error
 }
 
 func (s *Server) readSettings(ctx context.Context, conn *pgx.Conn) error {
-	want, err := s.wanted(ctx)
+	want, err := s.wanted()
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package pgserver
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"os"
@@ -128,6 +127,7 @@ func fixed() []Setting {
 	return []Setting{
 		{"checkpoint_timeout", "15min", "spread checkpoints; max_wal_size is the real bound"},
 		{"checkpoint_completion_target", "0.9", "spread the writes"},
+		{"wal_compression", "off", "pages of random keys hardly shrink, and compressing each cost the committer 13 µs (docs/performance.md)"},
 		{"autovacuum", "on", "always"},
 		{"autovacuum_naptime", "15s", "small hot tables (open items) bloat within a minute"},
 		{"autovacuum_vacuum_scale_factor", "0.02", "at 2 %, not 20 %: big tables are visited in small steps"},
@@ -163,7 +163,7 @@ func fixed() []Setting {
 }
 
 // wanted returns all settings for this server, in the order they are printed.
-func (s *Server) wanted(ctx context.Context) ([]Setting, error) {
+func (s *Server) wanted() ([]Setting, error) {
 	host, port, err := s.cfg.listen()
 	if err != nil {
 		return nil, err
@@ -179,7 +179,6 @@ func (s *Server) wanted(ctx context.Context) ([]Setting, error) {
 	}
 	all = append(all, fixed()...)
 	all = append(all,
-		Setting{"wal_compression", s.walCompression(ctx), "full page images take most of the WAL after a checkpoint"},
 		Setting{"listen_addresses", host, "TCP only when asked"},
 		Setting{"port", strconv.Itoa(port), "also names the socket"},
 		Setting{"unix_socket_directories", s.dir.socket, "private, 0700"},
@@ -207,23 +206,4 @@ next:
 		all = append(all, Setting{name, extra[name], "set by configuration"})
 	}
 	return all
-}
-
-// walCompression asks the server binary whether it was built with lz4, which
-// costs a tenth of pglz's CPU.
-func (s *Server) walCompression(ctx context.Context) string {
-	s.mu.Lock()
-	known := s.compression
-	s.mu.Unlock()
-	if known != "" {
-		return known
-	}
-	known = "pglz"
-	if s.command(ctx, "postgres", "-D", s.dir.data, "-C", "wal_compression", "-c", "wal_compression=lz4").Run() == nil {
-		known = "lz4"
-	}
-	s.mu.Lock()
-	s.compression = known
-	s.mu.Unlock()
-	return known
 }

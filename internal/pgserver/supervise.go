@@ -130,7 +130,7 @@ func (s *Server) launch(ctx context.Context) error {
 	if err := s.lookAtDisk(false); err != nil {
 		return err
 	}
-	if err := s.writeConfig(ctx); err != nil {
+	if err := s.writeConfig(); err != nil {
 		return err
 	}
 	p, err := s.launchProcess()

@@ -117,6 +117,7 @@ func (d *Dispatcher) send(l *lane, p pay.Payment, limit time.Time, resend bool) 
 	end(word.Err())
 	now := d.cfg.Clock.Now()
 	l.moved.Store(now.UnixNano())
+	d.turns.Add(1)
 	l.judge(word)
 	d.metrics.word(string(l.name), word)
 	if resend && word.Verdict == channel.NeverSent {

@@ -142,3 +142,33 @@ func TestAHeldBreakerMovesOnlyWhatWasNeverSent(t *testing.T) {
 		return w.number(`select count(*) from attempts where channel = 'bank-ab' and payment = $1`, int64(p.ID)) == 1
 	})
 }
+
+// A lane that could work and is not handed its work stands still by its count; one that
+// is held back, or busy, does not.
+func TestAnIdleLaneIsToldFromOneThatIsHeld(t *testing.T) {
+	t.Parallel()
+	h := new(held)
+	w := build(t, options{contain: h.of, caps: func(c *channel.Capabilities) { c.MaxInFlight = 1 }})
+	ready := func(n int) func(channel.Name) int {
+		return func(name channel.Name) int {
+			if name == "bank-ab" {
+				return n
+			}
+			return 0
+		}
+	}
+	idle, before := w.dispatch.Turns(ready(0))
+	require.False(t, idle, "without work nobody is idle")
+	idle, _ = w.dispatch.Turns(ready(3))
+	require.True(t, idle, "there is work, and nobody begins it")
+	h.set("bank-ab", dispatch.Containment{Stopped: true})
+	idle, _ = w.dispatch.Turns(ready(3))
+	require.False(t, idle, "it is held back on purpose")
+	h.set("bank-ab", dispatch.Containment{})
+	w.behave("ab", `{"latency":{"probability":1,"min_ms":2000,"max_ms":2000}}`)
+	w.payout("slow", "bank-ab", "1", 100)
+	w.eventually("its only slot is taken", func() bool {
+		idle, turns := w.dispatch.Turns(ready(3))
+		return !idle && turns > before
+	})
+}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/moneta-pay/moneta/internal/clock"
@@ -79,6 +80,8 @@ type Dispatcher struct {
 	outcomes chan outcome
 	work     sync.WaitGroup // lanes, intents, sends: they feed outcomes
 	reports  sync.WaitGroup
+
+	turns atomic.Int64 // batches begun and attempts ended
 
 	mu    sync.Mutex
 	known map[pay.ID]bool // true while an attempt is live, false while queued
@@ -200,6 +203,26 @@ func (d *Dispatcher) Progress() time.Time {
 		}
 	}
 	return slowest
+}
+
+// Turns says whether a lane stands idle although ready counts payouts for it, and counts
+// the attempts that begin and end: idle with a count that stands still is a loop that
+// hangs, or is not handed its work. A lane that is held back, whose breaker is open, or
+// that waits for the decider or the channel is not idle.
+func (d *Dispatcher) Turns(ready func(channel.Name) int) (idle bool, turns int64) {
+	for _, l := range d.lanes {
+		idle = idle || ready(l.name) > 0 && d.idle(l)
+	}
+	return idle, d.turns.Load()
+}
+
+func (d *Dispatcher) idle(l *lane) bool {
+	if !l.breaker.IsClosed() || d.held(l, &pay.Payment{Kind: pay.Payout, State: pay.Reserved, Channel: string(l.name)}) {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.intending == 0 && l.busy < l.most()
 }
 
 func (d *Dispatcher) goLive(batch []pay.Payment) {

@@ -186,6 +186,7 @@ func (d *Dispatcher) drive(l *lane) {
 		}
 		if batch := l.take(); len(batch) > 0 {
 			l.moved.Store(now)
+			d.turns.Add(1)
 			d.goLive(batch)
 			d.work.Go(func() { d.intend(l, batch) })
 			continue

@@ -154,10 +154,12 @@ func (w *Wheel) measure() (Snapshot, map[valueKey]money.Amount) {
 	now := w.cfg.Clock.Now()
 	standings := make(map[standingKey]*Standing)
 	value := make(map[valueKey]money.Amount)
+	ready := make(map[string]int)
 	s := w.head(now)
 	for from := 0; from >= 0; {
-		from = w.scan(from, now, standings, value)
+		from = w.scan(from, now, standings, value, ready)
 	}
+	w.ready.Store(&ready)
 	for _, st := range standings {
 		s.Standings = append(s.Standings, *st)
 	}
@@ -186,7 +188,7 @@ func (w *Wheel) head(now time.Time) Snapshot {
 }
 
 // scan measures a chunk and returns where the next one begins, or -1.
-func (w *Wheel) scan(from int, now time.Time, standings map[standingKey]*Standing, value map[valueKey]money.Amount) int {
+func (w *Wheel) scan(from int, now time.Time, standings map[standingKey]*Standing, value map[valueKey]money.Amount, ready map[string]int) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	to := min(from+scanChunk, len(w.heap))
@@ -199,6 +201,9 @@ func (w *Wheel) scan(from int, now time.Time, standings map[standingKey]*Standin
 			standings[k] = st
 		}
 		st.Open++
+		if attemptable(p, now) {
+			ready[p.Channel]++
+		}
 		st.Oldest = max(st.Oldest, now.Sub(p.EnteredAt))
 		if now.After(p.Deadline) {
 			st.PastDeadline++
@@ -214,6 +219,23 @@ func (w *Wheel) scan(from int, now time.Time, standings map[standingKey]*Standin
 		return -1
 	}
 	return to
+}
+
+// readyAfter is how long a payout that could be attempted is nobody's delay.
+const readyAfter = 2 * time.Second
+
+// attemptable reports whether nothing but dispatch keeps the payout from its next attempt.
+func attemptable(p *pay.Payment, now time.Time) bool {
+	return p.State == pay.Reserved && p.Kind != pay.Hold && p.Channel != "" && now.Sub(firstDue(p)) > readyAfter
+}
+
+// Ready counts the payouts of a channel that could have been attempted for two seconds, as
+// of the last look.
+func (w *Wheel) Ready(channel string) int {
+	if m := w.ready.Load(); m != nil {
+		return (*m)[channel]
+	}
+	return 0
 }
 
 // show sets the gauges; what stood last time and stands no more becomes zero.

@@ -80,7 +80,8 @@ type Wheel struct {
 	wake  chan struct{}
 	pulse atomic.Int64 // Unix nanoseconds of the last turn
 	gauge gauges
-	due   []pay.Payment // the loop's own, kept for its memory
+	ready atomic.Pointer[map[string]int] // payouts that could be attempted, by channel; of the last look
+	due   []pay.Payment                  // the loop's own, kept for its memory
 
 	mu      sync.Mutex
 	heap    entries

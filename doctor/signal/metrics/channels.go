@@ -11,7 +11,7 @@ import (
 // outcomes of a call that are no fault of the channel's: it answered, or nothing was sent.
 var answered = []string{"ok", "declined"}
 
-var notSent = []string{"send_by_passed", "bad_order", "held", "cancelled"}
+var notSent = []string{"send_by_passed", "bad_order", "held_back", "cancelled"}
 
 // notBelieved are answers that could not be read, or said another thing than was asked.
 var notBelieved = []string{"unreadable_body", "body_too_large", "echo_contradiction"}

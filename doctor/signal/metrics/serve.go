@@ -78,12 +78,13 @@ func (v *view) pools() {
 
 // hopOfLoop is where a loop works; others are the process's own.
 var hopOfLoop = map[string]doctor.Hop{
-	"decider":         {Name: doctor.HopDecider, Kind: doctor.Service},
-	"timer":           {Name: doctor.HopTimer, Kind: doctor.Queue},
-	"dispatch":        {Name: doctor.HopDispatch, Kind: doctor.Queue},
-	"settle":          {Name: doctor.HopSettle, Kind: doctor.Queue},
-	"callbacks":       {Name: doctor.HopCallbacks, Kind: doctor.Relay},
-	"callbacks-apply": {Name: doctor.HopSettle, Kind: doctor.Queue},
+	"decider":           {Name: doctor.HopDecider, Kind: doctor.Service},
+	"timer":             {Name: doctor.HopTimer, Kind: doctor.Queue},
+	"dispatch":          {Name: doctor.HopDispatch, Kind: doctor.Queue},
+	"dispatch-attempts": {Name: doctor.HopDispatch, Kind: doctor.Queue},
+	"settle":            {Name: doctor.HopSettle, Kind: doctor.Queue},
+	"callbacks":         {Name: doctor.HopCallbacks, Kind: doctor.Relay},
+	"callbacks-apply":   {Name: doctor.HopSettle, Kind: doctor.Queue},
 }
 
 // loops tells for how long each loop has had work and made no progress, at its own hop
