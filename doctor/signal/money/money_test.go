@@ -180,3 +180,16 @@ func TestADatabaseThatIsGone(t *testing.T) {
 	require.ErrorContains(t, err, "the database does not answer")
 	require.Empty(t, l.Points)
 }
+
+// What the doctor holds back itself is no cause of anything: whose lever it is, is told.
+func TestWhoseLeverHolds(t *testing.T) {
+	t.Parallel()
+	w := newWallet(t)
+	for aim, owner := range map[string]string{"channel:bank-ab": "ann", "channel:bank-cd": "doctor"} {
+		w.do(`insert into lever_changes (lever_id, change, lever, aim, value, value_zh, owner, reason, by, via, at, expires_at)
+			values (gen_random_uuid(), 'pull', 'pause-dispatch', $1, '', '', $2, 'r', 'b', 'api', now() - interval '1 second', now() + interval '1 minute')`, aim, owner)
+	}
+	_, told := w.look()
+	require.Equal(t, "ann", told["dispatch paused bank-ab"].Detail["owner"])
+	require.Equal(t, "doctor", told["dispatch paused bank-cd"].Detail["owner"])
+}
