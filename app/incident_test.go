@@ -144,7 +144,7 @@ func TestIncidentNote(t *testing.T) {
 func TestIncidentWatchPlain(t *testing.T) {
 	t.Parallel()
 	dir, j := incidentFolder(t)
-	now := watchNow{At: time.Now(), Alarms: []doctor.Alarm{{Hop: "dispatch", Says: "nothing leaves"}}}
+	now := watchNow{At: time.Now(), Alarms: []doctor.Alarm{{Hop: "dispatch", Says: "nothing leaves", Page: true}}}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/now" {
 			http.NotFound(w, r)

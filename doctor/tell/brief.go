@@ -127,13 +127,10 @@ func (d *Doc) next() {
 
 // spoke is the entry from which the silence counts.
 func (s *Source) spoke() *doctor.Entry {
-	from := &s.Entries[0]
-	for _, e := range s.of(doctor.EntryTold) {
-		if data[doctor.Told](e).To == "holders" {
-			from = e
-		}
+	if all := s.toHolders(); len(all) > 0 {
+		return all[len(all)-1]
 	}
-	return from
+	return &s.Entries[0]
 }
 
 // Told is one text of the incident, ready to be sent, in both languages.

@@ -57,6 +57,51 @@ func (d *Doc) after(e *doctor.Entry) cell {
 	return d.f(e.Seq, fmt.Sprintf("at-e%d.%s|took", seq, path))
 }
 
+// heard is who was told what by an entry: a word to them, the act tell, or a banner.
+// The path leads to the text, and is empty where none was recorded.
+func (d *Doc) heard(e *doctor.Entry) (to, path string, ok bool) {
+	if e.What == doctor.EntryTold {
+		return data[doctor.Told](e).To, "data.text." + d.lang(), true
+	}
+	x := data[doctor.Done](e)
+	if e.What != doctor.EntryDone || x.Change.Nothing {
+		return "", "", false
+	}
+	with := func(keys ...string) string {
+		for _, k := range keys {
+			if x.Act.With[k] != "" {
+				return "data.act.with." + k
+			}
+		}
+		return ""
+	}
+	switch {
+	case x.Act.Do == doctor.DoTell:
+		if to = x.Act.With["to"]; to == "" {
+			to = x.Act.Aim
+		}
+		return to, with(d.lang(), "en"), true
+	case x.Act.Do == doctor.DoLever && x.Act.With["lever"] == "banner":
+		if d.lang() == "zh" {
+			return "holders", with("value_zh", "value"), true
+		}
+		return "holders", with("value"), true
+	}
+	return "", "", false
+}
+
+// toHolders are the entries by which holders were told something.
+func (s *Source) toHolders() []*doctor.Entry {
+	d := newDoc(s, "")
+	var out []*doctor.Entry
+	for _, e := range s.of(doctor.EntryTold, doctor.EntryDone) {
+		if to, _, ok := d.heard(e); ok && to == "holders" {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
 // stage is the entry at which a stage was reached first, nil when it was not.
 func (s *Source) stage(stage doctor.Stage) *doctor.Entry {
 	at, ok := s.Incident.Stages[stage]

@@ -150,17 +150,13 @@ func (s *Source) held() []*doctor.Entry {
 // anything at all.
 func (s *Source) toldTheEnd() bool {
 	at, repaired := s.Incident.Stages[doctor.Repaired]
-	heard := false
-	for _, e := range s.of(doctor.EntryTold) {
-		if data[doctor.Told](e).To != "holders" {
-			continue
-		}
-		heard = true
+	all := s.toHolders()
+	for _, e := range all {
 		if repaired && !e.At.Before(at) {
 			return true
 		}
 	}
-	return !heard
+	return len(all) == 0
 }
 
 func (d *Doc) followMid(owner cell) []cell {

@@ -412,8 +412,16 @@ func (d *Doc) done() {
 func (d *Doc) told() {
 	d.head(2, "pm-told")
 	var rows []row
-	for _, e := range d.s.of(doctor.EntryTold) {
-		rows = append(rows, row{d.f(e.Seq, "at|clock"), code(data[doctor.Told](e).To), d.f(e.Seq, "data.text."+d.lang()+"|text")})
+	for _, e := range d.s.of(doctor.EntryTold, doctor.EntryDone) {
+		to, path, ok := d.heard(e)
+		if !ok {
+			continue
+		}
+		said := plain(word(d.Lang, "not-recorded"))
+		if path != "" {
+			said = d.f(e.Seq, path+"|text")
+		}
+		rows = append(rows, row{d.f(e.Seq, "at|clock"), code(to), said})
 	}
 	if len(rows) == 0 {
 		d.text(d.w("nobody"))

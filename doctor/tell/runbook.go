@@ -40,7 +40,7 @@ func Checklist(s *Source) (*Doc, error) {
 	_, repaired := s.Incident.Stages[doctor.Repaired]
 	d.list([]cell{
 		todo(d.w("c-v1")), todo(d.w("c-v2")), todo(d.w("c-v3")), append(box(clean), d.w("c-v4")...),
-		append(box(repaired && s.toldTheEnd() && s.last(doctor.EntryTold) != nil), d.w("c-v5")...),
+		append(box(repaired && len(s.toHolders()) > 0 && s.toldTheEnd()), d.w("c-v5")...),
 		append(box(s.last(doctor.EntryDone) != nil && len(s.held()) == 0), d.w("c-v6")...), todo(d.w("c-v7")),
 	})
 	return d, d.err

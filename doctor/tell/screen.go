@@ -35,11 +35,11 @@ type Waits struct {
 	// OldestS is the age of the oldest in seconds, Value its worth where somebody tells it.
 	OldestS float64
 	Value   string
-	// Known is set when the hop tells it, and lately.
-	Known bool
+	// Known is set when the hop tells that, and lately; Heard when it tells anything.
+	Known, Heard bool
 }
 
-// WaitsOf reads what waits at each hop from an evidence.
+// WaitsOf reads what waits at each hop from an evidence, along the road.
 func WaitsOf(e *doctor.Evidence) []Waits {
 	var out []Waits
 	for _, h := range e.Hops {
@@ -51,6 +51,7 @@ func WaitsOf(e *doctor.Evidence) []Waits {
 			}
 			p := r.Presence(e.TakenAt)
 			live := p == doctor.Present || p == doctor.New
+			w.Heard = w.Heard || live
 			if r.Signal == doctor.Waiting || r.Signal == doctor.CallbackBacklog {
 				w.Items, w.Known = max(w.Items, r.Last), w.Known || live
 			}
@@ -60,6 +61,14 @@ func WaitsOf(e *doctor.Evidence) []Waits {
 		}
 		out = append(out, w)
 	}
+	road, _ := doctor.Road()
+	place := func(w Waits) int {
+		if i := slices.IndexFunc(road, func(h doctor.Hop) bool { return h.Name == w.Hop }); i >= 0 {
+			return i
+		}
+		return len(road)
+	}
+	slices.SortStableFunc(out, func(a, b Waits) int { return cmp.Compare(place(a), place(b)) })
 	return out
 }
 
@@ -89,8 +98,11 @@ func (m *Moment) Screen(width, height int) []Row {
 	s.add(Title, m.headline())
 	for _, l := range wrap(m.Sentence(), width) {
 		style := Bad
-		if len(m.Alarms) == 0 && m.Blind == "" {
+		switch {
+		case m.Blind == "" && len(m.Alarms) == 0:
 			style = Good
+		case m.Blind == "" && !m.paging():
+			style = Plain
 		}
 		s.add(style, l)
 	}
@@ -171,13 +183,27 @@ func (m *Moment) Sentence() string {
 		}
 		return word(m.Lang, "s-well")
 	}
+	// What wakes somebody comes first; the rest are tickets.
+	alarms := slices.Clone(m.Alarms)
+	slices.SortStableFunc(alarms, func(a, b doctor.Alarm) int {
+		switch {
+		case a.Page == b.Page:
+			return 0
+		case a.Page:
+			return -1
+		}
+		return 1
+	})
+	if !m.paging() {
+		return plainText(d.w("s-ticket", plain(alarms[0].Hop), plain(m.alarmSays(&alarms[0]))))
+	}
 	var where []string
-	for i := range m.Alarms {
-		if hop := m.Alarms[i].Hop; !slices.Contains(where, hop) {
+	for i := range alarms {
+		if hop := alarms[i].Hop; alarms[i].Page && !slices.Contains(where, hop) {
 			where = append(where, hop)
 		}
 	}
-	what := plainText(d.w("s-trouble", plain(strings.Join(where[:min(3, len(where))], ", ")), plain(m.alarmSays(&m.Alarms[0]))))
+	what := plainText(d.w("s-trouble", plain(strings.Join(where[:min(3, len(where))], ", ")), plain(m.alarmSays(&alarms[0]))))
 	a := m.Answer
 	switch {
 	case a == nil || len(a.Ranked) == 0:
@@ -188,6 +214,11 @@ func (m *Moment) Sentence() string {
 		what += " " + word(m.Lang, "s-no-cause")
 	}
 	return what
+}
+
+// paging says whether an alarm of now wakes somebody.
+func (m *Moment) paging() bool {
+	return slices.ContainsFunc(m.Alarms, func(a doctor.Alarm) bool { return a.Page })
 }
 
 func (m *Moment) alarmSays(a *doctor.Alarm) string {
@@ -261,7 +292,7 @@ func (m *Moment) marks() string {
 		case h.Kind == doctor.Channel:
 			channels++
 			continue
-		case !h.Known:
+		case !h.Heard:
 			mark = "·"
 		}
 		out = append(out, mark+h.Hop)

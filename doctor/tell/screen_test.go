@@ -17,7 +17,7 @@ func moment(t *testing.T, lang string, entries int) *Moment {
 	m := &Moment{Lang: lang, At: s.Now, Source: s, Alarms: s.Incident.Alarms, Answer: s.Incident.Answer}
 	hops, _ := doctor.Road("bank-1", "bank-2", "bank-3")
 	for _, h := range hops {
-		m.Hops = append(m.Hops, Waits{Hop: h.Name, Kind: h.Kind, Known: h.Name != doctor.HopRecon})
+		m.Hops = append(m.Hops, Waits{Hop: h.Name, Kind: h.Kind, Known: true, Heard: h.Name != doctor.HopRecon})
 	}
 	m.Hops[4].Items, m.Hops[4].OldestS = 212, 131
 	m.Hops[7].Items, m.Hops[7].OldestS = 3, 1.5
@@ -39,12 +39,14 @@ func TestScreenOfAnIncident(t *testing.T) {
 	m := moment(t, "en", 28) // until what waits for approval
 	got := texts24(m.Screen(80, 24))
 	for _, want := range []string{
-		"inc_01ab  contained", "Not well at dispatch, bank-2: the oldest work is 31 s old.", "At fault is postgres:\na session holds locks while idle (93 %).", "!dispatch", "!bank-2", "+channels(2)", "·recon",
+		"inc_01ab  contained", "Not well at dispatch: the oldest work is 31 s old.", "At fault is postgres: a\nsession holds locks while idle (93 %).", "!dispatch", "!bank-2", "+channels(2)", "·recon",
 		"212  2 min", "93 %", "told holders:", "done: lever banner everything", "waits for your approval: terminate-session postgres (a2)", "q quits",
 	} {
 		require.Contains(t, got, want, got)
 	}
 	require.Contains(t, texts24(moment(t, "zh", 28).Screen(80, 24)), "等待批准:terminate-session postgres(a2)")
+	m.Alarms = m.Alarms[1:] // the silent bank is a ticket
+	require.Contains(t, texts24(m.Screen(80, 24)), "Nobody is woken. A ticket for bank-2: bank-2 is silent for 9 s.")
 	m.Alarms, m.Answer = nil, nil
 	require.Contains(t, texts24(m.Screen(80, 24)), "Everything moves again; it is being proved")
 	m.Source = nil
@@ -62,7 +64,7 @@ func TestScreenFits(t *testing.T) {
 		lang := rapid.SampledFrom([]string{"en", "zh"}).Draw(r, "lang")
 		m := *base[lang]
 		text := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{"\x1b[2J宽宽宽", strings.Repeat("银行", 60), strings.Repeat("long", 50)})).Draw(r, "text")
-		m.Alarms = []doctor.Alarm{{Hop: text, Says: text}}
+		m.Alarms = []doctor.Alarm{{Hop: text, Says: text, Page: rapid.Bool().Draw(r, "page")}}
 		m.Answer = &doctor.Answer{Verdict: doctor.CauseFound, Ranked: []doctor.Hypothesis{{Node: text, Mechanism: text, Posterior: 2}}, NextChecks: []doctor.Check{{Ask: text}}}
 		m.Hops = append([]Waits{{Hop: text, Items: 1e9, OldestS: 1e7, Value: text, Known: true}}, m.Hops...)
 		width, height := rapid.IntRange(1, 140).Draw(r, "width"), rapid.IntRange(1, 50).Draw(r, "height")
@@ -87,10 +89,10 @@ func TestCells(t *testing.T) {
 func TestWaitsOfAnEvidence(t *testing.T) {
 	t.Parallel()
 	at := began
-	e := &doctor.Evidence{TakenAt: at, Hops: []doctor.Hop{{Name: "dispatch", Kind: doctor.Queue}, {Name: "settle", Kind: doctor.Queue}}, Readings: []doctor.Reading{
+	e := &doctor.Evidence{TakenAt: at, Hops: []doctor.Hop{{Name: "settle", Kind: doctor.Queue}, {Name: "dispatch", Kind: doctor.Queue}}, Readings: []doctor.Reading{
 		{Hop: "dispatch", Signal: doctor.Waiting, Last: 12, During: doctor.Sample{N: 1}, Newest: &at},
 		{Hop: "dispatch", Signal: doctor.OldestAge, Last: 31, During: doctor.Sample{N: 1}, Newest: &at},
 		{Hop: "settle", Signal: doctor.Waiting, Last: 7, Before: doctor.Sample{N: 4}},
 	}}
-	require.Equal(t, []Waits{{Hop: "dispatch", Kind: doctor.Queue, Items: 12, OldestS: 31, Known: true}, {Hop: "settle", Kind: doctor.Queue, Items: 7}}, WaitsOf(e))
+	require.Equal(t, []Waits{{Hop: "dispatch", Kind: doctor.Queue, Items: 12, OldestS: 31, Known: true, Heard: true}, {Hop: "settle", Kind: doctor.Queue, Items: 7}}, WaitsOf(e))
 }

@@ -82,7 +82,7 @@ var (
 		Confidence: doctor.Confidence{Probability: .95, Cases: 80},
 	}
 	first = doctor.Answer{Verdict: doctor.CauseFound, Ranked: []doctor.Hypothesis{{Node: "serve", Mechanism: "gc", Posterior: .6}}}
-	lever = doctor.Done{Act: doctor.Act{ID: "a1", Cause: jam.ID, Step: "say-so", Do: doctor.DoLever, Aim: "", With: map[string]string{"lever": "banner", "aim": "everything"}, By: "doctor"}, Change: doctor.Change{Reach: doctor.Instant, Items: 212, Value: "1,204.00 CZK", Before: "no banner", After: "banner until 12:40"}}
+	lever = doctor.Done{Act: doctor.Act{ID: "a1", Cause: jam.ID, Step: "say-so", Do: doctor.DoLever, Aim: "", With: map[string]string{"lever": "banner", "aim": "everything", "value": "It is slow; by 12:40."}, By: "doctor"}, Change: doctor.Change{Reach: doctor.Instant, Items: 212, Value: "1,204.00 CZK", Before: "no banner", After: "banner until 12:40"}}
 	ended = doctor.Done{Act: doctor.Act{ID: "a2", Cause: jam.ID, Step: "end-the-root", Do: doctor.DoTerminateSession, Aim: "postgres", By: "anna", Approved: []string{"anna"}}, Change: doctor.Change{Reach: doctor.Undoable, Items: 1, Before: "20 wait", After: "0 wait"}}
 	fails = doctor.Done{Act: doctor.Act{ID: "a3", Do: doctor.DoTell, Aim: "partners"}, Error: "503 from 10.0.0.7"}
 )
@@ -171,7 +171,7 @@ func TestPostMortemSays(t *testing.T) {
 		"session 4711 has been idle for 31 s and 20 wait behind it | 31 s | 0.0 s | ×50 |",
 		"The first cause that was named was another one: `serve`, `gc` (entry 6).",
 		"| 12:02:42 | `terminate-session postgres` | `anna` | `anna`  | 20 wait | 0 wait | 1 | done |",
-		"failed: 503 from 10.0.0.7", "not everything fits", "timing: 3 payments; owner `finance`",
+		"| 12:01:42 | `holders` | It is slow; by 12:40. |", "failed: 503 from 10.0.0.7", "not everything fits", "timing: 3 payments; owner `finance`",
 		"Files of evidence kept: 1; further alarms: 1.", "`postgres` explains 97 % of what is out of the ordinary",
 		"- [ ] Take back `lever banner everything`, or say why it stays (entry 10)", "Play it again as a drill (`moneta drill run long-hold`)",
 		"closed at 2026-11-22 12:04:02 UTC, 4 min after it began, with the breaks listed below",

@@ -233,6 +233,7 @@ var words = map[string][2]string{
 	"s-blind":      {"Nothing is known of now: {0}.", "现况不明:{0}。"},
 	"s-quiet-open": {"Everything moves again; it is being proved before the incident is closed.", "付款已恢复流动;核算证明后方可结束事故。"},
 	"s-well":       {"Everything moves. No invariant is broken.", "一切正常流动,没有违反任何不变量。"},
+	"s-ticket":     {"Nobody is woken. A ticket for {0}: {1}.", "无需呼叫。{0} 有一项待办:{1}。"},
 	"s-trouble":    {"Not well at {0}: {1}.", "{0} 异常:{1}。"},
 	"s-cause":      {"At fault is {0}: {1} ({2}).", "故障所在:{0},{1}({2})。"},
 	"s-no-cause":   {"The cause is not known yet.", "原因尚不明确。"},
