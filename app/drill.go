@@ -51,6 +51,8 @@ const (
 	drillsWithin = 50 * time.Minute
 	quickWithin  = 100 * time.Second // to begin the last one
 	drillReport  = "drills.json"
+	// Orders a second: fewer tell nothing in ten seconds, more are a load test.
+	rateLeast, rateMost = 20, 200
 )
 
 // quickDrills are the ones of --quick: a full stall, and a control.
@@ -90,6 +92,9 @@ func DrillRun(ctx context.Context, cfg DrillConfig) error {
 	if err != nil {
 		return err
 	}
+	if cfg.Rate < rateLeast || cfg.Rate > rateMost {
+		return fmt.Errorf("--rate %g: write %d to %d orders a second", cfg.Rate, rateLeast, rateMost)
+	}
 	if cfg.Report == "" {
 		cfg.Report = drillReport
 	}
@@ -109,7 +114,7 @@ func DrillRun(ctx context.Context, cfg DrillConfig) error {
 	if cfg.Quick {
 		within = quickWithin
 	}
-	var board drill.Board
+	board := drill.NewBoard(rows, "moneta "+Version, time.Now())
 	err = drill.Run(ctx, drill.Config{
 		Make: func(ctx context.Context, kind drill.Variant) (*drill.World, error) {
 			return makeDrillWorld(ctx, kind, cfg.Blind)

@@ -60,7 +60,7 @@ func (p *physics) stands(at, g int) bool { return p.beneath[at][g] }
 // story, and one that cannot have raised any is hardly it.
 const (
 	alarmUnexplained = 3.0
-	paged            = 1.0 // of unknown, while somebody is paged
+	paged            = 0.1 // of unknown, while somebody is paged
 	notPaged         = -2.0
 )
 
@@ -72,7 +72,7 @@ func (p *physics) paging() []*doctor.Alarm {
 	var out []*doctor.Alarm
 	for i := range p.e.Alarms {
 		a := &p.e.Alarms[i]
-		if _, ok := p.index[a.Hop]; ok && a.Page && !slices.ContainsFunc(out, func(o *doctor.Alarm) bool { return o.Hop == a.Hop && o.Rule == a.Rule }) {
+		if _, ok := p.index[a.Hop]; ok && a.Page && !slices.ContainsFunc(out, func(o *doctor.Alarm) bool { return o.Hop == a.Hop && o.Rule == a.Rule && o.Statistic == a.Statistic }) {
 			out = append(out, a)
 		}
 	}
@@ -105,8 +105,42 @@ func (p *physics) raises(i int, m mechanism, a *doctor.Alarm) bool {
 	return p.stands(at, i)
 }
 
+// An alarm of one lane names the channel at its end: what it says for that one, and
+// against the others.
+const (
+	laneFor     = 1.5
+	laneAgainst = 2.5
+)
+
+// lanes is the share of the paging alarms of lanes and channels that name this channel,
+// and how many there are; none where the hop is not a channel.
+func (p *physics) lanes(i int) (share float64, of int) {
+	if p.hops[i].Kind != doctor.Channel {
+		return 0, 0
+	}
+	mine := 0
+	for _, a := range p.pages {
+		name := a.Hop
+		if _, lane := p.index[a.Statistic]; lane {
+			name = a.Statistic
+		}
+		if h, ok := p.index[name]; ok && p.hops[h].Kind == doctor.Channel {
+			of++
+			if h == i {
+				mine++
+			}
+		}
+	}
+	return float64(mine) / max(1, float64(of)), of
+}
+
 func (p *physics) byAlarms(i int, m mechanism) finding {
 	share, any := p.accounts(i, m)
+	if named, of := p.lanes(i); any && of > 0 {
+		return finding{
+			family: alarmed, log: laneFor*named - laneAgainst*(1-named), says: say("alarms-lane", percent(named)), unit: "share", value: named,
+		}
+	}
 	if !any || share >= 1 {
 		return finding{}
 	}
@@ -124,9 +158,9 @@ func (p *physics) calmLive() float64 {
 		return -clip
 	}
 	if len(p.e.Alarms) > 0 {
-		return calmMost / 2
+		return calmMost
 	}
-	return calmMost
+	return clip
 }
 
 // unexplainedLive is that of unknown: the signs of the causes carry the rest.

@@ -139,7 +139,7 @@ func (b *belief) ranked() []doctor.Hypothesis {
 		out = append(out, h)
 	}
 	slices.SortStableFunc(out, func(x, y doctor.Hypothesis) int {
-		return cmp.Or(cmp.Compare(y.Posterior, x.Posterior), cmp.Compare(x.Node, y.Node), cmp.Compare(x.Mechanism, y.Mechanism))
+		return cmp.Or(cmp.Compare(b.weight(&y), b.weight(&x)), cmp.Compare(x.Node, y.Node), cmp.Compare(x.Mechanism, y.Mechanism))
 	})
 	for i := range out {
 		out[i].Posterior, out[i].Prior, out[i].Explains = round(out[i].Posterior), round(out[i].Prior), round(out[i].Explains)
@@ -148,6 +148,15 @@ func (b *belief) ranked() []doctor.Hypothesis {
 		}
 	}
 	return out
+}
+
+// weight is what hypotheses are ranked by: the hop's posterior; where causes are named,
+// that of its leading one, since a hop of which nothing is known has many small ones.
+func (b *belief) weight(h *doctor.Hypothesis) float64 {
+	if b.p.live && len(h.Mechanisms) > 0 {
+		return h.Mechanisms[0].Posterior
+	}
+	return h.Posterior
 }
 
 // Further faults are looked for in what the first ones leave unexplained.

@@ -106,7 +106,7 @@ func (p *physics) settleCauses() {
 	told := map[doctor.Kind]map[string]bool{}
 	here := func(i int, m mechanism) bool {
 		return slices.ContainsFunc(m.cause.Signs, func(s doctor.Sign) bool {
-			return s.At == "" && !slices.Contains(effects, s.Signal) && len(p.readingsFor(i, &s)) > 0
+			return s.At == "" && s.Yes > 1 && !slices.Contains(effects, s.Signal) && len(p.readingsFor(i, &s)) > 0
 		})
 	}
 	for i := range p.hops {

@@ -44,10 +44,10 @@ var ills = []ill{
 	}},
 	{doctor.HopPostgres, "index-gone", func(p *plane, s float64, t int) {
 		p.indexGone, p.statement, p.seqRows, p.statementLoad, p.dbCPU = 1, 1+90*s, 4e6*s, .5+.5*s, .9
-		p.blockedReads = 1.5 * s
+		p.slowReads = 1.5 * s
 	}},
 	{doctor.HopPostgres, "slow-statement", func(p *plane, s float64, t int) {
-		p.statement, p.statementLoad, p.dbCPU, p.blockedReads = 1+40*s, .5+.5*s, .85, 1.5*s
+		p.statement, p.statementLoad, p.dbCPU, p.slowReads = 1+40*s, .5+.5*s, .85, 1.5*s
 	}},
 	{doctor.HopPostgres, "slow-disk", func(p *plane, s float64, t int) { p.flush = .08 + .7*s*s }},
 	{doctor.HopPostgres, "standby-gone", func(p *plane, _ float64, t int) { p.syncMissing, p.blocked = true, 1 }},
@@ -61,7 +61,7 @@ var ills = []ill{
 	}},
 	{doctor.HopPostgres, "held-snapshot", func(p *plane, s float64, t int) {
 		p.horizon, p.longTx, p.dead = float64(40_000+t*900), float64(600+t), min(.9, .3+.02*float64(t))
-		p.statement, p.statementLoad, p.blockedReads = 2+.4*float64(t)*s, min(.95, .04*float64(t)), min(1.5, .05*float64(t)*s)
+		p.statement, p.statementLoad, p.slowReads = 2+.4*float64(t)*s, min(.95, .04*float64(t)), min(1.5, .05*float64(t)*s)
 	}},
 	{doctor.HopServe, "pool-leak", func(p *plane, s float64, t int) { p.leaked = min(poolSize, float64(t)*(1+2*s)) }},
 	{doctor.HopServe, "gc-thrash", func(p *plane, s float64, t int) {
@@ -156,7 +156,7 @@ var controls = []distraction{
 	}},
 	{"batch", func(p *plane, t int) {
 		if t < 12 {
-			p.demand = 25
+			p.demand = 10 // more would be an overload, and no control
 		}
 	}},
 	{"deploy", func(p *plane, t int) {

@@ -103,7 +103,7 @@ type plane struct {
 
 	// The database.
 	blocked                               float64 // share of the commits that wait for a lock
-	blockedReads                          float64
+	blockedReads, slowReads               float64 // reads that wait for a lock; that take long
 	rootIdle, rootActive, ddl             float64 // how long, s; -1 is none
 	rootDetail                            map[string]string
 	flush                                 float64 // of the log, s
@@ -258,9 +258,12 @@ func (p *plane) step() {
 	for _, r := range p.rails {
 		p.stepRail(r, decided*r.share, spare)
 	}
-	inDB := (came*3+commits)*dbTime*(1+6*p.blockedReads) + p.leaked
+	inDB := (came*3+commits)*dbTime*(1+6*(p.blockedReads+p.slowReads)) + p.leaked
 	if p.blocked > 0 || p.blockedReads > 0 {
 		inDB += min(poolSize, p.blocked*4+p.blockedReads*poolSize)
+	}
+	if p.slowReads > 0 {
+		inDB += min(.9, p.slowReads*min(1, p.load/100)) * poolSize
 	}
 	if !p.dbUp {
 		inDB = 0
@@ -409,7 +412,7 @@ func (p *plane) tellServe(came, dbTime, commits, pool, waits float64) {
 	p.add(s, doctor.PoolIdleHeld, "", p.leaked+p.count(.3), nil)
 	p.add(s, doctor.LogErrors, "", p.count(.05+yes(!p.well())*3+p.deadlocks), nil)
 	p.add(s, doctor.LogNew, "", p.logNew, nil)
-	latency := (.006+2*dbTime)*p.slowness() + min(10, waits) + 1.2*p.blockedReads
+	latency := (.006+2*dbTime)*p.slowness() + min(10, waits) + 1.2*(p.blockedReads+p.slowReads)
 	served := came
 	if commits == 0 || p.leaked >= poolSize-1 {
 		served = 0
@@ -459,7 +462,10 @@ func (p *plane) tellChannel(r *rail) {
 		}
 	}
 	p.add(r.name, doctor.Rate, "", r.orders, nil)
-	p.add(r.name, doctor.Timeouts, "", share(r.timeouts), nil)
+	p.add(r.name, doctor.Timeouts, "pay", share(r.timeouts), nil)
+	if r.unknown.waiting() > 0 {
+		p.add(r.name, doctor.Timeouts, "query", yes(r.queryDown || r.cut > .9), nil)
+	}
 	p.add(r.name, doctor.GatewayFails, "", share(r.gateway), nil)
 	p.add(r.name, doctor.Unreachable, "", share(r.cut), nil)
 	p.add(r.name, doctor.Status429, "", share(r.limited), nil)
