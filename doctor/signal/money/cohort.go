@@ -33,7 +33,7 @@ const (
 	heldItem     = `case when hop in ('holder', 'operator') then true when hop = 'channel' and attempt = 0 then kind = 'deposit' and state = 'created' else false end`
 	selectNewest = `select ` + itemColumns + ` from (select * from facts.open_items order by payment desc limit 5 * $1::int) i where not ` + heldItem + ` limit $1`
 	selectLate   = `select ` + itemColumns + ` from facts.open_items
-	  where (deadline < now() or (entered_at < now() - interval '5 seconds' and hop = any($1) and coalesce(channel, '') = any($2))) and not ` + heldItem + `
+	  where (deadline < now() or (entered_at < now() - interval '1 second' and hop = any($1) and coalesce(channel, '') = any($2))) and not ` + heldItem + `
 	  order by payment limit $3`
 )
 
@@ -71,20 +71,25 @@ func (b *band) Scan(v any) error {
 	return nil
 }
 
-// suspects are the places of which the rows are read: those that were stuck at the
-// last look, and those with work past its deadline.
+// suspects are the places of which the rows are read: with work that is late for its
+// hop, or past its deadline, and all of them while nobody leads.
 func (f *flow) suspects(in *facts) (hops, channels []string) {
-	places := slices.Clone(f.stuckAt)
 	for k, a := range in.lanes {
-		if _, _, ok := k.named(); ok && a.Overdue > 0 && !slices.Contains(places, k) {
-			places = append(places, k)
+		ln := f.lanes[k]
+		if _, _, ok := k.named(); !ok || ln == nil || a.Items == 0 {
+			continue
 		}
-	}
-	for _, k := range places {
-		hops, channels = append(hops, k.hop), append(channels, k.channel)
+		late := !f.paused[k] && in.at.Sub(a.Oldest.at) > lateFor(ln.residence(k.hop))
+		if late || a.Overdue > 0 || f.silent > beatGrace {
+			hops, channels = append(hops, k.hop), append(channels, k.channel)
+		}
 	}
 	return hops, channels
 }
+
+// lateFor is the age from which work that waits with others that are stuck is one of
+// the affected: somebody looks at a screen meanwhile.
+func lateFor(residence time.Duration) time.Duration { return max(2*time.Second, 2*residence) }
 
 type seenAt struct {
 	payment int64
@@ -104,27 +109,55 @@ func (f *flow) cohorts(in *facts, now time.Time) []doctor.Cohort {
 		delete(f.seen, f.seenAt[0].payment)
 		f.seenAt = f.seenAt[1:]
 	}
-	affected := make(map[int64]item)
 	for _, i := range in.late {
-		if i.Due.Before(in.at) || f.tooLong(&i, in.at) {
-			affected[i.Payment] = i
+		if _, known := f.affected[i.Payment]; (i.Due.Before(in.at) || f.tooLong(&i, in.at)) && (known || len(f.affected) < sampleMost) {
+			f.affected[i.Payment] = hit{i, now}
 		}
 	}
-	if len(affected) == 0 {
+	for id, h := range f.affected { // who was, and is no more, counts as long as who was not
+		if now.Sub(h.at) > sampleFor {
+			delete(f.affected, id)
+		}
+	}
+	if len(f.stuckAt) > 0 || f.silent > stayLeast || in.overdue() {
+		f.trouble = now
+	}
+	if len(f.affected) == 0 || f.trouble.IsZero() || now.Sub(f.trouble) > sampleFor {
 		return nil
 	}
-	return tally(affected, f.seen)
+	return tally(f.affected, f.seen)
+}
+
+// hit is somebody who is affected, and when he last was.
+type hit struct {
+	item
+	at time.Time
+}
+
+func (in *facts) overdue() bool {
+	for k, a := range in.lanes {
+		if _, _, ok := k.named(); ok && a.Overdue > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (f *flow) tooLong(i *item, at time.Time) bool {
 	ln := f.lanes[place{i.Hop, i.Channel}]
-	return ln != nil && at.Sub(i.EnteredAt) > max(stayLeast, 2*ln.residence(i.Hop))
+	if ln == nil {
+		return false
+	}
+	if f.silent > beatGrace { // nobody's could move
+		return at.Sub(i.EnteredAt) > lateFor(0)
+	}
+	return at.Sub(i.EnteredAt) > lateFor(ln.residence(i.Hop))
 }
 
 type tallied struct{ affected, total int }
 
 // tally counts each payment once in every dimension.
-func tally(affected, seen map[int64]item) (out []doctor.Cohort) {
+func tally(affected map[int64]hit, seen map[int64]item) (out []doctor.Cohort) {
 	dimensions := map[string]func(*item) string{
 		"tenant":      func(i *item) string { return digits(i.Tenant) },
 		"kind":        func(i *item) string { return i.Kind },
@@ -144,7 +177,7 @@ func tally(affected, seen map[int64]item) (out []doctor.Cohort) {
 			return counts[v]
 		}
 		for _, i := range affected {
-			t := at(&i)
+			t := at(&i.item)
 			t.affected, t.total = t.affected+1, t.total+1
 		}
 		for id, i := range seen {

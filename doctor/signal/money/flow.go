@@ -92,7 +92,11 @@ type flow struct {
 	seenAt   []seenAt
 	last     time.Time
 	gap      bool
-	shift    time.Duration   // own clock less the database's
+	shift    time.Duration // own clock less the database's
+	affected map[int64]hit // lately, by payment
+	trouble  time.Time     // when somebody last was, beyond doubt
+	silent   time.Duration // for how long nobody has led
+	paused   map[place]bool
 	excused  time.Time       // until when nothing could move for want of a leader
 	settling map[string]bool // hops that were let go a moment ago
 	stuckAt  []place         // lanes whose oldest is beyond what is usual
@@ -104,7 +108,7 @@ type reader struct {
 }
 
 func newFlow() *flow {
-	return &flow{lanes: map[place]*lane{}, beats: map[int16]*beat{}, readers: map[string]*reader{}, seen: map[int64]item{}}
+	return &flow{lanes: map[place]*lane{}, beats: map[int16]*beat{}, readers: map[string]*reader{}, seen: map[int64]item{}, affected: map[int64]hit{}}
 }
 
 // missed notes that a look failed: what was not looked at cannot have stood still.
@@ -130,6 +134,7 @@ func (f *flow) take(in *facts, now time.Time) doctor.Look {
 	f.shift = now.Sub(in.at)
 	held := f.pauses(l, in)
 	silent := f.beat(l, in, now)
+	f.silent, f.paused = silent, make(map[place]bool)
 	f.count(in, now, held)
 	f.road(l)
 	f.places(l, in, now, silent, held)
@@ -261,6 +266,7 @@ func (f *flow) count(in *facts, now time.Time, held map[string]pauseRow) {
 		_, one := held[k.channel]
 		if k.hop == factDispatch && (all || one) {
 			ln.excused, ln.lastLeft = now, now
+			f.paused[k] = true
 		}
 		ln.open, ln.entered, ln.left, ln.value = s.Open, s.Entered, s.Left, s.value
 		ln.history = append(ln.history, count{now, s.Entered, s.Left})

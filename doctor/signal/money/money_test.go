@@ -150,8 +150,8 @@ func TestManyOpenItemsAreReadInPages(t *testing.T) {
 func TestCohortsNameWhoIsAffected(t *testing.T) {
 	t.Parallel()
 	w := newWallet(t)
-	w.open(1, 60, "2", "dispatch", "bank-ab", 1)
-	w.open(101, 160, "2", "dispatch", "bank-cd", 1)
+	w.open(1, 60, "2", "dispatch", "bank-ab", -3600) // never late, however slow this machine is
+	w.open(101, 160, "2", "dispatch", "bank-cd", -3600)
 	l, _ := w.look()
 	require.Empty(t, l.Cohorts, "nobody is")
 	w.do(`update open_payments set entered_at = now() - interval '1 minute' where channel = 'bank-cd'`)
@@ -160,6 +160,9 @@ func TestCohortsNameWhoIsAffected(t *testing.T) {
 	require.Contains(t, l.Cohorts, doctor.Cohort{Dimension: "channel", Value: "bank-cd", Affected: 60, Total: 60})
 	require.Contains(t, l.Cohorts, doctor.Cohort{Dimension: "channel", Value: "bank-ab", Affected: 0, Total: 60})
 	require.Contains(t, l.Cohorts, doctor.Cohort{Dimension: "kind", Value: "payout", Affected: 60, Total: 120})
+	w.leave(101, 140)
+	l, _ = w.look()
+	require.Contains(t, l.Cohorts, doctor.Cohort{Dimension: "channel", Value: "bank-cd", Affected: 60, Total: 60}, "who got out late was affected")
 	total := map[string]int{}
 	for _, c := range l.Cohorts {
 		total[c.Dimension] += c.Total
