@@ -21,6 +21,8 @@ type upCmd struct {
 	Most     int      `name:"archive-max-gb" help:"Largest size of the archive, in GB; the oldest log goes first." default:"16"`
 	DSN      string   `help:"Use this Postgres 15+ instead of a private one." env:"MONETA_DSN"`
 	Inside   []string `name:"webhook-inside" help:"Networks, such as 127.0.0.0/8, that webhooks may go to although they are not public."`
+	Auto     string   `help:"What the doctor does without asking: observe, instant (undone at once) or undoable (one session ended, one process started again)." default:"instant" enum:"observe,instant,undoable"`
+	Faults   string   `name:"allow-faults" help:"File with the faults that serve shall have; for drills, on the private Postgres with sandbox banks only." type:"path"`
 	Quiet    bool     `help:"Do not print the settings."`
 	Lang     string   `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
 }
@@ -28,7 +30,7 @@ type upCmd struct {
 func (c *upCmd) Run(ctx context.Context) error {
 	return app.Up(ctx, app.UpConfig{
 		DataDir: c.Data, Listen: c.Listen, Sandbox: c.Sandbox, SandboxListen: c.Banks, PGListen: c.PGListen, DSN: c.DSN,
-		Archive: c.Archive, ArchiveMaxGB: c.Most, Quiet: c.Quiet, Lang: c.Lang, WebhookInside: c.Inside, Out: os.Stdout,
+		Archive: c.Archive, ArchiveMaxGB: c.Most, Quiet: c.Quiet, Lang: c.Lang, WebhookInside: c.Inside, Auto: c.Auto, FaultFile: c.Faults, Out: os.Stdout,
 	})
 }
 
