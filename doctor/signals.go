@@ -34,6 +34,8 @@ const (
 	UnknownValue Signal = "unknown_value"
 	// Quarantined counts Facts that could not be committed even alone.
 	Quarantined Signal = "quarantined"
+	// Takeovers counts leaderships of the one writer: a restart takes over as well.
+	Takeovers Signal = "takeovers"
 	// TimerLate is by how long the latest due timer was not looked at.
 	TimerLate Signal = "timer_late"
 	// Paused says that work is held back on purpose; the detail says by what.
@@ -58,6 +60,7 @@ var stationSignals = []SignalInfo{
 	{UnknownItems, "items", false, "payments whose outcome nobody knows"},
 	{UnknownValue, "minor", false, "what they are worth, in the asset's smallest unit"},
 	{Quarantined, "count", true, "facts that could not be committed even alone"},
+	{Takeovers, "count", true, "leaderships of the one writer"},
 	{TimerLate, "s", true, "by how long the latest due timer was not looked at"},
 	{Paused, "yes", false, "work is held back on purpose"},
 	{CallbackBacklog, "items", true, "callbacks stored and not applied"},
@@ -251,3 +254,7 @@ var postgresSignals = []SignalInfo{
 	{PGCheckpoints, "1/s", true, "checkpoints that the log forced"},
 	{PGTempBytes, "bytes/s", true, "temporary files written"},
 }
+
+// Counts reports whether the signal only ever rises: its usual value is the newest one
+// before the trouble, and what speaks is by how much it rose since.
+func (s Signal) Counts() bool { return s == Restarts || s == Takeovers || s == PGTimeline }

@@ -30,7 +30,7 @@ var told = []teller{
 		doctor.LogNew, doctor.Up,
 	}},
 	{[]doctor.Kind{doctor.Service, doctor.Gateway, doctor.Queue, doctor.Database, doctor.Cache, doctor.Relay, doctor.Projection, doctor.Webhook}, []doctor.Signal{
-		doctor.PoolWait, doctor.GC, doctor.CPU, doctor.Memory, doctor.IOWait, doctor.Restarts,
+		doctor.PoolWait, doctor.GC, doctor.CPU, doctor.Memory, doctor.IOWait, doctor.Restarts, doctor.Takeovers,
 		doctor.Uptime,
 	}},
 	{[]doctor.Kind{doctor.Service, doctor.Database, doctor.Cache, doctor.Queue}, []doctor.Signal{
@@ -101,6 +101,7 @@ var signalZH = map[doctor.Signal]string{
 	doctor.CPU:             "处理器使用占比",
 	doctor.Memory:          "内存使用占比",
 	doctor.IOWait:          "等磁盘的时间占比",
+	doctor.Takeovers:       "账务决策者的接任次数",
 	doctor.Restarts:        "进程启动次数",
 	doctor.LogErrors:       "错误级日志速率",
 	doctor.LogNew:          "新样式的错误日志速率",

@@ -80,6 +80,9 @@ func (p *physics) ofCause(i int, m mechanism) []finding {
 	if p.excessive(m.primary) {
 		f := p.primary(i, m)
 		f.log *= physicsWeight
+		if f.log < 0 && f.says.code == "never-told" {
+			f.log = 0 // a hop that never tells how long it takes is judged by what it does tell
+		}
 		out = appendSome(out, f)
 	}
 	return appendSome(oneSource(out), p.byAlarms(i, m))

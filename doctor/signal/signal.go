@@ -254,6 +254,9 @@ func (m *Memory) reading(k key, s *series, now, from int64) doctor.Reading {
 	r.Newest, r.Last = &at, newest.value
 	if !s.frozen && (s.usualFrom == 0 || from-s.usualFrom >= int64(usualFor) || from < s.usualFrom) {
 		s.usual, s.usualFrom = m.before(s, from), from
+		if k.signal.Counts() {
+			s.usual = s.counted(s.usual)
+		}
 	}
 	r.Before = s.usual
 	r.During = s.window(from, now)
@@ -300,6 +303,17 @@ func (m *Memory) before(s *series, until int64) doctor.Sample {
 		out.Value, out.Spread = medianSpread(values)
 	}
 	return out
+}
+
+// counted is the summary of a healthy window for what only rises: the newest value in it.
+func (s *series) counted(usual doctor.Sample) doctor.Sample {
+	for i := len(s.points) - 1; i >= 0 && usual.N > 0; i-- {
+		if s.at(i).at < usual.Until.UnixNano() {
+			usual.Value, usual.Spread = s.at(i).value, 0
+			break
+		}
+	}
+	return usual
 }
 
 // Newest returns the newest value of one series, for whoever shows a screen.

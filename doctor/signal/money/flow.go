@@ -197,7 +197,7 @@ func (f *flow) beat(l *look, in *facts, now time.Time) (worst time.Duration) {
 		l.add(doctor.HopDecider, doctor.Silence, statistic, silent.Seconds(), "heartbeats", map[string]string{
 			"shard": digits(int64(r.Shard)), "leader": leader, "epoch": digits(r.Epoch), "beat": digits(r.Beat), "beats": beats,
 		})
-		l.add(doctor.HopDecider, doctor.Restarts, statistic, float64(r.Epoch), "heartbeats", nil)
+		l.add(doctor.HopDecider, doctor.Takeovers, statistic, float64(r.Epoch), "heartbeats", nil)
 	}
 	return worst
 }
