@@ -180,3 +180,44 @@ func (s *Store) lookUpSigner(ctx context.Context, key string) (p Principal, hash
 
 // IsSession reports whether a bearer's token is that of a session.
 func IsSession(token string) bool { return strings.HasPrefix(token, sessionHead) }
+
+// SignText signs a text that a verb of ours defines, and returns the public key and the
+// signature, both base64url. It is for people's words outside of requests: what the
+// doctor asks them for while no node may answer.
+func (k *KeyFile) SignText(text []byte) (public, signature string, err error) {
+	private, err := k.private()
+	if err != nil {
+		return "", "", err
+	}
+	return b64.EncodeToString(private.Public().(ed25519.PublicKey)), b64.EncodeToString(ed25519.Sign(private, text)), nil
+}
+
+// VerifyText reports whether the public key's owner signed exactly this text.
+func VerifyText(public, signature string, text []byte) bool {
+	key, err := b64.DecodeString(public)
+	sig, err2 := b64.DecodeString(signature)
+	return err == nil && err2 == nil && len(key) == ed25519.PublicKeySize && !weak(key) && ed25519.Verify(key, text, sig)
+}
+
+// Signer is a person who may approve, with the public key that he signs with.
+type Signer struct {
+	Name string `json:"name"`
+	// Key is base64url; empty for people with codes, who sign nothing.
+	Key string `json:"key"`
+}
+
+// Signers are the active people of the installation's tenant who may approve.
+func (s *Store) Signers(ctx context.Context) ([]Signer, error) {
+	rows, err := s.pool.Query(ctx, `select o.name, o.public_key from operators o join tenants t on t.id = o.tenant
+		where t.installation and o.disabled_at is null and o.role in ('approver', 'admin') order by o.name`)
+	if err != nil {
+		return nil, faultOf("access.Signers", err)
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (Signer, error) {
+		var p Signer
+		var key []byte
+		err := row.Scan(&p.Name, &key)
+		p.Key = b64.EncodeToString(key)
+		return p, err
+	})
+}

@@ -141,6 +141,8 @@ type Config struct {
 	Dispatch Dispatch
 	// Levers hold callers back; nil holds nobody.
 	Levers Levers
+	// Backlog brings forward what waits; nil brings nothing.
+	Backlog Backlog
 	// Books keeps the closed periods.
 	Books Books
 	// Runs tells /readyz which channels were not reconciled in time.

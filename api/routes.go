@@ -128,6 +128,7 @@ func routes() []*route {
 	all = append(all, resolveRoutes()...)
 	all = append(all, peopleRoutes()...)
 	all = append(all, leverRoutes()...)
+	all = append(all, backlogRoutes()...)
 	for _, rt := range all {
 		if rt.role == "" && rt.scope != "" && rt.method == http.MethodGet {
 			rt.role = access.Viewer

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/big"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -17,13 +18,12 @@ import (
 	"github.com/moneta-pay/moneta/doctor"
 	"github.com/moneta-pay/moneta/doctor/attend"
 	"github.com/moneta-pay/moneta/doctor/catalog"
-	"github.com/moneta-pay/moneta/doctor/contain"
 	"github.com/moneta-pay/moneta/doctor/diagnose"
 	"github.com/moneta-pay/moneta/doctor/journal"
 	"github.com/moneta-pay/moneta/doctor/prove"
-	"github.com/moneta-pay/moneta/doctor/repair"
 	"github.com/moneta-pay/moneta/doctor/runbook"
 	"github.com/moneta-pay/moneta/internal/clock"
+	"github.com/moneta-pay/moneta/internal/lifecycle"
 )
 
 // Folders of the doctor, below doctorFolder.
@@ -31,7 +31,9 @@ const (
 	journalFolder  = "journal"
 	evidenceFolder = "evidence"
 	proofsFolder   = "proofs"
-	runsFolder     = "runs"
+	// peopleFile keeps who may approve, for when the database does not tell.
+	peopleFile = "people.json"
+	runsFolder = "runs"
 )
 
 const (
@@ -55,6 +57,11 @@ type attendance struct {
 	runner  *runbook.Runner
 	it      *attend.Attendant
 
+	// works are runs that go on because somebody has agreed; end ends them.
+	works sync.WaitGroup
+	going context.Context //nolint:containedctx // as long as the attendance
+	end   context.CancelFunc
+
 	mu     sync.Mutex
 	owners map[string]string // of the findings of the newest proof that are listed breaks
 	proofs int
@@ -68,11 +75,20 @@ func newAttendance(ctx context.Context, cfg *WatchConfig, look func(time.Time, d
 		folder: doctorFolder(cfg.DataDir), clock: c, log: log, causes: catalog.All(), look: look,
 		prover: ProveConfig{Database: Database{DSN: cfg.DSN, DataDir: cfg.DataDir}, Config: cfg.Config, SandboxURL: cfg.SandboxURL, Within: proofWithin},
 	}
+	a.going, a.end = context.WithCancel(context.WithoutCancel(ctx))
 	if a.journal, err = journal.OpenWith(filepath.Join(a.folder, journalFolder), journal.Options{Clock: c}); err != nil {
 		return a, fmt.Errorf("the doctor's journal: %w", err)
 	}
+	all, err := hands(cfg.hands(a.tellPeople))
+	if err != nil {
+		return a, err
+	}
+	who := &people{dsn: cfg.DSN, file: filepath.Join(a.folder, peopleFile)}
+	if _, err := who.signers(ctx); err != nil { // kept now, for when the database is the patient
+		log.LogAttrs(ctx, slog.LevelWarn, "nobody can approve acts of the doctor", slog.Any("error", err))
+	}
 	a.runner, err = runbook.New(runbook.Config{
-		Dir: filepath.Join(a.folder, runsFolder), Hands: cfg.hands(), Look: a.evidence, Tell: a.tellOfAct,
+		Dir: filepath.Join(a.folder, runsFolder), Hands: all, Look: a.evidence, Tell: a.tellOfAct, Person: who.person,
 		Policy: runbook.Policy{Alone: cfg.alone()}, Clock: c, Logger: log,
 	})
 	if err != nil {
@@ -88,10 +104,14 @@ func newAttendance(ctx context.Context, cfg *WatchConfig, look func(time.Time, d
 	return a, nil
 }
 
-// hands are all that the doctor can do.
-func (c *WatchConfig) hands() []doctor.Hand {
-	levers := contain.Hands(contain.Config{URL: c.ServeURL, Key: c.installationKey, Folder: leverFolder(c.State)})
-	return append(levers, repair.Sessions(repair.Database{DSN: c.DSN, Protected: []string{repair.Leader}})...)
+// hands are all that the doctor can do. The children of up are started again when they
+// end, so that one may be ended only by a watch that up has started itself.
+func (c *WatchConfig) hands(tell func(context.Context, doctor.Act) error) HandsConfig {
+	h := HandsConfig{DSN: c.DSN, URL: c.ServeURL, Key: c.installationKey, Levers: leverFolder(c.State), Tell: tell}
+	if lifecycle.Supervised() {
+		h.Supervisor = os.Getppid()
+	}
+	return h
 }
 
 // installationKey is the one that up wrote.
@@ -132,6 +152,7 @@ var fallback = []doctor.Step{
 	{
 		ID: "tell-holders", Do: doctor.DoTell, Aim: "holders",
 		With: map[string]string{
+			"to": "holders",
 			"en": "Some payments are slower than usual. Your money is safe. Please do not pay again.",
 			"zh": "部分付款到账变慢,资金安全。请勿重复支付。",
 		},
@@ -140,6 +161,7 @@ var fallback = []doctor.Step{
 	{
 		ID: "tell-operators", Do: doctor.DoTell, Aim: "operators",
 		With: map[string]string{
+			"to": "operators",
 			"en": "An invariant is broken and no cause of the catalogue explains it: `moneta diagnose` shows what is known, with the next checks.",
 			"zh": "有不变量被破坏,而目录中没有原因可以解释:`moneta diagnose` 显示已知情况与下一步检查。",
 		},
@@ -257,6 +279,22 @@ func (a *attendance) tellOfAct(incident, what, who string, data any) {
 	}
 }
 
+// tellPeople says something to holders, support, partners or operators: in the journal,
+// from which their screens and briefs are made. Holders see it in the status of their
+// payments when a banner is pulled, which is a step of its own.
+func (a *attendance) tellPeople(ctx context.Context, act doctor.Act) error {
+	text := doctor.Text{EN: act.With["en"], ZH: act.With["zh"]}
+	if text.EN == "" {
+		text.EN = act.Why
+	}
+	raw, err := json.Marshal(doctor.Told{To: act.With["to"], Text: text})
+	if err != nil {
+		return err
+	}
+	_, err = a.journal.Append(ctx, doctor.Entry{At: a.clock.Now().UTC(), Incident: act.Incident, What: doctor.EntryTold, Who: act.By, Data: raw})
+	return err
+}
+
 // prove counts everything anew, signs it and keeps it.
 func (a *attendance) prove(ctx context.Context, incident string, since time.Time) (doctor.ProofKept, error) {
 	c := a.prover
@@ -318,4 +356,17 @@ func (a *attendance) owned(_ context.Context, found []string) (map[string]string
 	return out, nil
 }
 
-func (a *attendance) close(context.Context) error { return a.journal.Close() }
+// agreed goes on with what waited for people; where it still waits it waits on.
+func (a *attendance) agreed() {
+	a.works.Go(func() {
+		if err := a.runner.Resume(a.going); err != nil && a.going.Err() == nil {
+			a.log.ErrorContext(a.going, "a run does not go on", slog.Any("error", err))
+		}
+	})
+}
+
+func (a *attendance) close(context.Context) error {
+	a.end()
+	a.works.Wait()
+	return a.journal.Close()
+}

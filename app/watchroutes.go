@@ -127,6 +127,7 @@ func (w *watch) approve(rw http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		http.Error(rw, err.Error(), http.StatusForbidden)
 	default:
+		w.attendance.agreed()
 		answer(rw, a)
 	}
 }

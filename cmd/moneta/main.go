@@ -43,6 +43,8 @@ type cli struct {
 	Recon       reconCmd       `cmd:"" help:"Reconcile: breaks, statement files, clearing, roll-forward."`
 	Prove       proveCmd       `cmd:"" help:"Recount everything from the raw rows and the rails' own books, and sign the result; exits with 3 on any fault, 4 when something could not be proved."`
 	Periods     periodCmd      `cmd:"" help:"List closed periods, or recount them; POST /v1/periods closes one."`
+	Runbook     runbookCmd     `cmd:"" help:"What the doctor does about a cause: list, show, run, status, approve."`
+	Backlog     backlogCmd     `cmd:"" help:"What waits in the pay plane: plan, drain, verify."`
 	Watch       watchCmd       `cmd:"" help:"Watch a wallet from a process of its own: it goes on when the server or the database is dead."`
 	Diagnose    diagnoseCmd    `cmd:"" help:"Find what is at fault, with the evidence for and against: here and now, with one payment, or from an incident's telemetry; exits with 5 when something is wrong, 6 when it cannot be told."`
 	Incident    incidentCmd    `cmd:"" help:"What went wrong, from the first sign to the proof: list, show, note, export a post-mortem, brief, checklist, hot fix or runbook, check a draft."`

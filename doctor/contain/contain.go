@@ -208,6 +208,9 @@ func mark(actID string) string {
 	return "act " + hex.EncodeToString(sum[:5])
 }
 
+// incidentOf is the incident as the reason of a lever names it.
+func incidentOf(a doctor.Act) string { return fmt.Sprintf("%.100s", cmp.Or(a.Incident, "no incident")) }
+
 func (h *held) of(mark string) bool {
 	return h.Owner == Owner && strings.HasSuffix(h.Reason, mark+")")
 }
@@ -249,7 +252,7 @@ func (c *levers) pull(a doctor.Act) (lever.Pull, time.Duration, error) {
 	now := c.Clock.Now().UTC()
 	p := lever.Pull{
 		Lever: lever.Name(a.With["lever"]), Aim: aim, Value: a.With["value"], ValueZH: a.With["value_zh"], Owner: Owner, By: Owner, At: now, Expires: now.Add(hold),
-		Reason: fmt.Sprintf("%s (%.100s, %s)", reason, cmp.Or(a.Incident, "no incident"), mark(a.ID)),
+		Reason: fmt.Sprintf("%s (%s, %s)", reason, incidentOf(a), mark(a.ID)),
 	}
 	return p, hold, p.Check()
 }
@@ -387,6 +390,8 @@ func (h undoer) targets(ctx context.Context, a doctor.Act) ([]held, error) {
 		x := &all[i]
 		switch {
 		case a.With["act"] != "" && x.of(mark(a.With["act"])):
+		case a.With["act"] == "" && a.With["id"] == "" && x.Owner == Owner && string(x.Lever) == a.With["lever"] &&
+			x.Aim == cmp.Or(a.With["aim"], a.Aim) && strings.Contains(x.Reason, "("+incidentOf(a)+", act "):
 		case a.With["id"] != "" && x.ID == a.With["id"]:
 			if x.Owner != Owner {
 				return nil, fmt.Errorf("%s is %s's: who pulled it lets it go", x.ID, x.Owner)
@@ -402,8 +407,8 @@ func (h undoer) targets(ctx context.Context, a doctor.Act) ([]held, error) {
 // Try lists what it would let go.
 func (h undoer) Try(ctx context.Context, a doctor.Act) (doctor.Change, error) {
 	out := doctor.Change{Reach: doctor.Instant}
-	if a.With["act"] == "" && a.With["id"] == "" {
-		return out, errors.New("name the lever by its id, or by the act that pulled it")
+	if a.With["act"] == "" && a.With["id"] == "" && a.With["lever"] == "" {
+		return out, errors.New("name the lever by its id, by the act that pulled it, or by lever and aim")
 	}
 	found, err := h.targets(ctx, a)
 	out.Items, out.Nothing = len(found), err == nil && len(found) == 0
@@ -424,7 +429,7 @@ func (h undoer) Act(ctx context.Context, a doctor.Act) (doctor.Change, error) {
 	if err != nil {
 		return out, err
 	}
-	reason := fmt.Sprintf("%.300s (%.100s)", cmp.Or(a.With["reason"], a.Why, "it is over"), a.Incident)
+	reason := fmt.Sprintf("%.300s (%s)", cmp.Or(a.With["reason"], a.Why, "it is over"), incidentOf(a))
 	var errs []error
 	for i := range found {
 		errs = append(errs, h.letGo(ctx, &found[i], strings.ToValidUTF8(reason, "")))

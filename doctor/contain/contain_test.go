@@ -199,6 +199,18 @@ func TestALeverIsPulledAndLetGo(t *testing.T) {
 	undone, err = c.undo.Act(t.Context(), *did.Undo)
 	require.NoError(t, err)
 	require.True(t, undone.Nothing)
+
+	// A step names what it lets go of by lever and aim: the incident's own.
+	_, err = c.pull.Act(t.Context(), pause("c"))
+	require.NoError(t, err)
+	byAim := doctor.Act{Incident: "inc_2", With: map[string]string{"lever": "pause-dispatch", "aim": "channel:bank-ab"}}
+	undone, err = c.undo.Act(t.Context(), byAim)
+	require.NoError(t, err)
+	require.True(t, undone.Nothing, "another incident's")
+	byAim.Incident = "inc_1"
+	_, err = c.undo.Act(t.Context(), byAim)
+	require.NoError(t, err)
+	require.Empty(t, c.holds())
 }
 
 // While the API does not answer, the folder of the node is the way, within a second;

@@ -98,7 +98,9 @@ func child(dir string) int {
 	if os.Getenv(envStory) == "approved" {
 		go agree(ctx, r)
 	}
-	_, err = r.Run(ctx, stories[os.Getenv(envStory)]())
+	q := stories[os.Getenv(envStory)]()
+	q.Wait = true
+	_, err = r.Run(ctx, q)
 	switch {
 	case errors.Is(err, runbook.ErrBusy):
 		return 3

@@ -36,6 +36,23 @@ func (q *Request) fill() map[string]string {
 	return m
 }
 
+// plain is what may be filled into a condition: a name, which cannot end a text of CEL.
+var plain = regexp.MustCompile(`^[A-Za-z0-9_.:/@-]*$`)
+
+// condition fills the blanks of one.
+func (q *Request) condition(expression string) (string, error) {
+	with := q.fill()
+	var wrong error
+	out := blank.ReplaceAllStringFunc(expression, func(b string) string {
+		v := with[b[1:len(b)-1]]
+		if (v == "" || !plain.MatchString(v)) && wrong == nil {
+			wrong = fmt.Errorf("no sign told %s, or not as a name", b)
+		}
+		return v
+	})
+	return out, wrong
+}
+
 // act is the step with its blanks filled in; an error says what is not known.
 func (q *Request) act(s *doctor.Step) (doctor.Act, error) {
 	with := q.fill()

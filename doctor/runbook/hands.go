@@ -175,6 +175,23 @@ func (r *Runner) Unfinished() ([]Request, error) {
 	return out, nil
 }
 
+// Resume goes on with every run that has not ended, after a start or when people have
+// said something, and returns when each has ended or waits for people. Runs that
+// another runner is at are its.
+func (r *Runner) Resume(ctx context.Context) error {
+	all, err := r.Unfinished()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, q := range all {
+		if _, err := r.Run(ctx, q); err != nil && !errors.Is(err, ErrBusy) {
+			errs = append(errs, fmt.Errorf("%s: %w", q.name(), err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // dry tries every step and says what would become of it.
 func (r *Runner) dry(ctx context.Context, q Request) Result {
 	out := *fold(nil, &record{What: whatBegin, Request: &q})
@@ -195,6 +212,10 @@ func (r *Runner) dry(ctx context.Context, q Request) Result {
 				s.Became, s.Error = Skipped, "not called for: "+d.If
 				continue
 			}
+		}
+		if !r.Does(a.Do) {
+			s.Became, s.Error = Skipped, fmt.Sprintf("nobody here does %q", a.Do)
+			continue
 		}
 		change, err := r.try(ctx, a)
 		s.Change = change

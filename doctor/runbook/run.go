@@ -41,11 +41,16 @@ func (r *Runner) Run(ctx context.Context, q Request) (Result, error) {
 		return *x.out, nil
 	}
 	x.out.Epoch = f.epoch
+	x.wait = q.Wait
 	stop := x.watch()
 	defer stop()
 	x.retell()
 	err = x.steps(ctx)
-	return *x.out, err
+	out := *x.out
+	if errors.Is(err, errWaits) {
+		out.Became, err = Waits, nil
+	}
+	return out, err
 }
 
 // Doctor is who asks when nobody does.
@@ -54,9 +59,13 @@ const Doctor = "doctor"
 // run is a run that is carried out.
 type run struct {
 	*Runner
-	f   *file
-	out *Result
+	f    *file
+	out  *Result
+	wait bool
 }
+
+// errWaits ends a run for now: what is left waits for people.
+var errWaits = errors.New("it waits for people")
 
 func (x *run) req() *Request { return &x.out.Request }
 
@@ -119,6 +128,9 @@ func (x *run) steps(ctx context.Context) error {
 		if !waiting {
 			return x.end(x.outcome())
 		}
+		if !x.wait {
+			return errWaits
+		}
 		if err := pause(ctx, lookEvery); err != nil {
 			return err
 		}
@@ -154,6 +166,9 @@ func (x *run) step(ctx context.Context, s *StepResult, d *doctor.Step, wait bool
 			if goes, err = x.approved(ctx, s, d); err == nil && !goes && s.Became == Waits {
 				if !wait {
 					return nil
+				}
+				if !x.wait {
+					return errWaits
 				}
 				err = pause(ctx, lookEvery)
 			}
@@ -224,6 +239,9 @@ func (x *run) consider(ctx context.Context, s *StepResult, d *doctor.Step) error
 			return x.set(s, Skipped, "not called for: "+d.If)
 		}
 	}
+	if !x.Does(a.Do) {
+		return x.set(s, Skipped, fmt.Sprintf("nobody here does %q", a.Do))
+	}
 	change, err := x.try(ctx, a)
 	s.Change = change
 	switch {
@@ -246,7 +264,11 @@ func (x *run) consider(ctx context.Context, s *StepResult, d *doctor.Step) error
 }
 
 func (x *run) scene(after time.Time) scene {
-	return scene{evidence: x.cfg.Look(), hop: x.req().Hop, after: after}
+	e := x.cfg.Look()
+	if e == nil { // nothing was seen yet: nothing is known
+		e = &doctor.Evidence{}
+	}
+	return scene{evidence: e, hop: x.req().Hop, after: after}
 }
 
 // approved goes on when enough people have agreed to exactly this: looks again whether

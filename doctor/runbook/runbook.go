@@ -197,6 +197,9 @@ type Request struct {
 	Detail map[string]string `json:"detail,omitempty"`
 	// Who asks: doctor, or a person.
 	Who string `json:"who"`
+	// Wait has the run wait for people; else it returns when all that is left waits for
+	// them, with the outcome Waits, and goes on when it is asked for again.
+	Wait bool `json:"-"`
 	// Dry tries every step and changes nothing; nothing is kept of it.
 	Dry bool `json:"-"`
 }
@@ -247,9 +250,10 @@ var ErrBusy = errors.New("another runner carries this run out")
 // ErrFenced says that another runner has taken this run over meanwhile.
 var ErrFenced = errors.New("another runner has taken this run over")
 
-// Check returns what is wrong with some steps, before an incident needs them: acts for
-// which there is no hand, conditions that do not compile or ask for signals that do
-// not exist, times that cannot be read.
+// Check returns what is wrong with some steps, before an incident needs them:
+// conditions that do not compile or ask for signals that do not exist, times that
+// cannot be read. For which acts there are hands, Does tells: a step that nobody here
+// can do is skipped.
 func (r *Runner) Check(steps []doctor.Step) error {
 	if len(steps) > StepsMax {
 		return fmt.Errorf("%d steps; at most %d are carried out", len(steps), StepsMax)
@@ -270,9 +274,6 @@ func (r *Runner) Check(steps []doctor.Step) error {
 }
 
 func (r *Runner) checkStep(s *doctor.Step) error {
-	if !r.Does(s.Do) {
-		return fmt.Errorf("nobody here does %q", s.Do)
-	}
 	if _, err := within(s); err != nil {
 		return err
 	}

@@ -179,6 +179,7 @@ func (s *setting) later(q runbook.Request) <-chan runbook.Result {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
+		q.Wait = true
 		out, err := s.Run(ctx, q)
 		if err != nil {
 			out.Became = runbook.Became(err.Error())
@@ -378,7 +379,9 @@ func TestAnApprovalIsForExactlyThis(t *testing.T) {
 	heavy.w = s.world
 	ctx, cancel := context.WithCancel(t.Context())
 	first := make(chan error, 1)
-	go func() { _, err := s.Run(ctx, request(step("a", "heavy"))); first <- err }()
+	q := request(step("a", "heavy"))
+	q.Wait = true
+	go func() { _, err := s.Run(ctx, q); first <- err }()
 	w := s.waits(t)
 	cancel()
 	require.ErrorIs(t, <-first, context.Canceled)
@@ -403,6 +406,26 @@ func TestAnActWaitsForPeopleForAWhileOnly(t *testing.T) {
 	now.Advance(runbook.ApprovalsWithin + time.Second)
 	require.ErrorIs(t, s.Approve(t.Context(), yes(w, "ann")), runbook.ErrNotWaiting)
 	require.Contains(t, (<-done).Steps[0].Error, "0 of 1")
+}
+
+// Who does not want to wait is told that it waits, and goes on when somebody has agreed.
+func TestARunCanBeLeftToWait(t *testing.T) {
+	t.Parallel()
+	heavy := &hand{does: "heavy", reach: doctor.Compensable}
+	s := set(t, func(c *runbook.Config) { c.Hands = append(c.Hands, heavy) })
+	heavy.w = s.world
+	out := s.run(t, request(step("a", "note"), step("b", "pray"), step("c", "heavy"), step("d", "note")))
+	require.Equal(t, runbook.Waits, out.Became)
+	require.Equal(t, []string{"good", "skipped", "waits", "pending"}, became(out))
+	require.Contains(t, out.Steps[1].Error, "nobody here does")
+	require.NoError(t, s.Resume(t.Context()))
+	require.Len(t, s.effects(), 1)
+	require.NoError(t, s.Approve(t.Context(), yes(s.waits(t), "ann")))
+	require.NoError(t, s.Resume(t.Context()))
+	require.Len(t, s.effects(), 3)
+	left, err := s.Unfinished()
+	require.NoError(t, err)
+	require.Empty(t, left)
 }
 
 func TestTheBlastRadiusIsBounded(t *testing.T) {
@@ -494,7 +517,6 @@ func TestStepsAreCheckedBeforeTheyAreNeeded(t *testing.T) {
 	t.Parallel()
 	s := set(t)
 	for want, change := range map[string]func(*doctor.Step){
-		"nobody here does":         func(d *doctor.Step) { d.Do = "pray" },
 		"no signal":                func(d *doctor.Step) { d.Until = `last("pg_rot_idle") < 1.0` },
 		"must be true or false":    func(d *doctor.Step) { d.If = `last("busy")` },
 		"no matching overload":     func(d *doctor.Step) { d.If = `last("busy") < "x"` },
@@ -532,6 +554,9 @@ func TestConditions(t *testing.T) {
 		`alarm() && alarm("dispatch") && !alarm("postgres")`:              runbook.Good,
 		`detail["none"] == ""`:                                            runbook.Skipped,
 		`hop == "postgres" && cause == "database-long-hold"`:              runbook.Good,
+		`now("{hop}", "pg_root_idle") > 10`:                               runbook.Good,
+		`now("{pid}", "pg_root_idle") > 10`:                               runbook.Skipped,
+		`now("{slot}", "pg_root_idle") < 99`:                              runbook.Skipped,
 		`channel == ""`:                                                   runbook.Good,
 		`[1,2,3].all(a, [1,2,3].all(b, [1,2,3].all(c, a+b+c > 0)))`:       runbook.Good,
 		`"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".matches("(a*)*b") || 1 > 0`: runbook.Good,

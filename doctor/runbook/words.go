@@ -20,6 +20,8 @@ const (
 	// cost, in CEL's own units. A condition has a few comparisons.
 	expressionMax = 1000
 	costMax       = 10_000
+	// knownMax bounds how many are kept compiled.
+	knownMax = 1000
 	// freshSteps is how many steps of its collector a reading may be old, and freshLeast
 	// how old at least: one look is under way, one may be late.
 	freshSteps = 3
@@ -57,9 +59,11 @@ func newWords() (*words, error) {
 	}
 	var err error
 	w.env, err = cel.NewEnv(
+		cel.CrossTypeNumericComparisons(true), // last("…") < 1 is what people write
 		cel.Variable("hop", text), cel.Variable("channel", text), cel.Variable("cause", text),
 		cel.Variable("detail", cel.MapType(text, text)),
 		word("last", number, w.last, []*cel.Type{text}, []*cel.Type{text, text}, []*cel.Type{text, text, text}, []*cel.Type{text, text, text, number}),
+		word("now", number, w.last, []*cel.Type{text, text}, []*cel.Type{text, text, text}),
 		word("known", truth, w.isKnown, []*cel.Type{text}, []*cel.Type{text, text}, []*cel.Type{text, text, text}),
 		word("alarm", truth, w.alarm, []*cel.Type{}, []*cel.Type{text}),
 	)
@@ -71,6 +75,9 @@ func newWords() (*words, error) {
 func (w *words) compile(expression string) (cel.Program, error) {
 	if p, ok := w.known[expression]; ok {
 		return p, nil
+	}
+	if len(w.known) >= knownMax {
+		clear(w.known) // conditions with blanks differ by what fills them
 	}
 	if len(expression) > expressionMax {
 		return nil, fmt.Errorf("a condition has at most %d bytes", expressionMax)
@@ -105,7 +112,7 @@ func (w *words) check(expression string) error {
 // and so never hold.
 func signals(a *cel.Ast) error {
 	calls := ast.MatchDescendants(ast.NavigateAST(a.NativeRep()), func(e ast.NavigableExpr) bool {
-		return e.Kind() == ast.CallKind && slices.Contains([]string{"last", "known"}, e.AsCall().FunctionName())
+		return e.Kind() == ast.CallKind && slices.Contains([]string{"last", "now", "known"}, e.AsCall().FunctionName())
 	})
 	for _, c := range calls {
 		args := c.AsCall().Args()
@@ -125,6 +132,10 @@ func signals(a *cel.Ast) error {
 func (w *words) holds(expression string, s scene, req *Request) (bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	expression, err := req.condition(expression)
+	if err != nil {
+		return false, err
+	}
 	program, err := w.compile(expression)
 	if err != nil {
 		return false, err

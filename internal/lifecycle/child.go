@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -338,6 +339,12 @@ func (c *Child) pause(d time.Duration) bool {
 	}
 }
 
+var supervised atomic.Bool
+
+// Supervised reports whether a Child started this process, as ParentDone has found:
+// then its parent starts it, and its other children, again when they end.
+func Supervised() bool { return supervised.Load() }
+
 // ParentDone is for the child's side: the channel closes when the Child that
 // supervises this process is gone. It never closes when there is none. Call
 // it once, early in main; the child should then stop as on SIGTERM, and exit
@@ -348,6 +355,7 @@ func ParentDone() <-chan struct{} {
 	if err != nil || fd < parentFD {
 		return gone
 	}
+	supervised.Store(true)
 	_ = os.Unsetenv(envParent) // our own children have another parent
 	syscall.CloseOnExec(fd)
 	pipe := os.NewFile(uintptr(fd), "parent")

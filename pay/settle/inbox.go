@@ -119,6 +119,7 @@ type Inbox struct {
 	letters  [appliers]chan letter   // by channel, so that one channel's words are applied in the order in which they came
 	closed   chan struct{}           // Run has ended: nothing is stored any more
 	beat     atomic.Int64
+	again    chan struct{} // SweepNow
 	storing  turns
 	applying turns
 	retained int64 // up to where old callbacks were deleted; Retain's alone
@@ -160,7 +161,7 @@ func NewInbox(cfg InboxConfig) *Inbox {
 	b := &Inbox{
 		cfg: cfg, log: cfg.Telemetry.Logger().With(slog.String("station", "settle")), metrics: newMetrics(cfg.Telemetry),
 		channels: byName(cfg.Channels), puts: make(chan *put, storeQueue), doubtful: make(chan *put, doubtQueue), letters: letterQueues(),
-		closed: make(chan struct{}),
+		closed: make(chan struct{}), again: make(chan struct{}, 1),
 	}
 	b.doubts = newDoubts(&b.cfg)
 	return b

@@ -40,7 +40,18 @@ func (b *Inbox) Sweep(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
+		case <-b.again:
+			after, parkedAt = 0, time.Time{}
 		}
+	}
+}
+
+// SweepNow has everything that is stored and not applied looked at now, what is parked
+// too, where the sweep runs. It does not wait for it.
+func (b *Inbox) SweepNow() {
+	select {
+	case b.again <- struct{}{}:
+	default: // one is due already
 	}
 }
 
