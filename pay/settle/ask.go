@@ -379,7 +379,8 @@ const (
 // was one. A crash before the break is durable leaves the note in the payment's log,
 // and money that moved to the statement.
 func (a *Asker) Replied(ctx context.Context, name channel.Name, f *pay.Fact, answer *commit.Outcome) bool {
-	class, err := "", answer.Err
+	var class string
+	err := answer.Err
 	switch {
 	case err == nil && belies(f, answer):
 		class, err = belied, errors.New(answer.Payment.Reason)
