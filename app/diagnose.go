@@ -228,11 +228,22 @@ func printLines(w io.Writer, lang, key string, lines []doctor.Line) {
 	}
 	for _, l := range lines[:min(len(lines), linesShown)] {
 		fmt.Fprintf(w, "  ×%-6s %s (%s): %s\n", ratio(l.LikelihoodRatio), l.Node, mechanismWord(lang, l.Mechanism), diagnose.LineSays(lang, &l))
-		fmt.Fprintf(w, "          %s · %s … %s\n", l.Query, l.Window.From.Format(time.RFC3339), l.Window.Until.Format(time.RFC3339))
+		fmt.Fprintf(w, "          %s · %s … %s\n", oneLine(l.Query), l.Window.From.Format(time.RFC3339), l.Window.Until.Format(time.RFC3339))
 		if l.Value.Unit != "" {
 			fmt.Fprint(w, say(lang, "diag-figure", figure(l.Value), figure(l.Baseline), l.Value.N, l.Baseline.N))
 		}
 	}
+}
+
+// queryShown is how much of a query a person is shown; --json has all of it.
+const queryShown = 100
+
+func oneLine(query string) string {
+	r := []rune(strings.Join(strings.Fields(query), " "))
+	if len(r) > queryShown {
+		return string(r[:queryShown]) + "…"
+	}
+	return string(r)
 }
 
 func ratio(r float64) string {

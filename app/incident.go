@@ -157,9 +157,17 @@ func (c *IncidentConfig) stateOf(in *doctor.Incident) string {
 
 // causeOf is what it was, as far as somebody could say.
 func (c *IncidentConfig) causeOf(in *doctor.Incident) string {
-	a := in.Answer
-	if a == nil || a.Verdict != doctor.CauseFound || len(a.Ranked) == 0 {
-		a = in.FirstAnswer
+	acted := ""
+	for i := range in.Acts {
+		if in.Acts[i].Act.Cause != "" {
+			acted = in.Acts[i].Act.Cause
+		}
+	}
+	// The first answer with a cause, unless the newest names the one that was acted on, or
+	// nothing was: late answers are about what is left of it.
+	a := in.FirstAnswer
+	if n := in.Answer; n != nil && n.Verdict == doctor.CauseFound && len(n.Ranked) > 0 && (acted == "" || n.Ranked[0].Cause == acted) {
+		a = n
 	}
 	if a == nil || len(a.Ranked) == 0 {
 		return say(c.Lang, "mech-unknown")
@@ -190,9 +198,13 @@ func IncidentShow(c IncidentConfig, id string) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	if a := in.Answer; a != nil && len(a.Ranked) > 0 {
+	named, ok := s.Named()
+	if !ok && in.Answer != nil {
+		named, ok = *in.Answer, true
+	}
+	if ok && len(named.Ranked) > 0 {
 		fmt.Fprintln(c.Out)
-		if err := printAnswer(c.Out, c.Lang, a); err != nil {
+		if err := printAnswer(c.Out, c.Lang, &named); err != nil {
 			return err
 		}
 	}

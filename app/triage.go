@@ -314,9 +314,12 @@ func (t *triage) answer() {
 		t.who, t.submitted, t.accepted, t.sent, t.answered, t.doubled, t.money, t.shown, t.next, t.changed, t.where, t.instead,
 	} {
 		q := Question{N: i + 1, Question: say(t.lang, "triage-q"+strconv.Itoa(i+1)), Source: "facts"}
-		if i > 0 && i < 11 && !t.known {
+		switch {
+		case i > 0 && i < 11 && !t.known:
 			t.tell(&q, "unread")
-		} else {
+		case i > 2 && i < 11 && len(t.moves) == 0:
+			t.tell(&q, "no-row")
+		default:
 			of(&q)
 		}
 		t.out.Questions = append(t.out.Questions, q)

@@ -104,6 +104,7 @@ func TestTriageAnswersFromTheFactsAlone(t *testing.T) {
 	require.Equal(t, ExitUnclear, code)
 	require.Equal(t, "not_found", out.Verdict)
 	require.Equal(t, "no-row", out.Questions[1].Code)
+	require.Equal(t, "no-row", out.Questions[3].Code)
 	require.ErrorContains(t, Diagnose(t.Context(), DiagnoseConfig{Payment: "pay_x"}), "13 letters")
 }
 

@@ -122,7 +122,7 @@ var words = map[string][2]string{
 	"diag-cause":      {"At fault: %s, %s.\n", "故障所在:%s,%s。\n"},
 	"diag-unknown":    {"Unknown: something is wrong, and no hypothesis explains it well enough.\n", "原因未知:确有异常,但没有任何假设能充分解释。\n"},
 	"diag-no-fault":   {"No fault: nothing is out of the ordinary.\n", "没有故障:一切正常。\n"},
-	"diag-confidence": {"Confidence %.0f %%: answers like this were right that often in %d incidents.\n", "可信度 %.0f %%:在 %d 起事件中,此类答案的正确比例。\n"},
+	"diag-confidence": {"Confidence %.0f %%: answers like this were right that often in %d judged cases.\n", "可信度 %.0f %%:在 %d 个已评判的案例中,此类答案的正确比例。\n"},
 	"diag-scope":      {"Affected: %s (%.0f to %.0f %%); %s.\n", "影响范围:%s(%.0f 至 %.0f %%);%s。\n"},
 	"diag-also":       {"Also at fault: %s, %s.\n", "另有故障:%s,%s。\n"},
 	"diag-head":       {"\n\tHOP\tMECHANISM\tPROBABLE\tBEFORE EVIDENCE\tEXPLAINS\n", "\n\t环节\t机制\t概率\t先验\t可解释\n"},

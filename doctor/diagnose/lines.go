@@ -13,6 +13,8 @@ import (
 const (
 	shownHypotheses = 4
 	shownLines      = 16
+	// hardly is what moves a cause by less than a tenth: it counts, and is not told.
+	hardly = .1
 )
 
 // lines writes out the evidence for and against the leading hypotheses.
@@ -29,6 +31,9 @@ func (b *belief) lines(ranked []doctor.Hypothesis) doctor.Lines {
 		i := b.p.index[h.Node]
 		m := b.p.mechanism(i, h.Mechanism)
 		for _, f := range b.p.findings(i, m) {
+			if m.cause != nil && math.Abs(f.log) < hardly {
+				continue
+			}
 			l := b.p.line(h.Node, m, f)
 			switch {
 			case f.log > 0 && len(out.For) < shownLines:

@@ -116,16 +116,52 @@ func (s *Source) stage(stage doctor.Stage) *doctor.Entry {
 	return nil
 }
 
-// leading is the hypothesis that the newest answer with a cause leads with, and its
-// entry: an incident that is over is answered with "no fault" in the end.
+// leading is the hypothesis that the incident was about, and the entry of the answer that
+// names it: the newest answer with the cause that was acted on last. While it is being put
+// right, answers are about what is left of it; without an act it is the newest before it
+// was repaired.
 func (s *Source) leading() (*doctor.Entry, doctor.Hypothesis, bool) {
-	all := s.of(doctor.EntryAnswer)
-	for i := len(all) - 1; i >= 0; i-- {
-		if a := data[doctor.Answer](all[i]); a.Verdict == doctor.CauseFound && len(a.Ranked) > 0 {
-			return all[i], a.Ranked[0], true
+	acted := ""
+	for _, e := range s.of(doctor.EntryDone) {
+		if c := data[doctor.Done](e).Act.Cause; c != "" {
+			acted = c
+		}
+	}
+	repaired, over := s.Incident.Stages[doctor.Repaired]
+	var newest, before, named *doctor.Entry
+	for _, e := range s.of(doctor.EntryAnswer) {
+		a := data[doctor.Answer](e)
+		if a.Verdict != doctor.CauseFound || len(a.Ranked) == 0 {
+			continue
+		}
+		newest = e
+		if !over || e.At.Before(repaired) {
+			before = e
+		}
+		if acted != "" && causeID(&a.Ranked[0]) == acted {
+			named = e
+		}
+	}
+	for _, e := range []*doctor.Entry{named, before, newest} {
+		if e != nil {
+			return e, data[doctor.Answer](e).Ranked[0], true
 		}
 	}
 	return nil, doctor.Hypothesis{}, false
+}
+
+// Named is the answer that names what the incident was about, as far as one did.
+func (s *Source) Named() (doctor.Answer, bool) {
+	e, _, ok := s.leading()
+	return data[doctor.Answer](e), ok
+}
+
+// causeID is the catalogue's id of a hypothesis.
+func causeID(h *doctor.Hypothesis) string {
+	if h.Cause == "" && h.Kind != "" {
+		return string(h.Kind) + "-" + h.Mechanism
+	}
+	return h.Cause
 }
 
 // cause is the catalogue's of the leading hypothesis.
@@ -141,11 +177,7 @@ func (s *Source) catalogued(h *doctor.Hypothesis) (doctor.Cause, bool) {
 	if s.Cause == nil {
 		return doctor.Cause{}, false
 	}
-	id := h.Cause
-	if id == "" && h.Kind != "" {
-		id = string(h.Kind) + "-" + h.Mechanism
-	}
-	return s.Cause(id)
+	return s.Cause(causeID(h))
 }
 
 // hypothesis names one of the ranked ones of an answer: where, and what.

@@ -279,6 +279,23 @@ func TestRunbookCanBeCarriedOut(t *testing.T) {
 	require.Contains(t, string(d.Markdown()), "- [ ] Only ending it gives the locks back.")
 }
 
+// What is answered while it is being put right is about what is left of it: the cause that
+// was acted on is what the incident was about.
+func TestCauseIsTheOneThatWasActedOn(t *testing.T) {
+	t.Parallel()
+	after := doctor.Answer{Verdict: doctor.CauseFound, Ranked: []doctor.Hypothesis{{Node: "serve", Kind: doctor.Service, Mechanism: "down", Posterior: .38}}}
+	all := whole()
+	late := append(append(all[:20:20], doctor.EntryAnswer, after), all[20:]...)
+	a, ok := told(t, "en", time.Second, late...).Named()
+	require.True(t, ok)
+	require.Equal(t, "postgres", a.Ranked[0].Node)
+	unacted := told(t, "en", time.Second, doctor.EntryOpened, doctor.Opening{Alarm: overdue}, doctor.EntryAnswer, found,
+		doctor.EntryStage, doctor.StageReached{Stage: doctor.Repaired}, doctor.EntryAnswer, after)
+	a, ok = unacted.Named()
+	require.True(t, ok)
+	require.Equal(t, "postgres", a.Ranked[0].Node)
+}
+
 func TestCommandOfAHotFix(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string][2]string{

@@ -24,7 +24,7 @@ var words = map[string][2]string{
 	"pm-head":        {"Incident {0}, as of entry {1} of {2}. What nobody recorded is not in here: complete it, and keep the links.", "事故 {0},截至日志条目 {1}({2})。无人记录的内容不在本稿中:请补充,并保留链接。"},
 	"pm-short":       {"In short", "摘要"},
 	"pm-cause":       {"At fault: {0}, {1}.", "故障所在:{0},{1}。"},
-	"pm-cause-prob":  {"At fault: {0}, {1}. The doctor gave it {2} when it last answered, and answers like that one are right {3} of the time.", "故障所在:{0},{1}。医生最后一次诊断给出的概率为 {2},此类答案的正确率为 {3}。"},
+	"pm-cause-prob":  {"At fault: {0}, {1}. The doctor gave it {2} when it last named it, and answers like that one are right {3} of the time.", "故障所在:{0},{1}。医生最后一次给出此原因时的概率为 {2},此类答案的正确率为 {3}。"},
 	"pm-no-cause":    {"No cause was found that explains what was seen.", "没有找到能解释所见现象的原因。"},
 	"pm-no-answer":   {"Nobody asked for a diagnosis.", "没有进行诊断。"},
 	"pm-began":       {"It began at {0} and was noticed {1} later: {2}.", "始于 {0},{1} 后被发现:{2}。"},

@@ -1,10 +1,6 @@
 package diagnosis
 
-import (
-	"strings"
-
-	"github.com/moneta-pay/moneta/doctor"
-)
+import "github.com/moneta-pay/moneta/doctor"
 
 // ill is one fault of our own plane: where it is, by what it would be named, and what
 // it does, second by second. Strength is between .3 and 1.
@@ -170,6 +166,3 @@ var controls = []distraction{
 	{"declines", distractions[3].turn},
 	{"left open", distractions[5].turn},
 }
-
-// family groups the ills for leaving one out.
-func (i ill) family() string { return strings.SplitN(i.mechanism, " ", 2)[0] + "@" + i.node }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/moneta-pay/moneta/doctor"
@@ -75,18 +74,18 @@ func (q *queue) oldest(now int) float64 {
 
 // rail is one channel as it is, and our lane to it.
 type rail struct {
-	name                                         string
-	share                                        float64 // of the traffic
-	latency                                      float64 // of one order, s
-	timeouts, gateway, refused, limited, no, cut float64 // shares of the orders
-	declines                                     float64
-	executed                                     float64 // share of the unanswered that it executed all the same
-	callbackLoss                                 float64
-	callbackDelay                                float64
-	queryDown                                    bool
-	connect                                      float64
-	probe                                        bool
-	certLeft                                     float64
+	name                                     string
+	share                                    float64 // of the traffic
+	latency                                  float64 // of one order, s
+	timeouts, gateway, refused, limited, cut float64 // shares of the orders
+	declines                                 float64
+	executed                                 float64 // share of the unanswered that it executed all the same
+	callbackLoss                             float64
+	callbackDelay                            float64
+	queryDown                                bool
+	connect                                  float64
+	probe                                    bool
+	certLeft                                 float64
 
 	lane, out, unknown, back queue // dispatch's lane, at the channel, unknown, callbacks under way
 	orders, lost             float64
@@ -137,7 +136,6 @@ type plane struct {
 
 	// Clients.
 	repeats, aborts, clientErrs float64
-	one                         bool // one account's payments are stuck
 	reader                      queue
 
 	intake  queue
@@ -492,11 +490,9 @@ func (p *plane) tellPostgres(commits, dbTime float64) {
 	root(doctor.PGRootIdle, p.rootIdle)
 	root(doctor.PGRootActive, p.rootActive)
 	root(doctor.PGDDLWaiting, p.ddl)
-	waiters := 0.0
+	waiters := p.count(.02)
 	if p.blocked > 0 || p.blockedReads > 0 {
 		waiters = max(1, p.blocked*2+p.blockedReads*poolSize*.8) + p.count(.4)
-	} else {
-		waiters = p.count(.02)
 	}
 	active := commits*dbTime + waiters + p.statementLoad*6
 	slow := clampTo(p.flush/(p.flush+.004), 1)
@@ -596,24 +592,4 @@ func (p *plane) tellFacts() {
 		}
 		p.add(doctor.HopDispatch, doctor.Paused, statistic, 1, map[string]string{"by": "pause-dispatch"})
 	}
-}
-
-// sortedPoints: the maps above must not decide what the dice give.
-func sortedPoints(all []doctor.Point) []doctor.Point {
-	slices.SortFunc(all, func(a, b doctor.Point) int {
-		return compareAll(a.Hop, b.Hop, string(a.Signal), string(b.Signal), a.Statistic, b.Statistic)
-	})
-	return all
-}
-
-func compareAll(pairs ...string) int {
-	for i := 0; i < len(pairs); i += 2 {
-		if pairs[i] != pairs[i+1] {
-			if pairs[i] < pairs[i+1] {
-				return -1
-			}
-			return 1
-		}
-	}
-	return 0
 }
