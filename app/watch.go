@@ -107,7 +107,7 @@ func (w *watch) look(since time.Time, s doctor.Symptom) *doctor.Evidence {
 
 // sources are the collectors, each with the hop that is silent when it is not heard.
 func (w *watch) sources(ctx context.Context) ([]signal.Source, error) {
-	facts, err := money.New(money.Config{DSN: w.cfg.DSN, Clock: w.clock})
+	facts, err := money.New(ctx, money.Config{DSN: w.cfg.DSN, Clock: w.clock})
 	if err != nil {
 		return nil, err
 	}

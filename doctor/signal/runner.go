@@ -10,6 +10,7 @@ import (
 
 	"github.com/moneta-pay/moneta/doctor"
 	"github.com/moneta-pay/moneta/internal/clock"
+	"github.com/moneta-pay/moneta/internal/lifecycle"
 )
 
 // Source is a collector with the hop that falls silent when it does.
@@ -115,10 +116,7 @@ func (r *Runner) loop(ctx context.Context, c *running) {
 		} else {
 			next = min(max(c.Every(), time.Second)<<min(failed-1, 4), max(c.Every(), backoffMost)) - took
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(max(next, c.Every()/10, time.Millisecond)):
-		}
+		_ = lifecycle.Pause(ctx, max(next, c.Every()/10, time.Millisecond)) // the loop sees that ctx ended
 	}
 }
 

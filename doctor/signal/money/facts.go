@@ -20,7 +20,7 @@ type facts struct {
 	// Counts of what needs no detail.
 	quarantined, broken, misplaced int64
 	lanes                          map[place]ages
-	pages, rows                    int
+	pages                          int
 	sample, late                   []item
 	notes                          []string
 	cases                          []int64 // payments that a person has a case for

@@ -53,8 +53,8 @@ var coldStay = map[string]time.Duration{factSettle: 4 * time.Second, factChannel
 
 // count is what a lane's counters said at one look.
 type count struct {
-	at            time.Time
-	entered, left int64
+	at                  time.Time
+	entered, left, open int64
 }
 
 // lane is the flow through one place.
@@ -269,7 +269,7 @@ func (f *flow) count(in *facts, now time.Time, held map[string]pauseRow) {
 			f.paused[k] = true
 		}
 		ln.open, ln.entered, ln.left, ln.value = s.Open, s.Entered, s.Left, s.value
-		ln.history = append(ln.history, count{now, s.Entered, s.Left})
+		ln.history = append(ln.history, count{now, s.Entered, s.Left, s.Open})
 		if len(ln.history) > historyMax {
 			ln.history = ln.history[1:]
 		}
@@ -445,7 +445,12 @@ func (ln *lane) drains(age time.Duration, now time.Time) bool {
 	if i > 0 {
 		usual = float64(came.left-first.left) / came.at.Sub(first.at).Seconds()
 	}
-	return now.Sub(ln.lastLeft) <= stillDrains && went > 0 && went >= fasterTimes*usual
+	// It is its length that explains the age, and not one that is left behind.
+	length := 0.0
+	for _, c := range ln.history[i:min(i+3, n)] {
+		length = max(length, float64(c.open))
+	}
+	return now.Sub(ln.lastLeft) <= stillDrains && went > 0 && went >= fasterTimes*usual && length >= went*age.Seconds()/2
 }
 
 // named is where a reading of the place belongs: a channel is a hop of its own, what

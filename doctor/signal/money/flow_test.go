@@ -29,6 +29,7 @@ type tale struct {
 var lanePlace = place{factDispatch, "bank-ab"}
 
 func newTale(t *testing.T) *tale {
+	t.Helper()
 	return &tale{
 		t: t, flow: newFlow(), memory: signal.NewMemory(doctor.Road()), now: time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC),
 		in: facts{hops: []hopRow{{place: lanePlace, Asset: "CZK"}}, beats: []beatRow{{Leader: "l", Epoch: 1, Beat: 1}}},
@@ -46,10 +47,17 @@ func (s *tale) second(come, leave int) {
 	leave = min(leave, len(s.queue))
 	s.queue = s.queue[leave:]
 	h.Entered, h.Left, h.Open = h.Entered+int64(come), h.Left+int64(leave), int64(len(s.queue))
-	a := ages{Items: h.Open}
+	oldest := moment{}
 	if len(s.queue) > 0 {
-		a.Oldest = moment{at: s.queue[0]}
+		oldest.at = s.queue[0]
 	}
+	s.show(oldest)
+}
+
+// show lets the watch look.
+func (s *tale) show(oldest moment) {
+	s.t.Helper()
+	a := ages{Items: s.in.hops[0].Open, Oldest: oldest}
 	s.in.at, s.in.pages, s.in.lanes = s.now, 1, map[place]ages{lanePlace: a}
 	l := s.flow.take(&s.in, s.now)
 	s.memory.Take("money", time.Second, &l)
@@ -102,6 +110,24 @@ func TestAFullStallPagesSoonAndHeals(t *testing.T) {
 			require.LessOrEqual(t, s.untilPaged(40, load, 0), 20, "and the next one is seen too")
 		}
 	}
+}
+
+// One that is left behind in a lane that just has more to do than before.
+func TestOneLeftBehindInAQuickLane(t *testing.T) {
+	t.Parallel()
+	s := newTale(t)
+	s.seconds(30, 5, 10)
+	s.seconds(1, 1, 0)
+	behind := s.queue[0]
+	for range 8 { // the others overtake it
+		s.in.beats[0].Beat++
+		h := &s.in.hops[0]
+		s.now = s.now.Add(time.Second)
+		h.Entered, h.Left, h.Open = h.Entered+20, h.Left+20, 1
+		s.queue = []time.Time{behind}
+		s.show(moment{at: behind})
+	}
+	require.NotEmpty(t, s.paged)
 }
 
 // One payment an hour: the age tells, not the rate.
@@ -175,7 +201,7 @@ func TestNoFalsePages(t *testing.T) {
 		},
 		"held back on purpose": func(s *tale) {
 			s.seconds(60, 50, 60)
-			s.in.pauses = []pauseRow{{Lever: "pause-dispatch", Aim: "channel:bank-ab", ID: "1", Reason: "r", Owner: "ann"}}
+			s.in.pauses = []pauseRow{{Lever: "pause-dispatch", Aim: "channel:bank-ab", ID: "1", Reason: "r"}}
 			s.seconds(300, 50, 0)
 			s.in.pauses = nil
 			s.seconds(2, 50, 0)

@@ -47,8 +47,9 @@ type Collector struct {
 	flow  *flow
 }
 
-// New returns a collector. It does not connect: the database may be the patient.
-func New(c Config) (*Collector, error) {
+// New returns a collector, which Close ends, and not ctx. It does not connect: the
+// database may be the patient.
+func New(ctx context.Context, c Config) (*Collector, error) {
 	cfg, err := pgxpool.ParseConfig(c.DSN)
 	if err != nil {
 		return nil, fmt.Errorf("database address: %w", err)
@@ -65,7 +66,7 @@ func New(c Config) (*Collector, error) {
 		_, err := conn.Exec(ctx, `select set_config('role', '`+role+`', false) where pg_has_role(current_user, (select oid from pg_roles where rolname = '`+role+`'), 'member')`)
 		return err
 	}
-	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
+	pool, err := pgxpool.NewWithConfig(context.WithoutCancel(ctx), cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -28,7 +28,7 @@ func newWallet(t *testing.T) *wallet {
 	t.Helper()
 	db := pgtest.Database(t)
 	now := clock.NewManual(time.Now())
-	c, err := money.New(money.Config{DSN: db.Config().ConnString(), Clock: now})
+	c, err := money.New(t.Context(), money.Config{DSN: db.Config().ConnString(), Clock: now})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	return &wallet{t, db, c, now}
@@ -173,7 +173,7 @@ func TestCohortsNameWhoIsAffected(t *testing.T) {
 // A database that does not answer is an error, in time.
 func TestADatabaseThatIsGone(t *testing.T) {
 	t.Parallel()
-	c, err := money.New(money.Config{DSN: "host=127.0.0.1 port=1 user=x dbname=x sslmode=disable"})
+	c, err := money.New(t.Context(), money.Config{DSN: "host=127.0.0.1 port=1 user=x dbname=x sslmode=disable"})
 	require.NoError(t, err)
 	defer c.Close()
 	l, err := c.Look(t.Context())
