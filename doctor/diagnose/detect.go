@@ -198,7 +198,7 @@ func (d *detector) worst() (out []doctor.Alarm) {
 }
 
 func (d *detector) judge(r *doctor.Reading) {
-	switch r.Signal {
+	switch r.Signal { //nolint:exhaustive // the rest breaks no invariant
 	case doctor.Stuck:
 		d.stuck(r)
 	case doctor.Standstill:
@@ -245,7 +245,7 @@ func least(r *doctor.Reading) float64 {
 
 // signs judges the signs of life, the edge and the database.
 func (d *detector) signs(r *doctor.Reading) {
-	switch r.Signal {
+	switch r.Signal { //nolint:exhaustive // the rest breaks no invariant
 	case doctor.Silence:
 		d.silence(r)
 	case doctor.LoopSilence:

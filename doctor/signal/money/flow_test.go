@@ -201,7 +201,7 @@ func TestNoFalsePages(t *testing.T) {
 		},
 		"held back on purpose": func(s *tale) {
 			s.seconds(60, 50, 60)
-			s.in.pauses = []pauseRow{{Lever: "pause-dispatch", Aim: "channel:bank-ab", ID: "1", Reason: "r"}}
+			s.in.pauses = []pauseRow{{Lever: "pause-dispatch", Aim: "channel:bank-ab", ID: "1", Reason: "r", Owner: "ann"}}
 			s.seconds(300, 50, 0)
 			s.in.pauses = nil
 			s.seconds(2, 50, 0)
