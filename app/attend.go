@@ -206,20 +206,25 @@ func (a *attendance) cause(h *doctor.Hypothesis) (doctor.Cause, bool) {
 	return catalog.ByID(id)
 }
 
-// money is what waits on the road now, by asset where the readings tell it.
+// money is what waits now at the hops where something is wrong, and what of it nobody
+// knows the outcome of, by asset.
 func (a *attendance) money() doctor.MoneyAtRisk {
 	m := doctor.MoneyAtRisk{Value: map[string]string{}}
 	e := a.evidence()
 	if e == nil {
 		return m
 	}
+	ill := map[string]bool{}
+	for _, x := range a.it.Now().Alarms {
+		ill[x.Hop] = ill[x.Hop] || x.Page
+	}
 	for i := range e.Readings {
 		r := &e.Readings[i]
 		switch {
-		case r.Peer != "" || r.During.N == 0:
-		case r.Signal == doctor.Overdue && r.Statistic == "":
-			m.Items += int(r.Last)
-		case r.Signal == doctor.OverdueAge && r.Statistic == "":
+		case r.Peer != "" || r.Presence(e.TakenAt) != doctor.Present && r.Presence(e.TakenAt) != doctor.New:
+		case r.Signal == doctor.Waiting && (r.Statistic == "" && ill[r.Hop] || ill[r.Statistic] && !ill[r.Hop] && r.Hop != doctor.HopDecider):
+			m.Items += int(r.Last) // a bank's payments wait at the stations before and behind it
+		case r.Signal == doctor.Stuck || r.Signal == doctor.OverdueAge:
 			m.OldestS = max(m.OldestS, r.Last)
 		case r.Signal == doctor.UnknownValue && r.Statistic != "":
 			v, _ := big.NewFloat(r.Last).Int(nil)

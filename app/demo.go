@@ -22,11 +22,13 @@ import (
 
 // DemoConfig is what `moneta demo` was asked for.
 type DemoConfig struct {
-	Report   string
-	DataDir  string
-	Keep     bool
-	JSON     bool
-	Lang     string
+	Report  string
+	DataDir string
+	Keep    bool
+	JSON    bool
+	Lang    string
+	// Drill is what happens at the end, empty for nothing: a fault, and the doctor.
+	Drill    string
 	Out      io.Writer
 	Progress io.Writer
 }
@@ -42,9 +44,17 @@ const (
 )
 
 // Demo replays a real bank's year while banks misbehave and serve is killed,
-// heals, reconciles, and proves the books on one screen. It returns an ExitError
-// when a money figure is off.
+// heals, reconciles, and proves the books on one screen; then it breaks a second world
+// and tells what the doctor does, as it happens. It returns an ExitError when a money
+// figure is off.
 func Demo(ctx context.Context, cfg DemoConfig) error {
+	if err := demoYear(ctx, cfg); err != nil || cfg.Drill == "" || cfg.Keep || cfg.JSON {
+		return err
+	}
+	return demoDrill(ctx, cfg)
+}
+
+func demoYear(ctx context.Context, cfg DemoConfig) error {
 	line := newProgressLine(cfg.Progress)
 	dir, err := demoFolder(cfg.DataDir)
 	if err != nil {

@@ -205,6 +205,7 @@ var words = map[string][2]string{
 	"prove-genuine":       {"%s is genuine. It says of %s: %s\n", "%s 真实有效。其结论(%s):%s\n"},
 	"prove-forged":        {"%s: %v", "%s 不可信:%v"},
 	"demo-proved":         {"Counted again by moneta prove, from the raw rows and the banks' own books: everything fits (%.1f s).\n", "moneta prove 已根据原始行与银行自身账簿重新核算:全部相符(%.1f 秒)。\n"},
+	"demo-drill":          {"\nNow a second wallet, and something goes wrong in it (%s): %s\nThe doctor does not know what. What follows is its journal, as it happens.\n\n", "\n再来一个钱包,其中出了问题(%s):%s\n医生并不知道是什么。以下是它的日志,实时显示。\n\n"},
 	"drill-needs":         {" (needs %s)", "(需要 %s)"},
 	"drill-kept":          {"The board is in %s, and beside it as .md and .html.\n", "记分板在 %s,同处还有 .md 与 .html。\n"},
 	"drill-red":           {"%d harmful acts, %d false pages, %d broken invariants of money", "%d 次有害操作,%d 次误报,%d 条资金不变量被破坏"},

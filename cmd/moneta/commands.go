@@ -101,13 +101,19 @@ func (c *sandboxCmd) Run(ctx context.Context) error {
 type demoCmd struct {
 	Report string `help:"Write the report as JSON here." type:"path"`
 	Data   string `help:"Folder to work in; a new one by default." type:"path"`
-	Keep   bool   `help:"Leave everything running afterwards, to look around."`
-	JSON   bool   `help:"Print the report as JSON instead of the screen."`
+	Keep   bool   `help:"Leave everything running afterwards, to look around; then without the drill."`
+	Drill  string `help:"What is broken at the end, for the doctor to find: one of moneta drill list, or none." default:"psp-timeout"`
+	JSON   bool   `help:"Print the report as JSON instead of the screen, and make no drill."`
 	Lang   string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
 }
 
 func (c *demoCmd) Run(ctx context.Context) error {
-	return app.Demo(ctx, app.DemoConfig{Report: c.Report, DataDir: c.Data, Keep: c.Keep, JSON: c.JSON, Lang: c.Lang, Out: os.Stdout, Progress: os.Stderr})
+	if c.Drill == "none" {
+		c.Drill = ""
+	}
+	return app.Demo(ctx, app.DemoConfig{
+		Report: c.Report, DataDir: c.Data, Keep: c.Keep, Drill: c.Drill, JSON: c.JSON, Lang: c.Lang, Out: os.Stdout, Progress: os.Stderr,
+	})
 }
 
 type replayCmd struct {

@@ -171,6 +171,7 @@ type incident struct {
 	quietFrom time.Time // zero while an alarm that pages holds
 	provedAt  time.Time // last proof
 	moneyAt   time.Time
+	money     *doctor.MoneyAtRisk // as it was written last
 	keptAt    time.Time
 	kept      int
 }
@@ -299,7 +300,7 @@ func (a *Attendant) follow(ctx context.Context, e *doctor.Evidence, alarms []doc
 	if err := a.noteMoney(ctx, now); err != nil {
 		return err
 	}
-	over := i.over(now, answer)
+	over := i.over(now, a.stillSick)
 	if !over && answer != nil && i.quietFrom.IsZero() {
 		if err := a.consider(ctx, e, answer, now); err != nil {
 			return err
@@ -318,12 +319,22 @@ func (a *Attendant) follow(ctx context.Context, e *doctor.Evidence, alarms []doc
 }
 
 // over reports whether the trouble is: it is quiet, and not only because of what is held.
-func (i *incident) over(now time.Time, answer *doctor.Answer) bool {
+func (i *incident) over(now time.Time, sick func() bool) bool {
 	if i.quietFrom.IsZero() || now.Sub(i.quietFrom) < quiet {
 		return false
 	}
-	sick := answer != nil && answer.Verdict == doctor.CauseFound && answer.Ranked[0].Posterior >= certain && slices.Contains(i.actedOn, leadOf(answer))
-	return !sick || i.lifted || now.Sub(i.quietFrom) >= probing
+	return i.lifted || now.Sub(i.quietFrom) >= probing || !sick()
+}
+
+// stillSick reports whether what is seen lately, without the time before, still names a
+// cause that was acted on.
+func (a *Attendant) stillSick() bool {
+	e := a.cfg.Evidence(time.Time{}, a.open.symptom)
+	if e == nil {
+		return true
+	}
+	answer, err := a.cfg.Diagnose(e)
+	return err != nil || answer.Verdict == doctor.CauseFound && answer.Ranked[0].Posterior >= certain && slices.Contains(a.open.actedOn, leadOf(answer))
 }
 
 // noteAlarms records those that began and those that ended.
@@ -359,7 +370,12 @@ func (a *Attendant) noteMoney(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	i.moneyAt = now
-	return a.write(ctx, i.id, doctor.EntryMoney, a.cfg.Money())
+	m := a.cfg.Money()
+	if i.money != nil && m.Items == 0 && i.money.Items == 0 {
+		return nil
+	}
+	i.money = &m
+	return a.write(ctx, i.id, doctor.EntryMoney, m)
 }
 
 // consider records a new answer and acts on one that stands.
