@@ -33,6 +33,9 @@ const (
 	beatLeft  = 20.0
 	// canaryMost is three of its distances.
 	canaryMost = 30.0
+	// blockedMost is how long a session may be idle, or a change of a table queue, while
+	// others wait for it; workedMost is for one that works meanwhile.
+	blockedMost, workedMost = 5.0, 10.0
 	// readerMost is how long a reader of the log may stay where it is while it is behind.
 	readerMost = 45.0
 	// restartsMost starts within what is remembered are no accident.
@@ -267,6 +270,8 @@ func (d *detector) signs(r *doctor.Reading) {
 		if rise := r.Last - before(r); r.Before.N > 0 && rise >= restartsMost && r.Last > r.During.Value {
 			d.add(r, breach{rule: doctor.Beat, value: rise, bound: restartsMost, page: true, code: "alarm-restarts", figures: []string{count(rise)}})
 		}
+	case doctor.PGRootIdle, doctor.PGRootActive, doctor.PGDDLWaiting:
+		d.blocked(r)
 	case doctor.PGReadOnly, doctor.PGNoSpace:
 		if r.Last > 0 && steady(r) > 0 {
 			d.add(r, breach{rule: doctor.Progress, value: 1, page: true, code: "alarm-no-writes"})
@@ -279,6 +284,19 @@ func (d *detector) signs(r *doctor.Reading) {
 		d.busy(r)
 	case doctor.Latency:
 		d.latency(r)
+	}
+}
+
+// blocked judges who keeps others from their work in the database: one that is idle
+// will not end by itself, one that works may.
+func (d *detector) blocked(r *doctor.Reading) {
+	bound := blockedMost
+	if r.Signal == doctor.PGRootActive {
+		bound = workedMost
+	}
+	waiters := d.beside(r, doctor.LockWaiters)
+	if r.Last > bound && waiters != nil && waiters.During.Value > 0 {
+		d.add(r, breach{rule: doctor.Progress, value: r.Last, bound: bound, forS: r.Last, page: true, code: "alarm-blocked", figures: []string{seconds(r.Last)}})
 	}
 }
 

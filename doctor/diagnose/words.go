@@ -60,6 +60,7 @@ var words = map[string][2]string{
 	"alarm-canary":       {"%s: no canary payment has ended well for %s", "%s:已 %s 没有探测支付成功结束"},
 	"alarm-down":         {"%s does not answer", "%s 无应答"},
 	"alarm-restarts":     {"%s has begun anew %s times of late", "%s 近期重新开始 %s 次"},
+	"alarm-blocked":      {"%s: one session has kept others waiting, for %s", "%s:一个会话让其他会话等待,已 %s"},
 	"alarm-no-writes":    {"%s takes no writes", "%s 不接受写入"},
 	"alarm-fails":        {"%s: %s of the requests fail with an error of ours", "%s:%s 的请求因我方错误失败"},
 	"alarm-slow":         {"%s: it takes %s on average, usual is %s", "%s:平均耗时 %s,平时为 %s"},
