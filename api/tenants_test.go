@@ -166,6 +166,7 @@ func (h *house) prepare(payment, account, hash string) {
 		"create-webhook":    `{"url":"https://127.0.0.1/x"}`,
 		"receive-callback":  `x`,
 		"pull-lever":        `{"lever":"read-only","aim":"everything","owner":"x","reason":"x","for_s":60}`,
+		"hasten-backlog":    `{"act":"query-unknowns"}`,
 	}
 	h.queries = map[string]string{
 		"import-statement": "?channel=bank-ab",
