@@ -37,7 +37,7 @@ func TestACauseIsShownWhole(t *testing.T) {
 	t.Parallel()
 	en, err := causes(t, CauseConfig{ID: "database-long-hold", Lang: "en"})
 	require.NoError(t, err)
-	for _, part := range []string{"pg_root_idle > 1", "pg_terminate_backend", "moneta lever pull banner", "Never", "Holders"} {
+	for _, part := range []string{"pg_root_idle (most) > 1", "pg_terminate_backend", "moneta lever pull banner", "Never", "Holders"} {
 		require.Contains(t, en, part)
 	}
 	zh, err := causes(t, CauseConfig{ID: "database-long-hold", Lang: "zh"})

@@ -61,7 +61,7 @@ type Sign struct {
 	// At is where to look when not at the hop that is judged: a kind of hop, such as
 	// database, or a hop's name.
 	At string `json:"at,omitempty" yaml:"at"`
-	// Of is what of the reading is compared: last (the default), during, before, rise
+	// Of is what of the reading is compared: last (the default), most (the largest of late), during, before, rise
 	// (during less before), times (during by before) or z (spreads above before).
 	Of string `json:"of,omitempty" yaml:"of"`
 	// Above and Below bound it; both may be set. Gone is true when it was told before and

@@ -84,6 +84,8 @@ type Sample struct {
 	// Spread is how far points usually lie from Value, as the standard deviation of a
 	// normal distribution would say it: a robust measure, 0 when there was one point.
 	Spread float64 `json:"spread"`
+	// Most is the largest value; 0 where the collector sums up without it.
+	Most float64 `json:"most,omitempty"`
 }
 
 // Cohort counts who is affected, by one dimension such as region or app version.
@@ -212,7 +214,7 @@ func (e *Evidence) checkReadings(known map[string]bool) error {
 			return invalid("a reading of %q is of the signal %q, which is not known", r.Hop, r.Signal)
 		case seen[r.key()]:
 			return invalid("%s %s of %q is there twice", r.Signal, r.Statistic, r.Hop)
-		case !finite(r.Before.Value, r.Before.Spread, r.During.Value, r.During.Spread, r.Lately.Value, r.Lately.Spread, r.StepS, r.Last):
+		case !finite(r.Before.Value, r.Before.Spread, r.During.Value, r.During.Spread, r.Lately.Value, r.Lately.Spread, r.Before.Most, r.During.Most, r.Lately.Most, r.StepS, r.Last):
 			return invalid("%s of %q holds a number that is none", r.Signal, r.Hop)
 		case r.Before.N < 0 || r.During.N < 0 || r.Lately.N < 0 || r.Before.Spread < 0 || r.During.Spread < 0 || r.Lately.Spread < 0 || r.StepS < 0:
 			return invalid("%s of %q has a negative count, spread or step", r.Signal, r.Hop)

@@ -78,7 +78,7 @@ func TestPlantedMistakesAreNamed(t *testing.T) {
 		{"a likelihood ratio of zero", "no: 0.03", "no: 0", "signs[0].no"},
 		{"a sign that speaks for it either way", "no: 0.03", "no: 3", "signs[0].yes"},
 		{"a sign without a bound", "    above: 1\n", "", "signs[0]"},
-		{"an unknown window", "    above: 1\n", "    above: 1\n    of: tomorrow\n", "signs[0].of"},
+		{"an unknown window", "    of: most\n", "    of: tomorrow\n", "signs[0].of"},
 		{"a check without a command", "    run: select pid, client_addr", "    run: \"\" #", "checks[1].run"},
 		{"a check that costs nothing", "cost_s: 2", "cost_s: 0", "checks[1].cost_s"},
 		{"an alert without a level", "level: page", "level: loud", "alert.level"},

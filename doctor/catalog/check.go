@@ -48,7 +48,7 @@ var (
 		doctor.DoCancelStatement: {"pid", "since"}, doctor.DoCreateIndex: {"definition"}, doctor.DoDropSlot: {"slot"}, doctor.DoTell: {"to"}, doctor.DoWait: {"for"},
 	}
 	audiences = []string{"holders", "support", "partners", "operators"}
-	ofs       = []string{"", "last", "during", "before", "rise", "times", "z"}
+	ofs       = []string{"", "last", "most", "during", "before", "rise", "times", "z"}
 	levels    = []string{"page", "warn", "ticket"}
 )
 

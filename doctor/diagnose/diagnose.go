@@ -48,6 +48,9 @@ func Diagnose(in *doctor.Evidence, causes ...doctor.Cause) (*doctor.Answer, erro
 	a.Confidence = b.confidence(a.Ranked)
 	if a.Verdict == doctor.CauseFound {
 		a.Also = p.alsoAtFault(a.Ranked[0])
+		if p.live {
+			a.Scope = placed(a.Scope, &a.Ranked[0])
+		}
 	}
 	return a, nil
 }

@@ -56,6 +56,32 @@ func scope(p *physics) doctor.Scope {
 	return doctor.Scope{Class: scopeUnknown, High: 1, Code: "scope-uncounted", Why: Say("en", "scope-uncounted", nil)}
 }
 
+// placed says who is affected where counting does not tell: by whose road goes through
+// the hop at fault. What stands on everybody's road is everybody's trouble, although
+// the first to show it are few; a rail's is that of those who go by it. A single holder,
+// a client's trouble and a cohort that goes by a hop of its own are as they were counted.
+func placed(s doctor.Scope, h *doctor.Hypothesis) doctor.Scope {
+	if s.Class == scopeOne || h.Cause == "" || h.Posterior < placedFrom {
+		return s
+	}
+	switch h.Kind { //nolint:exhaustive // who goes by the others, counting says
+	case doctor.Database, doctor.Service, doctor.Gateway:
+		if s.Class != scopeEveryone {
+			s.Cohorts = nil
+			verdictOf(&s, scopeEveryone, "scope-on-the-road", h.Node)
+		}
+	case doctor.Channel:
+		if s.Class != scopeCohort {
+			s.Cohorts = []doctor.CohortFinding{{Cohort: doctor.Cohort{Dimension: "channel", Value: h.Node}}}
+			verdictOf(&s, scopeCohort, "scope-its-channel", h.Node)
+		}
+	}
+	return s
+}
+
+// placedFrom is the posterior from which the place of a fault tells who is affected.
+const placedFrom = .5
+
 func verdictOf(s *doctor.Scope, class, code string, args ...string) {
 	s.Class, s.Code, s.Args, s.Why = class, code, args, Say("en", code, args)
 }

@@ -268,6 +268,12 @@ func valueOf(s *doctor.Sign, r *doctor.Reading) (float64, bool) {
 		return last, r.During.N > 0
 	case "during":
 		return r.During.Value, r.During.N > 0
+	case "most":
+		w := r.Lately
+		if w.N == 0 {
+			w = r.During
+		}
+		return max(last, w.Most), w.N > 0
 	case "before":
 		return r.Before.Value, r.Before.N > 0
 	}

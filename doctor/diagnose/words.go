@@ -81,6 +81,8 @@ var words = map[string][2]string{
 	"scope-cohort":       {"%s %s is affected more than the rest", "%s 为 %s 的受影响程度高于其余"},
 	"scope-canaries":     {"our own payment fails on every path", "我方的探测付款在所有路径上都失败"},
 	"scope-canary-paths": {"our own payment fails on %s, and ends well on the other paths", "我方的探测付款在 %s 上失败,其他路径正常"},
+	"scope-on-the-road":  {"every payment goes through %s", "每笔付款都经过 %s"},
+	"scope-its-channel":  {"those that go by %s", "经由 %s 的付款"},
 	"scope-everyone":     {"no value of any dimension stands out", "没有任何维度的取值突出"},
 	"ask-own-time":       {"take a sample of traces: does it spend the time itself?", "抽取一批链路样本:时间是否耗在它自身?"},
 	"ask-runtime":        {"look into the process: do requests wait for a connection or a worker?", "查看进程内部:请求是否在等待连接或工作线程?"},

@@ -55,6 +55,7 @@ type series struct {
 	first  int
 	source string
 	detail map[string]string
+	told   int64 // when the detail was told
 	step   time.Duration
 
 	usual     doctor.Sample // of the healthy window
@@ -181,7 +182,11 @@ func (m *Memory) take(p *doctor.Point, every time.Duration) bool {
 		m.series[k] = s
 	}
 	s.add(point{p.At.UnixNano(), p.Value})
-	s.source, s.detail, s.step = p.Source, p.Detail, every
+	s.source, s.step = p.Source, every
+	// What a value was about is remembered for as long as it counts as of late.
+	if at := p.At.UnixNano(); p.Detail != nil || at-s.told > int64(Lately) {
+		s.detail, s.told = p.Detail, at
+	}
 	return true
 }
 
@@ -280,7 +285,7 @@ func (s *series) window(from, until int64) doctor.Sample {
 	}
 	if out.N = len(values); out.N > 0 {
 		_, out.Spread = medianSpread(values)
-		out.Value = mean(values)
+		out.Value, out.Most = mean(values), slices.Max(values)
 	}
 	return out
 }
