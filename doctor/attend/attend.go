@@ -391,8 +391,7 @@ func (a *Attendant) consider(ctx context.Context, e *doctor.Evidence, answer *do
 	} else {
 		i.leads, i.inRow = leads, 1
 	}
-	newer := i.answer == nil || i.answer.Verdict != answer.Verdict || leadOf(i.answer) != leads
-	if newer {
+	if i.replaces(leads) {
 		if err := a.keep(ctx, e, now); err != nil {
 			return err
 		}
@@ -410,6 +409,21 @@ func (a *Attendant) consider(ctx context.Context, e *doctor.Evidence, answer *do
 		return a.actOn(ctx, first, leads)
 	}
 	return nil
+}
+
+// replaces reports whether an answer is to stand instead of the one before: at once
+// while there is none, then when it led as often as one that is acted on. What was acted
+// on moves because of that: a process that was replaced is gone for a moment.
+func (i *incident) replaces(leads string) bool {
+	switch {
+	case i.answer == nil:
+		return true
+	case leadOf(i.answer) == leads:
+		return false
+	case len(i.actedOn) == 0:
+		return i.inRow >= stands
+	}
+	return i.inRow >= changed
 }
 
 func leadOf(a *doctor.Answer) string { return a.Ranked[0].Node + "/" + a.Ranked[0].Mechanism }

@@ -56,6 +56,7 @@ type series struct {
 	source string
 	detail map[string]string
 	told   int64 // when the detail was told
+	counts bool  // it only ever rises
 	step   time.Duration
 
 	usual     doctor.Sample // of the healthy window
@@ -178,7 +179,7 @@ func (m *Memory) take(p *doctor.Point, every time.Duration) bool {
 			m.full = true
 			return true
 		}
-		s = &series{points: make([]point, 0, 64)}
+		s = &series{points: make([]point, 0, 64), counts: p.Signal.Counts()}
 		m.series[k] = s
 	}
 	s.add(point{p.At.UnixNano(), p.Value})
@@ -259,9 +260,6 @@ func (m *Memory) reading(k key, s *series, now, from int64) doctor.Reading {
 	r.Newest, r.Last = &at, newest.value
 	if !s.frozen && (s.usualFrom == 0 || from-s.usualFrom >= int64(usualFor) || from < s.usualFrom) {
 		s.usual, s.usualFrom = m.before(s, from), from
-		if k.signal.Counts() {
-			s.usual = s.counted(s.usual)
-		}
 	}
 	r.Before = s.usual
 	r.During = s.window(from, now)
@@ -307,18 +305,10 @@ func (m *Memory) before(s *series, until int64) doctor.Sample {
 	if out.N = len(values); out.N > 0 {
 		out.Value, out.Spread = medianSpread(values)
 	}
-	return out
-}
-
-// counted is the summary of a healthy window for what only rises: the newest value in it.
-func (s *series) counted(usual doctor.Sample) doctor.Sample {
-	for i := len(s.points) - 1; i >= 0 && usual.N > 0; i-- {
-		if s.at(i).at < usual.Until.UnixNano() {
-			usual.Value, usual.Spread = s.at(i).value, 0
-			break
-		}
+	if out.N > 0 && s.counts { // by how much it rose since, whatever it was about before
+		out.Value, out.Spread = s.at(max(s.from(until)-1, 0)).value, 0
 	}
-	return usual
+	return out
 }
 
 // Newest returns the newest value of one series, for whoever shows a screen.
