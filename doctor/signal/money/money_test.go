@@ -1,10 +1,12 @@
 package money_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
@@ -64,8 +66,16 @@ type figures map[string]doctor.Point
 
 func (w *wallet) look() (doctor.Look, figures) {
 	w.t.Helper()
-	w.now.Advance(time.Second)
-	l, err := w.c.Look(w.t.Context())
+	var l doctor.Look
+	var err error
+	for range 20 { // a look that a busy machine cuts off is made again, as the runner does
+		w.now.Advance(time.Second)
+		l, err = w.c.Look(w.t.Context())
+		var pg *pgconn.PgError
+		if !errors.As(err, &pg) || pg.Code != "57014" {
+			break
+		}
+	}
 	require.NoError(w.t, err)
 	out := figures{}
 	for _, p := range l.Points {
