@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -211,14 +212,22 @@ func tracer(pid int) int {
 // never been flushed, and returns its key.
 func (w *world) loseNewest(receipts []receipt) string {
 	w.t.Helper()
+	sends := slices.DeleteFunc(slices.Clone(receipts), func(r receipt) bool { return r.id == "" || r.Kind != "send" })
+	slices.SortFunc(sends, func(x, y receipt) int { return y.began.Compare(x.began) })
 	var lost receipt
-	for _, r := range receipts {
-		if r.id != "" && r.Kind == "send" && (lost.id == "" || r.began.After(lost.began)) {
+	var id int64
+	for _, r := range sends {
+		// Who began last is not always who was committed last: a later movement of both
+		// accounts would carry the lost one in its balances.
+		var last bool
+		w.query(&last, `select exists (select from transfers t join payments p on p.id = t.payment where p.remittance = $1
+			and not exists (select from transfers n where n.id > t.id and (n.debit = t.debit or n.credit = t.debit)))`, r.Remittance)
+		if last {
 			lost = r
+			break
 		}
 	}
 	require.NotEmpty(w.t, lost.id)
-	var id int64
 	w.query(&id, `select id from payments where remittance = $1`, lost.Remittance)
 	for _, sql := range []string{
 		`delete from keys where subject = $1 and kind = 1`, `delete from transfers where payment = $1`,
