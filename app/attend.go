@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"github.com/moneta-pay/moneta/doctor/runbook"
 	"github.com/moneta-pay/moneta/internal/clock"
 	"github.com/moneta-pay/moneta/internal/lifecycle"
+	"github.com/moneta-pay/moneta/lever"
 )
 
 // Folders of the doctor, below doctorFolder.
@@ -147,19 +149,20 @@ func (a *attendance) config() attend.Config {
 	}
 }
 
-// fallback is what is right whatever the cause, once nobody can say what it is.
+// fallback is what is right whatever the cause, once nobody can say what it is. It says
+// nothing of whether money is safe: nobody knows that then.
 var fallback = []doctor.Step{
 	{
-		ID: "tell-holders", Do: doctor.DoTell, Aim: "holders",
+		ID: "say-so", Do: doctor.DoLever,
 		With: map[string]string{
-			"to": "holders",
-			"en": "Some payments are slower than usual. Your money is safe. Please do not pay again.",
-			"zh": "部分付款到账变慢,资金安全。请勿重复支付。",
+			"lever": string(lever.Banner), "aim": "everything", "for": "30m", "reason": "something is wrong, and no known cause explains it",
+			"value":    "Some payments take longer than usual. Each one is followed until its result is certain. Please do not pay a second time.",
+			"value_zh": "部分付款比平时慢。每一笔都会跟踪到结果确定为止。请勿重复支付。",
 		},
 		Why: doctor.Text{EN: "whatever the cause is, nobody should pay twice because of it", ZH: "无论原因为何,都不应有人因此重复支付"},
 	},
 	{
-		ID: "tell-operators", Do: doctor.DoTell, Aim: "operators",
+		ID: "tell-operators", Do: doctor.DoTell,
 		With: map[string]string{
 			"to": "operators",
 			"en": "An invariant is broken and no cause of the catalogue explains it: `moneta diagnose` shows what is known, with the next checks.",
@@ -234,12 +237,13 @@ func (a *attendance) money() doctor.MoneyAtRisk {
 	return m
 }
 
-func (a *attendance) act(ctx context.Context, p attend.Plan) error {
-	_, err := a.runner.Run(ctx, runbook.Request{
+// act carries a plan out. What has an undo is held; all else is said, looked at or over.
+func (a *attendance) act(ctx context.Context, p attend.Plan) (held bool, err error) {
+	r, err := a.runner.Run(ctx, runbook.Request{
 		Incident: p.Incident, Cause: p.Cause, Phase: runbook.Phase(p.Phase), Round: p.Round,
 		Hop: p.Hypothesis.Node, Kind: p.Hypothesis.Kind, Steps: p.Steps, Detail: p.Hypothesis.Details, Who: "doctor",
 	})
-	return err
+	return slices.ContainsFunc(r.Steps, func(s runbook.StepResult) bool { return s.Became == runbook.Good && s.Change.Undo != nil }), err
 }
 
 // resume goes on with the runs that a process before this one left in the middle.

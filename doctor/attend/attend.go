@@ -107,8 +107,9 @@ type Config struct {
 	// Fallback is done when no cause stands: tell people, ask them not to pay again.
 	Fallback []doctor.Step
 	// Act does the steps of a plan, records them itself, and returns when all are done or
-	// have failed, or ctx ends: what then still waits for people is left.
-	Act func(ctx context.Context, p Plan) error
+	// have failed, or ctx ends: what then still waits for people is left. It reports
+	// whether something is held now: words and checks hold nothing.
+	Act func(ctx context.Context, p Plan) (held bool, err error)
 	// Resume goes on with what was begun for an incident before this process.
 	Resume func(ctx context.Context, incident string) error
 	// Lift takes back what is held for an incident.
@@ -485,11 +486,11 @@ func (a *Attendant) act(ctx context.Context, plans ...Plan) {
 	a.doing(ctx, func(ctx context.Context) error {
 		var failed []error
 		for _, p := range plans {
-			err := a.cfg.Act(ctx, p)
+			held, err := a.cfg.Act(ctx, p)
 			if err != nil {
 				failed = append(failed, fmt.Errorf("%s %s: %w", p.Phase, p.Cause, err))
 			}
-			if err == nil && p.Phase == Contain {
+			if held && p.Phase == Contain && p.Cause != string(doctor.Unknown) {
 				a.works <- result{apply: func() { a.contained(ctx, i) }}
 			}
 		}

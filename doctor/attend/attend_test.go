@@ -26,6 +26,7 @@ type ward struct {
 	mu    sync.Mutex
 	lines []doctor.Entry
 	full  bool // the journal's disk
+	idle  bool // the hands do nothing that holds
 
 	sick, held bool
 	answer     doctor.Answer
@@ -81,11 +82,11 @@ func (w *ward) config() attend.Config {
 			return c, h.Node == "postgres"
 		},
 		Fallback: []doctor.Step{{ID: "tell", Do: "tell"}},
-		Act: func(_ context.Context, p attend.Plan) error {
+		Act: func(_ context.Context, p attend.Plan) (bool, error) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.acts = append(w.acts, p)
-			return nil
+			return !w.idle, nil
 		},
 		Lift: func(context.Context, string) error {
 			w.mu.Lock()
@@ -162,6 +163,21 @@ func TestAnIncidentGoesFromAlarmToProof(t *testing.T) {
 	require.Equal(t, []string{"opened", "detected", "answer", "diagnosed", "contained", "quiet", "repaired", "proof", "proved", "closed"}, w.told())
 	require.Equal(t, 1, w.lifts)
 	require.Empty(t, w.a.Now().Incident)
+}
+
+func TestOnlyWhatHoldsContains(t *testing.T) {
+	t.Parallel()
+	w := newWard(t)
+	w.sick, w.idle = true, true
+	w.pass(10)
+	require.Len(t, w.did(), 2)
+	require.NotContains(t, w.told(), "contained", "words and skipped steps hold nothing")
+
+	w = newWard(t)
+	w.sick, w.answer = true, doctor.Answer{Verdict: doctor.Unknown, Ranked: []doctor.Hypothesis{{Mechanism: "unknown", Posterior: 1}}}
+	w.pass(25)
+	require.Equal(t, []string{"contain unknown"}, w.did())
+	require.NotContains(t, w.told(), "contained", "a banner ends nothing whose cause nobody knows")
 }
 
 func TestOneAnswerIsNotActedOn(t *testing.T) {
