@@ -66,6 +66,7 @@ test: setup ## run every test against a real Postgres; at most 10 minutes on 2 c
 	@command -v node >/dev/null || echo "NOT RUN: node is not installed, so the key recipes in TypeScript were not executed"
 	@command -v openssl >/dev/null || echo "NO OUTSIDE JUDGE: openssl is not installed, so nobody but us verified a signed proof"
 	@compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || echo "NOT RUN: libfaketime is not installed, so no database's clock leapt"
+	@[ "$$(id -u)" = 0 ] || echo "NOT RUN: not root, so no small disk was mounted for the doctor's journal to fill"
 	@(cd test/network && GOPROXY=off $(GO) mod download >/dev/null 2>&1) || echo "NOT RUN: toxiproxy's Go modules are not here, so no link between the parts failed"
 	@sleep 2 >/dev/null 2>&1 & timeout 1 strace -qq -o /dev/null -p $$! 2>/dev/null; \
 		[ $$? -eq 124 ] || echo "NOT RUN: strace is not installed, or may not look into a process here, so no flush of the disk was slow or failed"

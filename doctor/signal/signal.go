@@ -282,7 +282,7 @@ func (s *series) window(from, until int64) doctor.Sample {
 		values = append(values, s.at(i).value)
 	}
 	if out.N = len(values); out.N > 0 {
-		_, out.Spread = medianSpread(values)
+		_, out.Spread = doctor.MedianSpread(values)
 		out.Value, out.Most = mean(values), slices.Max(values)
 	}
 	return out
@@ -303,7 +303,7 @@ func (m *Memory) before(s *series, until int64) doctor.Sample {
 		}
 	}
 	if out.N = len(values); out.N > 0 {
-		out.Value, out.Spread = medianSpread(values)
+		out.Value, out.Spread = doctor.MedianSpread(values)
 	}
 	if out.N > 0 && s.counts { // by how much it rose since, whatever it was about before
 		out.Value, out.Spread = s.at(max(s.from(until)-1, 0)).value, 0

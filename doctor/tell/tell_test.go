@@ -3,7 +3,6 @@ package tell
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -386,21 +385,4 @@ func TestHostileTexts(t *testing.T) {
 		}
 		_, _ = s.Check(d.HTML())
 	})
-}
-
-// TestWriteSample shows the papers to whoever asks: MONETA_SAMPLE=dir.
-func TestWriteSample(t *testing.T) {
-	t.Parallel()
-	dir := os.Getenv("MONETA_SAMPLE")
-	if dir == "" {
-		t.Skip("MONETA_SAMPLE names no folder")
-	}
-	for name, make := range papers() {
-		for _, lang := range []string{"en", "zh"} {
-			d, err := make(told(t, lang, 10*time.Second, whole()...))
-			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(dir+"/"+name+"."+lang+".md", d.Markdown(), 0o600))
-			require.NoError(t, os.WriteFile(dir+"/"+name+"."+lang+".html", d.HTML(), 0o600))
-		}
-	}
 }

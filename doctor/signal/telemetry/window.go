@@ -229,37 +229,8 @@ func sum(series []sample, step, by float64) ([]float64, window) {
 
 func summary(values []float64, w window) doctor.Sample {
 	out := doctor.Sample{From: instant(w.from), Until: instant(w.until), N: len(values)}
-	out.Value, out.Spread = medianSpread(values)
+	out.Value, out.Spread = doctor.MedianSpread(values)
 	return out
-}
-
-// Both make the distance the standard deviation of a normal distribution.
-const (
-	normalSpread = 1.4826
-	normalTails  = 3.29 // between the 5th and the 95th percentile
-)
-
-// medianSpread is the median, and how far points usually lie from it: by the median
-// absolute deviation, which a few wild points do not move, or by the distance of the
-// tails if that is larger, because a series that often jumps is used to it.
-func medianSpread(values []float64) (mid, spread float64) {
-	v := slices.Sorted(slices.Values(values))
-	n := len(v)
-	mid = median(v)
-	tails := (v[n-1-n/20] - v[n/20]) / normalTails
-	for i := range v {
-		v[i] = math.Abs(v[i] - mid)
-	}
-	slices.Sort(v)
-	return mid, max(normalSpread*median(v), tails)
-}
-
-func median(sorted []float64) float64 {
-	n := len(sorted)
-	if n%2 == 1 {
-		return sorted[n/2]
-	}
-	return (sorted[n/2-1] + sorted[n/2]) / 2
 }
 
 func (d *directory) reading(k seriesKey, w window, fault, step float64) doctor.Reading {
@@ -280,7 +251,7 @@ func (d *directory) reading(k seriesKey, w window, fault, step float64) doctor.R
 	}
 	if r.During.N = len(values); r.During.N > 0 {
 		r.During.Value /= float64(r.During.N)
-		_, r.During.Spread = medianSpread(values)
+		_, r.During.Spread = doctor.MedianSpread(values)
 	}
 	return r
 }
