@@ -71,10 +71,12 @@ func TestEveryPhaseRunsAndItsBooksAgree(t *testing.T) {
 	require.NotEmpty(t, report.Growth.Relations)
 	require.NotNil(t, report.GrowthRatio)
 	require.Len(t, report.Reads, 8)
+	var rows float64
 	for _, f := range report.Reads {
 		require.Positive(t, f.Requests, f.Name)
-		require.Positive(t, f.Rows, f.Name)
+		rows += f.Rows // of one kind they may be none: the idle work is taken off
 	}
+	require.Positive(t, rows)
 	require.NotNil(t, report.Surge)
 	require.Greater(t, report.Surge.OfferedPerS, 5*report.Surge.PeakPerS, "offered whatever is answered")
 	require.Positive(t, report.Surge.GoodputPerS)
