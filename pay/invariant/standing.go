@@ -8,8 +8,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-
-	"github.com/moneta-pay/moneta/fault"
 )
 
 // Standing is what the checks have found, and how far they have looked.
@@ -55,7 +53,7 @@ type CheckText struct {
 }
 
 // texts say what must hold; docs/invariants.md has the same table.
-var texts = map[string]fault.Text{
+var texts = map[string]CheckText{
 	"P1":  {En: "Both sides of a transfer are accounts of one asset and tenant: every asset sums to zero", Zh: "每笔转账的两端同属一个币种和租户：各币种合计为零"},
 	"M2":  {En: "A balance is the one before it of its book, moved by the amount", Zh: "每个余额等于上一余额加减本笔金额"},
 	"M8":  {En: "A book's numbers rise by one", Zh: "账簿序号逐一递增"},
@@ -139,7 +137,7 @@ func checkStandings() []CheckStanding {
 		for _, k := range log.checks {
 			at := slices.IndexFunc(out, func(c CheckStanding) bool { return c.Name == k.name })
 			if at < 0 {
-				out = append(out, CheckStanding{Name: k.name, About: CheckText{texts[k.name].En, texts[k.name].Zh}})
+				out = append(out, CheckStanding{Name: k.name, About: texts[k.name]})
 				at = len(out) - 1
 			}
 			out[at].Logs = append(out[at].Logs, log.name)
