@@ -74,6 +74,7 @@ type watch struct {
 	attendance *attendance
 	facts      *money.Collector
 	river      *river.Keeper // the maps of the last quarter of an hour
+	public     publicStatus
 }
 
 // startWatch puts the doctor together: the collectors, what they remember, and what is
