@@ -148,6 +148,7 @@ func (h *house) prepare(payment, account, hash string) {
 		"assign-break":      `{"owner":"x","reason":"x"}`,
 		"import-statement":  string(statementFile(1)),
 		"appeal-payment":    `{"text":"x"}`,
+		"link-payment":      `{"days":7}`,
 		"note-case":         `{"text":"x"}`,
 		"assign-case":       `{"owner":"x"}`,
 		"close-case":        `{"resolution":"x"}`,
@@ -173,6 +174,7 @@ func (h *house) prepare(payment, account, hash string) {
 		"undo-lever":       "?reason=x",
 		"get-roll-forward": "?channel=bank-ab&asset=CZK&from=2026-01-01&to=2026-01-02",
 		"list-payments":    "?idempotency_key=payout+one",
+		"find":             "?q=" + payment,
 	}
 }
 
@@ -254,12 +256,13 @@ func (h *house) byPerson(op *operation, name string) *answer {
 
 // public are the operations that ask nobody who they are; what they tell concerns the
 // installation, and stands at another door than the tenants' (docs/operators.md).
-var public = []string{"health", "ready", "metrics", "receive-callback", "sign-in"}
+var public = []string{"health", "ready", "metrics", "receive-callback", "sign-in", "open-link", "appeal-link"}
 
 // own are those that answer another tenant, about what is its own.
 var own = []string{
 	"create-payments", "open-account", "list-accounts", "list-payments", "list-events", "create-key", "list-keys", "close-period", "list-periods", "list-cases",
 	"create-webhook", "list-webhooks", "list-operators", "list-deeds", "list-approvals", "list-approval-kinds", "sign-out",
+	"find",    // among their own
 	"propose", // an approval of their own, which is carried out in their tenant
 }
 
