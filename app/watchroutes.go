@@ -50,6 +50,7 @@ func (w *watch) routes(token string) http.Handler {
 	mux.HandleFunc("GET /journal", w.lines)
 	mux.HandleFunc("GET /runs", w.runs)
 	mux.HandleFunc("POST /approvals", w.approve)
+	w.mapRoutes(mux)
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		given := []byte(r.Header.Get("Authorization"))
 		if r.URL.Path != "/healthz" && subtle.ConstantTimeCompare(given, []byte("Bearer "+token)) != 1 {
