@@ -33,7 +33,7 @@ func TestTheLongestStretchIsMarked(t *testing.T) {
 	move := func(from, to pay.State, second int) {
 		t.Helper()
 		seq++
-		exec(`insert into transitions (id, payment, seq, transition, from_state, to_state, settlement, attempt, transfers, at) values ($1, $2, $1, 1, $3, $4, 0, 0, 0, $5)`,
+		exec(`insert into transitions (id, payment, seq, transition, from_state, to_state, settlement, attempt, transfers, at) values ($1::bigint, $2, $1::int, 1, $3, $4, 0, 0, 0, $5)`,
 			seq, int64(id), int16(from), int16(to), at(second))
 	}
 	move(pay.None, pay.Reserved, 0)
