@@ -101,7 +101,7 @@ func TestALinkShowsOnePaymentToItsHolder(t *testing.T) {
 	require.Equal(t, status.StepDone, v.Steps[3].State)
 }
 
-func statesOf(steps []status.Step) (all []string) {
+func statesOf(steps []status.RoadStep) (all []string) {
 	for _, s := range steps {
 		all = append(all, s.State)
 	}

@@ -30,41 +30,41 @@ const (
 type View struct {
 	Object string `json:"object" enum:"payment_view"`
 	// Title is the kind in words.
-	Title     string     `json:"title" example:"Payment"`
-	Amount    string     `json:"amount" doc:"With its asset, as people write it" example:"700.00 CZK"`
-	CreatedAt time.Time  `json:"created_at"`
-	FinalAt   *time.Time `json:"final_at,omitempty"`
-	Status    Status     `json:"status"`
-	Steps     []Step     `json:"steps" doc:"The road of the payment, each step a real event"`
-	Story     []Line     `json:"story" doc:"What has happened, oldest first; support sees the same, with the details"`
-	Guide     Guide      `json:"guide" doc:"What to check oneself, judged from our own records"`
-	Questions []Question `json:"questions" doc:"What people ask, answered with how this payment stands"`
+	Title     string      `json:"title" example:"Payment"`
+	Amount    string      `json:"amount" doc:"With its asset, as people write it" example:"700.00 CZK"`
+	CreatedAt time.Time   `json:"created_at"`
+	FinalAt   *time.Time  `json:"final_at,omitempty"`
+	Status    Status      `json:"status"`
+	Steps     []RoadStep  `json:"steps" doc:"The road of the payment, each step a real event"`
+	Story     []StoryLine `json:"story" doc:"What has happened, oldest first; support sees the same, with the details"`
+	Guide     Guide       `json:"guide" doc:"What to check oneself, judged from our own records"`
+	Questions []Question  `json:"questions" doc:"What people ask, answered with how this payment stands"`
 	// ExpiresAt is the end of the link that led here.
 	ExpiresAt *time.Time `json:"expires_at,omitempty" doc:"When the link ends; left out while the payment is open, and without a link"`
 }
 
-// Step is one step of the road.
-type Step struct {
+// RoadStep is one step of the road.
+type RoadStep struct {
 	Code  string     `json:"code" doc:"accepted, confirm, check, reserved, sent, bank, delivered, awaited, announced, credited, captured, over, review, done; more may come"`
 	Label string     `json:"label"`
 	State string     `json:"state" enum:"done,now,ahead,stopped"`
 	At    *time.Time `json:"at,omitempty" doc:"When it was reached"`
 }
 
-// Line is one event in words.
-type Line struct {
+// StoryLine is one event in words.
+type StoryLine struct {
 	At   time.Time `json:"at"`
 	Text string    `json:"text"`
 }
 
 // Guide is the self-check.
 type Guide struct {
-	Verdict string  `json:"verdict" doc:"Where the cause is, in one sentence"`
-	Checks  []Check `json:"checks"`
+	Verdict string       `json:"verdict" doc:"Where the cause is, in one sentence"`
+	Checks  []GuideCheck `json:"checks"`
 }
 
-// Check is one thing to look at.
-type Check struct {
+// GuideCheck is one thing to look at.
+type GuideCheck struct {
 	Code    string `json:"code" doc:"network, restart, cache, notice, reference; more may come"`
 	Title   string `json:"title"`
 	Verdict string `json:"verdict" enum:"fine,info,act"`
@@ -242,14 +242,14 @@ var stateOf = map[string][]pay.State{
 	"delivered": {pay.Succeeded}, "credited": {pay.Succeeded}, "captured": {pay.Succeeded}, "done": {pay.Succeeded},
 }
 
-func (w pageWords) steps(p *pay.Payment, s *Status, events []Event) []Step {
-	step := func(code, state string, at *time.Time) Step {
-		return Step{Code: code, Label: w.say("step-" + code), State: state, At: at}
+func (w pageWords) steps(p *pay.Payment, s *Status, events []Event) []RoadStep {
+	step := func(code, state string, at *time.Time) RoadStep {
+		return RoadStep{Code: code, Label: w.say("step-" + code), State: state, At: at}
 	}
 	if !s.Safe { // nothing is claimed of where it is
-		return []Step{step("accepted", StepDone, moment(p.CreatedAt)), step("review", StepNow, nil)}
+		return []RoadStep{step("accepted", StepDone, moment(p.CreatedAt)), step("review", StepNow, nil)}
 	}
-	var out []Step
+	var out []RoadStep
 	switch p.State {
 	case pay.RequiresAction:
 		out = append(out, step("confirm", StepNow, reached(events, pay.RequiresAction)))
@@ -280,8 +280,8 @@ func (w pageWords) steps(p *pay.Payment, s *Status, events []Event) []Step {
 	return out
 }
 
-func (w pageWords) story(p *pay.Payment, s *Status, events []Event) []Line {
-	lines := []Line{}
+func (w pageWords) story(p *pay.Payment, s *Status, events []Event) []StoryLine {
+	lines := []StoryLine{}
 	for i := range events {
 		e := &events[i]
 		text := ""
@@ -302,11 +302,11 @@ func (w pageWords) story(p *pay.Payment, s *Status, events []Event) []Line {
 			text = w.moved(p, e)
 		}
 		if text != "" && (len(lines) == 0 || lines[len(lines)-1].Text != text) {
-			lines = append(lines, Line{e.At.UTC(), text})
+			lines = append(lines, StoryLine{e.At.UTC(), text})
 		}
 	}
 	if !s.Safe {
-		lines = append(lines, Line{s.AsOf, w.say("story-review")})
+		lines = append(lines, StoryLine{s.AsOf, w.say("story-review")})
 	}
 	return lines
 }
@@ -340,7 +340,7 @@ func (w pageWords) moved(p *pay.Payment, e *Event) string {
 
 func (w pageWords) guide(p *pay.Payment, s *Status) Guide {
 	g := Guide{Verdict: w.say("guide-ours")}
-	restart := Check{"restart", "", CheckFine, w.say("check-restart", "{at}", instant(p.CreatedAt))}
+	restart := GuideCheck{"restart", "", CheckFine, w.say("check-restart", "{at}", instant(p.CreatedAt))}
 	switch {
 	case p.State == pay.RequiresAction:
 		g.Verdict, restart.Verdict = w.say("guide-confirm"), CheckAct
@@ -352,11 +352,11 @@ func (w pageWords) guide(p *pay.Payment, s *Status) Guide {
 	case !p.Open():
 		g.Verdict = w.say("guide-over")
 	}
-	notice := Check{"notice", "", CheckFine, w.say("check-notice-none")}
+	notice := GuideCheck{"notice", "", CheckFine, w.say("check-notice-none")}
 	if s.Notice != nil {
 		notice.Verdict, notice.Text = CheckInfo, w.say("check-notice", "{text}", s.Notice.Text)
 	}
-	g.Checks = []Check{
+	g.Checks = []GuideCheck{
 		{"network", "", CheckFine, w.say("check-network", "{at}", instant(s.AsOf))},
 		restart,
 		{"cache", "", CheckInfo, w.say("check-cache")},
