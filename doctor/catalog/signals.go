@@ -26,7 +26,7 @@ var told = []teller{
 	{nil, []doctor.Signal{
 		doctor.Latency, doctor.Rate, doctor.Errors, doctor.Arrivals, doctor.Departures, doctor.Waiting,
 		doctor.OldestAge, doctor.Wire, doctor.Overdue, doctor.OverdueAge, doctor.Orphans, doctor.Standstill,
-		doctor.StandstillGaps, doctor.Residence, doctor.Stuck, doctor.Imbalance, doctor.Busy, doctor.Silence, doctor.Paused, doctor.LogErrors,
+		doctor.StandstillGaps, doctor.Residence, doctor.Stuck, doctor.LeftBehind, doctor.LeftBehindOdds, doctor.Imbalance, doctor.Busy, doctor.Silence, doctor.Paused, doctor.LogErrors,
 		doctor.LogNew, doctor.Up,
 	}},
 	{[]doctor.Kind{doctor.Service, doctor.Gateway, doctor.Queue, doctor.Database, doctor.Cache, doctor.Relay, doctor.Projection, doctor.Webhook}, []doctor.Signal{
@@ -112,6 +112,8 @@ var signalZH = map[doctor.Signal]string{
 	doctor.StandstillGaps:  "同上,按平均间隔计",
 	doctor.Residence:       "近期工作离开前的最长停留时间",
 	doctor.Stuck:           "最老的工作本可离开却未离开的时间:其年龄,扣除暂停与接管",
+	doctor.LeftBehind:      "某一用户的工作逐笔滞留、而他人后到者已离开的时长",
+	doctor.LeftBehindOdds:  "这并非巧合的把握(十进制位数)",
 	doctor.Imbalance:       "进入减离开减在途",
 	doctor.Busy:            "容量使用占比",
 	doctor.Silence:         "应有的心跳已缺失",

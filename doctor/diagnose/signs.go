@@ -28,7 +28,7 @@ type sign struct {
 // is trouble, and little of where. All others are marks of what happens at their hop.
 var effects = []doctor.Signal{
 	doctor.Latency, doctor.Rate, doctor.Errors, doctor.Arrivals, doctor.Departures, doctor.Waiting, doctor.OldestAge,
-	doctor.Overdue, doctor.OverdueAge, doctor.Standstill, doctor.StandstillGaps, doctor.Stuck, doctor.Residence, doctor.Busy, doctor.Silence,
+	doctor.Overdue, doctor.OverdueAge, doctor.Standstill, doctor.StandstillGaps, doctor.Stuck, doctor.LeftBehind, doctor.LeftBehindOdds, doctor.Residence, doctor.Busy, doctor.Silence,
 	doctor.UnknownItems, doctor.UnknownValue, doctor.TimerLate, doctor.CallbackBacklog, doctor.CallbackAge,
 	doctor.PoolWait, doctor.PoolBusy, doctor.LoopSilence, doctor.Goroutines, doctor.Refused, doctor.ServerErrors, doctor.Aborted,
 	doctor.CanaryAge, doctor.CanaryTime, doctor.PGCommits, doctor.PGActive, doctor.LogErrors, doctor.Memory, "residence", "stuck",

@@ -96,9 +96,8 @@ type seenAt struct {
 	at      time.Time
 }
 
-// cohorts counts who is affected, of what was under way within the last minute.
-// Nothing is told while nobody is.
-func (f *flow) cohorts(in *facts, now time.Time) []doctor.Cohort {
+// notice keeps who was under way and who was affected within the last minute.
+func (f *flow) notice(in *facts, now time.Time) {
 	for _, i := range in.sample {
 		if _, known := f.seen[i.Payment]; !known && len(f.seen) < sampleMost {
 			f.seenAt = append(f.seenAt, seenAt{i.Payment, now})
@@ -119,7 +118,12 @@ func (f *flow) cohorts(in *facts, now time.Time) []doctor.Cohort {
 			delete(f.affected, id)
 		}
 	}
-	if len(f.stuckAt) > 0 || f.silent > stayLeast || in.overdue() {
+}
+
+// cohorts counts who is affected, of what was under way within the last minute.
+// Nothing is told while nobody is.
+func (f *flow) cohorts(in *facts, now time.Time) []doctor.Cohort {
+	if len(f.stuckAt)+len(f.behindAt) > 0 || f.silent > stayLeast || in.overdue() {
 		f.trouble = now
 	}
 	if len(f.affected) == 0 || f.trouble.IsZero() || now.Sub(f.trouble) > sampleFor {
