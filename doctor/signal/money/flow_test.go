@@ -407,3 +407,31 @@ func TestWhoIsLateByChanceIsNotLeftBehind(t *testing.T) {
 	}
 	require.False(t, behind(alone), "nobody else is there to overtake him")
 }
+
+// Who was hurt by one trouble is not by the next, a minute later.
+func TestTwoTroublesHaveTheirOwn(t *testing.T) {
+	t.Parallel()
+	c := newCrowd(t)
+	for range 20 {
+		c.second(6, 8)
+	}
+	affected := func() map[string]int {
+		out := map[string]int{}
+		for _, h := range c.flow.affected {
+			out[digits(h.Account)]++
+		}
+		return out
+	}
+	for range 12 {
+		c.second(6, 8, 7)
+	}
+	require.NotZero(t, affected()["7"])
+	for range 25 {
+		c.second(6, 8)
+	}
+	for range 12 {
+		c.second(6, 8, 9)
+	}
+	require.Zero(t, affected()["7"])
+	require.NotZero(t, affected()["9"])
+}
