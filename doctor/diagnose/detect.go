@@ -291,6 +291,8 @@ func (d *detector) signs(r *doctor.Reading) {
 		d.busy(r)
 	case doctor.Latency:
 		d.latency(r)
+	case doctor.ProbeFirst:
+		d.probed(r)
 	}
 }
 
@@ -456,6 +458,20 @@ func (d *detector) latency(r *doctor.Reading) {
 	if bound := max(latencyTimes*before(r), latencyLeast); steady(r) > bound {
 		d.add(r, breach{
 			rule: doctor.Little, value: r.During.Value, bound: bound, page: true,
+			code: "alarm-slow", figures: []string{seconds(r.During.Value), seconds(before(r))},
+		})
+	}
+}
+
+// probed: what our own harmless calls at the edge wait, over and over. It is seen from
+// outside, also while the process has no time to tell its metrics.
+func (d *detector) probed(r *doctor.Reading) {
+	if r.Hop != doctor.HopAPI || r.Before.N < samplesLeast || !d.spans(r, beatMost) {
+		return
+	}
+	if bound := max(latencyTimes*before(r), latencyLeast); min(steady(r), r.Last) > bound {
+		d.add(r, breach{
+			rule: doctor.Little, value: r.During.Value, bound: bound, forS: d.e.TakenAt.Sub(r.During.From).Seconds(), page: true,
 			code: "alarm-slow", figures: []string{seconds(r.During.Value), seconds(before(r))},
 		})
 	}

@@ -298,11 +298,11 @@ func valueOf(s *doctor.Sign, r *doctor.Reading) (float64, bool) {
 }
 
 // marksOf is what the marks of a hypothesis say together, for and against, without the
-// effects that any trouble makes.
+// effects that any trouble makes; an effect that rules it out is no such one.
 func (p *physics) marksOf(i int, m mechanism) float64 {
 	strongest := map[family]float64{}
 	for _, s := range p.signed[signedKey{i, m.name}] {
-		if !s.effect && math.Abs(s.log) > math.Abs(strongest[s.family]) {
+		if rulesOut := s.met && s.log < 0; (!s.effect || rulesOut) && math.Abs(s.log) > math.Abs(strongest[s.family]) {
 			strongest[s.family] = s.log
 		}
 	}

@@ -47,6 +47,7 @@ var words = map[string][2]string{
 	"missing":            {"%s of its %s readings are missing or stale", "它的读数缺失或过期:%s 个,共 %s 个"},
 	"alarms-left":        {"%s of the alarms that page cannot come from it", "有 %s 的呼叫告警不可能由它引起"},
 	"alarms-lane":        {"%s of the alarms of lanes are of the lane to it", "通道告警中有 %s 指向它"},
+	"alarms-one-lane":    {"only one lane has an alarm, and work flows through the %s others", "只有一条通道告警,其余 %s 条照常流动"},
 	"apart":              {"the hop with the symptom does not wait for it", "出现症状的环节并不等待它"},
 	"alarm-stuck":        {"%s: the oldest work has been there for %s and could have left; of late none stayed longer than %s", "%s:最老的工作已停留 %s,本可离开;近期最长停留 %s"},
 	"alarm-standstill":   {"%s: nothing has left for %s while work waits; that is %s of its usual gaps", "%s:有工作等待,但已 %s 无任何离开;相当于平时间隔的 %s 倍"},
