@@ -104,6 +104,8 @@ var rules = map[string]rule{
 	"doctor/signal/otlp":      {imports: with("doctor", "doctor/signal", "doctor/signal/telemetry"), outside: withoutDriver},
 	"doctor/catalog":          {imports: with("doctor"), outside: withoutDriver},
 	"doctor/journal":          {imports: with("doctor"), outside: withoutDriver},
+	"doctor/river":            {imports: with("doctor"), outside: stdlibOnly},
+	"doctor/notice":           {imports: with("doctor"), outside: stdlibOnly},
 	"doctor/tell":             {imports: with("doctor"), outside: stdlibOnly},
 	"doctor/runbook":          {imports: with("doctor"), outside: withoutDriver},
 	"doctor/contain":          {imports: with("doctor", "lever/board"), outside: withoutDriver},

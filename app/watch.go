@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/moneta-pay/moneta/doctor"
+	"github.com/moneta-pay/moneta/doctor/river"
 	"github.com/moneta-pay/moneta/doctor/signal"
 	"github.com/moneta-pay/moneta/doctor/signal/money"
 	"github.com/moneta-pay/moneta/doctor/signal/process"
@@ -71,12 +72,15 @@ type watch struct {
 	stops  []func(context.Context) error // last started, first stopped
 
 	attendance *attendance
+	facts      *money.Collector
+	river      *river.Keeper // the maps of the last quarter of an hour
+	public     publicStatus
 }
 
 // startWatch puts the doctor together: the collectors, what they remember, and what is
 // done each second. Everything is wired here.
 func startWatch(ctx context.Context, cfg WatchConfig, log *slog.Logger) (*watch, error) {
-	w := &watch{cfg: cfg, log: log, clock: clock.System, memory: signal.NewMemory(doctor.Road())}
+	w := &watch{cfg: cfg, log: log, clock: clock.System, memory: signal.NewMemory(doctor.Road()), river: river.NewKeeper()}
 	sources, err := w.sources(ctx)
 	if err != nil {
 		return w, err
@@ -112,6 +116,7 @@ func (w *watch) sources(ctx context.Context) ([]signal.Source, error) {
 		return nil, err
 	}
 	w.stops = append(w.stops, func(context.Context) error { facts.Close(); return nil })
+	w.facts = facts
 	all := []signal.Source{{Collector: facts, Hop: doctor.HopPostgres}}
 	database, err := w.databaseSources()
 	if err != nil {
@@ -154,6 +159,7 @@ func (w *watch) each(ctx context.Context) {
 			}
 			if !now.Before(notBefore) {
 				w.judge(ctx)
+				w.draw()
 			}
 			select {
 			case <-ctx.Done():

@@ -244,7 +244,7 @@ func (p *plane) readKind(ctx context.Context, name string, paths []string) (Read
 		return figure, err
 	}
 	if res.Refused > 0 || res.Acked == 0 {
-		p.report.Faults = append(p.report.Faults, fmt.Sprintf("reads, %s: %d failed, %d answered; the first: %s", name, res.Refused, res.Acked, res.Error))
+		p.report.Unserved = append(p.report.Unserved, fmt.Sprintf("reads, %s: %d failed, %d answered; the first: %s", name, res.Refused, res.Acked, res.Error))
 	}
 	figure.Requests, figure.Latency = res.Acked, res.Latency
 	return figure, nil

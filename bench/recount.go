@@ -17,6 +17,8 @@ type expected struct {
 	// payments that were acknowledged, and how many requests more were left
 	// without an answer and may have been carried out.
 	payments, unanswered int64
+	// open of the payments had not succeeded when last seen.
+	open int64
 }
 
 // questions are asked of the raw rows; each answer must be zero.

@@ -147,6 +147,9 @@ type Report struct {
 	// Faults are books that do not add up, lost or failed payments, and phases
 	// that did not finish; they count on every machine.
 	Faults []string `json:"faults"`
+	// Unserved is what a load was refused, or saw no end of in time. These are faults
+	// too, but in the profile smoke: it runs wherever, and judges no speed.
+	Unserved []string `json:"unserved"`
 	// Missed are the floors that count and did not hold.
 	Missed []string `json:"missed"`
 }
@@ -323,6 +326,9 @@ func (r *Report) judge() {
 		if f.Counts && !f.OK {
 			r.Missed = append(r.Missed, f.sentence())
 		}
+	}
+	if r.Profile != smoke {
+		r.Faults = append(r.Faults, r.Unserved...)
 	}
 	if r.Faults == nil {
 		r.Faults = []string{}

@@ -95,6 +95,7 @@ const (
 	DiskFullIn   Signal = "disk_full_in"  // until it is full at the present pace
 	ClockSkew    Signal = "clock_skew"    // between two clocks that should agree
 	FlushTime    Signal = "flush_time"    // of one flush of a small file to the disk
+	Checked      Signal = "checked"       // since the checks of the books ended a whole turn
 )
 
 var processSignals = []SignalInfo{
@@ -117,6 +118,7 @@ var processSignals = []SignalInfo{
 	{DiskFullIn, "s", true, "time until it is full at the present pace"},
 	{ClockSkew, "s", true, "between two clocks that should agree"},
 	{FlushTime, "s", true, "one flush of a small file to the same disk"},
+	{Checked, "s", true, "time since the checks of the books ended a whole turn"},
 }
 
 // Of probes and canaries: what we do ourselves, from outside.

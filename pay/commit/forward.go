@@ -9,8 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -206,12 +206,15 @@ func (f *forwarder) send(ctx context.Context, url string, facts []Fact) ([]Outco
 	if header := f.credential.Load(); header != nil {
 		req.Header.Set("Authorization", *header)
 	}
+	var connected atomic.Bool
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+	}))
 	resp, err := f.client.Do(req)
-	var dialled *net.OpError
-	if errors.As(err, &dialled) && dialled.Op == "dial" {
+	switch {
+	case err != nil && !connected.Load(): // a byte needs a connection
 		return nil, fmt.Errorf("reach the node at %s: %w", url, err)
-	}
-	if err != nil {
+	case err != nil:
 		return nil, fmt.Errorf("%w: %w", errMaybeSent, err)
 	}
 	defer func() { _ = resp.Body.Close() }()

@@ -175,6 +175,22 @@ func TestWithoutAKeyNeverTwice(t *testing.T) {
 	require.EqualValues(t, 1, p.taken.Load())
 }
 
+// tries counts the sends that came to an end.
+type tries struct {
+	http.RoundTripper
+	n atomic.Int64
+}
+
+func (c *tries) RoundTrip(r *http.Request) (*http.Response, error) {
+	defer c.n.Add(1)
+	return c.RoundTripper.RoundTrip(r)
+}
+
+func (c *tries) wait(t *testing.T, n int64) {
+	t.Helper()
+	require.Eventually(t, func() bool { return c.n.Load() >= n }, 30*time.Second, time.Millisecond)
+}
+
 // TestARefusalIsNoSend: who does not lead, and who is not there, took nothing.
 func TestARefusalIsNoSend(t *testing.T) {
 	t.Parallel()
@@ -184,12 +200,13 @@ func TestARefusalIsNoSend(t *testing.T) {
 			refusing, gone, leader := newPeer(t, refuses), newPeer(t, dies), newPeer(t, answers)
 			gone.Close()
 			s := &stander{New(Config{}), t}
+			ended := &tries{RoundTripper: s.forward.client.Transport}
+			s.forward.client.Transport = ended
 			s.sees(refusing, 1)
-			code := s.submit(f, 10*time.Second)
-			took(t, refusing, 1)
-			pause(t.Context(), 2*watchEvery) // it is answered: a new leader cuts off nothing
+			code := s.submit(f, 40*time.Second)
+			ended.wait(t, 1) // it is answered: a new leader cuts off nothing
 			s.sees(gone, 2)
-			pause(t.Context(), 2*watchEvery)
+			ended.wait(t, 2)
 			s.sees(leader, 3)
 			s.wants(code, "")
 			s.sees(gone, 2)

@@ -58,7 +58,9 @@ func TestEveryPhaseRunsAndItsBooksAgree(t *testing.T) {
 		bench.PhaseSingle, bench.PhaseBatch, bench.PhaseLatency, bench.PhaseLifecycle,
 	} {
 		round := roundOf(t, report, name)
-		require.Positive(t, round.Payments, name)
+		if len(report.Unserved) == 0 { // else the machine stood still for as long as the round
+			require.Positive(t, round.Payments, name)
+		}
 		require.Positive(t, round.WAL, name)
 	}
 	require.Positive(t, report.FsyncPerS)
@@ -71,10 +73,12 @@ func TestEveryPhaseRunsAndItsBooksAgree(t *testing.T) {
 	require.NotEmpty(t, report.Growth.Relations)
 	require.NotNil(t, report.GrowthRatio)
 	require.Len(t, report.Reads, 8)
+	var rows float64
 	for _, f := range report.Reads {
 		require.Positive(t, f.Requests, f.Name)
-		require.Positive(t, f.Rows, f.Name)
+		rows += f.Rows // of one kind they may be none: the idle work is taken off
 	}
+	require.Positive(t, rows)
 	require.NotNil(t, report.Surge)
 	require.Greater(t, report.Surge.OfferedPerS, 5*report.Surge.PeakPerS, "offered whatever is answered")
 	require.Positive(t, report.Surge.GoodputPerS)
