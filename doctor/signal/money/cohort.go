@@ -131,7 +131,7 @@ func (f *flow) cohorts(in *facts, now time.Time) []doctor.Cohort {
 		}
 		f.trouble = now
 	}
-	if len(f.affected) == 0 || f.trouble.IsZero() || now.Sub(f.trouble) > sampleFor {
+	if len(f.affected) == 0 || f.trouble.IsZero() || now.Sub(f.trouble) > apart {
 		return nil
 	}
 	return tally(f.affected, f.seen)
