@@ -85,7 +85,7 @@ var rules = map[string]rule{
 	"schema": {imports: []string{"internal/..."}, outside: withDriver},
 	"config": {imports: with(), outside: withoutDriver},
 	"api": {
-		imports: with("pay", "pay/intake", "pay/finance", "pay/ledger", "pay/commit", "pay/recon", "pay/recon/statement", "pay/settle", "pay/status", "pay/desk", "pay/channel", "pay/notify", "pay/outbox", "access"),
+		imports: with("pay", "pay/intake", "pay/invariant", "pay/finance", "pay/ledger", "pay/commit", "pay/recon", "pay/recon/statement", "pay/settle", "pay/status", "pay/desk", "pay/channel", "pay/notify", "pay/outbox", "access"),
 		outside: withoutDriver,
 	},
 	// The doctor's stations import its root and leaves, never one another, and never pay.

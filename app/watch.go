@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/moneta-pay/moneta/doctor"
@@ -75,6 +76,7 @@ type watch struct {
 	facts      *money.Collector
 	river      *river.Keeper // the maps of the last quarter of an hour
 	public     publicStatus
+	contracts  atomic.Pointer[map[string]*claims] // by channel
 }
 
 // startWatch puts the doctor together: the collectors, what they remember, and what is
@@ -93,6 +95,7 @@ func startWatch(ctx context.Context, cfg WatchConfig, log *slog.Logger) (*watch,
 	w.runner.Start(ctx)
 	w.stops = append(w.stops, w.runner.Stop)
 	w.each(ctx)
+	w.followContracts(ctx)
 	return w, nil
 }
 

@@ -52,6 +52,7 @@ func (w *watch) routes(token string) http.Handler {
 	mux.HandleFunc("GET /runs", w.runs)
 	mux.HandleFunc("POST /approvals", w.approve)
 	w.mapRoutes(mux)
+	w.channelRoutes(mux)
 	w.publicRoutes(mux)
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		given := []byte(r.Header.Get("Authorization"))
