@@ -59,7 +59,7 @@ var told = []teller{
 		doctor.Refused, doctor.ServerErrors, doctor.ClientErrors, doctor.Aborted, doctor.Duplicates, doctor.Repeats,
 	}},
 	{[]doctor.Kind{doctor.Service, doctor.Database}, []doctor.Signal{
-		doctor.DiskFree, doctor.DiskFullIn, doctor.ClockSkew, doctor.FlushTime,
+		doctor.DiskFree, doctor.DiskFullIn, doctor.ClockSkew, doctor.FlushTime, doctor.Checked,
 	}},
 	{[]doctor.Kind{doctor.Gateway, doctor.Service, doctor.Channel}, []doctor.Signal{
 		doctor.ProbeUp, doctor.ProbeDNS, doctor.ProbeConnect, doctor.ProbeTLS, doctor.ProbeFirst, doctor.CertLeft,
@@ -143,6 +143,7 @@ var signalZH = map[doctor.Signal]string{
 	doctor.DiskFree:        "磁盘剩余占比",
 	doctor.DiskFullIn:      "按现速写满磁盘所需时间",
 	doctor.ClockSkew:       "两个时钟之差",
+	doctor.Checked:         "距账簿检查上次完成一整轮",
 	doctor.FlushTime:       "同一磁盘上刷写小文件的时间",
 	doctor.ProbeUp:         "外部探测得到预期应答",
 	doctor.ProbeDNS:        "探测的域名解析时间",
