@@ -85,7 +85,7 @@ var rules = map[string]rule{
 	"schema": {imports: []string{"internal/..."}, outside: withDriver},
 	"config": {imports: with(), outside: withoutDriver},
 	"api": {
-		imports: with("pay", "pay/intake", "pay/finance", "pay/ledger", "pay/commit", "pay/recon", "pay/recon/statement", "pay/settle", "pay/status", "pay/desk", "pay/channel", "pay/notify", "pay/outbox", "access"),
+		imports: with("pay", "pay/intake", "pay/invariant", "pay/finance", "pay/ledger", "pay/commit", "pay/recon", "pay/recon/statement", "pay/settle", "pay/status", "pay/desk", "pay/channel", "pay/notify", "pay/outbox", "access"),
 		outside: withoutDriver,
 	},
 	// The doctor's stations import its root and leaves, never one another, and never pay.
@@ -104,6 +104,8 @@ var rules = map[string]rule{
 	"doctor/signal/otlp":      {imports: with("doctor", "doctor/signal", "doctor/signal/telemetry"), outside: withoutDriver},
 	"doctor/catalog":          {imports: with("doctor"), outside: withoutDriver},
 	"doctor/journal":          {imports: with("doctor"), outside: withoutDriver},
+	"doctor/river":            {imports: with("doctor"), outside: stdlibOnly},
+	"doctor/notice":           {imports: with("doctor"), outside: stdlibOnly},
 	"doctor/tell":             {imports: with("doctor"), outside: stdlibOnly},
 	"doctor/runbook":          {imports: with("doctor"), outside: withoutDriver},
 	"doctor/contain":          {imports: with("doctor", "lever/board"), outside: withoutDriver},

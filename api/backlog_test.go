@@ -2,6 +2,8 @@ package api_test
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -19,11 +21,11 @@ type ahead struct {
 	err   error
 }
 
-func (b *ahead) Hasten(_ context.Context, act, channel string, dry bool) (api.BacklogWork, error) {
+func (b *ahead) Hasten(_ context.Context, o api.Hasten) (api.BacklogWork, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !dry {
-		b.asked = append(b.asked, act+" "+channel)
+	if !o.Dry {
+		b.asked = append(b.asked, strings.TrimSuffix(fmt.Sprint(o.Act, " ", o.Channel, o.Payments), "[]"))
 	}
 	return api.BacklogWork{Items: 3, Value: map[string]string{"CZK": "4500"}}, b.err
 }
@@ -45,7 +47,13 @@ func TestWhatWaitsIsBroughtForward(t *testing.T) {
 	requireProblem(t, w.post("/v1/backlog", installation, `{"act":"redispatch","channel":"none"}`, ""), fault.ChannelUnknown)
 	requireProblem(t, w.post("/v1/backlog", installation, `{"act":"redispatch","force":true}`, ""), fault.UnknownField)
 	requireProblem(t, w.post("/v1/backlog", w.key(access.Admin), `{"act":"redispatch"}`, ""), fault.Forbidden)
+	some := w.post("/v1/backlog", installation, `{"act":"query-unknowns","payments":["pay_0000000000001","pay_0000000000002"]}`, "")
+	require.Equal(t, 200, some.StatusCode)
+	require.Equal(t, "query-unknowns [pay_0000000000001 pay_0000000000002]", b.asked[1])
+	requireProblem(t, w.post("/v1/backlog", installation, `{"act":"query-unknowns","payments":["M1"]}`, ""), fault.MalformedRequest)
+	requireProblem(t, w.post("/v1/backlog", installation, `{"act":"replay-callbacks","payments":["pay_0000000000001"]}`, ""), fault.MalformedRequest)
+	requireProblem(t, w.post("/v1/backlog", installation, `{"act":"redispatch","payments":["`+strings.Repeat(`pay_0000000000001","`, 1000)+`pay_0000000000001"]}`, ""), fault.MalformedRequest)
 	b.err = fault.New(fault.NotLeader, "")
 	requireProblem(t, w.post("/v1/backlog", installation, `{"act":"redispatch"}`, ""), fault.NotLeader)
-	require.Len(t, b.asked, 2)
+	require.Len(t, b.asked, 3)
 }

@@ -13,26 +13,78 @@ import (
 type backlog struct{ p *plane }
 
 // Hasten asks the wheel, or the inbox.
-func (b backlog) Hasten(ctx context.Context, act, channel string, dry bool) (api.BacklogWork, error) {
+func (b backlog) Hasten(ctx context.Context, o api.Hasten) (api.BacklogWork, error) {
 	out := api.BacklogWork{Value: map[string]string{}}
 	if !b.p.node.Leading() {
 		return out, fault.New(fault.NotLeader, "this node does not lead; ask the one that does")
 	}
-	if act == doctor.DoReplayCallbacks {
-		err := b.p.stations.QueryRow(ctx, `select count(*) from inbox where applied_at is null and ($1 = '' or channel = $1)`, channel).Scan(&out.Items)
-		if err == nil && !dry && out.Items > 0 {
+	if o.Act == doctor.DoReplayCallbacks {
+		err := b.p.stations.QueryRow(ctx, `select count(*) from inbox where applied_at is null and ($1 = '' or channel = $1)`, o.Channel).Scan(&out.Items)
+		if err == nil && !o.Dry && out.Items > 0 {
 			b.p.inbox.SweepNow()
 		}
 		return out, err
 	}
+	only := newChosen(o.Payments)
 	found, err := b.p.wheel.Hasten(func(p *pay.Payment) bool {
-		return (channel == "" || p.Channel == channel) && fitsBacklog(act, p) && (act == doctor.DoRedispatch || b.affordable(p))
-	}, dry)
-	out.Items = found.Items
+		return only.takes(p, func(p *pay.Payment) string { return b.left(&o, p) })
+	}, o.Dry)
+	out.Items, out.Left = found.Items, only.rest()
 	for asset, worth := range found.Worth {
 		out.Value[string(asset)] = worth.String()
 	}
 	return out, err
+}
+
+// left says why an act is not about a payment that is open, or nothing when it is.
+func (b backlog) left(o *api.Hasten, p *pay.Payment) string {
+	switch {
+	case o.Channel != "" && p.Channel != o.Channel:
+		return api.LeftOther
+	case !fitsBacklog(o.Act, p):
+		return whyNot(o.Act, p)
+	case o.Act != doctor.DoRedispatch && !b.affordable(p):
+		return api.LeftAsked
+	}
+	return ""
+}
+
+// chosen are the payments that somebody named, each with why it is left out; all are
+// chosen when nobody named any.
+type chosen struct {
+	ids []pay.ID
+	why map[pay.ID]string
+}
+
+// newChosen takes them for final until the wheel, which has all that are open, tells.
+func newChosen(ids []pay.ID) *chosen {
+	c := &chosen{why: make(map[pay.ID]string, len(ids))}
+	for _, id := range ids {
+		if _, twice := c.why[id]; !twice {
+			c.ids, c.why[id] = append(c.ids, id), api.LeftFinal
+		}
+	}
+	return c
+}
+
+func (c *chosen) takes(p *pay.Payment, left func(*pay.Payment) string) bool {
+	if len(c.ids) == 0 {
+		return left(p) == ""
+	}
+	if _, named := c.why[p.ID]; !named {
+		return false
+	}
+	c.why[p.ID] = left(p)
+	return c.why[p.ID] == ""
+}
+
+func (c *chosen) rest() (out []api.BacklogLeft) {
+	for _, id := range c.ids {
+		if why := c.why[id]; why != "" {
+			out = append(out, api.BacklogLeft{Payment: id.String(), Why: why})
+		}
+	}
+	return out
 }
 
 // affordable reports whether the channel may be asked once more ahead of time: half of
@@ -61,4 +113,17 @@ func fitsBacklog(act string, p *pay.Payment) bool {
 		return p.Attempt.N == 0 && p.State == pay.Reserved && p.Kind != pay.Hold
 	}
 	return false
+}
+
+// whyNot says why an act is not about an open payment that fitsBacklog refused.
+func whyNot(act string, p *pay.Payment) string {
+	switch {
+	case p.WhenDue() != 0 || p.Kind == pay.Hold:
+		return api.LeftTimer
+	case act == doctor.DoRedispatch && p.Attempt.N > 0:
+		return api.LeftSent
+	case act == doctor.DoQueryUnknowns && p.Attempt.N == 0:
+		return api.LeftNotSent
+	}
+	return api.LeftTimer
 }

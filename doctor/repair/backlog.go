@@ -55,6 +55,10 @@ func (h *hastener) Reach() doctor.Reach { return h.reach }
 type waiting struct {
 	Items int               `json:"items"`
 	Value map[string]string `json:"value"`
+	Left  []struct {
+		Payment string `json:"payment"`
+		Why     string `json:"why"`
+	} `json:"left"`
 }
 
 // Try counts what waits.
@@ -74,7 +78,11 @@ func (h *hastener) ask(ctx context.Context, a doctor.Act, dry bool) (out doctor.
 		channel = ""
 	}
 	var got waiting
-	err = h.post(ctx, "/v1/backlog", map[string]any{"act": h.does, "channel": strings.TrimPrefix(channel, "channel:"), "dry_run": dry}, &got)
+	order := map[string]any{"act": h.does, "channel": strings.TrimPrefix(channel, "channel:"), "dry_run": dry}
+	if only := a.With["payments"]; only != "" { // exactly those that somebody has looked at
+		order["payments"] = strings.Split(only, ",")
+	}
+	err = h.post(ctx, "/v1/backlog", order, &got)
 	if err != nil {
 		return out, err
 	}
@@ -85,6 +93,9 @@ func (h *hastener) ask(ctx context.Context, a doctor.Act, dry bool) (out doctor.
 	}
 	slices.Sort(worth)
 	out.Value = strings.Join(worth, ", ")
+	for _, x := range got.Left {
+		out.Rows = append(out.Rows, x.Payment+" "+x.Why)
+	}
 	out.Before, out.After = fmt.Sprintf("%d wait", got.Items), "brought forward: "+h.does
 	return out, nil
 }

@@ -244,4 +244,17 @@ var words = map[string][2]string{
 	"s-acts":       {"What was done", "已采取的措施"},
 	"s-next":       {"Next", "下一步"},
 	"s-approve":    {"waits for your approval: {1} ({0})", "等待批准:{1}({0})"},
+
+	// The room of an incident.
+	"room-open":          {"Something has been wrong for {0}, and nothing is held back yet.", "异常已持续 {0},尚未采取遏制措施。"},
+	"room-contained":     {"Something has been wrong for {0}; it is contained.", "异常已持续 {0},已得到遏制。"},
+	"room-repaired":      {"After {0} everything moves again; the money is counted anew before this closes.", "经过 {0} 一切恢复流动;结束之前正在重新核算资金。"},
+	"room-closed":        {"It is over: it took {0}, and every figure was counted anew and fits.", "已经结束:历时 {0},所有资金重新核算,全部相符。"},
+	"room-closed-breaks": {"It is over after {0}, with the breaks listed below, each with its owner.", "历时 {0} 后结束,尚有下列差异,每项都有负责人。"},
+	"room-cause":         {"At fault is {0}: {1} ({2}).", "故障所在:{0},{1}({2})。"},
+	"room-no-cause":      {"The cause is not known yet.", "原因尚不明确。"},
+	"room-waits":         {"It waits for you: {0}.", "等待您的批准:{0}。"},
+	"order-see":          {"See everything, and trust the figures: the cause is named from evidence, the books are read and not touched.", "看清全局并确保数据一致:凭证据判断原因,账目只读不改。"},
+	"order-contain":      {"Keep it from hurting more: hold back what makes it worse, tell the holders.", "防止扩大:暂停会加重影响的操作,并告知持有人。"},
+	"order-repair":       {"Repair it, and make good what it did: then count the money anew.", "修复并补偿,然后重新核算资金。"},
 }

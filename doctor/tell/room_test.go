@@ -1,0 +1,83 @@
+package tell
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/moneta-pay/moneta/doctor"
+)
+
+func TestRoomOfAnIncident(t *testing.T) {
+	t.Parallel()
+	all := whole()
+	for _, lang := range []string{"en", "zh"} {
+		for n := 2; n <= len(all); n += 2 { // whatever stage it is at
+			r, err := RoomOf(told(t, lang, 10*time.Second, all[:n]...))
+			require.NoError(t, err)
+			require.NotEmpty(t, r.Sentence)
+			require.Len(t, r.Stages, 5)
+			require.Len(t, r.Guide, 8)
+			require.Len(t, r.Order, 3)
+			raw, err := json.Marshal(r)
+			require.NoError(t, err)
+			require.NotContains(t, string(raw), ":null", "a list is never null")
+		}
+	}
+	r, err := RoomOf(told(t, "en", 10*time.Second, all...))
+	require.NoError(t, err)
+	require.Contains(t, r.Sentence, "with the breaks listed below")
+	require.Contains(t, r.Sentence, "At fault is postgres: a session holds locks while idle (93 %)")
+	require.Equal(t, []Break{{"timing: 3 payments", "finance"}}, r.Breaks)
+	require.Equal(t, "observe", r.Stages[0].Loop)
+	require.InDelta(t, 12, *r.Stages[0].AfterS, 0.01)
+	require.Nil(t, r.Stages[4].At, "it was never proved clean")
+	require.Len(t, r.MoneyOver, 3)
+	require.Equal(t, line.Says, r.Answer.For[0].Text)
+	require.Equal(t, not.Says, r.Answer.Against[0].Text)
+	require.NotNil(t, r.Answer.TriageS)
+	require.Equal(t, []string{"End those who wait."}, r.Cause.Never)
+	require.Contains(t, r.Todo.Short[0], "Take back lever banner everything")
+	require.False(t, r.Order[2].Done, "it is not proved")
+	require.True(t, r.Guide[4].Known)
+	require.Contains(t, r.Guide[4].Answer, "session 4711")
+	require.Len(t, r.Held, 1)
+	zh, err := RoomOf(told(t, "zh", 10*time.Second, all...))
+	require.NoError(t, err)
+	require.Equal(t, line.SaysZH, zh.Answer.For[0].Text)
+	require.Contains(t, zh.Sentence, "会话空闲却持有锁")
+}
+
+// What the leading fault explains follows from it; what is a fault of its own does not.
+func TestRoomTellsWhatFollowsFromTheCause(t *testing.T) {
+	t.Parallel()
+	answer := found
+	answer.Also = []doctor.Hypothesis{{Node: "bank-2", Mechanism: "down", Posterior: .9}}
+	behind := overdue
+	behind.Hop = "settle"
+	r, err := RoomOf(told(t, "en", time.Second, doctor.EntryOpened, doctor.Opening{Alarm: behind}, doctor.EntryAlarm, blind, doctor.EntryAnswer, answer,
+		doctor.EntryWaits, ended, doctor.EntryDone, lever))
+	require.NoError(t, err)
+	require.Len(t, r.Alarms, 2)
+	require.True(t, r.Alarms[0].Page, "what pages comes first")
+	require.Equal(t, "postgres", r.Alarms[0].ExplainedBy)
+	require.Empty(t, r.Alarms[1].ExplainedBy, "bank-2 has a fault of its own")
+	require.Contains(t, r.Sentence, "it is contained")
+	require.Contains(t, r.Sentence, "It waits for you: terminate-session postgres.")
+	_, err = RoomOf(&Source{Lang: "en"})
+	require.ErrorIs(t, err, errEmpty)
+}
+
+func TestThinKeepsTheEnds(t *testing.T) {
+	t.Parallel()
+	var all []int
+	for i := range 1001 {
+		all = append(all, i)
+	}
+	got := thin(all, 11)
+	require.Len(t, got, 11)
+	require.Equal(t, []int{0, 1000}, []int{got[0], got[10]})
+	require.Equal(t, all[:5], thin(all[:5], 11))
+}
