@@ -324,7 +324,7 @@ func (s *payPages) render(rw http.ResponseWriter, p *payPage, code int) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Content-Security-Policy",
-		"default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+		"default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
 	if code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable {
 		h.Set("Retry-After", "10")
 	}

@@ -4,16 +4,18 @@
   'use strict';
   const lang = document.documentElement.lang || 'en';
   const zoned = /\b(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d) UTC\b/g;
-  const write = new Intl.DateTimeFormat(lang.startsWith('zh') ? 'zh-CN' : 'en-GB', {
-    day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit', timeZoneName: 'short', hourCycle: 'h23',
-  });
+  const tag = lang.startsWith('zh') ? 'zh-CN' : 'en-GB';
+  const day = new Intl.DateTimeFormat(tag, { day: 'numeric', month: 'short', year: 'numeric' });
+  const time = new Intl.DateTimeFormat(tag, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
+  const zone = new Intl.DateTimeFormat(tag, { timeZoneName: 'short' });
+  const write = (at) => `${day.format(at)} ${time.format(at)} ${zone.formatToParts(at).find((p) => p.type === 'timeZoneName').value}`;
   // local writes every time below node in the zone of this device.
   const local = (node) => {
     const walk = document.createTreeWalker(node, NodeFilter.SHOW_TEXT);
     for (let n = walk.nextNode(); n; n = walk.nextNode()) {
       if (zoned.test(n.data)) {
         zoned.lastIndex = 0;
-        n.data = n.data.replace(zoned, (_, y, mo, d, h, m, s) => write.format(Date.UTC(y, mo - 1, d, h, m, s)));
+        n.data = n.data.replace(zoned, (_, y, mo, d, h, m, s) => write(Date.UTC(y, mo - 1, d, h, m, s)));
       }
       zoned.lastIndex = 0;
     }
