@@ -170,6 +170,7 @@ func (h *house) prepare(payment, account, hash string) {
 		"assign-break":      `{"owner":"x","reason":"x"}`,
 		"import-statement":  string(statementFile(1)),
 		"appeal-payment":    `{"text":"x"}`,
+		"link-payment":      `{"days":7}`,
 		"note-case":         `{"text":"x"}`,
 		"assign-case":       `{"owner":"x"}`,
 		"close-case":        `{"resolution":"x"}`,
@@ -197,6 +198,7 @@ func (h *house) prepare(payment, account, hash string) {
 		"list-payments":     "?idempotency_key=payout+one",
 		"get-recon-picture": "?from=2026-01-01&to=2026-01-02",
 		"get-curve":         "?from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z",
+		"find":              "?q=" + payment,
 	}
 }
 
@@ -284,12 +286,13 @@ func (h *house) byPerson(op *operation, name string) *answer {
 
 // public are the operations that ask nobody who they are; what they tell concerns the
 // installation, and stands at another door than the tenants' (docs/operators.md).
-var public = []string{"health", "ready", "metrics", "receive-callback", "sign-in"}
+var public = []string{"health", "ready", "metrics", "receive-callback", "sign-in", "open-link", "appeal-link"}
 
 // own are those that answer another tenant, about what is its own.
 var own = []string{
 	"create-payments", "open-account", "list-accounts", "list-payments", "list-events", "create-key", "list-keys", "close-period", "list-periods", "list-cases",
 	"create-webhook", "list-webhooks", "list-operators", "list-deeds", "list-approvals", "list-approval-kinds", "sign-out", "list-transfers", "get-trial-balance",
+	"find", // among their own
 	"list-sessions",
 	"propose", // an approval of their own, which is carried out in their tenant
 }
