@@ -19,6 +19,7 @@ import (
 
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/doctor"
+	"github.com/moneta-pay/moneta/doctor/river"
 	"github.com/moneta-pay/moneta/doctor/signal"
 	"github.com/moneta-pay/moneta/internal/clock"
 	"github.com/moneta-pay/moneta/money"
@@ -46,7 +47,7 @@ func openConsole(t *testing.T, cfg WatchConfig) *browser {
 	log := slog.New(slog.DiscardHandler)
 	w := &watch{
 		cfg: cfg, log: log, clock: clock.System, memory: signal.NewMemory(doctor.Road()),
-		sessions: newSessions(clock.System), streams: newStreams(t.Context()),
+		sessions: newSessions(clock.System), streams: newStreams(t.Context()), river: river.NewKeeper(),
 	}
 	w.runner = signal.NewRunner(w.memory, w.clock)
 	var err error

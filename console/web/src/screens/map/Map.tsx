@@ -1,6 +1,6 @@
 import { Group, Text } from '@mantine/core';
 import { useCallback, useEffect, useRef } from 'react';
-import { useLook, useParam, type Result } from '../../data';
+import { useLiveMap, useLook, useParam, useStreamState, type Result } from '../../data';
 import { clockText, Go, Mark, Money, Panel, screens, Sentence, Shown, Title, Twin, useSpan, When } from '../../parts';
 import { useWords } from '../../words/words';
 import { HopPanel } from './HopPanel';
@@ -18,7 +18,11 @@ export default function Map() {
   const t = useWords(words);
   const [at, setAt] = useParam('at');
   const [chosen, setChosen] = useParam('hop');
-  const live = useLook<Look>(at === '' ? '/map' : null, { every: 1000 });
+  const pushed = useLiveMap<Look>();
+  // Asked for once, until the stream brings it, and again while the stream does not.
+  const lost = useStreamState() === 'lost';
+  const asked = useLook<Look>(at === '' && (!pushed || lost) ? '/map' : null, { every: 2000 });
+  const live: Result<Look> = pushed && !lost ? { ...asked, data: pushed, problem: null, loading: false } : asked;
   const then = useLook<Look>(at === '' ? null : `/map?at=${encodeURIComponent(at)}`, { keep: true });
   const history = useLook<History>('/map/history', { every: 5000 });
   const of: Result<Look> = at === '' ? live : then;
