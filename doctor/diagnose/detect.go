@@ -48,6 +48,8 @@ const (
 	slowEvents           = 20.0
 	// latencyTimes and latencyLeast: the same for requests at the edge.
 	latencyTimes, latencyLeast = 5.0, 1.0
+	// tailTimes is for one in twenty of them, and tailFor for how long.
+	tailTimes, tailFor, tailUsual = 10.0, 8.0, 30
 	// failsMost of the answers at the edge may be failures of ours, for a while.
 	failsMost = .05
 	// poolWaits is a wait for a connection that a caller notices. All that for pooledFor
@@ -450,12 +452,18 @@ func (d *detector) busy(r *doctor.Reading) {
 	}
 }
 
-// latency: what callers of the edge wait, all of them and not a few.
+// latency: what callers of the edge wait, all of them, or one in twenty for some time.
 func (d *detector) latency(r *doctor.Reading) {
-	if r.Hop != doctor.HopAPI || (r.Statistic != "mean" && r.Statistic != "p50") || r.Before.N == 0 || d.events(r) < slowEvents {
+	if r.Hop != doctor.HopAPI || !slices.Contains([]string{"mean", "p50", "p95"}, r.Statistic) || r.Before.N == 0 || d.events(r) < slowEvents {
 		return
 	}
-	if bound := max(latencyTimes*before(r), latencyLeast); steady(r) > bound {
+	times, value := latencyTimes, steady(r)
+	if r.Statistic == "p95" { // one in twenty waits: for long, and still
+		if times, value = tailTimes, min(value, r.Last); !d.spans(r, tailFor) || r.Before.N < tailUsual {
+			return
+		}
+	}
+	if bound := max(times*before(r), latencyLeast); value > bound {
 		d.add(r, breach{
 			rule: doctor.Little, value: r.During.Value, bound: bound, page: true,
 			code: "alarm-slow", figures: []string{seconds(r.During.Value), seconds(before(r))},
