@@ -93,6 +93,7 @@ const (
 	ClientErrors Signal = "client_errors" // share of them answered with 4xx
 	Aborted      Signal = "aborted"       // share of them whose caller went away
 	Duplicates   Signal = "duplicates"    // payments that repeat another of minutes ago under a new key
+	Doubled      Signal = "doubled"       // share of the payments ordered that are such
 	Repeats      Signal = "repeats"       // share of the requests that repeat a known key
 	DiskFree     Signal = "disk_free"     // share of the disk that is free
 	DiskFullIn   Signal = "disk_full_in"  // until it is full at the present pace
@@ -117,6 +118,7 @@ var processSignals = []SignalInfo{
 	{ClientErrors, "share", false, "share of them answered with 4xx"},
 	{Aborted, "share", false, "share of them whose caller went away"},
 	{Duplicates, "1/s", false, "payments that repeat another of minutes ago under a new key"},
+	{Doubled, "share", false, "share of the payments ordered that repeat another of a moment ago under a new key"},
 	{Repeats, "share", false, "share of the requests that repeat a known key"},
 	{DiskFree, "share", true, "share of the disk that is free"},
 	{DiskFullIn, "s", true, "time until it is full at the present pace"},

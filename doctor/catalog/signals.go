@@ -56,7 +56,7 @@ var told = []teller{
 		doctor.LoopSilence,
 	}},
 	{[]doctor.Kind{doctor.Client, doctor.Gateway, doctor.Service}, []doctor.Signal{
-		doctor.Refused, doctor.ServerErrors, doctor.ClientErrors, doctor.Aborted, doctor.Duplicates, doctor.Repeats,
+		doctor.Refused, doctor.ServerErrors, doctor.ClientErrors, doctor.Aborted, doctor.Duplicates, doctor.Doubled, doctor.Repeats,
 	}},
 	{[]doctor.Kind{doctor.Service, doctor.Database}, []doctor.Signal{
 		doctor.DiskFree, doctor.DiskFullIn, doctor.ClockSkew, doctor.FlushTime, doctor.Checked,
@@ -140,6 +140,7 @@ var signalZH = map[doctor.Signal]string{
 	doctor.ClientErrors:    "4xx 占比",
 	doctor.Aborted:         "调用方中途离开的占比",
 	doctor.Duplicates:      "换新键重复的支付",
+	doctor.Doubled:         "换新键重复刚才付款的占比",
 	doctor.Repeats:         "重复已知键的请求占比",
 	doctor.DiskFree:        "磁盘剩余占比",
 	doctor.DiskFullIn:      "按现速写满磁盘所需时间",

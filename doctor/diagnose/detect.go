@@ -52,6 +52,9 @@ const (
 	tailTimes, tailFor, tailUsual = 10.0, 8.0, 30
 	// failsMost of the answers at the edge may be failures of ours, for a while.
 	failsMost = .05
+	// doubledMost of the payments may repeat another of a moment ago under a new key, or
+	// doubledTimes as many as usual, where doubledUsual points tell what is.
+	doubledMost, doubledTimes, doubledUsual = .08, 3.0, 10
 	// poolWaits is a wait for a connection that a caller notices. All that for pooledFor
 	// and still is no burst any more, which a pool that is new has to work off.
 	poolWaits = .5
@@ -295,6 +298,8 @@ func (d *detector) signs(r *doctor.Reading) {
 		d.latency(r)
 	case doctor.ProbeFirst:
 		d.probed(r)
+	case doctor.Doubled:
+		d.doubled(r)
 	}
 }
 
@@ -468,6 +473,17 @@ func (d *detector) latency(r *doctor.Reading) {
 			rule: doctor.Little, value: r.During.Value, bound: bound, page: true,
 			code: "alarm-slow", figures: []string{seconds(r.During.Value), seconds(before(r))},
 		})
+	}
+}
+
+// doubled: one wish becomes two payments. A known key would have kept that from
+// happening, so that it is for nobody else to see.
+func (d *detector) doubled(r *doctor.Reading) {
+	if r.Before.N < doubledUsual {
+		return
+	}
+	if bound := max(doubledMost, doubledTimes*before(r)); steady(r) > bound {
+		d.add(r, breach{rule: doctor.Conservation, value: r.During.Value, bound: bound, page: true, code: "alarm-doubled", figures: []string{percent(r.During.Value)}})
 	}
 }
 

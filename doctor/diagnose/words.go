@@ -52,6 +52,7 @@ var words = map[string][2]string{
 	"alarm-stuck":        {"%s: the oldest work has been there for %s and could have left; of late none stayed longer than %s", "%s:最老的工作已停留 %s,本可离开;近期最长停留 %s"},
 	"alarm-standstill":   {"%s: nothing has left for %s while work waits; that is %s of its usual gaps", "%s:有工作等待,但已 %s 无任何离开;相当于平时间隔的 %s 倍"},
 	"alarm-behind":       {"%s: payments of account %s have stayed, one after another, for %s: %s of them, while %s of others that came later left", "%s:账户 %s 的支付逐笔滞留已 %s:共 %s 笔,而他人后到的 %s 笔已离开"},
+	"alarm-doubled":      {"%s: %s of the payments repeat another of a moment ago under a new key", "%s:%s 的支付换新键重复了刚才的一笔"},
 	"alarm-unknown":      {"%s: of %s payments nobody knows the outcome, and more come than become known", "%s:%s 笔支付结果未知,且新增快于查明"},
 	"alarm-orphans":      {"%s: %s open payments have neither a timer to come nor a case", "%s:%s 笔未完成支付既无后续定时器也无工单"},
 	"alarm-overdue":      {"%s: %s payments are past their deadline", "%s:%s 笔支付已超过期限"},
