@@ -80,7 +80,7 @@ const (
 	selectReaders  = `select name, behind, position from facts.projections`
 	selectWebhooks = `select min(oldest_pending), count(*) filter (where state = 1) from facts.webhooks`
 	// What was put aside a while ago is somebody's to look at, and no trouble that goes on.
-	selectQuarantine = `select count(*) from facts.quarantine where at > now() - interval '15 seconds'`
+	selectQuarantine = `select count(*) from facts.quarantine where at > now() - interval '8 seconds'`
 	// Severity 1: money may be lost or paid twice, 2: it is misplaced.
 	selectBreaks = `select count(*) filter (where class = 'invariant'), count(*) filter (where class <> 'invariant' and severity = 1)
 		from facts.breaks where closed_at is null`
