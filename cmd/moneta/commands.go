@@ -16,6 +16,7 @@ type upCmd struct {
 	Listen   string   `help:"host:port of the HTTP API." default:"127.0.0.1:7070"`
 	Sandbox  bool     `help:"Also play 13 outside banks."`
 	Banks    string   `name:"sandbox-listen" help:"host:port of the sandbox." default:"127.0.0.1:7071"`
+	Console  string   `name:"console-listen" help:"host:port of the console; 127.0.0.1:7072 when left out, and a free port when that is taken." placeholder:"127.0.0.1:7072"`
 	PGListen string   `name:"pg-listen" help:"Let Postgres listen on host:port too (password in the data folder)."`
 	Archive  string   `help:"Copy the private Postgres' log into this folder, commit by commit: backups then restore to any second." type:"path"`
 	Most     int      `name:"archive-max-gb" help:"Largest size of the archive, in GB; the oldest log goes first." default:"16"`
@@ -29,7 +30,7 @@ type upCmd struct {
 
 func (c *upCmd) Run(ctx context.Context) error {
 	return app.Up(ctx, app.UpConfig{
-		DataDir: c.Data, Listen: c.Listen, Sandbox: c.Sandbox, SandboxListen: c.Banks, PGListen: c.PGListen, DSN: c.DSN,
+		DataDir: c.Data, Listen: c.Listen, Sandbox: c.Sandbox, SandboxListen: c.Banks, ConsoleListen: c.Console, PGListen: c.PGListen, DSN: c.DSN,
 		Archive: c.Archive, ArchiveMaxGB: c.Most, Quiet: c.Quiet, Lang: c.Lang, WebhookInside: c.Inside, Auto: c.Auto, FaultFile: c.Faults, Out: os.Stdout,
 	})
 }
