@@ -20,6 +20,9 @@ func (w *watch) browsers(doctor http.Handler) http.Handler {
 	w.sessionRoutes(mux)
 	w.streamRoutes(mux)
 	w.payRoutes(mux)
+	w.incidentRoutes(mux)
+	w.drillRoutes(mux)
+	w.repairRoutes(mux)
 	mux.Handle("/api/watch/", http.StripPrefix("/api/watch", doctor))
 	mux.HandleFunc("/api/", func(rw http.ResponseWriter, r *http.Request) {
 		refuse(rw, http.StatusNotFound, "not-found", "there is nothing at "+r.URL.Path)

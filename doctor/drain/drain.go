@@ -463,6 +463,26 @@ func (b *Bench) Pause(on bool) (Progress, error) {
 	return b.copied(), nil
 }
 
+// Order is one that was looked at and still stands.
+func (b *Bench) Order(id, hash string) (Order, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i := slices.IndexFunc(b.orders, func(o *Order) bool { return o.ID == id && o.Hash == hash })
+	if i < 0 {
+		return Order{}, false
+	}
+	return *b.orders[i], true
+}
+
+// Halt ends the run: no further batch is begun. It does not wait for the proof.
+func (b *Bench) Halt() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stop != nil {
+		b.stop()
+	}
+}
+
 // Stop ends the run and waits for its end.
 func (b *Bench) Stop() {
 	b.mu.Lock()
