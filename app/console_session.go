@@ -14,6 +14,7 @@ import (
 
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/internal/clock"
+	"github.com/moneta-pay/moneta/money"
 )
 
 const (
@@ -216,10 +217,22 @@ type consoleWho struct {
 	// Sandbox: no channel of this wallet moves real money.
 	Sandbox bool   `json:"sandbox"`
 	Version string `json:"version"`
+	// Scales are the decimals of the assets that have not 2.
+	Scales map[money.Asset]uint8 `json:"scales"`
 }
 
+var oddScales = sync.OnceValue(func() map[money.Asset]uint8 {
+	odd := map[money.Asset]uint8{}
+	for _, a := range money.Assets() {
+		if a.Scale != 2 {
+			odd[a.Code] = a.Scale
+		}
+	}
+	return odd
+})
+
 func (w *watch) whoAmI(rw http.ResponseWriter, x *consoleSession) {
-	who := consoleWho{Sandbox: w.onlySandbox(), Version: Version}
+	who := consoleWho{Sandbox: w.onlySandbox(), Version: Version, Scales: oddScales()}
 	if x != nil {
 		who.SignedIn, who.Name, who.Role, who.Tenant = true, x.who.Name, x.who.Role, x.who.Tenant
 		who.Csrf, who.Expires, who.Local = x.csrf, x.expires.UTC(), x.who.Name == access.Local

@@ -21,6 +21,7 @@ import (
 	"github.com/moneta-pay/moneta/doctor"
 	"github.com/moneta-pay/moneta/doctor/signal"
 	"github.com/moneta-pay/moneta/internal/clock"
+	"github.com/moneta-pay/moneta/money"
 )
 
 // browser is somebody before the console of a watch that looks at nothing.
@@ -113,6 +114,9 @@ func TestALinkLetsOnePersonInOnce(t *testing.T) {
 	b.get("/api/session", &who)
 	require.False(t, who.SignedIn)
 	require.True(t, who.Sandbox)
+	require.Equal(t, uint8(0), who.Scales["JPY"])
+	require.Contains(t, who.Scales, money.Asset("JPY"))
+	require.NotContains(t, who.Scales, money.Asset("EUR"))
 
 	resp, raw := b.do("GET", "/api/watch/now", "")
 	require.Equal(t, 401, resp.StatusCode)
