@@ -6,9 +6,11 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/commit"
 	"github.com/moneta-pay/moneta/pay/intake"
@@ -39,6 +41,14 @@ type Account struct {
 	Status    string    `json:"status" doc:"active or frozen"`
 	Frozen    *Frozen   `json:"frozen,omitempty" doc:"Left out while nothing is refused"`
 	CreatedAt time.Time `json:"created_at"`
+	Balances  *Stand    `json:"balances,omitempty" doc:"Only in lists that were asked for them"`
+}
+
+// Stand is what an account has, or had, by booking.
+type Stand struct {
+	Available string     `json:"available"`
+	Held      string     `json:"held"`
+	AsOf      *time.Time `json:"as_of,omitempty" doc:"Left out: now"`
 }
 
 func showAccount(a *ledger.Account) Account {
@@ -158,21 +168,60 @@ func (c *call) listAccounts() error {
 			return malformed("the cursor is not one that this list gave out").WithParam("after")
 		}
 	}
-	found, err := c.s.Ledger.Accounts(c.ctx, c.who.Tenant, after, n+1)
+	query := ledger.AccountsQuery{After: after, Limit: n, Asset: money.Asset(q.Get("asset")), Name: strings.TrimSpace(q.Get("name"))}
+	if len(query.Name) > 100 || !utf8.ValidString(query.Name) || strings.ContainsRune(query.Name, 0) {
+		return malformed("give at most 100 bytes of the name").WithParam("name")
+	}
+	var ok bool
+	if query.Kind, ok = accountKinds[q.Get("kind")]; !ok {
+		return malformed("kind is user, house or system").WithParam("kind")
+	}
+	found, next, err := c.s.Ledger.FindAccounts(c.ctx, c.who.Tenant, query)
 	if err != nil {
 		return err
 	}
-	out := ListOf[Account]{Object: "list", HasMore: len(found) > n}
-	found = found[:min(n, len(found))]
-	out.Data = make([]Account, len(found))
+	out := ListOf[Account]{Object: "list", HasMore: next != 0, Data: make([]Account, len(found))}
 	for i := range found {
 		out.Data[i] = showAccount(&found[i])
 	}
+	if s := q.Get("balances"); s != "" {
+		if err := c.addStands(out.Data, found, s); err != nil {
+			return err
+		}
+	}
 	if out.HasMore {
-		out.Next = out.Data[n-1].ID
+		out.Next = pay.AccountID(next).String()
 		c.linkNext(out.Next)
 	}
 	return c.reply(http.StatusOK, &out)
+}
+
+var accountKinds = map[string]ledger.Kind{"": 0, "user": ledger.User, "house": ledger.House, "system": ledger.System}
+
+// addStands tells of each account what it has.
+func (c *call) addStands(shown []Account, found []ledger.Account, when string) error {
+	var at *time.Time
+	var instant time.Time
+	if when != "now" {
+		var err error
+		if instant, err = time.Parse(time.RFC3339, when); err != nil {
+			return malformed("balances is now or a time such as 2026-01-31T12:00:00Z").WithParam("balances")
+		}
+		at = &instant
+	}
+	ids := make([]ledger.AccountID, len(found))
+	for i := range found {
+		ids[i] = found[i].ID
+	}
+	stands, err := c.s.Ledger.Stand(c.ctx, ids, instant)
+	if err != nil {
+		return err
+	}
+	for i := range shown {
+		p := stands[found[i].ID]
+		shown[i].Balances = &Stand{Available: p.Available.String(), Held: p.Held.String(), AsOf: at}
+	}
+	return nil
 }
 
 // Balances is where an account's money stands.

@@ -37,6 +37,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/recon"
 	"github.com/moneta-pay/moneta/pay/recon/statement"
 	"github.com/moneta-pay/moneta/pay/status"
+	"github.com/moneta-pay/moneta/pay/trail"
 )
 
 // Defaults of Config.
@@ -79,9 +80,12 @@ type Recon interface {
 	ClearingAges(ctx context.Context) ([]recon.Clearing, error)
 	RollForward(ctx context.Context, name channel.Name, asset money.Asset, from, until recon.Date) ([]recon.RollDay, error)
 	// Close and Assign change one; they move no money.
-	Close(ctx context.Context, id int64, state, who, why string) (recon.Break, error)
+	Close(ctx context.Context, id int64, c recon.Closing) (recon.Break, error)
 	Assign(ctx context.Context, id int64, owner, who, why string) (recon.Break, error)
 	Report(ctx context.Context) (recon.Report, error)
+	// Picture holds ledger, channel and statement side by side; BreakAges counts what is open.
+	Picture(ctx context.Context, name channel.Name, from, until recon.Date) (recon.Picture, error)
+	BreakAges(ctx context.Context) ([]recon.BreakAge, error)
 	// Run reads every statement to its end, now.
 	Run(ctx context.Context) error
 }
@@ -107,10 +111,11 @@ type Levers interface {
 	Radius(ctx context.Context, p *lever.Pull) (lever.Radius, error)
 }
 
-// Books are the closed periods of the ledger. *finance.Reader is one.
+// Books are the ledger as accountants read it, and its closed periods. *finance.Reader is one.
 type Books interface {
 	Periods(ctx context.Context, tenant int32) ([]finance.Period, error)
 	Seal(ctx context.Context) error
+	TrialBalance(ctx context.Context, s finance.Scope) (finance.TrialBalance, error)
 }
 
 // Runs tells which channels were not reconciled in time. *recon.Watch is one.
@@ -143,8 +148,10 @@ type Config struct {
 	Levers Levers
 	// Backlog brings forward what waits; nil brings nothing.
 	Backlog Backlog
-	// Books keeps the closed periods.
+	// Books adds up the ledger and keeps the closed periods.
 	Books Books
+	// Invariants tells what must hold of money.
+	Invariants Standing
 	// Runs tells /readyz which channels were not reconciled in time.
 	Runs Runs
 	// Desk keeps the cases for people.
@@ -157,6 +164,13 @@ type Config struct {
 	Feed   *outbox.Feed
 	// Webhooks keeps the tenants' endpoints.
 	Webhooks *notify.Endpoints
+	// Links makes and reads links to one payment's page; nil knows none.
+	Links *access.Links
+	// PublicURL is where the pages behind links are, without a slash at its end; empty:
+	// whoever asks for a link is told its path only.
+	PublicURL string
+	// Trails tells where payments' time went.
+	Trails *trail.Reader
 	// Outlook forecasts when open payments end; without one no time is given.
 	Outlook *status.Outlook
 	// Registry takes the edge's metrics and is served under /metrics.

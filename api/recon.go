@@ -49,14 +49,15 @@ func reconRoutes() []*route {
 		},
 		{
 			method: http.MethodGet, path: "/v1/recon/breaks/{id}", id: "get-break", tag: "operator", summary: "Look at a break",
-			about: "With everything that happened to it.", scope: access.Installation, params: []*huma.Param{id},
+			about: "With everything that happened to it, and the evidence: our side and the statement's lines side by side.", scope: access.Installation, params: []*huma.Param{id},
 			answers: map[int]reflect.Type{200: of[recon.Break]()}, faults: []fault.Code{fault.NotFound}, do: (*call).getBreak,
 		},
 		{
 			method: http.MethodPost, path: "/v1/recon/breaks/{id}/close", id: "close-break", role: access.Operate, tag: "operator", summary: "Close a break",
-			about: "As explained, when it may stand, or as resolved, when it is right by now. Who and why are kept. It moves no money.",
+			about: "As explained, when it may stand, or as resolved, when it is right by now. Who and why are kept. It moves no money. " +
+				"With two people who may approve, a break of severity 1 (money may be lost or paid twice) is closed by an approval of the kind close_break only.",
 			scope: access.Installation, params: []*huma.Param{id}, body: of[BreakClosing](), answers: map[int]reflect.Type{200: of[recon.Break]()},
-			faults: []fault.Code{fault.NotFound, fault.AlreadyFinal, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType},
+			faults: []fault.Code{fault.ApprovalRequired, fault.NotFound, fault.AlreadyFinal, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType},
 			do:     (*call).closeBreak,
 		},
 		{
@@ -207,6 +208,7 @@ func (c *call) getBreak() error {
 // BreakClosing is the body of POST /v1/recon/breaks/{id}/close.
 type BreakClosing struct {
 	State  string `json:"state" enum:"explained,resolved" doc:"explained: it may stand; resolved: it is right by now"`
+	Code   string `json:"code,omitempty" enum:"channel_corrected,posted,recovered,written_off,fee_accepted,timing,test,not_ours,other" default:"other" doc:"Why, in a word that can be counted"`
 	Reason string `json:"reason" doc:"Why; kept" minLength:"1" maxLength:"500"`
 }
 
@@ -217,18 +219,33 @@ type BreakAssignment struct {
 }
 
 func (c *call) closeBreak() error {
-	return c.changeBreak("state", func(id int64, state, reason string) (recon.Break, error) {
-		return c.s.Recon.Close(c.ctx, id, state, c.actor(), reason)
+	var how recon.Closing
+	return c.changeBreak(map[string]*string{"state": &how.State, "code": &how.Code, "reason": &how.Why}, func(id int64) (recon.Break, error) {
+		how.Who = c.actor()
+		if err := how.Check(); err != nil {
+			return recon.Break{}, err
+		}
+		b, err := c.s.Recon.Break(c.ctx, id)
+		if err != nil {
+			return b, err
+		}
+		if b.Severity == recon.MoneyAtRisk && b.State == recon.Open {
+			if err := c.alone(c.who.Tenant, "close_break"); err != nil {
+				return b, err
+			}
+		}
+		return c.s.Recon.Close(c.ctx, id, how)
 	})
 }
 
 func (c *call) assignBreak() error {
-	return c.changeBreak("owner", func(id int64, owner, reason string) (recon.Break, error) {
+	var owner, reason string
+	return c.changeBreak(map[string]*string{"owner": &owner, "reason": &reason}, func(id int64) (recon.Break, error) {
 		return c.s.Recon.Assign(c.ctx, id, owner, c.actor(), reason)
 	})
 }
 
-func (c *call) changeBreak(member string, change func(id int64, value, reason string) (recon.Break, error)) error {
+func (c *call) changeBreak(members map[string]*string, change func(id int64) (recon.Break, error)) error {
 	id, err := c.breakID()
 	if err != nil {
 		return err
@@ -237,20 +254,16 @@ func (c *call) changeBreak(member string, change func(id int64, value, reason st
 	if err != nil {
 		return err
 	}
-	var value, reason string
 	err = decodeObject(body, func(d *decoder, name []byte) error {
-		switch string(name) {
-		case member:
-			return d.text("/"+member, &value)
-		case "reason":
-			return d.text("/reason", &reason)
+		if into := members[string(name)]; into != nil {
+			return d.text("/"+string(name), into)
 		}
 		return unknownField(name)
 	})
 	if err != nil {
 		return err
 	}
-	b, err := change(id, value, reason)
+	b, err := change(id)
 	if err != nil {
 		return err
 	}
@@ -355,12 +368,9 @@ func (c *call) rollForward() error {
 		return errNoRecon
 	}
 	q := c.r.URL.Query()
-	var days [2]recon.Date
-	for i, name := range []string{"from", "to"} {
-		var err error
-		if days[i], err = recon.ParseDate(q.Get(name)); err != nil {
-			return malformed(err.Error()).WithParam(name)
-		}
+	days, err := dates(q)
+	if err != nil {
+		return err
 	}
 	found, err := c.s.Recon.RollForward(c.ctx, channel.Name(q.Get("channel")), money.Asset(q.Get("asset")), days[0], days[1])
 	if err != nil {

@@ -117,12 +117,14 @@ func with(some []fault.Code, more ...fault.Code) []fault.Code { return append(mo
 // routes is the whole API.
 func routes() []*route {
 	all := paymentRoutes()
+	all = append(all, pageRoutes()...)
 	all = append(all, eventRoutes()...)
 	all = append(all, webhookRoutes()...)
 	all = append(all, accountRoutes()...)
 	all = append(all, keyRoutes()...)
 	all = append(all, reconRoutes()...)
 	all = append(all, periodRoutes()...)
+	all = append(all, bookRoutes()...)
 	all = append(all, caseRoutes()...)
 	all = append(all, operatorRoutes()...)
 	all = append(all, resolveRoutes()...)
@@ -267,9 +269,14 @@ func accountRoutes() []*route {
 			answers: map[int]reflect.Type{201: of[Account](), 200: of[Account]()}, faults: openFaults, do: (*call).openAccount,
 		},
 		{
-			method: http.MethodGet, path: "/v1/accounts", id: "list-accounts", tag: "accounts", summary: "List accounts", about: "By id, oldest first.",
-			scope: access.AccountsRead, params: paging("99"), answers: map[int]reflect.Type{200: of[ListOf[Account]]()},
-			faults: []fault.Code{fault.UnknownField}, do: (*call).listAccounts,
+			method: http.MethodGet, path: "/v1/accounts", id: "list-accounts", tag: "accounts", summary: "List accounts",
+			about: "By id, oldest first. With filters only so many accounts are looked through for one page, so that a page may be short, even empty, and have more.",
+			scope: access.AccountsRead, params: append(paging("99"),
+				query("kind", "user, house or system; users and houses when left out.", words("user", "house", "system")),
+				query("asset", "Only this asset.", text()), query("name", "Only accounts whose name has this in it, in any case; at most 100 bytes.", text()),
+				query("balances", "now: with what each has; or an instant, RFC 3339: with what each had, by booking.", text())),
+			answers: map[int]reflect.Type{200: of[ListOf[Account]]()},
+			faults:  []fault.Code{fault.UnknownField}, do: (*call).listAccounts,
 		},
 		{
 			method: http.MethodGet, path: "/v1/accounts/{id}", id: "get-account", tag: "accounts", summary: "Look at an account",

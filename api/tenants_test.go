@@ -22,6 +22,7 @@ import (
 	rail "github.com/moneta-pay/moneta/pay/channel/sandbox"
 	"github.com/moneta-pay/moneta/pay/desk"
 	"github.com/moneta-pay/moneta/pay/finance"
+	"github.com/moneta-pay/moneta/pay/invariant"
 	"github.com/moneta-pay/moneta/pay/recon"
 )
 
@@ -29,6 +30,7 @@ import (
 type (
 	laterRecon    struct{ *recon.Recon }
 	laterDispatch struct{ *recon.Gate }
+	laterStanding struct{ *invariant.Reader }
 )
 
 // house is a world in which every route has something behind it, of the tenant that
@@ -43,6 +45,8 @@ type house struct {
 	values, bodies, queries map[string]string
 	// secrets are texts that the other tenant must never read.
 	secrets []string
+	// session and passkey are mara's newest.
+	session, passkey string
 }
 
 const theirs = "theirs" // the other tenant's chief
@@ -58,15 +62,18 @@ func newHouse(t *testing.T) *house {
 	var gate laterDispatch
 	var cases laterDesk
 	var books laterBooks
+	standing := &laterStanding{}
 	h := &house{crew: &crew{files: map[string]access.KeyFile{}}, values: map[string]string{}}
 	h.world = newWorld(t, func(c *api.Config) {
 		c.Recon, c.Dispatch, c.Desk, c.Books = &matching, &gate, &cases, &books
+		c.Invariants = standing
 		c.Approvals = access.NewApprovals(c.Access, slog.New(slog.DiscardHandler))
 	})
 	matching.Recon = recon.New(recon.Config{Pool: h.pool, Submitter: h.node, Channels: []channel.Channel{ch}, Telemetry: tel})
 	gate.Gate = recon.NewGate(h.pool, tel)
 	cases.Desk = desk.New(desk.Config{Pool: h.pool, Telemetry: tel})
 	books.Reader = finance.NewReader(h.pool)
+	standing.Reader = invariant.NewReader(h.pool)
 	require.NoError(t, gate.Load(t.Context()))
 	h.unrecorded = true // files and signatures are not for the document's judge
 
@@ -117,12 +124,27 @@ func (h *house) live(name string) {
 	for path, value := range map[string]string{
 		"/v1/payments/{id}": id.String(), "/v1/accounts/{id}": from, "/v1/webhooks/{id}": hook.str("id"), "/v1/webhooks/{delivery}": ping.str("id"),
 		"/v1/keys/{prefix}": key.str("prefix"), "/v1/recon/{id}": fmt.Sprint(brk), "/v1/approvals/{id}": proposal.str("id"), "/v1/cases/{number}": appeal.str("number"),
-		"/v1/operators/{name}": "mara", "/v1/channels/{name}": "bank-ab", "/v1/levers/{id}": lever.str("id"),
+		"/v1/operators/{name}": "mara", "/v1/channels/{name}": "bank-ab", "/v1/levers/{id}": lever.str("id"), "/v1/transfers/{id}": fmt.Sprint(h.newestTransfer()),
 	} {
 		h.values[path] = value
 	}
-	h.secrets = append(h.secrets, "secret-"+name, id.String(), from, hook.str("id"), key.str("prefix"), proposal.str("id"), appeal.str("number"), lever.str("id"), "mara")
+	h.session, h.passkey = h.enters(name)
+	h.values["/v1/sessions/{id}"], h.values["/v1/operators/{passkey}"] = h.session, h.passkey
+	h.secrets = append(h.secrets, h.session, h.passkey, "secret-"+name, id.String(), from, hook.str("id"), key.str("prefix"), proposal.str("id"), appeal.str("number"), lever.str("id"), "mara")
 	h.prepare(id.String(), from, proposal.str("hash"))
+}
+
+// enters gives mara a session and a passkey, as the console does.
+func (h *house) enters(name string) (session, passkey string) {
+	h.t.Helper()
+	session = "sess-" + name
+	_, err := h.pool.Exec(h.t.Context(), `insert into operator_sessions (prefix, hash, operator, method, client, expires_at)
+		values ($1::text, sha256(convert_to($1::text, 'UTF8')), 'mara', 'passkey', $2, now() + interval '1 hour')`, session, "secret-"+name)
+	require.NoError(h.t, err)
+	_, err = h.pool.Exec(h.t.Context(), `insert into operator_passkeys (id, operator, public_key, sign_count, backup_eligible, origin, label)
+		values ($1, 'mara', 'x', 0, false, 'http://localhost', $2)`, []byte("passkey-"+name), "secret-"+name)
+	require.NoError(h.t, err)
+	return session, access.PasskeyText([]byte("passkey-" + name))
 }
 
 // prepare writes a body for each operation that takes one: one that the tenant itself
@@ -148,6 +170,7 @@ func (h *house) prepare(payment, account, hash string) {
 		"assign-break":      `{"owner":"x","reason":"x"}`,
 		"import-statement":  string(statementFile(1)),
 		"appeal-payment":    `{"text":"x"}`,
+		"link-payment":      `{"days":7}`,
 		"note-case":         `{"text":"x"}`,
 		"assign-case":       `{"owner":"x"}`,
 		"close-case":        `{"resolution":"x"}`,
@@ -169,11 +192,20 @@ func (h *house) prepare(payment, account, hash string) {
 		"hasten-backlog":    `{"act":"query-unknowns"}`,
 	}
 	h.queries = map[string]string{
-		"import-statement": "?channel=bank-ab",
-		"undo-lever":       "?reason=x",
-		"get-roll-forward": "?channel=bank-ab&asset=CZK&from=2026-01-01&to=2026-01-02",
-		"list-payments":    "?idempotency_key=payout+one",
+		"import-statement":  "?channel=bank-ab",
+		"undo-lever":        "?reason=x",
+		"get-roll-forward":  "?channel=bank-ab&asset=CZK&from=2026-01-01&to=2026-01-02",
+		"list-payments":     "?idempotency_key=payout+one",
+		"get-recon-picture": "?from=2026-01-01&to=2026-01-02",
+		"get-curve":         "?from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z",
+		"find":              "?q=" + payment,
 	}
+}
+
+func (h *house) newestTransfer() (id int64) {
+	h.t.Helper()
+	require.NoError(h.t, h.pool.QueryRow(h.t.Context(), `select max(id) from transfers`).Scan(&id))
+	return id
 }
 
 // operation is one of the document.
@@ -254,12 +286,14 @@ func (h *house) byPerson(op *operation, name string) *answer {
 
 // public are the operations that ask nobody who they are; what they tell concerns the
 // installation, and stands at another door than the tenants' (docs/operators.md).
-var public = []string{"health", "ready", "metrics", "receive-callback", "sign-in"}
+var public = []string{"health", "ready", "metrics", "receive-callback", "sign-in", "open-link", "appeal-link"}
 
 // own are those that answer another tenant, about what is its own.
 var own = []string{
 	"create-payments", "open-account", "list-accounts", "list-payments", "list-events", "create-key", "list-keys", "close-period", "list-periods", "list-cases",
-	"create-webhook", "list-webhooks", "list-operators", "list-deeds", "list-approvals", "list-approval-kinds", "sign-out",
+	"create-webhook", "list-webhooks", "list-operators", "list-deeds", "list-approvals", "list-approval-kinds", "sign-out", "list-transfers", "get-trial-balance",
+	"find", // among their own
+	"list-sessions",
 	"propose", // an approval of their own, which is carried out in their tenant
 }
 
@@ -383,4 +417,4 @@ func (h *house) digest() map[string]string {
 }
 
 // nobodys are tables without a tenant that only the installation changes.
-var nobodys = []string{"breaks", "break_events", "statements", "statement_imports", "statement_lines", "dispatch_pauses", "channel_proofs", "quarantine"}
+var nobodys = []string{"breaks", "break_events", "statements", "statement_imports", "statement_lines", "dispatch_pauses", "channel_proofs", "quarantine", "operator_sessions", "operator_passkeys"}

@@ -20,7 +20,7 @@ import (
 
 // registerActions tells the approvals what two people can agree on besides people
 // and keys. What changes an account is a Fact whose key is the approval's id.
-func registerActions(desk *access.Approvals, in *intake.Intake, accounts *ledger.Reader, gate *recon.Gate) {
+func registerActions(desk *access.Approvals, in *intake.Intake, accounts *ledger.Reader, gate *recon.Gate, breaks *recon.Recon) {
 	a := accountActions{in, accounts}
 	desk.Register(access.Kind{
 		Name: "set_floor", Members: []access.Member{{Name: "account"}, {Name: "asset"}, {Name: "floor"}},
@@ -50,6 +50,9 @@ func registerActions(desk *access.Approvals, in *intake.Intake, accounts *ledger
 	desk.Register(writeOff(in))
 	if gate != nil {
 		desk.Register(resumeDispatch(gate))
+	}
+	if breaks != nil {
+		desk.Register(closeBreak(breaks))
 	}
 }
 

@@ -14,7 +14,8 @@ import (
 // remember. When it is taken, any free one is.
 const consoleListen = "127.0.0.1:7072"
 
-// browsers is everything that the console asks, and the console itself.
+// browsers is everything that the console asks, and the console itself: a line for each
+// topic. Below /api/ the guard lets in who is signed in, below /public/ everybody.
 func (w *watch) browsers(doctor http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	w.sessionRoutes(mux)
@@ -23,6 +24,10 @@ func (w *watch) browsers(doctor http.Handler) http.Handler {
 	w.incidentRoutes(mux)
 	w.drillRoutes(mux)
 	w.repairRoutes(mux)
+	w.booksRoutes(mux)
+	w.channelRoutes(mux)
+	w.mapRoutes(mux)
+	w.publicRoutes(mux)
 	mux.Handle("/api/watch/", http.StripPrefix("/api/watch", doctor))
 	mux.HandleFunc("/api/", func(rw http.ResponseWriter, r *http.Request) {
 		refuse(rw, http.StatusNotFound, "not-found", "there is nothing at "+r.URL.Path)

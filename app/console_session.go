@@ -263,7 +263,7 @@ func (w *watch) signIn(rw http.ResponseWriter, r *http.Request) {
 // cookieOf is for this host alone and never shown to a script. It is Secure where the
 // page came by TLS; on loopback there is none.
 func cookieOf(r *http.Request, secret string, seconds int) *http.Cookie {
-	return &http.Cookie{
+	return &http.Cookie{ //nolint:gosec // G124: a Secure cookie would never come back over loopback, which has no TLS
 		Name: sessionCookie, Value: secret, Path: "/", MaxAge: seconds,
 		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil,
 	}

@@ -77,8 +77,15 @@ func (b *browser) signIn(who visitor) {
 	b.csrf = x.csrf
 }
 
+// reply is an answer but its body.
+type reply struct {
+	StatusCode int
+	Header     http.Header
+	Cookies    []*http.Cookie
+}
+
 // do asks and reads the answer; header is name, value, name, value.
-func (b *browser) do(method, path, body string, header ...string) (*http.Response, string) {
+func (b *browser) do(method, path, body string, header ...string) (reply, string) {
 	b.t.Helper()
 	req, err := http.NewRequestWithContext(b.t.Context(), method, b.file.URL+path, bytes.NewBufferString(body))
 	require.NoError(b.t, err)
@@ -96,7 +103,7 @@ func (b *browser) do(method, path, body string, header ...string) (*http.Respons
 	raw, err := io.ReadAll(resp.Body)
 	require.NoError(b.t, err)
 	require.NoError(b.t, resp.Body.Close())
-	return resp, string(raw)
+	return reply{resp.StatusCode, resp.Header, resp.Cookies()}, string(raw)
 }
 
 // get asks for JSON, and wants the answer to be good.
@@ -133,7 +140,7 @@ func TestALinkLetsOnePersonInOnce(t *testing.T) {
 	require.Equal(t, 403, resp.StatusCode, "another site's page signs nobody in")
 	resp, raw = b.do("POST", "/api/session", `{"link":"`+secret+`"}`)
 	require.Equal(t, 200, resp.StatusCode, raw)
-	c := resp.Cookies()[0]
+	c := resp.Cookies[0]
 	require.True(t, c.HttpOnly)
 	require.Equal(t, http.SameSiteStrictMode, c.SameSite)
 	require.NoError(t, json.Unmarshal([]byte(raw), &who))
@@ -269,7 +276,7 @@ func (b *browser) listen(after string) (*bufio.Reader, func()) {
 	if after != "" {
 		req.Header.Set("Last-Event-ID", after)
 	}
-	resp, err := b.jar.Do(req)
+	resp, err := b.jar.Do(req) //nolint:bodyclose // who listens closes it
 	require.NoError(b.t, err)
 	require.Equal(b.t, http.StatusOK, resp.StatusCode)
 	require.Equal(b.t, "text/event-stream", resp.Header.Get("Content-Type"))

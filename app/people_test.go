@@ -29,6 +29,7 @@ type bureau struct {
 	in       *intake.Intake
 	accounts *ledger.Reader
 	desk     *access.Approvals
+	breaks   *recon.Recon
 	gate     *recon.Gate
 	losing   *losing
 	tenant   int32
@@ -74,7 +75,8 @@ func newBureau(t *testing.T) *bureau {
 	b.tenant, err = store.CreateTenant(t.Context(), "bureau")
 	require.NoError(t, err)
 	b.desk = access.NewApprovals(store, slog.New(slog.DiscardHandler))
-	registerActions(b.desk, b.in, b.accounts, b.gate)
+	b.breaks = recon.New(recon.Config{Pool: b.pool, Telemetry: tel})
+	registerActions(b.desk, b.in, b.accounts, b.gate, b.breaks)
 	registerPaymentActions(b.desk, b.in, commit.NewReader(b.pool))
 	for _, name := range []string{"abe", "cleo"} {
 		file, credential, _, err := access.Enrol(name, access.Ed25519)

@@ -282,7 +282,7 @@ func (w *world) announce(ctx context.Context, took time.Duration) {
 	if !w.cfg.Quiet && w.pg != nil {
 		fmt.Fprint(out, say(lang, "settings", w.pg.Version()))
 		if err := pgserver.WriteSettings(out, w.pg.Settings()); err != nil {
-			w.logger.Warn("cannot print the settings", slog.Any("error", err))
+			w.logger.WarnContext(ctx, "cannot print the settings", slog.Any("error", err))
 		}
 	}
 	adopted := ""

@@ -15,10 +15,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/moneta-pay/moneta/doctor"
 	"github.com/moneta-pay/moneta/doctor/drain"
+	"github.com/moneta-pay/moneta/doctor/river"
 	"github.com/moneta-pay/moneta/doctor/signal"
 	"github.com/moneta-pay/moneta/doctor/signal/money"
 	"github.com/moneta-pay/moneta/doctor/signal/process"
@@ -92,12 +94,19 @@ type watch struct {
 	bench      *drain.Bench
 	drills     *drillRoom
 	focus      *focus
+	facts      *money.Collector
+	river      *river.Keeper // the maps of the last quarter of an hour
+	public     publicStatus
+	contracts  atomic.Pointer[map[string]*claims] // by channel
 }
 
 // startWatch puts the doctor together: the collectors, what they remember, and what is
 // done each second. Everything is wired here.
 func startWatch(ctx context.Context, cfg WatchConfig, log *slog.Logger) (*watch, error) {
-	w := &watch{cfg: cfg, log: log, clock: clock.System, memory: signal.NewMemory(doctor.Road()), sessions: newSessions(clock.System), streams: newStreams(ctx)}
+	w := &watch{
+		cfg: cfg, log: log, clock: clock.System, memory: signal.NewMemory(doctor.Road()), river: river.NewKeeper(),
+		sessions: newSessions(clock.System), streams: newStreams(ctx),
+	}
 	sources, err := w.sources(ctx)
 	if err != nil {
 		return w, err
@@ -113,6 +122,7 @@ func startWatch(ctx context.Context, cfg WatchConfig, log *slog.Logger) (*watch,
 	w.runner.Start(ctx)
 	w.stops = append(w.stops, w.runner.Stop)
 	w.each(ctx)
+	w.followContracts(ctx)
 	return w, nil
 }
 
@@ -150,6 +160,7 @@ func (w *watch) sources(ctx context.Context) ([]signal.Source, error) {
 		return nil, err
 	}
 	w.stops = append(w.stops, func(context.Context) error { facts.Close(); return nil })
+	w.facts = facts
 	all := []signal.Source{{Collector: facts, Hop: doctor.HopPostgres}}
 	database, err := w.databaseSources()
 	if err != nil {
@@ -192,6 +203,7 @@ func (w *watch) each(ctx context.Context) {
 			}
 			if !now.Before(notBefore) {
 				w.judge(ctx)
+				w.draw()
 			}
 			select {
 			case <-ctx.Done():

@@ -56,6 +56,7 @@ var words = map[string][2]string{
 	"case-client":       {"device    ", "设备    "},
 	"case-resolution":   {"resolution", "结论    "},
 	"case-to-holder":    {"(to the holder) ", "(致持有人)"},
+	"invited":           {"%s takes this link up within 72 hours, once. Whoever has it is %[1]s: send it to them alone.\n", "%s 须在 72 小时内使用此链接一次。持有链接者即为 %[1]s:请只发给本人。\n"},
 	"channel-head":      {"CHANNEL\tADAPTER\tDEDUP\tMAY RESEND\tTESTED\n", "渠道\t适配器\t去重\t可重发\t测试时间\n"},
 	"channel-one":       {"%s   adapter %s   %s   test endpoint %s\n", "%s   适配器 %s   %s   测试端点 %s\n"},
 	"channel-untested":  {"Nothing is proven yet: moneta channel test --channel %s\n", "尚无任何证明:moneta channel test --channel %s\n"},

@@ -24,22 +24,14 @@ func packed(t *testing.T, text string) []byte {
 	return b.Bytes()
 }
 
-func ask(h http.Handler, method, target string, header ...string) *http.Response {
+func ask(h http.Handler, method, target string, header ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, target, nil)
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
-	return w.Result()
-}
-
-func text(t *testing.T, r *http.Response) string {
-	t.Helper()
-	b, err := io.ReadAll(r.Body)
-	require.NoError(t, err)
-	require.NoError(t, r.Body.Close())
-	return string(b)
+	return w
 }
 
 func TestAssets(t *testing.T) {
@@ -54,35 +46,35 @@ func TestAssets(t *testing.T) {
 	h := Strict(handler(in))
 
 	r := ask(h, "GET", "/assets/a-1f2e.js", "Accept-Encoding", "br, gzip")
-	require.Equal(t, "gzip", r.Header.Get("Content-Encoding"))
-	require.Equal(t, "text/javascript; charset=utf-8", r.Header.Get("Content-Type"))
-	require.Equal(t, "public, max-age=31536000, immutable", r.Header.Get("Cache-Control"))
-	require.Equal(t, "nosniff", r.Header.Get("X-Content-Type-Options"))
-	require.Equal(t, string(packed(t, script)), text(t, r))
+	require.Equal(t, "gzip", r.Header().Get("Content-Encoding"))
+	require.Equal(t, "text/javascript; charset=utf-8", r.Header().Get("Content-Type"))
+	require.Equal(t, "public, max-age=31536000, immutable", r.Header().Get("Cache-Control"))
+	require.Equal(t, "nosniff", r.Header().Get("X-Content-Type-Options"))
+	require.Equal(t, string(packed(t, script)), r.Body.String())
 
 	for _, accept := range []string{"", "br", "gzip;q=0", "gzip; q=0.00"} {
 		r = ask(h, "GET", "/assets/a-1f2e.js", "Accept-Encoding", accept)
-		require.Empty(t, r.Header.Get("Content-Encoding"), accept)
-		require.Equal(t, script, text(t, r), accept)
+		require.Empty(t, r.Header().Get("Content-Encoding"), accept)
+		require.Equal(t, script, r.Body.String(), accept)
 	}
 
 	r = ask(h, "GET", "/favicon.svg")
-	require.Equal(t, "image/svg+xml", r.Header.Get("Content-Type"))
-	require.Equal(t, "no-cache", r.Header.Get("Cache-Control"))
+	require.Equal(t, "image/svg+xml", r.Header().Get("Content-Type"))
+	require.Equal(t, "no-cache", r.Header().Get("Cache-Control"))
 
 	for _, path := range []string{"/", "/index.html", "/incidents/inc_1", "/payments?state=processing"} {
 		r = ask(h, "GET", path, "Accept", "text/html,*/*")
-		require.Equal(t, 200, r.StatusCode, path)
-		require.Equal(t, "no-store", r.Header.Get("Cache-Control"), path)
-		require.Contains(t, text(t, r), "the page", path)
+		require.Equal(t, 200, r.Code, path)
+		require.Equal(t, "no-store", r.Header().Get("Cache-Control"), path)
+		require.Contains(t, r.Body.String(), "the page", path)
 	}
-	require.Contains(t, r.Header.Get("Content-Security-Policy"), "default-src 'self'")
+	require.Contains(t, r.Header().Get("Content-Security-Policy"), "default-src 'self'")
 
 	for _, path := range []string{"/assets/gone.js", "/.keep", "/assets/a-1f2e.js.gz", "/assets", "/../console.go"} {
-		require.Equal(t, 404, ask(h, "GET", path, "Accept", "*/*").StatusCode, path)
+		require.Equal(t, 404, ask(h, "GET", path, "Accept", "*/*").Code, path)
 	}
-	require.Equal(t, 405, ask(h, "POST", "/", "Accept", "text/html").StatusCode)
-	require.Empty(t, text(t, ask(h, "HEAD", "/", "Accept", "text/html")))
+	require.Equal(t, 405, ask(h, "POST", "/", "Accept", "text/html").Code)
+	require.Empty(t, ask(h, "HEAD", "/", "Accept", "text/html").Body.String())
 }
 
 func TestPlaceholder(t *testing.T) {
@@ -90,8 +82,8 @@ func TestPlaceholder(t *testing.T) {
 	in := fstest.MapFS{".keep": {}}
 	require.False(t, built(in))
 	r := ask(handler(in), "GET", "/incidents", "Accept", "text/html")
-	require.Equal(t, http.StatusServiceUnavailable, r.StatusCode)
-	page := text(t, r)
+	require.Equal(t, http.StatusServiceUnavailable, r.Code)
+	page := r.Body.String()
 	require.Contains(t, page, "make build")
 	require.Contains(t, page, "控制台")
 }

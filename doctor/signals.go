@@ -20,6 +20,11 @@ const (
 	// long the oldest work could have left and did not: its age, less pauses and takeovers.
 	Residence Signal = "residence"
 	Stuck     Signal = "stuck"
+	// LeftBehind is for how long the work of one owner has stayed, one after another, while
+	// that of others which came later left; LeftBehindOdds is how many decimal digits the
+	// odds have that it is his by accident.
+	LeftBehind     Signal = "left_behind"
+	LeftBehindOdds Signal = "left_behind_odds"
 	// Imbalance is entered less left less open: anything but zero is loss or doubling.
 	Imbalance Signal = "imbalance"
 	// Busy is the share of the capacity in use.
@@ -53,6 +58,8 @@ var stationSignals = []SignalInfo{
 	{StandstillGaps, "gaps", false, "the same in mean gaps between departures"},
 	{Residence, "s", false, "the longest that work stayed of late before it left"},
 	{Stuck, "s", false, "for how long the oldest work could have left and did not: its age, less pauses and takeovers"},
+	{LeftBehind, "s", false, "for how long one owner's work has stayed, one after another, while that of others which came later left"},
+	{LeftBehindOdds, "digits", false, "decimal digits of the odds against that being an accident"},
 	{Imbalance, "items", false, "entered less left less open"},
 	{Busy, "share", false, "share of the capacity in use"},
 	{Silence, "s", false, "how long an expected beat is missing"},
@@ -88,6 +95,7 @@ const (
 	DiskFullIn   Signal = "disk_full_in"  // until it is full at the present pace
 	ClockSkew    Signal = "clock_skew"    // between two clocks that should agree
 	FlushTime    Signal = "flush_time"    // of one flush of a small file to the disk
+	Checked      Signal = "checked"       // since the checks of the books ended a whole turn
 )
 
 var processSignals = []SignalInfo{
@@ -110,6 +118,7 @@ var processSignals = []SignalInfo{
 	{DiskFullIn, "s", true, "time until it is full at the present pace"},
 	{ClockSkew, "s", true, "between two clocks that should agree"},
 	{FlushTime, "s", true, "one flush of a small file to the same disk"},
+	{Checked, "s", true, "time since the checks of the books ended a whole turn"},
 }
 
 // Of probes and canaries: what we do ourselves, from outside.

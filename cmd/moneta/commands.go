@@ -212,10 +212,11 @@ func (c *asPerson) person() *app.Person {
 type operatorCmd struct {
 	Enrol   operatorEnrolCmd   `cmd:"" help:"Make your key on your own machine, and print the public half for whoever adds you."`
 	Add     operatorAddCmd     `cmd:"" help:"Add a person: the first two who may approve at the database, from then on by an approval (--as)."`
+	Invite  operatorInviteCmd  `cmd:"" help:"Add a person who has no credential yet, and print the link by which they make one."`
 	List    operatorListCmd    `cmd:"" help:"List the people of a tenant."`
 	Disable operatorDisableCmd `cmd:"" help:"End a person's access, on every node within a second."`
 	Rotate  operatorRotateCmd  `cmd:"" help:"Take a new key; the old one stops."`
-	Login   operatorLoginCmd   `cmd:"" help:"Open a session of 15 minutes with a code."`
+	Login   operatorLoginCmd   `cmd:"" help:"Open a session with a code: it ends after 15 idle minutes, and after 12 hours."`
 	Log     operatorLogCmd     `cmd:"" help:"Show what people did."`
 }
 
@@ -243,6 +244,19 @@ type operatorAddCmd struct {
 
 func (c *operatorAddCmd) Run(ctx context.Context) error {
 	return app.OperatorAdd(ctx, app.Database{DSN: c.DSN, DataDir: c.Data}, c.person(), c.Tenant, c.Name, c.Role, c.Credential, c.Reason)
+}
+
+type operatorInviteCmd struct {
+	database
+	asPerson
+	Tenant string `help:"Name of the tenant." default:"default"`
+	Name   string `help:"The person's name." required:""`
+	Role   string `help:"viewer, operator, approver or admin." required:"" enum:"viewer,operator,approver,admin"`
+	Reason string `help:"Why, for who approves it." default:"a new operator"`
+}
+
+func (c *operatorInviteCmd) Run(ctx context.Context) error {
+	return app.OperatorInvite(ctx, app.Database{DSN: c.DSN, DataDir: c.Data}, c.person(), c.Tenant, c.Name, c.Role, c.Reason)
 }
 
 type operatorListCmd struct {

@@ -399,6 +399,21 @@ func (r *Reader) Totals(ctx context.Context) (Totals, error) {
 	return out, nil
 }
 
+// Sums adds up all books by asset, every tenant's; each sum is zero.
+func (r *Reader) Sums(ctx context.Context) ([]AssetSum, error) {
+	const op = "commit.Reader.Sums"
+	tx, err := r.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return nil, readFault(op, err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	var out Totals
+	if err := readSums(ctx, tx, &out); err != nil {
+		return nil, readFault(op, err)
+	}
+	return out.Ledger, nil
+}
+
 func readSums(ctx context.Context, tx pgx.Tx, out *Totals) error {
 	rows, err := tx.Query(ctx, sumsSQL)
 	if err != nil {

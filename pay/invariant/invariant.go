@@ -160,10 +160,32 @@ func (c *Checker) Turn(ctx context.Context) ([]Violation, error) {
 	failed = append(failed, c.show(ctx))
 	err := errors.Join(failed...)
 	if err == nil {
-		c.turned.SetToCurrentTime()
+		err = c.note(ctx)
 	}
 	return found, err
 }
+
+// note keeps that a whole turn has ended and how far it came, so that every node can
+// tell when these rows were last asked. Times are the database's.
+func (c *Checker) note(ctx context.Context) error {
+	names, values := make([]string, len(c.logs)), make([]int64, len(c.logs))
+	for i, l := range c.logs {
+		names[i], values[i] = l.headMark(), l.head
+	}
+	if _, err := c.cfg.Pool.Exec(ctx, `insert into marks (name, value) select name, value from unnest($1::text[], $2::bigint[]) as m(name, value)
+		union all select $3, (extract(epoch from clock_timestamp()) * 1000)::bigint on conflict (name) do update set value = excluded.value where marks.value <> excluded.value`,
+		names, values, markTurned); err != nil {
+		return fmt.Errorf("keep when the rows were checked: %w", err)
+	}
+	c.turned.SetToCurrentTime()
+	return nil
+}
+
+// markTurned is when the last whole turn ended, in milliseconds since 1970.
+const markTurned = "invariant_turned_ms"
+
+// headMark tells how far new rows are checked.
+func (l *following) headMark() string { return "invariant_head_" + l.name }
 
 // mark is where the sweep of l keeps its cursor.
 func (l *following) mark() string { return "invariant_" + l.name }

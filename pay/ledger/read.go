@@ -87,32 +87,18 @@ func (r *Reader) Account(ctx context.Context, tenant int32, id AccountID) (Accou
 	if err != nil {
 		return Account{}, readFault("ledger.Reader.Account", err)
 	}
-	a, err := pgx.CollectExactlyOneRow(rows, scanAccount)
+	a, err := pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (Account, error) { return scanAccount(row) })
 	if err != nil {
 		return Account{}, readFault("ledger.Reader.Account", err)
 	}
 	return a, nil
 }
 
-// Accounts lists the tenant's accounts by id, those above after, at most PageMax.
-func (r *Reader) Accounts(ctx context.Context, tenant int32, after AccountID, limit int) ([]Account, error) {
-	rows, err := r.pool.Query(ctx, `select `+accountColumns+` from accounts
-		where id > $1 and tenant = $2 and kind <> $3 order by id limit $4`,
-		int64(after), tenant, int16(System), clampPage(limit))
-	if err != nil {
-		return nil, readFault("ledger.Reader.Accounts", err)
-	}
-	list, err := pgx.CollectRows(rows, scanAccount)
-	if err != nil {
-		return nil, readFault("ledger.Reader.Accounts", err)
-	}
-	return list, nil
-}
-
-func scanAccount(row pgx.CollectableRow) (Account, error) {
+// scanAccount reads accountColumns; more are the columns behind them.
+func scanAccount(row pgx.CollectableRow, more ...any) (Account, error) {
 	var a Account
 	var floor string
-	if err := row.Scan(&a.ID, &a.Tenant, &a.Kind, &a.Asset, &a.Name, &floor, &a.Frozen, &a.FrozenAll, &a.FreezeReason, &a.CreatedAt); err != nil {
+	if err := row.Scan(append([]any{&a.ID, &a.Tenant, &a.Kind, &a.Asset, &a.Name, &floor, &a.Frozen, &a.FrozenAll, &a.FreezeReason, &a.CreatedAt}, more...)...); err != nil {
 		return a, err
 	}
 	a.CreatedAt = a.CreatedAt.UTC()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -62,11 +63,14 @@ type Break struct {
 	AgeSeconds int64      `json:"age_s"`
 	ClosedAt   *time.Time `json:"closed_at,omitempty"`
 	ClosedBy   string     `json:"closed_by,omitempty"`
-	// Reason is why it was closed.
+	// Reason is why it was closed, and Code the same in one word.
 	Reason     string     `json:"reason,omitempty"`
+	Code       string     `json:"code,omitempty"`
 	Suggestion Suggestion `json:"suggestion"`
-	// History is what happened to it; only when one break is asked for.
+	// History is what happened to it, and Sides the evidence; only when one break is
+	// asked for.
 	History []BreakEvent `json:"history,omitempty"`
+	Sides   *Sides       `json:"sides,omitempty"`
 }
 
 // BreakTitle is what a class is called.
@@ -96,7 +100,7 @@ type BreakFilter struct {
 }
 
 const breakColumns = `select b.id, b.class, b.state, b.channel, coalesce(b.payment, 0), b.reference, b.line, coalesce(l.direction, case p.kind when 3 then 2 when 2 then 1 end, 0),
-       b.asset, b.amount::text, b.severity, b.owner, b.detail, b.opened_at, b.closed_at, coalesce(b.closed_by, ''), coalesce(b.close_reason, '')
+       b.asset, b.amount::text, b.severity, b.owner, b.detail, b.opened_at, b.closed_at, coalesce(b.closed_by, ''), coalesce(b.close_reason, ''), coalesce(b.close_code, '')
   from breaks b
   left join payments p on p.id = b.payment
   left join lateral (select direction from statement_lines s where s.channel = b.channel and s.line_id = b.line and b.line <> '' limit 1) l on true
@@ -159,6 +163,9 @@ func (r *Recon) Break(ctx context.Context, id int64) (Break, error) {
 			return e, err
 		})
 	}
+	if err == nil {
+		b.Sides, err = r.sides(ctx, &b)
+	}
 	if err != nil {
 		return b, readFault(op, err)
 	}
@@ -171,7 +178,7 @@ func (r *Recon) readBreak(row pgx.CollectableRow) (Break, error) {
 	var direction channel.Direction
 	var amount string
 	if err := row.Scan(&b.ID, &b.Class, &b.State, &b.Channel, &payment, &b.Reference, &b.Line, &direction, &b.Asset, &amount, &b.Severity, &b.Owner,
-		&b.Detail, &b.OpenedAt, &b.ClosedAt, &b.ClosedBy, &b.Reason); err != nil {
+		&b.Detail, &b.OpenedAt, &b.ClosedAt, &b.ClosedBy, &b.Reason, &b.Code); err != nil {
 		return b, err
 	}
 	c := classOf(b.Class)
@@ -201,18 +208,90 @@ func (r *Recon) readBreak(row pgx.CollectableRow) (Break, error) {
 // noteMax bounds what a person writes about a break, in bytes.
 const noteMax = 500
 
+// Codes of why a break was closed, so that a year of them can be counted.
+var closeCodes = []string{
+	"channel_corrected", // the channel has corrected what it said
+	"posted",            // a posting of ours put it right
+	"recovered",         // the money came back
+	"written_off",       // we bear it
+	"fee_accepted",      // the fee stands
+	"timing",            // only the time differs
+	"test",              // a test, of theirs or ours
+	"not_ours",          // nothing of it concerns us
+	otherCode,
+}
+
+const otherCode = "other"
+
+// CloseCodes returns the codes.
+func CloseCodes() []string { return slices.Clone(closeCodes) }
+
+// Closing says how a break ends.
+type Closing struct {
+	// State is Explained or Resolved.
+	State string
+	// Code is one of CloseCodes; "other" when empty.
+	Code string
+	// Who closes it, and Why in their words.
+	Who, Why string
+}
+
+// Check refuses a closing that no break could have.
+func (c *Closing) Check() error {
+	if c.State != Explained && c.State != Resolved {
+		return fault.New(fault.MalformedRequest, "a break is closed as explained or resolved").WithParam("/state")
+	}
+	if c.Code == "" {
+		c.Code = otherCode
+	}
+	if !slices.Contains(closeCodes, c.Code) {
+		return fault.New(fault.MalformedRequest, "code is one of "+strings.Join(closeCodes, ", ")).WithParam("/code")
+	}
+	return nil
+}
+
 const closeBreak = `with closed as (
-  update breaks set state = $2, closed_at = now(), closed_by = $3, close_reason = $4 where id = $1 and closed_at is null returning id
+  update breaks set state = $2, closed_at = now(), closed_by = $3, close_reason = $4, close_code = $5 where id = $1 and closed_at is null returning id
 )
 insert into break_events (break, what, who, note) select id, $2, $3, $4 from closed returning break`
 
 // Close ends an open break: Explained or Resolved, by whom and why. It moves no
 // money. fault.AlreadyFinal when it was closed before.
-func (r *Recon) Close(ctx context.Context, id int64, state, who, why string) (Break, error) {
-	if state != Explained && state != Resolved {
-		return Break{}, fault.New(fault.MalformedRequest, "a break is closed as explained or resolved").WithParam("/state")
+func (r *Recon) Close(ctx context.Context, id int64, c Closing) (Break, error) {
+	if err := c.Check(); err != nil {
+		return Break{}, err
 	}
-	return r.change(ctx, id, who, why, closeBreak, id, state, who, why)
+	return r.change(ctx, id, c.Who, c.Why, closeBreak, id, c.State, c.Who, c.Why, c.Code)
+}
+
+// CloseWithin does what Close does within a transaction of the caller's.
+// fault.NotFound when there is no such break, fault.AlreadyFinal when it was closed
+// before.
+func (r *Recon) CloseWithin(ctx context.Context, tx pgx.Tx, id int64, c Closing) error {
+	if err := c.Check(); err != nil {
+		return err
+	}
+	err := tx.QueryRow(ctx, closeBreak, id, c.State, c.Who, c.Why[:min(len(c.Why), noteMax)], c.Code).Scan(new(int64))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return r.StillOpen(ctx, id)
+	}
+	if err != nil {
+		return readFault("recon.CloseWithin", err)
+	}
+	return nil
+}
+
+// StillOpen is nil for an open break; fault.NotFound or fault.AlreadyFinal says why not.
+func (r *Recon) StillOpen(ctx context.Context, id int64) error {
+	b, err := r.Break(ctx, id)
+	if err == nil && b.ClosedAt != nil {
+		err = alreadyClosed(&b)
+	}
+	return err
+}
+
+func alreadyClosed(b *Break) error {
+	return fault.New(fault.AlreadyFinal, "the break was "+b.State+" by "+b.ClosedBy+": "+b.Reason).WithResource(strconv.FormatInt(b.ID, 10))
 }
 
 const assignBreak = `with assigned as (
@@ -241,7 +320,7 @@ func (r *Recon) change(ctx context.Context, id int64, who, why, sql string, args
 		return b, readErr
 	}
 	if err != nil {
-		return b, fault.New(fault.AlreadyFinal, "the break was "+b.State+" by "+b.ClosedBy+": "+b.Reason).WithResource(strconv.FormatInt(id, 10))
+		return b, alreadyClosed(&b)
 	}
 	r.log.LogAttrs(ctx, slog.LevelInfo, "break changed", slog.Int64("break", id), slog.String("class", b.Class), slog.String("state", b.State),
 		slog.String("owner", b.Owner), slog.String("by", who), slog.String("reason", why))
@@ -280,7 +359,7 @@ func valid(s string) bool { return strings.ToValidUTF8(s, "") == s && !strings.C
 func BreakColumns() []string {
 	return []string{
 		"id", "class", "title", "state", "severity", "owner", "channel", "payment", "reference", "line", "direction", "asset", "amount",
-		"opened_at", "age_s", "closed_at", "closed_by", "reason", "suggested_action", "suggested_transition", "confidence", "suggestion", "detail",
+		"opened_at", "age_s", "closed_at", "closed_by", "reason", "code", "suggested_action", "suggested_transition", "confidence", "suggestion", "detail",
 	}
 }
 
@@ -293,7 +372,7 @@ func (b *Break) Row() []string {
 	return []string{
 		strconv.FormatInt(b.ID, 10), b.Class, b.Title.En, b.State, digits(int(b.Severity)), inert(b.Owner), string(b.Channel), b.Payment,
 		inert(b.Reference), inert(b.Line), b.Direction, string(b.Asset), b.Amount.String(), b.OpenedAt.Format(time.RFC3339),
-		strconv.FormatInt(b.AgeSeconds, 10), closed, inert(b.ClosedBy), inert(b.Reason), b.Suggestion.Action, b.Suggestion.Transition,
+		strconv.FormatInt(b.AgeSeconds, 10), closed, inert(b.ClosedBy), inert(b.Reason), b.Code, b.Suggestion.Action, b.Suggestion.Transition,
 		b.Suggestion.Confidence, b.Suggestion.En, inert(b.Detail),
 	}
 }

@@ -132,6 +132,8 @@ func (v *view) edge() {
 	if all.value > 0 {
 		v.answers(all.took, all.value)
 	}
+	const requested, replayed = "moneta_payments_requested_total", "moneta_payments_replayed_total"
+	v.tell(hop, doctor.Rate, "payments", v.rate(requested, nil)-v.rate(replayed, nil), requested+" less "+replayed, nil)
 	again := "moneta_payments_again_total"
 	v.tell(hop, doctor.Duplicates, "", v.rate(again, nil), again, nil)
 	if asked := v.lately("moneta_payments_requested_total", nil); asked.value > 0 {
@@ -237,6 +239,10 @@ func (v *view) stations() {
 	if len(v.now.families["moneta_callbacks_total"]) > 0 {
 		v.hop(doctor.HopCallbacks, doctor.Relay)
 		v.tell(doctor.HopCallbacks, doctor.Rate, "", v.rate("moneta_callbacks_total", nil), "moneta_callbacks_total", nil)
+	}
+	const turned = "moneta_invariant_last_turn_timestamp_seconds"
+	if at := v.gauge(turned, nil); at > 0 { // 0 on a node that does not lead
+		v.tell(doctor.HopDecider, doctor.Checked, "", max(float64(v.now.at.UnixNano())/1e9-at, 0), turned, nil)
 	}
 	const tries, hop = "moneta_webhook_tries_total", doctor.HopWebhooks
 	if all := v.lately(tries, nil); all.value > 0 {

@@ -3,7 +3,9 @@ package money
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"math"
+	"math/big"
 	"slices"
 	"time"
 
@@ -37,11 +39,29 @@ type ages struct {
 	Overdue, Orphans int64
 	// Oldest entered first, Due has the earliest deadline, Next the earliest next look.
 	Oldest, Due, Next moment
+	// Value is what Items are worth, by asset, in the smallest unit.
+	Value map[string]*big.Int
 }
 
 func (a *ages) add(o *ages) {
 	a.Items, a.Held, a.Overdue, a.Orphans = a.Items+o.Items, a.Held+o.Held, a.Overdue+o.Overdue, a.Orphans+o.Orphans
 	a.Oldest, a.Due, a.Next = earlier(a.Oldest, o.Oldest), earlier(a.Due, o.Due), earlier(a.Next, o.Next)
+	for asset, v := range o.Value {
+		a.worth(asset, v)
+	}
+}
+
+// worth adds to the value; it keeps no hold of v.
+func (a *ages) worth(asset string, v *big.Int) {
+	if a.Value == nil {
+		a.Value = map[string]*big.Int{}
+	}
+	sum := a.Value[asset]
+	if sum == nil {
+		sum = new(big.Int)
+		a.Value[asset] = sum
+	}
+	sum.Add(sum, v)
 }
 
 // page is a run of payments as it was last read. What does not move keeps its age
@@ -74,19 +94,19 @@ func (b *book) quick() { b.rows = min(b.rows+b.rows/8, pageRows) }
 // deposit that is announced waits for whoever pays it, and what has a case has an owner.
 const (
 	// The cases come in this order because the last ones cost a call a row.
-	openPage = `with i as materialized (select payment, hop, channel, entered_at, deadline, next_at,
+	openPage = `with i as materialized (select payment, hop, channel, asset, value, entered_at, deadline, next_at,
 	    case when hop in ('holder', 'operator') or payment = any($4) then true
 	      when hop = 'channel' and attempt = 0 then kind = 'deposit' and state = 'created' else false end as held
 	    from facts.open_items where payment > $1 and payment <= $2 order by payment limit $3),
-	  g as (select hop, channel, held, count(*) as n, max(payment) as top, count(*) filter (where deadline < now()) as overdue,
+	  g as (select hop, channel, held, asset, count(*) as n, sum(value) as value, max(payment) as top, count(*) filter (where deadline < now()) as overdue,
 	    count(*) filter (where next_at < now() - interval '5 seconds') as astray,
-	    min(entered_at) as entered, min(deadline) as due, min(next_at) as next from i group by 1, 2, 3) `
-	selectPage = openPage + `select hop, coalesce(channel, ''), held, n, top, overdue, astray, entered, due, next, 0::bigint, 0::bigint, 0::bigint from g`
+	    min(entered_at) as entered, min(deadline) as due, min(next_at) as next from i group by 1, 2, 3, 4) `
+	selectPage = openPage + `select hop, coalesce(channel, ''), held, asset, trunc(value)::text, n, top, overdue, astray, entered, due, next, 0::bigint, 0::bigint, 0::bigint from g`
 	// What is not read again at the next look also needs to be known by whom it is so old.
-	selectPageAside = openPage + `select g.hop, coalesce(g.channel, ''), g.held, g.n, g.top, g.overdue, g.astray, g.entered, g.due, g.next,
+	selectPageAside = openPage + `select g.hop, coalesce(g.channel, ''), g.held, g.asset, trunc(g.value)::text, g.n, g.top, g.overdue, g.astray, g.entered, g.due, g.next,
 	    min(payment) filter (where i.entered_at = g.entered), min(payment) filter (where i.deadline = g.due), min(payment) filter (where i.next_at = g.next)
-	    from g join i on i.hop = g.hop and i.channel is not distinct from g.channel and i.held = g.held
-	     and (i.entered_at = g.entered or i.deadline = g.due or i.next_at = g.next) group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10`
+	    from g join i on i.hop = g.hop and i.channel is not distinct from g.channel and i.held = g.held and i.asset = g.asset
+	     and (i.entered_at = g.entered or i.deadline = g.due or i.next_at = g.next) group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12`
 	selectAgain   = `select payment, hop, coalesce(channel, ''), entered_at, deadline, next_at from facts.open_items where payment = any($1)`
 	selectOrphans = `select hop, coalesce(channel, ''), count(*) from facts.timers
 	    where payment > $1 and payment <= $2 and orphan and next_at < now() - interval '5 seconds' group by 1, 2`
@@ -152,8 +172,9 @@ func (b *book) readPage(ctx context.Context, tx pgx.Tx, p *page, cases []int64) 
 	var held bool
 	var items, top, overdue, late int64
 	var oldest, due, next moment
+	var asset, value string
 	_, err = pgx.ForEachRow(rows, []any{
-		&k.hop, &k.channel, &held, &items, &top, &overdue, &late, &oldest.at, &due.at, &next.at, &oldest.payment, &due.payment, &next.payment,
+		&k.hop, &k.channel, &held, &asset, &value, &items, &top, &overdue, &late, &oldest.at, &due.at, &next.at, &oldest.payment, &due.payment, &next.payment,
 	}, func() error {
 		a := p.places[k]
 		if a == nil {
@@ -166,8 +187,12 @@ func (b *book) readPage(ctx context.Context, tx pgx.Tx, p *page, cases []int64) 
 			return nil
 		}
 		astray += late
-		a.Items, a.Overdue = items, overdue
-		a.Oldest, a.Due, a.Next = oldest, due, next
+		a.add(&ages{Items: items, Overdue: overdue, Oldest: oldest, Due: due, Next: next})
+		worth, ok := new(big.Int).SetString(value, 10)
+		if !ok {
+			return fmt.Errorf("the value %q of open items is no number", value)
+		}
+		a.worth(asset, worth)
 		return nil
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ package money
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -45,6 +46,7 @@ type Collector struct {
 	pool  *pgxpool.Pool
 	book  *book
 	flow  *flow
+	stood atomic.Pointer[doctor.Standing]
 }
 
 // New returns a collector, which Close ends, and not ctx. It does not connect: the
@@ -96,8 +98,15 @@ func (c *Collector) Look(ctx context.Context) (doctor.Look, error) {
 		c.flow.missed()
 		return doctor.Look{}, err
 	}
-	return c.flow.take(f, c.clock.Now()), nil
+	now := c.clock.Now()
+	seen := c.flow.take(f, now)
+	c.stood.Store(c.flow.standing(f, now))
+	return seen, nil
 }
+
+// Standing is what was at every place at the newest whole look; nil before the first.
+// Its reader must look at how old it is, and must not change it.
+func (c *Collector) Standing() *doctor.Standing { return c.stood.Load() }
 
 // read takes one snapshot of the facts.
 func (c *Collector) read(ctx context.Context) (*facts, error) {

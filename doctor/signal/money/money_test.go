@@ -203,3 +203,75 @@ func TestWhoseLeverHolds(t *testing.T) {
 	require.Equal(t, "ann", told["dispatch paused bank-ab"].Detail["owner"])
 	require.Equal(t, "doctor", told["dispatch paused bank-cd"].Detail["owner"])
 }
+
+// TestStanding: what a map shows is counted with the readings, to the smallest unit, and
+// what waits for a person or a payer is not water behind a dam.
+func TestStanding(t *testing.T) {
+	t.Parallel()
+	w := newWallet(t)
+	require.Nil(t, w.c.Standing(), "nothing was looked at yet")
+	w.open(1, 40, "2", "dispatch", "bank-ab", 90)
+	w.open(41, 50, "4", "channel", "bank-ab", 3)
+	w.open(61, 70, "10", "holder", "", 5000)
+	w.do(`update open_payments set asset = 'JPY', amount = 7 where payment in (1, 2)`)
+	w.do(`update open_payments set amount = 123456789012345678901234567890 where payment = 3`)
+	w.do(`update open_payments set kind = 3, state = 1, attempt = 0 where payment = 41`) // announced, not paid
+	w.do(`update open_payments set deadline = now() - interval '30 seconds' where payment = 5`)
+	w.look()
+	w.look()
+	st := w.c.Standing()
+	require.WithinDuration(t, w.now.Now(), st.At, 0)
+	at := map[string]doctor.Lane{}
+	for _, l := range st.Lanes {
+		at[l.Hop+" "+l.Channel] = l
+	}
+	d := at["dispatch bank-ab"]
+	require.EqualValues(t, 40, d.Waiting)
+	require.Equal(t, map[string]string{"JPY": "14", "CZK": "123456789012345678901234605704"}, d.Value, "no unit is rounded away")
+	require.EqualValues(t, 1, d.Overdue)
+	require.InDelta(t, 90, st.At.Sub(d.Oldest).Seconds(), 5)
+	require.Less(t, d.Due, d.Oldest.Add(time.Hour))
+	require.Greater(t, d.Stuck, time.Minute)
+	b := at["bank-ab "]
+	require.EqualValues(t, 9, b.Waiting)
+	require.EqualValues(t, 1, b.Held, "it waits for whoever pays it")
+	require.Equal(t, map[string]string{"CZK": "9414"}, b.Value)
+	require.EqualValues(t, 10, at["holder "].Held)
+	require.Zero(t, at["holder "].Waiting)
+
+	w.do(`insert into lever_changes (lever_id, change, lever, aim, value, value_zh, owner, reason, by, via, at, expires_at)
+		values (gen_random_uuid(), 'pull', 'pause-dispatch', 'channel:bank-ab', '', '', 'ann', 'a test', 'ann', 'api', now(), now() + interval '1 hour')`)
+	w.look()
+	for _, l := range w.c.Standing().Lanes {
+		if l.Hop == "dispatch" {
+			require.True(t, l.Paused)
+			require.Zero(t, l.Stuck, "what is held back on purpose is not stuck")
+		}
+	}
+}
+
+func TestAges(t *testing.T) {
+	t.Parallel()
+	w := newWallet(t)
+	w.open(1, 4, "2", "dispatch", "bank-ab", 90)
+	w.open(11, 13, "4", "channel", "bank-ab", 7)
+	w.open(21, 22, "4", "channel", "bank-cd", 400)
+	w.do(`update open_payments set kind = 3, state = 1, attempt = 0 where payment = 11`) // announced, not paid
+	of := func(hop, channel string) map[int]int64 {
+		a, err := w.c.Ages(t.Context(), hop, channel)
+		require.NoError(t, err)
+		require.True(t, a.Whole)
+		out := map[int]int64{}
+		for _, b := range a.Buckets {
+			if b.Items > 0 {
+				out[b.FromS] = b.Items
+			}
+		}
+		return out
+	}
+	require.Equal(t, map[int]int64{60: 4}, of(doctor.HopDispatch, ""))
+	require.Equal(t, map[int]int64{60: 4}, of(doctor.HopDispatch, "bank-ab"))
+	require.Empty(t, of(doctor.HopDispatch, "bank-cd"))
+	require.Equal(t, map[int]int64{5: 2}, of("bank-ab", ""))
+	require.Equal(t, map[int]int64{300: 2}, of("bank-cd", ""))
+}
