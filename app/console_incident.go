@@ -44,8 +44,8 @@ func (w *watch) incidentRoutes(mux *http.ServeMux) {
 	w.leverRoutes(mux)
 }
 
-// langOf is the language that a page asks for.
-func langOf(r *http.Request) string {
+// saidIn is the language that a page of the console asks for.
+func saidIn(r *http.Request) string {
 	if r.URL.Query().Get("lang") == "zh" {
 		return "zh"
 	}
@@ -71,7 +71,7 @@ type incidentRow struct {
 
 // lookIncidents lists them, the newest first.
 func (w *watch) lookIncidents(rw http.ResponseWriter, r *http.Request) {
-	c := IncidentConfig{Lang: langOf(r)}
+	c := IncidentConfig{Lang: saidIn(r)}
 	all := w.attendance.journal.Incidents()
 	rows := []incidentRow{}
 	for i := len(all) - 1; i >= 0 && len(rows) < incidentsShown; i-- {
@@ -118,7 +118,7 @@ func (w *watch) sourceOf(rw http.ResponseWriter, r *http.Request) *tell.Source {
 		}
 		after = lines[len(lines)-1].Seq
 	}
-	c := IncidentConfig{DataDir: w.cfg.DataDir, Lang: langOf(r)}
+	c := IncidentConfig{DataDir: w.cfg.DataDir, Lang: saidIn(r)}
 	return c.sourceOf(in, entries)
 }
 
