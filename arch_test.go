@@ -116,7 +116,6 @@ var rules = map[string]rule{
 	"doctor/attend":           {imports: with("doctor"), outside: withoutDriver},
 	"doctor/drill":            {imports: with("doctor"), outside: withDriver},
 
-	"console":    {outside: stdlibOnly},
 	"app":        {imports: []string{"..."}, outside: withDriver},
 	"console":    {outside: stdlibOnly}, // what browsers get; it knows neither plane
 	"cmd/moneta": {imports: []string{"app", "config", "internal/..."}, outside: withoutDriver},

@@ -44,14 +44,6 @@ func (w *watch) incidentRoutes(mux *http.ServeMux) {
 	w.leverRoutes(mux)
 }
 
-// saidIn is the language that a page of the console asks for.
-func saidIn(r *http.Request) string {
-	if r.URL.Query().Get("lang") == "zh" {
-		return "zh"
-	}
-	return "en"
-}
-
 // incidentRow is one line of the list.
 type incidentRow struct {
 	ID       string              `json:"id"`
@@ -71,7 +63,7 @@ type incidentRow struct {
 
 // lookIncidents lists them, the newest first.
 func (w *watch) lookIncidents(rw http.ResponseWriter, r *http.Request) {
-	c := IncidentConfig{Lang: saidIn(r)}
+	c := IncidentConfig{Lang: langOf(r)}
 	all := w.attendance.journal.Incidents()
 	rows := []incidentRow{}
 	for i := len(all) - 1; i >= 0 && len(rows) < incidentsShown; i-- {
@@ -118,7 +110,7 @@ func (w *watch) sourceOf(rw http.ResponseWriter, r *http.Request) *tell.Source {
 		}
 		after = lines[len(lines)-1].Seq
 	}
-	c := IncidentConfig{DataDir: w.cfg.DataDir, Lang: saidIn(r)}
+	c := IncidentConfig{DataDir: w.cfg.DataDir, Lang: langOf(r)}
 	return c.sourceOf(in, entries)
 }
 
