@@ -224,8 +224,8 @@ func TestLeversOfTheConsole(t *testing.T) {
 	require.Equal(t, "console ann", pulled["by"])
 	_, got, _ = w.asks(t, ann, "GET", "/api/look/levers", "")
 	require.Len(t, got["held"], 1)
-	status, _, _ = w.asks(t, ann, "POST", "/api/look/levers", `{"lever":"banner","aim":"everything","value":"x","value_zh":"y","reason":"r","for_s":600}`)
-	require.Equal(t, 503, status, "no file shows a banner")
+	status, _, _ = w.asks(t, ann, "POST", "/api/look/levers", `{"lever":"limit","aim":"everything","value":"600/1m","reason":"r","for_s":600}`)
+	require.Equal(t, 503, status, "no file limits callers")
 	operator := visitor{Name: "olga", Role: access.Operate}
 	status, _, _ = w.asks(t, operator, "POST", "/api/look/levers", `{"lever":"read-only","aim":"everything","reason":"r","for_s":600}`)
 	require.Equal(t, 403, status, "R2 takes somebody who may approve")

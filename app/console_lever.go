@@ -230,7 +230,7 @@ func (w *watch) toldOfLever(rw http.ResponseWriter, l *api.Lever, err error) {
 	case errors.As(err, &bad):
 		refuse(rw, http.StatusBadRequest, "malformed-request", err.Error())
 	case errors.Is(err, errSilent):
-		refuse(rw, http.StatusServiceUnavailable, "unavailable", err.Error()+"; pause-dispatch, read-only and safe-mode are pulled by a file on the node's own machine")
+		refuse(rw, http.StatusServiceUnavailable, "unavailable", err.Error()+"; what is marked as local is pulled by a file on the node's own machine")
 	default:
 		refuse(rw, http.StatusInternalServerError, "internal", err.Error())
 	}

@@ -18,7 +18,7 @@ export function Containment({ incident, open, mayAct }: { incident: string; open
       <Shown of={levers} rows={2}>
         {(all) => (
           <Stack gap="sm">
-            {all.silent && <Text size="sm" className={classes.small}>{t('levers_silent')}</Text>}
+            {all.silent && <Text size="sm" className={classes.small}>{t('levers_silent', { all: all.kinds.filter((k) => k.local).map((k) => k.lever).join(', ') })}</Text>}
             {all.held.length === 0 ? <Text size="sm" c="dimmed">{t('none_held')}</Text> : all.held.map((l) => <Held key={l.id} l={l} mayAct={mayAct} again={levers.refetch} />)}
             {form && <Pull all={all} incident={incident} done={() => { setForm(false); levers.refetch(); }} />}
           </Stack>
