@@ -94,6 +94,7 @@ type watch struct {
 	bench      *drain.Bench
 	drills     *drillRoom
 	focus      *focus
+	pay        *payProxy
 	facts      *money.Collector
 	river      *river.Keeper // the maps of the last quarter of an hour
 	public     publicStatus
