@@ -85,7 +85,7 @@ func newAttendance(ctx context.Context, cfg *WatchConfig, look func(time.Time, d
 	if err != nil {
 		return a, err
 	}
-	who := &people{dsn: cfg.DSN, file: filepath.Join(a.folder, peopleFile)}
+	who := &people{dsn: cfg.DSN, file: filepath.Join(a.folder, peopleFile), dataDir: cfg.DataDir}
 	if _, err := who.signers(ctx); err != nil { // kept now, for when the database is the patient
 		log.LogAttrs(ctx, slog.LevelWarn, "nobody can approve acts of the doctor", slog.Any("error", err))
 	}

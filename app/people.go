@@ -2,10 +2,12 @@ package app
 
 import (
 	"context"
+	"crypto/hmac"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +23,8 @@ import (
 type people struct {
 	dsn  string
 	file string
+	// dataDir has the secret under which the console vouches for approvals.
+	dataDir string
 
 	mu     sync.Mutex
 	known  []access.Signer
@@ -104,6 +108,9 @@ func (p *people) person(ctx context.Context, a runbook.Approval) (string, error)
 		}
 		return "", errors.New("there are people who may approve here: sign it, with --as FILE")
 	}
+	if a.Key == attestedKey {
+		return p.attested(list, &a)
+	}
 	for _, s := range list {
 		if s.Key != a.Key {
 			continue
@@ -114,4 +121,19 @@ func (p *people) person(ctx context.Context, a runbook.Approval) (string, error)
 		return s.Name, nil
 	}
 	return "", errors.New("the key is nobody's who may approve here")
+}
+
+// attested says who gave an approval in the console, which saw their code or passkey.
+func (p *people) attested(list []access.Signer, a *runbook.Approval) (string, error) {
+	secret, err := consoleSecret(p.dataDir)
+	if err != nil {
+		return "", err
+	}
+	if !hmac.Equal([]byte(attest(secret, a.Person, a.Sentence())), []byte(a.Signature)) {
+		return "", errors.New("the console does not vouch for this")
+	}
+	if !slices.ContainsFunc(list, func(s access.Signer) bool { return s.Name == a.Person }) {
+		return "", fmt.Errorf("%s may not approve here", a.Person)
+	}
+	return a.Person, nil
 }
