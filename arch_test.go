@@ -115,6 +115,7 @@ var rules = map[string]rule{
 	"doctor/drill":            {imports: with("doctor"), outside: withDriver},
 
 	"app":        {imports: []string{"..."}, outside: withDriver},
+	"console":    {outside: stdlibOnly}, // what browsers get; it knows neither plane
 	"cmd/moneta": {imports: []string{"app", "config", "internal/..."}, outside: withoutDriver},
 
 	"sandbox": {imports: []string{"money", "internal/..."}, outside: withoutDriver},
