@@ -146,10 +146,10 @@ func (d *Door) End(ctx context.Context, v *Visit, id string) error {
 		return err
 	}
 	switch {
-	case err == nil || s.local:
+	case err == nil:
 		delete(d.sessions, id)
 		return nil
-	case unavailable(err) || s.pending != nil:
+	case s.local || unavailable(err) || s.pending != nil:
 		s.ended, s.touched = true, true
 		return nil
 	}

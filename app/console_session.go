@@ -335,7 +335,8 @@ func (w *watch) giveLink(rw http.ResponseWriter, r *http.Request) {
 // page did not come from here. What takes more than being an operator says so itself.
 func (w *watch) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if !w.sessions.ownHost(r.Host) {
+		// What is public has no session to steal, and may have a name of its own.
+		if !isUnder(r.URL.Path, "/public") && !w.sessions.ownHost(r.Host) {
 			refuse(rw, http.StatusMisdirectedRequest, string(fault.Forbidden), "this is Moneta's console at "+w.sessions.origin.String()+"; it answers to no other name")
 			return
 		}
