@@ -4,6 +4,7 @@ export * from './hooks';
 export * from './money';
 export * from './passkey';
 export * from './presence';
+export * from './range';
 export * from './session';
 export * from './stream';
 export * from './url';
