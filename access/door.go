@@ -19,7 +19,7 @@ import (
 // Door signs people in to the console and says who asks. It works through the database,
 // and without it: then by the roll, for what the doctor can do alone. A session opened
 // without the database is written into it as soon as it answers, if its person is active
-// there; one that was ended meanwhile is ended there. (ADR 0028)
+// there; one that was ended meanwhile is ended there; see ADR 0028.
 type Door struct {
 	store *Store
 	keys  *Passkeys
