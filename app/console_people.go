@@ -1,20 +1,10 @@
 package app
 
 import (
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
-	"errors"
-	"fmt"
-	"io/fs"
 	"net/http"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/moneta-pay/moneta/access"
-	"github.com/moneta-pay/moneta/doctor/runbook"
 	"github.com/moneta-pay/moneta/fault"
 )
 
@@ -97,7 +87,6 @@ func (w *watch) peopleRoutes(mux *http.ServeMux) {
 		answerOr(rw, map[string]string{"status": "removed"}, err)
 	}))
 	mux.HandleFunc("POST /api/session/invitations", signedIn(w.invite))
-	mux.HandleFunc("POST /api/session/acts", signedIn(w.judgeAct))
 }
 
 func showPasskey(k *access.PasskeyRecord) ownPasskey {
@@ -126,80 +115,4 @@ func (w *watch) invite(rw http.ResponseWriter, r *http.Request, v *visitor) {
 	}
 	token, credential, added, err := w.sessions.door.Invite(r.Context(), &v.visit, in.Name, in.Role)
 	answerOr(rw, invitation{in.Name, in.Role, w.sessions.origin.String() + "/enrol#token=" + token, credential, added}, err)
-}
-
-// judgeAct takes what a person says of an act of the doctor that waits. Their session
-// alone says nothing: it takes a fresh code, or a passkey's answer for exactly this act.
-func (w *watch) judgeAct(rw http.ResponseWriter, r *http.Request, v *visitor) {
-	var in struct {
-		ActID     string `json:"act_id"`
-		Hash      string `json:"hash"`
-		Agreed    bool   `json:"agreed"`
-		Reason    string `json:"reason"`
-		Code      string `json:"code"`
-		Assertion string `json:"assertion"`
-	}
-	if !take(rw, r, &in) {
-		return
-	}
-	a := runbook.Approval{ActID: in.ActID, Hash: in.Hash, Agreed: in.Agreed, Reason: in.Reason, Person: v.Name}
-	if !v.visit.Local {
-		if !v.Role.Covers(access.Approver) {
-			refuse(rw, http.StatusForbidden, string(fault.Forbidden), "this needs the role approver")
-			return
-		}
-		if err := w.sessions.door.Confirm(r.Context(), &v.visit, in.Code, in.Assertion, a.Sentence()); err != nil {
-			refuseFault(rw, err)
-			return
-		}
-		secret, err := consoleSecret(w.cfg.DataDir)
-		if err != nil {
-			refuseFault(rw, fault.New(fault.Internal, "").WithCause(err))
-			return
-		}
-		a.Key, a.Signature, a.Proof = attestedKey, attest(secret, v.Name, a.Sentence()), in.Assertion
-	}
-	err := w.attendance.runner.Approve(r.Context(), a)
-	switch {
-	case errors.Is(err, runbook.ErrNotWaiting):
-		refuse(rw, http.StatusNotFound, string(fault.NotFound), err.Error())
-	case err != nil:
-		refuse(rw, http.StatusForbidden, string(fault.Forbidden), err.Error())
-	default:
-		w.attendance.agreed()
-		answer(rw, a)
-	}
-}
-
-// attestedKey marks an approval that the console vouches for: it has seen the person's
-// code or passkey, and says so under a secret of its own.
-const attestedKey = "console"
-
-// attest says that the person of this name said this.
-func attest(secret []byte, name string, sentence []byte) string {
-	m := hmac.New(sha256.New, secret)
-	m.Write([]byte("moneta-attest/1\n" + name + "\n"))
-	m.Write(sentence)
-	return base64.RawURLEncoding.EncodeToString(m.Sum(nil))
-}
-
-// consoleSecret is kept beside the journal, for its owner alone; whoever can read it can
-// write the approvals themselves.
-func consoleSecret(dataDir string) ([]byte, error) {
-	path := filepath.Join(doctorFolder(dataDir), "console.secret")
-	raw, err := os.ReadFile(path)
-	if err == nil && len(raw) == sha256.Size {
-		return raw, nil
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	raw = make([]byte, sha256.Size)
-	if _, err := rand.Read(raw); err != nil {
-		return nil, err
-	}
-	if err := writeFile(path, raw, 0o600); err != nil {
-		return nil, fmt.Errorf("keep the console's secret: %w", err)
-	}
-	return raw, nil
 }

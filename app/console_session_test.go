@@ -14,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/moneta-pay/moneta/access"
-	"github.com/moneta-pay/moneta/doctor/runbook"
 	"github.com/moneta-pay/moneta/internal/pgtest"
 )
 
@@ -37,7 +36,7 @@ func TestAnotherSitesPageActsForNobody(t *testing.T) {
 	}
 	b.signIn(visitor{Name: "olga", Role: access.Chief, Tenant: 1})
 	good := b.csrf
-	for _, path := range []string{"/api/session/alive", "/api/session/passkeys/begin", "/api/session/invitations", "/api/session/acts", "/api/watch/incidents/inc-1/notes", "/api/pay/v1/payments"} {
+	for _, path := range []string{"/api/session/alive", "/api/session/passkeys/begin", "/api/session/invitations", "/api/look/approvals", "/api/watch/incidents/inc-1/notes", "/api/pay/v1/payments"} {
 		for _, token := range []string{"", "wrong", "Zm9yZ2Vk"} {
 			b.csrf = token
 			resp, raw := b.do("POST", path, `{}`)
@@ -226,35 +225,13 @@ func TestPeopleComeInThroughTheConsole(t *testing.T) {
 	require.FileExists(t, filepath.Join(doctorFolder(b.watch.cfg.DataDir), "roll.json"))
 }
 
-// TestTheConsoleVouchesForWhatItSaw: an approval of the doctor's act that was given with
-// a code counts while its person may approve, and a forged one never does.
-func TestTheConsoleVouchesForWhatItSaw(t *testing.T) {
+// TestASessionAloneApprovesNothing: who has stolen the cookie has not the person.
+func TestASessionAloneApprovesNothing(t *testing.T) {
 	t.Parallel()
-	p := &people{dataDir: t.TempDir()}
-	require.NoError(t, writeFile(filepath.Join(doctorFolder(p.dataDir), "x"), nil, 0o600))
-	secret, err := consoleSecret(p.dataDir)
-	require.NoError(t, err)
-	again, err := consoleSecret(p.dataDir)
-	require.NoError(t, err)
-	require.Equal(t, secret, again)
-	who := []access.Signer{{Name: "ann"}, {Name: "ben"}}
-	a := runbook.Approval{ActID: "act-1", Hash: "h", Agreed: true, Person: "ann", Key: attestedKey}
-	a.Signature = attest(secret, "ann", a.Sentence())
-	name, err := p.attested(who, &a)
-	require.NoError(t, err)
-	require.Equal(t, "ann", name)
-	for what, change := range map[string]func(a *runbook.Approval){
-		"somebody else":  func(a *runbook.Approval) { a.Person = "ben" },
-		"another act":    func(a *runbook.Approval) { a.ActID = "act-2" },
-		"another answer": func(a *runbook.Approval) { a.Agreed = false },
-		"another hash":   func(a *runbook.Approval) { a.Hash = "i" },
-		"no signature":   func(a *runbook.Approval) { a.Signature = "" },
-	} {
-		bad := a
-		change(&bad)
-		_, err := p.attested(who, &bad)
-		require.Error(t, err, what)
+	b := openConsole(t, WatchConfig{})
+	b.signIn(visitor{Name: "olga", Role: access.Chief, Tenant: 1})
+	for _, proof := range []string{``, `,"code":"123456"`, `,"assertion":"{}"`} {
+		resp, raw := b.do("POST", "/api/look/approvals", `{"act_id":"a","hash":"h","agreed":true,"reason":"r"`+proof+`}`)
+		require.Contains(t, []int{400, 401}, resp.StatusCode, raw)
 	}
-	_, err = p.attested(who[1:], &a)
-	require.ErrorContains(t, err, "may not approve", "whose role was taken away")
 }

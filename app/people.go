@@ -3,11 +3,13 @@ package app
 import (
 	"context"
 	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -23,8 +25,9 @@ import (
 type people struct {
 	dsn  string
 	file string
-	// dataDir has the secret under which the console vouches for approvals.
-	dataDir string
+	// session vouches for who signed in at the console: a key of this machine's watch,
+	// made with its first approval. Without one nobody is vouched for.
+	session string
 
 	mu     sync.Mutex
 	known  []access.Signer
@@ -102,14 +105,14 @@ func (p *people) person(ctx context.Context, a runbook.Approval) (string, error)
 	if err != nil {
 		return "", err
 	}
+	if a.Proof != "" {
+		return p.vouched(list, &a)
+	}
 	if a.Key == "" {
 		if len(list) < 2 {
 			return localPerson, nil
 		}
 		return "", errors.New("there are people who may approve here: sign it, with --as FILE")
-	}
-	if a.Key == attestedKey {
-		return p.attested(list, &a)
 	}
 	for _, s := range list {
 		if s.Key != a.Key {
@@ -123,17 +126,49 @@ func (p *people) person(ctx context.Context, a runbook.Approval) (string, error)
 	return "", errors.New("the key is nobody's who may approve here")
 }
 
-// attested says who gave an approval in the console, which saw their code or passkey.
-func (p *people) attested(list []access.Signer, a *runbook.Approval) (string, error) {
-	secret, err := consoleSecret(p.dataDir)
+// vouch proves that who is signed in said this: it holds as long as the person may
+// approve, and for these words alone.
+func (p *people) vouch(a *runbook.Approval) (string, error) {
+	key, err := p.sessionKey()
 	if err != nil {
 		return "", err
 	}
-	if !hmac.Equal([]byte(attest(secret, a.Person, a.Sentence())), []byte(a.Signature)) {
-		return "", errors.New("the console does not vouch for this")
+	m := hmac.New(sha256.New, key)
+	m.Write(append(a.Sentence(), a.Person...)) // never fails; see hash.Hash
+	return hex.EncodeToString(m.Sum(nil)), nil
+}
+
+func (p *people) vouched(list []access.Signer, a *runbook.Approval) (string, error) {
+	want, err := p.vouch(a)
+	if err != nil {
+		return "", err
 	}
-	if !slices.ContainsFunc(list, func(s access.Signer) bool { return s.Name == a.Person }) {
-		return "", fmt.Errorf("%s may not approve here", a.Person)
+	if !hmac.Equal([]byte(want), []byte(a.Proof)) {
+		return "", errors.New("the console did not see this person say so")
 	}
-	return a.Person, nil
+	for _, s := range list {
+		if s.Name == a.Person {
+			return s.Name, nil
+		}
+	}
+	return "", fmt.Errorf("%s is nobody who may approve here: it takes an approver or an admin of the installation", a.Person)
+}
+
+// sessionKey is read, or made once.
+func (p *people) sessionKey() ([]byte, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.session == "" {
+		return nil, errors.New("no console vouches for anybody here")
+	}
+	raw, err := os.ReadFile(p.session)
+	if errors.Is(err, os.ErrNotExist) {
+		raw = make([]byte, 32)
+		_, _ = rand.Read(raw) // never fails; see its documentation
+		err = writeFile(p.session, raw, 0o600)
+	}
+	if err == nil && len(raw) != 32 {
+		err = fmt.Errorf("%s is no key: remove it, and what was approved with it is asked for again", p.session)
+	}
+	return raw, err
 }

@@ -57,6 +57,9 @@ export async function sayYes(text: string): Promise<string> {
   return JSON.stringify(found.toJSON());
 }
 
+/** What a yes or no to an act of the doctor signs. */
+export const actSentence = (act: string, hash: string, agreed: boolean) => `moneta-act/1\n${act}\n${hash}\n${agreed ? 'yes' : 'no'}\n`;
+
 /** hashOf is SHA-256 of a text, 64 hexadecimal digits. */
 export async function hashOf(text: string): Promise<string> {
   const sum = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)));

@@ -1,10 +1,10 @@
 import { Button, Code, Group, Stack, Table, Text, Textarea, TextInput } from '@mantine/core';
 import { useEffect, useRef, useState, type ReactNode } from 'react';
-import { ask, freshKey, gaveUp, may, passkeysHere, sayYes, useLive, usePay, useSession, type Session } from '../../data';
+import { actSentence, ask, freshKey, gaveUp, may, passkeysHere, sayYes, useLive, usePay, useSession, type Session } from '../../data';
 import { Ago, Empty, Go, Id, Panel, Plain, Problem, Sentence, Shown, State, Title, Twin, When, Wide, type Tone } from '../../parts';
 import { useQueryClient } from '@tanstack/react-query';
 import { useWords } from '../../words/words';
-import { honest, sentenceOf, statementOf, type Approval, type Waiting } from './action';
+import { honest, statementOf, type Approval, type Waiting } from './action';
 import words from './words.json';
 
 type List = { data: Approval[] };
@@ -274,7 +274,7 @@ function ActCard({ w, session }: { w: Waiting; session: Session | undefined }) {
     setBusy(true);
     setProblem(null);
     try {
-      await ask('/api/session/acts', { method: 'POST', body: { act_id: w.act.id, hash: w.hash, agreed: open === 'approve', reason: reason || t('agreed_in_console'), ...proof } });
+      await ask('/api/look/approvals', { method: 'POST', body: { act_id: w.act.id, hash: w.hash, agreed: open === 'approve', reason: reason || t('agreed_in_console'), ...proof } });
       setSaid(open === 'approve');
       setOpen('');
     } catch (e) {
@@ -317,7 +317,7 @@ function ActCard({ w, session }: { w: Waiting; session: Session | undefined }) {
         )}
         {open !== '' && (
           <Judge
-            session={session} yes={open === 'approve'} busy={busy} proves={!session?.local} text={sentenceOf(w.act.id, w.hash, open === 'approve')}
+            session={session} yes={open === 'approve'} busy={busy} proves={!session?.local} text={actSentence(w.act.id, w.hash, open === 'approve')}
             twin={`moneta runbook approve ${w.act.id}`} onStop={() => { setOpen(''); setProblem(null); }}
             onFail={(e) => setProblem(gaveUp(e) ? new Error(t('gave_up')) : e)} onGo={go}
           />

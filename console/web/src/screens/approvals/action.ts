@@ -35,9 +35,8 @@ export function canonical(a: Approval): string {
 /** honest reports whether what is shown has the hash that the server names. */
 export const honest = async (a: Approval) => (await hashOf(canonical(a))) === a.hash;
 
-/** What a yes to an approval of the pay plane signs, and one to an act of the doctor. */
+/** What a yes to an approval of the pay plane signs. */
 export const statementOf = (id: string, hash: string) => `moneta-approve/1\n${id}\n${hash}\n`;
-export const sentenceOf = (act: string, hash: string, agreed: boolean) => `moneta-act/1\n${act}\n${hash}\n${agreed ? 'yes' : 'no'}\n`;
 
 /** An act of the doctor that waits for people. */
 export type Waiting = {
