@@ -34,8 +34,12 @@ help: ## print this help
 setup: ## install what building and testing need (Postgres 15+, Go modules); safe to repeat
 	@scripts/setup.sh
 
+.PHONY: console
+console: ## build the web console that the binary embeds; needs npm, and nothing to do when nothing changed
+	@scripts/console.sh
+
 .PHONY: build
-build: ## build bin/moneta
+build: console ## build bin/moneta
 	@mkdir -p bin
 	$(GO) build -trimpath -ldflags "-X main.version=$$(git describe --always --dirty 2>/dev/null || echo dev)" -o bin/moneta ./cmd/moneta
 
@@ -59,11 +63,13 @@ define go-test
 endef
 
 .PHONY: test
-test: setup ## run every test against a real Postgres; about 11 minutes on 2 cores
+test: setup console ## run every test against a real Postgres; about 11 minutes on 2 cores
 	$(call go-test,-timeout $(TEST_TIMEOUT) -p $(TEST_P) ./...)
 	@command -v hledger >/dev/null || echo "NO OUTSIDE JUDGE: hledger is not installed, so the exported journal was judged by nobody but its authors"
 	@command -v promtool >/dev/null || echo "NO OUTSIDE JUDGE: promtool is not installed, so nobody but us has tried the alert rules"
 	@command -v node >/dev/null || echo "NOT RUN: node is not installed, so the key recipes in TypeScript were not executed"
+	@[ -f console/dist/index.html ] || echo "NOT RUN: the console was not built, so no browser looked at it"
+	@command -v chromium >/dev/null || echo "NOT RUN: chromium is not installed, so no browser looked at the console"
 	@command -v openssl >/dev/null || echo "NO OUTSIDE JUDGE: openssl is not installed, so nobody but us verified a signed proof"
 	@compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || echo "NOT RUN: libfaketime is not installed, so no database's clock leapt"
 	@[ "$$(id -u)" = 0 ] || echo "NOT RUN: not root, so no small disk was mounted for the doctor's journal to fill"
@@ -72,7 +78,7 @@ test: setup ## run every test against a real Postgres; about 11 minutes on 2 cor
 		[ $$? -eq 124 ] || echo "NOT RUN: strace is not installed, or may not look into a process here, so no flush of the disk was slow or failed"
 
 .PHONY: race
-race: setup ## run every test with the race detector; slower; needs a C compiler
+race: setup console ## run every test with the race detector; slower; needs a C compiler
 	@command -v $$($(GO) env CC) >/dev/null || { echo "the race detector needs a C compiler: install gcc and libc6-dev"; exit 2; }
 	$(call go-test,-race -timeout 20m -p $(TEST_P) ./...)
 
@@ -137,10 +143,11 @@ fuzz: ## fuzz every parser of outside bytes, FUZZTIME (20s) each
 	done
 
 .PHONY: bench
-bench: setup ## run the benchmarks, BENCHTIME (2s) each
+bench: setup console ## run the benchmarks, BENCHTIME (2s) each
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -p 1 ./...
 
 .PHONY: clean
 clean: ## remove what make built; data folders stay
-	rm -rf bin
+	rm -rf bin console/web/dist
+	find console/dist -mindepth 1 ! -name .keep -delete
 	$(GO) clean -testcache

@@ -70,6 +70,7 @@ var rules = map[string]rule{
 	"pay/notify":              {imports: with("pay"), outside: withDriver},
 	"pay/finance":             {imports: with("pay", "pay/ledger"), outside: withDriver},
 	"pay/desk":                {imports: with("pay", "pay/status"), outside: withDriver},
+	"pay/trail":               {imports: with("pay"), outside: withDriver},
 	"pay/timer":               {imports: station, outside: withDriver},
 	"pay/invariant":           {imports: []string{"internal/..."}, outside: withDriver}, // shares nothing with what it checks
 	"pay/channel":             {imports: with(), outside: withoutDriver},
@@ -85,7 +86,7 @@ var rules = map[string]rule{
 	"schema": {imports: []string{"internal/..."}, outside: withDriver},
 	"config": {imports: with(), outside: withoutDriver},
 	"api": {
-		imports: with("pay", "pay/intake", "pay/invariant", "pay/finance", "pay/ledger", "pay/commit", "pay/recon", "pay/recon/statement", "pay/settle", "pay/status", "pay/desk", "pay/channel", "pay/notify", "pay/outbox", "access"),
+		imports: with("pay", "pay/intake", "pay/invariant", "pay/finance", "pay/ledger", "pay/commit", "pay/recon", "pay/recon/statement", "pay/settle", "pay/status", "pay/desk", "pay/trail", "pay/channel", "pay/notify", "pay/outbox", "access"),
 		outside: withoutDriver,
 	},
 	// The doctor's stations import its root and leaves, never one another, and never pay.
@@ -114,6 +115,7 @@ var rules = map[string]rule{
 	"doctor/drill":            {imports: with("doctor"), outside: withDriver},
 
 	"app":        {imports: []string{"..."}, outside: withDriver},
+	"console":    {outside: stdlibOnly}, // what browsers get; it knows neither plane
 	"cmd/moneta": {imports: []string{"app", "config", "internal/..."}, outside: withoutDriver},
 
 	"sandbox": {imports: []string{"money", "internal/..."}, outside: withoutDriver},

@@ -63,8 +63,10 @@ type Principal struct {
 	Role     Role
 	Method   Method
 
-	// session names the session, if the person has signed in with a code.
-	session string
+	// session names the session, if the person has signed in; unseen is for how long
+	// nothing was done in it, sessionAge how long ago they did.
+	session            string
+	unseen, sessionAge time.Duration
 }
 
 // May reports whether the principal has the scope; admin has all of its tenant's.

@@ -199,7 +199,7 @@ func person(who *Principal, least Role) error {
 
 // Approve is the second person's word. hash is that of the action as they saw it;
 // signature is theirs of CheckStatement, or nil for somebody who has just
-// confirmed with a code. The errors: fault.ApprovalOwn for the maker,
+// confirmed with a code; ApproveByPasskey is for those who have a passkey. The errors: fault.ApprovalOwn for the maker,
 // fault.ApprovalChanged when the action is another one, fault.ApprovalClosed when
 // it does not wait for approval any more.
 func (a *Approvals) Approve(ctx context.Context, who *Principal, id ApprovalID, hash [sha256.Size]byte, signature []byte, note string) (Approval, error) {
@@ -209,7 +209,9 @@ func (a *Approvals) Approve(ctx context.Context, who *Principal, id ApprovalID, 
 		return Approval{}, err
 	}
 	var key []byte
-	if who.Method == Ed25519 {
+	switch who.Method {
+	case TOTP:
+	case Ed25519:
 		// The key of now, from the database: a rotated one counts no longer.
 		err := a.pool.QueryRow(ctx, `select public_key from operators where name = $1 and tenant = $2 and public_key is not null and disabled_at is null`,
 			who.Operator, who.Tenant).Scan(&key)
@@ -222,12 +224,30 @@ func (a *Approvals) Approve(ctx context.Context, who *Principal, id ApprovalID, 
 		if !ed25519.Verify(key, CheckStatement(id, v.Hash), signature) {
 			return Approval{}, fault.New(fault.SignatureInvalid, "the signature does not fit the approval's id and hash").WithParam("/signature")
 		}
+	default:
+		return Approval{}, fault.New(fault.SignatureInvalid, "this session was opened with a passkey: approve with one").WithParam("/assertion")
 	}
-	return a.decide(ctx, op, who, &v, `update approvals set state = 'approved', checker = $2, checked_at = clock_timestamp(), check_method = $3,
-		check_key = $4, check_signature = $5, note = nullif($6, '')
-		where id = $1 and state = 'proposed' and maker <> $2 and hash = $7 and expires_at > clock_timestamp()`,
-		who.Method, key, signature, note, hash[:])
+	return a.decide(ctx, op, who, &v, approveProposed, who.Method, key, signature, note, hash[:])
 }
+
+// ApproveByPasskey is Approve for somebody who says yes with a passkey of their own:
+// assertion is the authenticator's answer to PasskeyChallenge of CheckStatement. It is
+// kept like a signature, and verified again right before the act.
+func (a *Approvals) ApproveByPasskey(ctx context.Context, who *Principal, id ApprovalID, hash [sha256.Size]byte, assertion, note string) (Approval, error) {
+	v, err := a.judged(ctx, who, id, hash, note)
+	if err != nil {
+		return Approval{}, err
+	}
+	key, proof, err := a.store.ConfirmPasskey(ctx, who, assertion, CheckStatement(id, v.Hash))
+	if err != nil {
+		return Approval{}, err
+	}
+	return a.decide(ctx, "access.ApproveByPasskey", who, &v, approveProposed, Passkey, key, proof, note, hash[:])
+}
+
+const approveProposed = `update approvals set state = 'approved', checker = $2, checked_at = clock_timestamp(), check_method = $3,
+	check_key = $4, check_signature = $5, note = nullif($6, '')
+	where id = $1 and state = 'proposed' and maker <> $2 and hash = $7 and expires_at > clock_timestamp()`
 
 // Reject is the second person's no; final.
 func (a *Approvals) Reject(ctx context.Context, who *Principal, id ApprovalID, hash [sha256.Size]byte, note string) (Approval, error) {

@@ -9,22 +9,27 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pquerna/otp"
 	"github.com/pquerna/otp/totp"
 
 	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/internal/clock"
 )
 
 // Method is how a person proves who they are.
 type Method string
 
-// The methods: a signing key (the default), or a pass with codes from an
-// authenticator.
+// The methods: a signing key (the default), a pass with codes from an authenticator,
+// or a passkey. Invited is who has none of them yet.
 const (
 	Ed25519 Method = "ed25519"
 	TOTP    Method = "totp"
+	Passkey Method = "passkey"
+	Invited Method = "invited"
 )
 
 // KeyFile is the secret half of a credential. It stays with its operator, in a
@@ -41,8 +46,10 @@ type KeyFile struct {
 const (
 	signingHead = "ed25519:"
 	codesHead   = "totp:"
+	inviteHead  = "invite:"
 	passHead    = "mo_pass_"
 	sessionHead = "mo_sess_"
+	tokenHead   = "mo_invt_"
 	totpSecret  = 20 // bytes, as RFC 4226 §4 recommends
 	issuer      = "Moneta"
 )
@@ -96,6 +103,10 @@ type credential struct {
 	passPrefix string
 	passHash   []byte
 	sealed     []byte
+
+	invitePrefix string
+	inviteHash   []byte
+	inviteUntil  *time.Time
 }
 
 const credentialMax = 400 // bytes
@@ -114,6 +125,9 @@ func parseCredential(text string) (c credential, err error) {
 		}
 		return c, nil
 	}
+	if text, ok := strings.CutPrefix(text, inviteHead); ok {
+		return parseInvitation(text, bad)
+	}
 	parts := strings.Split(strings.TrimPrefix(text, codesHead), ".")
 	if !strings.HasPrefix(text, codesHead) || len(parts) != 3 {
 		return c, bad
@@ -127,6 +141,39 @@ func parseCredential(text string) (c credential, err error) {
 		return c, bad
 	}
 	return credential{passPrefix: parts[0], passHash: hash, sealed: sealed}, nil
+}
+
+// InvitationMax is how long an invitation may stand.
+const InvitationMax = 72 * time.Hour
+
+// Invite makes an invitation: the token for whoever is to come, and the credential for
+// whoever adds them. The token makes a credential of its holder's choice, once, until
+// the time given.
+func Invite(until time.Time) (token, credential string) {
+	token = newSecret(tokenHead)
+	prefix, _ := splitAs(tokenHead, token)
+	hash := digest(token)
+	return token, inviteHead + prefix + "." + b64.EncodeToString(hash[:]) + "." + strconv.FormatInt(until.Unix(), 10)
+}
+
+func parseInvitation(text string, bad error) (c credential, err error) {
+	parts := strings.Split(text, ".")
+	if len(parts) != 3 {
+		return c, bad
+	}
+	if _, ok := splitAs(tokenHead, tokenHead+parts[0]+"_"+strings.Repeat("a", secretDigits)); !ok {
+		return c, bad
+	}
+	hash, err := b64.DecodeString(parts[1])
+	seconds, err2 := strconv.ParseInt(parts[2], 10, 64)
+	if err != nil || err2 != nil || len(hash) != sha256.Size || strconv.FormatInt(seconds, 10) != parts[2] {
+		return c, bad
+	}
+	until := time.Unix(seconds, 0).UTC()
+	if left := until.Sub(clock.System.Now()); left <= 0 || left > InvitationMax+time.Minute {
+		return c, fault.New(fault.MalformedRequest, "an invitation stands for 72 hours at most, and this one does not").WithParam("/credential")
+	}
+	return credential{invitePrefix: parts[0], inviteHash: hash, inviteUntil: &until}, nil
 }
 
 // weak reports whether the public key has so small an order that a signature can

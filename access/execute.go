@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"time"
@@ -104,13 +105,30 @@ func (a *Approvals) fit(ctx context.Context, v *Approval) (*Kind, error) {
 	if v.State != Approved && v.State != Used {
 		return kind, nil
 	}
-	if v.Method == Ed25519 && (len(v.checkKey) != ed25519.PublicKeySize || !ed25519.Verify(v.checkKey, CheckStatement(v.ID, v.Hash), v.checkSignature)) {
+	if !v.signed() {
 		return nil, fault.New(fault.ApprovalChanged, "the checker's signature does not fit the action").WithResource(v.ID.String())
 	}
 	if v.State == Approved && kind.Check != nil {
 		return kind, kind.Check(ctx, &v.Action)
 	}
 	return kind, nil
+}
+
+// signed reports whether the checker's proof still fits the action. A code leaves none.
+func (v *Approval) signed() bool {
+	statement := CheckStatement(v.ID, v.Hash)
+	switch v.Method {
+	case Ed25519:
+		return len(v.checkKey) == ed25519.PublicKeySize && ed25519.Verify(v.checkKey, statement, v.checkSignature)
+	case Passkey:
+		var proof passkeyProof
+		if len(v.checkKey) == 0 || json.Unmarshal(v.checkSignature, &proof) != nil {
+			return false
+		}
+		_, _, err := verifyPasskey(v.checkKey, &proof, statement)
+		return err == nil
+	}
+	return v.Method == TOTP
 }
 
 // use takes the approval: exactly one of all who try gets it.

@@ -45,12 +45,12 @@ func (s *Store) kinds() []Kind {
 			Describe: func(a *Action) fault.Text {
 				name, c := a.Parameters["operator"], a.Parameters["credential"]
 				return fault.Text{
-					En: fmt.Sprintf("Give the operator %s the credential %s; the old one stops", name, c),
-					Zh: fmt.Sprintf("为运营人员 %s 更换凭证 %s；旧凭证失效", name, c),
+					En: fmt.Sprintf("Give the operator %s the credential %s; the old one stops, and their passkeys", name, c),
+					Zh: fmt.Sprintf("为运营人员 %s 更换凭证 %s；旧凭证及其通行密钥失效", name, c),
 				}
 			},
 			Apply: func(ctx context.Context, tx pgx.Tx, a *Action) (string, error) {
-				o, err := rotateOperator(ctx, tx, a.Tenant, a.Parameters["operator"], a.Parameters["credential"])
+				o, err := rotateOperator(ctx, tx, a.Tenant, a.Parameters["operator"], a.Parameters["credential"], false)
 				return o.Name, err
 			},
 		},

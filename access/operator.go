@@ -80,8 +80,8 @@ func (s *Store) AddLocally(ctx context.Context, tenant int32, name string, role 
 	return out, faultOf("access.AddLocally", err)
 }
 
-const insertOperator = `insert into operators (name, tenant, role, public_key, pass_prefix, pass_hash, totp_sealed, created_by, approval)
-  values ($1, $2, $3, $4, nullif($5, ''), $6, $7, $8, $9) returning ` + operatorColumns
+const insertOperator = `insert into operators (name, tenant, role, public_key, pass_prefix, pass_hash, totp_sealed, created_by, approval, invite_prefix, invite_hash, invite_until)
+  values ($1, $2, $3, $4, nullif($5, ''), $6, $7, $8, $9, nullif($10, ''), $11, $12) returning ` + operatorColumns
 
 func addOperator(ctx context.Context, tx pgx.Tx, tenant int32, name string, role Role, credential, by string, approval *ApprovalID) (Operator, error) {
 	if err := checkOperator(name, role); err != nil {
@@ -91,14 +91,17 @@ func addOperator(ctx context.Context, tx pgx.Tx, tenant int32, name string, role
 	if err != nil {
 		return Operator{}, err
 	}
-	rows, err := tx.Query(ctx, insertOperator, name, tenant, role, c.publicKey, c.passPrefix, c.passHash, c.sealed, by, approval)
+	rows, err := tx.Query(ctx, insertOperator, name, tenant, role, c.publicKey, c.passPrefix, c.passHash, c.sealed, by, approval,
+		c.invitePrefix, c.inviteHash, c.inviteUntil)
 	if err != nil {
 		return Operator{}, err
 	}
 	return pgx.CollectExactlyOneRow(rows, scanOperator)
 }
 
-const operatorColumns = `name, tenant, role, case when public_key is null then 'totp' else 'ed25519' end, created_by, created_at, disabled_at, coalesce(disabled_by, '')`
+// operatorColumns name the credential by which somebody came; passkeys may come on top.
+const operatorColumns = `name, tenant, role, case when public_key is not null then 'ed25519' when pass_prefix is not null then 'totp'
+  when exists (select from operator_passkeys k where k.operator = operators.name and k.removed_at is null) then 'passkey' else 'invited' end, created_by, created_at, disabled_at, coalesce(disabled_by, '')`
 
 func scanOperator(row pgx.CollectableRow) (Operator, error) {
 	var o Operator
@@ -147,7 +150,7 @@ func disableOperator(ctx context.Context, tx pgx.Tx, tenant int32, name, by stri
 	if err != nil {
 		return o, err
 	}
-	_, err = tx.Exec(ctx, `update operator_sessions set ended_at = now() where operator = $1 and ended_at is null`, name)
+	_, err = tx.Exec(ctx, endSessions, name)
 	return o, err
 }
 
@@ -157,21 +160,30 @@ func (s *Store) Rotate(ctx context.Context, tenant int32, name, credential strin
 	var out Operator
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		var err error
-		out, err = rotateOperator(ctx, tx, tenant, name, credential)
+		out, err = rotateOperator(ctx, tx, tenant, name, credential, true)
 		return err
 	})
 	s.forgetPeople()
 	return out, faultOf("access.Rotate", err)
 }
 
-func rotateOperator(ctx context.Context, tx pgx.Tx, tenant int32, name, credential string) (Operator, error) {
+// rotateOperator replaces the credential. Passkeys stay with somebody who does so
+// themselves, and go when others do it for them.
+func rotateOperator(ctx context.Context, tx pgx.Tx, tenant int32, name, credential string, passkeys bool) (Operator, error) {
 	c, err := parseCredential(credential)
 	if err != nil {
 		return Operator{}, err
 	}
+	if !passkeys {
+		if _, err := tx.Exec(ctx, `update operator_passkeys k set removed_at = now() from operators o
+			where o.name = k.operator and o.tenant = $1 and o.name = $2 and k.removed_at is null`, tenant, name); err != nil {
+			return Operator{}, err
+		}
+	}
 	rows, err := tx.Query(ctx, `update operators set public_key = $3, pass_prefix = nullif($4, ''), pass_hash = $5, totp_sealed = $6,
+		invite_prefix = nullif($7, ''), invite_hash = $8, invite_until = $9,
 		totp_step = 0, failures = 0, tried_at = null where tenant = $1 and name = $2 and disabled_at is null returning `+operatorColumns,
-		tenant, name, c.publicKey, c.passPrefix, c.passHash, c.sealed)
+		tenant, name, c.publicKey, c.passPrefix, c.passHash, c.sealed, c.invitePrefix, c.inviteHash, c.inviteUntil)
 	if err != nil {
 		return Operator{}, err
 	}
@@ -179,16 +191,18 @@ func rotateOperator(ctx context.Context, tx pgx.Tx, tenant int32, name, credenti
 	if err != nil {
 		return o, err
 	}
-	_, err = tx.Exec(ctx, `update operator_sessions set ended_at = now() where operator = $1 and ended_at is null`, name)
+	_, err = tx.Exec(ctx, endSessions, name)
 	return o, err
 }
+
+const endSessions = `update operator_sessions set ended_at = now() where operator = $1 and ended_at is null`
 
 // Active reports whether the person may still act: not disabled, and signed in if
 // they had to.
 func (s *Store) Active(ctx context.Context, who *Principal) (bool, error) {
 	var yes bool
 	err := s.pool.QueryRow(ctx, `select exists (select from operators where name = $1 and disabled_at is null) and ($2 = '' or exists (
-		select from operator_sessions where prefix = $2 and ended_at is null and expires_at > now()))`, who.Operator, who.session).Scan(&yes)
+		select from operator_sessions s join operators o on o.name = s.operator where s.prefix = $2 and `+sessionOpen+`))`, who.Operator, who.session).Scan(&yes)
 	return yes, faultOf("access.Active", err)
 }
 

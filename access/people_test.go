@@ -602,16 +602,16 @@ func TestCodes(t *testing.T) {
 		require.NoError(t, err)
 		return c
 	}
-	_, err = o.store.SignIn(ctx, newSecret(passHead), code())
+	_, err = o.store.SignIn(ctx, newSecret(passHead), code(), "test")
 	require.ErrorIs(t, err, fault.Unauthenticated, "a code without the pass")
-	s, err := o.store.SignIn(ctx, file.Pass, code())
+	s, err := o.store.SignIn(ctx, file.Pass, code(), "test")
 	require.NoError(t, err)
-	_, err = o.store.SignIn(ctx, file.Pass, code())
+	_, err = o.store.SignIn(ctx, file.Pass, code(), "test")
 	require.ErrorIs(t, err, fault.Unauthenticated, "a code counts once")
-	who, err := o.store.AuthenticateSession(ctx, s.Token)
+	who, err := o.store.AuthenticateSession(ctx, s.Token, true)
 	require.NoError(t, err)
 	require.Equal(t, "tina", who.Operator)
-	_, err = o.store.AuthenticateSession(ctx, newSecret(sessionHead))
+	_, err = o.store.AuthenticateSession(ctx, newSecret(sessionHead), true)
 	require.ErrorIs(t, err, fault.Unauthenticated)
 
 	require.ErrorIs(t, o.store.Confirm(ctx, &who, s.Token, code()), fault.Unauthenticated, "nor here")
@@ -631,22 +631,22 @@ func TestCodes(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
-			if _, err := o.store.SignIn(ctx, file.Pass, "x"); errors.Is(err, fault.RateLimited) {
+			if _, err := o.store.SignIn(ctx, file.Pass, "x", "test"); errors.Is(err, fault.RateLimited) {
 				limited.Add(1)
 			}
 		})
 	}
 	wg.Wait()
 	require.EqualValues(t, 20-codesFree, limited.Load())
-	_, err = o.store.SignIn(ctx, file.Pass, code())
+	_, err = o.store.SignIn(ctx, file.Pass, code(), "test")
 	require.ErrorIs(t, err, fault.RateLimited, "a right one waits too")
 	_, err = o.pool.Exec(ctx, `update operators set tried_at = now() - interval '2 minutes' where name = 'tina'`)
 	require.NoError(t, err)
-	_, err = o.store.SignIn(ctx, file.Pass, code())
+	_, err = o.store.SignIn(ctx, file.Pass, code(), "test")
 	require.NoError(t, err)
 
 	require.NoError(t, o.store.SignOut(ctx, &who))
-	_, err = o.store.AuthenticateSession(ctx, s.Token)
+	_, err = o.store.AuthenticateSession(ctx, s.Token, true)
 	require.ErrorIs(t, err, fault.Unauthenticated)
 	o.clock.Advance(stepSeconds * time.Second)
 	require.ErrorIs(t, o.store.Confirm(ctx, &who, s.Token, code()), fault.Unauthenticated)

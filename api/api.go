@@ -37,6 +37,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/recon"
 	"github.com/moneta-pay/moneta/pay/recon/statement"
 	"github.com/moneta-pay/moneta/pay/status"
+	"github.com/moneta-pay/moneta/pay/trail"
 )
 
 // Defaults of Config.
@@ -163,6 +164,13 @@ type Config struct {
 	Feed   *outbox.Feed
 	// Webhooks keeps the tenants' endpoints.
 	Webhooks *notify.Endpoints
+	// Links makes and reads links to one payment's page; nil knows none.
+	Links *access.Links
+	// PublicURL is where the pages behind links are, without a slash at its end; empty:
+	// whoever asks for a link is told its path only.
+	PublicURL string
+	// Trails tells where payments' time went.
+	Trails *trail.Reader
 	// Outlook forecasts when open payments end; without one no time is given.
 	Outlook *status.Outlook
 	// Registry takes the edge's metrics and is served under /metrics.

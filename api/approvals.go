@@ -27,6 +27,7 @@ type Judgement struct {
 	Hash      string `json:"hash" doc:"Of the action as you saw it, 64 hexadecimal digits"`
 	Signature string `json:"signature,omitempty" doc:"approve with a signing key: ed25519, base64url, over the lines moneta-approve/1, id, hash"`
 	Code      string `json:"code,omitempty" doc:"approve in a session: a fresh code"`
+	Assertion string `json:"assertion,omitempty" doc:"approve with a passkey: the authenticator's answer as JSON; its challenge is the SHA-256 of the lines that a key signs"`
 	Note      string `json:"note,omitempty" maxLength:"500"`
 }
 
@@ -206,7 +207,7 @@ func (c *call) replyApproval(v access.Approval, err error) error {
 
 // judgement reads the body of who judges or executes.
 func (c *call) judgement() (j Judgement, hash [sha256.Size]byte, err error) {
-	err = c.texts(map[string]*string{"hash": &j.Hash, "signature": &j.Signature, "code": &j.Code, "note": &j.Note})
+	err = c.texts(map[string]*string{"hash": &j.Hash, "signature": &j.Signature, "code": &j.Code, "assertion": &j.Assertion, "note": &j.Note})
 	if err != nil {
 		return j, hash, err
 	}
@@ -233,8 +234,13 @@ func (c *call) approve() error {
 	} else if v.Maker == c.who.Operator {
 		return fault.New(fault.ApprovalOwn, "you proposed this; somebody else decides").WithResource(id.String())
 	}
-	if err := c.present(j.Code); err != nil {
-		return err
+	if j.Assertion != "" {
+		return c.replyApproval(desk.ApproveByPasskey(c.ctx, &c.who, id, hash, j.Assertion, j.Note))
+	}
+	if c.who.Method == access.TOTP {
+		if err := c.present(j.Code); err != nil {
+			return err
+		}
 	}
 	return c.replyApproval(desk.Approve(c.ctx, &c.who, id, hash, signature, j.Note))
 }

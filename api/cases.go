@@ -176,24 +176,32 @@ func (c *call) appeal() error {
 	if err != nil {
 		return err
 	}
-	r.Payment, r.Told = now.payment, now.inAll()
-	res, err := d.Appeal(c.ctx, &r)
+	out, code, err := c.appealed(d, &r, &now)
 	if err != nil {
 		return err
+	}
+	c.w.Header().Set("Location", "/v1/cases/"+out.Number)
+	return c.reply(code, &out)
+}
+
+// appealed opens the case, and tells it with how the payment stands.
+func (c *call) appealed(d Desk, r *desk.AppealRequest, now *standing) (out Appealed, code int, err error) {
+	r.Payment, r.Told = now.payment, now.inAll()
+	res, err := d.Appeal(c.ctx, r)
+	if err != nil {
+		return out, 0, err
 	}
 	if res.State == desk.Open {
 		now.heldBy(&res.Case)
 	}
-	out := Appealed{Case: c.showCase(&res.Case), Status: now.inAll()}
-	code := http.StatusCreated
+	code = http.StatusCreated
 	if res.Replayed || res.Again {
 		code = http.StatusOK
 	}
 	if res.Replayed {
 		c.w.Header()["Idempotency-Replayed"] = yes
 	}
-	c.w.Header().Set("Location", "/v1/cases/"+out.Number)
-	return c.reply(code, &out)
+	return Appealed{Case: c.showCase(&res.Case), Status: now.inAll()}, code, nil
 }
 
 func (c *call) appealBody(r *desk.AppealRequest) error {

@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"net/http"
 	"reflect"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -53,6 +54,7 @@ func document(version string, routes []*route) ([]byte, error) {
 		},
 		Tags: []*huma.Tag{
 			{Name: "payments", Description: "Moving money"},
+			{Name: "links", Description: "For the holder of one payment, without a key"},
 			{Name: "events", Description: "What happened, in order"},
 			{Name: "webhooks", Description: "Being told"},
 			{Name: "accounts", Description: "Where money stands"},
@@ -116,6 +118,9 @@ func schemaName(t reflect.Type, hint string) string {
 	return huma.DefaultSchemaNamer(t, hint)
 }
 
+// bodyless are operations whose body may be left out.
+var bodyless = []string{"appeal-payment", "appeal-link", "link-payment"}
+
 func operation(reg huma.Registry, rt *route) *huma.Operation {
 	op := &huma.Operation{
 		Method: rt.method, Path: rt.path, OperationID: rt.id, Summary: rt.summary, Description: rt.about,
@@ -138,7 +143,7 @@ func operation(reg huma.Registry, rt *route) *huma.Operation {
 		if example, ok := examples[rt.id]; ok {
 			media.Example = example
 		}
-		op.RequestBody = &huma.RequestBody{Required: rt.id != "appeal-payment", Content: map[string]*huma.MediaType{"application/json": media}}
+		op.RequestBody = &huma.RequestBody{Required: !slices.Contains(bodyless, rt.id), Content: map[string]*huma.MediaType{"application/json": media}}
 	}
 	if rt.id == "receive-callback" || rt.upload {
 		op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"*/*": {Schema: &huma.Schema{}}}}

@@ -268,7 +268,7 @@ func (c *call) stillMay(ctx context.Context) bool {
 	var who access.Principal
 	var err error
 	if access.IsSession(token) {
-		who, err = c.s.Access.AuthenticateSession(ctx, token)
+		who, err = c.s.Access.AuthenticateSession(ctx, token, false)
 	} else {
 		who, err = c.s.Access.Authenticate(ctx, token)
 	}

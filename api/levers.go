@@ -76,7 +76,7 @@ var goesOn = []string{
 	lever.Callbacks, "sign-in", "sign-out", "pull-lever", "undo-lever", "create-payments",
 	"freeze-account", "disable-operator", "rotate-operator", "revoke-key", "limit-key",
 	"propose", "approve", "reject", "withdraw", "execute",
-	"appeal-payment", "note-case", "assign-case", "close-case", "close-break", "assign-break", "import-statement", "run-recon", "hasten-backlog",
+	"appeal-payment", "link-payment", "note-case", "assign-case", "close-case", "close-break", "assign-break", "import-statement", "run-recon", "hasten-backlog",
 }
 
 // mayBeRefused reports whether a lever that refuses writes refuses the route, at its

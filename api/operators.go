@@ -44,6 +44,10 @@ func (c *call) identify() error {
 	return err
 }
 
+// HeaderUnattended, with any value, says that a page asks by itself, without a person who
+// does something: such a request does not keep their session from ending.
+const HeaderUnattended = "Moneta-Unattended"
+
 func (c *call) authenticate() (err error) {
 	if h := c.r.Header["Authorization"]; len(h) == 1 && strings.HasPrefix(h[0], access.SignatureScheme+" ") {
 		if c.route.upload {
@@ -63,7 +67,7 @@ func (c *call) authenticate() (err error) {
 		return fault.New(fault.Unauthenticated, "")
 	}
 	if access.IsSession(token) {
-		c.who, err = c.s.Access.AuthenticateSession(c.ctx, token)
+		c.who, err = c.s.Access.AuthenticateSession(c.ctx, token, c.r.Header.Get(HeaderUnattended) == "")
 		return err
 	}
 	c.who, err = c.s.Access.Authenticate(c.ctx, token)
@@ -115,7 +119,7 @@ type Operator struct {
 	Object     string     `json:"object" enum:"operator"`
 	Name       string     `json:"name"`
 	Role       string     `json:"role" enum:"viewer,operator,approver,admin"`
-	Method     string     `json:"method" enum:"ed25519,totp" doc:"How they prove who they are"`
+	Method     string     `json:"method" enum:"ed25519,totp,passkey,invited" doc:"How they prove who they are; invited is who has not taken up their invitation yet"`
 	CreatedBy  string     `json:"created_by"`
 	CreatedAt  time.Time  `json:"created_at"`
 	DisabledAt *time.Time `json:"disabled_at,omitempty"`
@@ -182,10 +186,12 @@ func (c *call) rotateOperator() error {
 // present makes sure that the person is there, not only their session. A signed
 // request says so by itself.
 func (c *call) present(code string) error {
-	if c.who.Method != access.TOTP {
+	switch {
+	case c.who.Session() == "":
 		return nil
-	}
-	if code == "" {
+	case c.who.Method != access.TOTP:
+		return fault.New(fault.Forbidden, "a session that no code opened does not do this: sign the request with your key")
+	case code == "":
 		return malformed("in a session this needs a fresh code").WithParam("/code")
 	}
 	token, _ := bearer(c.r.Header)
@@ -230,7 +236,7 @@ func (c *call) signIn() error {
 	if err := c.texts(map[string]*string{"code": &code}); err != nil {
 		return err
 	}
-	s, err := c.s.Access.SignIn(c.ctx, pass, code)
+	s, err := c.s.Access.SignIn(c.ctx, pass, code, c.r.UserAgent())
 	if err != nil {
 		return err
 	}
@@ -248,6 +254,86 @@ func (c *call) signOut() error {
 		return err
 	}
 	return c.reply(http.StatusOK, &Done{Object: "session", Status: "ended"})
+}
+
+// OpenSession is a session as lists show it.
+type OpenSession struct {
+	Object   string    `json:"object" enum:"session"`
+	ID       string    `json:"id" doc:"The public part of its token"`
+	Operator string    `json:"operator"`
+	Method   string    `json:"method" enum:"ed25519,totp,passkey" doc:"How it was opened"`
+	Client   string    `json:"client" doc:"What the program that opened it calls itself"`
+	Current  bool      `json:"current" doc:"It is the one that asks"`
+	MadeAt   time.Time `json:"made_at"`
+	SeenAt   time.Time `json:"seen_at" doc:"When its person last did something, to 20 seconds"`
+	EndsAt   time.Time `json:"ends_at" doc:"When it ends if nothing is done in it"`
+}
+
+// listSessions shows people their own, admins those of the tenant.
+func (c *call) listSessions() error {
+	of := c.who.Operator
+	if of == "" || c.who.Role.Covers(access.Chief) {
+		of = ""
+	}
+	found, err := c.s.Access.Sessions(c.ctx, c.who.Tenant, of)
+	if err != nil {
+		return err
+	}
+	out := ListOf[OpenSession]{Object: "list", Data: []OpenSession{}}
+	for _, v := range found {
+		out.Data = append(out.Data, OpenSession{
+			Object: "session", ID: v.ID, Operator: v.Operator, Method: string(v.Method), Client: v.Client, Current: v.ID == c.who.Session(),
+			MadeAt: v.MadeAt, SeenAt: v.SeenAt, EndsAt: v.EndsAt,
+		})
+	}
+	return c.reply(http.StatusOK, &out)
+}
+
+func (c *call) endSession() error {
+	if err := c.s.Access.EndSession(c.ctx, &c.who, c.r.PathValue("id")); err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, &Done{Object: "session", Status: "ended"})
+}
+
+// Passkey is one of a person's.
+type Passkey struct {
+	Object string     `json:"object" enum:"passkey"`
+	ID     string     `json:"id"`
+	Label  string     `json:"label"`
+	Origin string     `json:"origin" doc:"The address of the console that it is good for"`
+	MadeAt time.Time  `json:"made_at"`
+	UsedAt *time.Time `json:"used_at,omitempty"`
+}
+
+func (c *call) listPasskeys() error {
+	found, err := c.s.Access.PasskeysOf(c.ctx, c.who.Tenant, c.r.PathValue("name"))
+	if err != nil {
+		return err
+	}
+	out := ListOf[Passkey]{Object: "list", Data: []Passkey{}}
+	for i := range found {
+		k := &found[i]
+		out.Data = append(out.Data, Passkey{Object: "passkey", ID: access.PasskeyText(k.ID), Label: k.Label, Origin: k.Origin, MadeAt: k.MadeAt, UsedAt: moment(k.UsedAt)})
+	}
+	return c.reply(http.StatusOK, &out)
+}
+
+// Removed acknowledges.
+type Removed struct {
+	Object string `json:"object" enum:"passkey"`
+	Status string `json:"status" enum:"removed"`
+}
+
+func (c *call) removePasskey() error {
+	id, err := access.ParsePasskey(c.r.PathValue("passkey"))
+	if err != nil {
+		return err
+	}
+	if err := c.s.Access.RemovePasskey(c.ctx, &c.who, c.r.PathValue("name"), id); err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, &Removed{Object: "passkey", Status: "removed"})
 }
 
 // Deed is what a person did.
@@ -298,12 +384,34 @@ func peopleRoutes() []*route {
 	routes := []*route{
 		{
 			method: http.MethodPost, path: "/v1/sessions", id: "sign-in", tag: "people", summary: "Sign in with pass and code",
-			about: "For operators whose credential is totp. The session lasts 15 minutes; each code counts once.", body: of[SignIn](),
+			about: "For operators whose credential is totp. The session ends after 15 minutes without a request, and after 12 hours; each code counts once.", body: of[SignIn](),
 			answers: map[int]reflect.Type{201: of[Session]()}, faults: with(bodyFaults, fault.Unauthenticated, fault.RateLimited), do: (*call).signIn,
 		},
 		{
 			method: http.MethodDelete, path: "/v1/sessions/current", id: "sign-out", tag: "people", summary: "Sign out", role: access.Viewer,
 			answers: map[int]reflect.Type{200: of[Done]()}, do: (*call).signOut,
+		},
+		{
+			method: http.MethodGet, path: "/v1/sessions", id: "list-sessions", tag: "people", summary: "List open sessions", scope: access.Admin,
+			about:   "One's own, and for an admin those of the tenant. A session ends after 15 minutes without a request, and after 12 hours whatever is done in it.",
+			answers: map[int]reflect.Type{200: of[ListOf[OpenSession]]()}, do: (*call).listSessions,
+		},
+		{
+			method: http.MethodDelete, path: "/v1/sessions/{id}", id: "end-session", tag: "people", summary: "End a session",
+			about: "One's own, or as an admin anybody's of the tenant; on every node within a second.", role: access.Viewer,
+			params:  []*huma.Param{pathID("id", "Of the list of sessions")},
+			answers: map[int]reflect.Type{200: of[Done]()}, faults: []fault.Code{fault.NotFound}, do: (*call).endSession,
+		},
+		{
+			method: http.MethodGet, path: "/v1/operators/{name}/passkeys", id: "list-passkeys", tag: "people", summary: "List a person's passkeys", scope: access.Admin,
+			about:  "They are made and used in the console.",
+			params: []*huma.Param{name}, answers: map[int]reflect.Type{200: of[ListOf[Passkey]]()}, faults: []fault.Code{fault.NotFound}, do: (*call).listPasskeys,
+		},
+		{
+			method: http.MethodDelete, path: "/v1/operators/{name}/passkeys/{passkey}", id: "remove-passkey", tag: "people", summary: "Remove a passkey",
+			about: "One's own, or as an admin anybody's of the tenant. Sessions that it opened go on until they end; end them too.", role: access.Viewer,
+			params:  []*huma.Param{name, pathID("passkey", "Of the list of passkeys")},
+			answers: map[int]reflect.Type{200: of[Removed]()}, faults: []fault.Code{fault.NotFound}, do: (*call).removePasskey,
 		},
 		{
 			method: http.MethodGet, path: "/v1/operators", id: "list-operators", tag: "people", summary: "List operators", scope: access.Admin,

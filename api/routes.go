@@ -117,6 +117,7 @@ func with(some []fault.Code, more ...fault.Code) []fault.Code { return append(mo
 // routes is the whole API.
 func routes() []*route {
 	all := paymentRoutes()
+	all = append(all, pageRoutes()...)
 	all = append(all, eventRoutes()...)
 	all = append(all, webhookRoutes()...)
 	all = append(all, accountRoutes()...)

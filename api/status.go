@@ -20,12 +20,9 @@ import (
 
 // paymentStatus tells the holder how a payment stands, from one snapshot.
 func (c *call) paymentStatus() error {
-	lang := language(c.r.Header)
-	if asked := c.r.URL.Query().Get("lang"); asked != "" {
-		if !slices.Contains(status.Languages, asked) {
-			return malformed("lang is en or zh").WithParam("lang")
-		}
-		lang = asked
+	lang, err := c.lang()
+	if err != nil {
+		return err
 	}
 	now, err := c.standing()
 	if err != nil {
@@ -37,10 +34,23 @@ func (c *call) paymentStatus() error {
 	return c.reply(http.StatusOK, &out)
 }
 
+// lang is the language that is asked for, by the parameter or the header.
+func (c *call) lang() (string, error) {
+	asked := c.r.URL.Query().Get("lang")
+	switch {
+	case asked == "":
+		return language(c.r.Header), nil
+	case !slices.Contains(status.Languages, asked):
+		return "", malformed("lang is en or zh").WithParam("lang")
+	}
+	return asked, nil
+}
+
 // standing is how a payment stands.
 type standing struct {
 	payment pay.Payment
 	facts   status.Facts
+	events  []status.Event
 }
 
 func (s *standing) in(lang string) status.Status { return status.Of(&s.payment, s.facts, lang) }
@@ -60,11 +70,15 @@ func (s *standing) heldBy(k *desk.Case) {
 
 // standing reads the path's payment and tells of it, from one snapshot; the case
 // that is open about it is read first.
-func (c *call) standing() (out standing, err error) {
+func (c *call) standing() (standing, error) {
 	id, err := c.paymentID()
 	if err != nil {
-		return out, err
+		return standing{}, err
 	}
+	return c.standingOf(pay.TenantID(c.who.Tenant), id)
+}
+
+func (c *call) standingOf(tenant pay.TenantID, id pay.ID) (out standing, err error) {
 	f := &out.facts
 	f.Now = c.s.Clock.Now()
 	if c.s.Desk != nil {
@@ -77,10 +91,11 @@ func (c *call) standing() (out standing, err error) {
 		}
 		f.AppealURL = "/v1/payments/" + id.String() + "/appeal"
 	}
-	t, err := c.s.Payments.Timeline(c.ctx, pay.TenantID(c.who.Tenant), id)
+	t, err := c.s.Payments.Timeline(c.ctx, tenant, id)
 	if err != nil {
 		return out, err
 	}
+	out.events = eventsOf(&t)
 	if f.Books, err = booksOf(&t); err != nil {
 		return out, fault.New(fault.Internal, "").WithOp("api.standing").WithMoneyState(fault.NotMoved).WithCause(err)
 	}
@@ -90,6 +105,19 @@ func (c *call) standing() (out standing, err error) {
 		Tenant: int32(t.Payment.Tenant), Kind: t.Payment.Kind.String(), Channel: t.Payment.Channel,
 	})
 	return out, nil
+}
+
+// eventsOf are the payment's moves and what came of it, in order of time.
+func eventsOf(t *commit.Timeline) (all []status.Event) {
+	for i := range t.Moves {
+		m := &t.Moves[i]
+		all = append(all, status.Event{At: m.At, From: m.From, To: m.To, Settlement: m.Settlement})
+	}
+	for i := range t.Linked {
+		all = append(all, status.Event{At: t.Linked[i].CreatedAt, Linked: t.Linked[i].Kind})
+	}
+	slices.SortStableFunc(all, func(a, b status.Event) int { return a.At.Compare(b.At) })
+	return all
 }
 
 // booksOf adds up what the payment's postings did to the books of its accounts.

@@ -45,6 +45,8 @@ type house struct {
 	values, bodies, queries map[string]string
 	// secrets are texts that the other tenant must never read.
 	secrets []string
+	// session and passkey are mara's newest.
+	session, passkey string
 }
 
 const theirs = "theirs" // the other tenant's chief
@@ -126,8 +128,23 @@ func (h *house) live(name string) {
 	} {
 		h.values[path] = value
 	}
-	h.secrets = append(h.secrets, "secret-"+name, id.String(), from, hook.str("id"), key.str("prefix"), proposal.str("id"), appeal.str("number"), lever.str("id"), "mara")
+	h.session, h.passkey = h.enters(name)
+	h.values["/v1/sessions/{id}"], h.values["/v1/operators/{passkey}"] = h.session, h.passkey
+	h.secrets = append(h.secrets, h.session, h.passkey, "secret-"+name, id.String(), from, hook.str("id"), key.str("prefix"), proposal.str("id"), appeal.str("number"), lever.str("id"), "mara")
 	h.prepare(id.String(), from, proposal.str("hash"))
+}
+
+// enters gives mara a session and a passkey, as the console does.
+func (h *house) enters(name string) (session, passkey string) {
+	h.t.Helper()
+	session = "sess-" + name
+	_, err := h.pool.Exec(h.t.Context(), `insert into operator_sessions (prefix, hash, operator, method, client, expires_at)
+		values ($1::text, sha256(convert_to($1::text, 'UTF8')), 'mara', 'passkey', $2, now() + interval '1 hour')`, session, "secret-"+name)
+	require.NoError(h.t, err)
+	_, err = h.pool.Exec(h.t.Context(), `insert into operator_passkeys (id, operator, public_key, sign_count, backup_eligible, origin, label)
+		values ($1, 'mara', 'x', 0, false, 'http://localhost', $2)`, []byte("passkey-"+name), "secret-"+name)
+	require.NoError(h.t, err)
+	return session, access.PasskeyText([]byte("passkey-" + name))
 }
 
 // prepare writes a body for each operation that takes one: one that the tenant itself
@@ -153,6 +170,7 @@ func (h *house) prepare(payment, account, hash string) {
 		"assign-break":      `{"owner":"x","reason":"x"}`,
 		"import-statement":  string(statementFile(1)),
 		"appeal-payment":    `{"text":"x"}`,
+		"link-payment":      `{"days":7}`,
 		"note-case":         `{"text":"x"}`,
 		"assign-case":       `{"owner":"x"}`,
 		"close-case":        `{"resolution":"x"}`,
@@ -180,6 +198,7 @@ func (h *house) prepare(payment, account, hash string) {
 		"list-payments":     "?idempotency_key=payout+one",
 		"get-recon-picture": "?from=2026-01-01&to=2026-01-02",
 		"get-curve":         "?from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z",
+		"find":              "?q=" + payment,
 	}
 }
 
@@ -267,12 +286,14 @@ func (h *house) byPerson(op *operation, name string) *answer {
 
 // public are the operations that ask nobody who they are; what they tell concerns the
 // installation, and stands at another door than the tenants' (docs/operators.md).
-var public = []string{"health", "ready", "metrics", "receive-callback", "sign-in"}
+var public = []string{"health", "ready", "metrics", "receive-callback", "sign-in", "open-link", "appeal-link"}
 
 // own are those that answer another tenant, about what is its own.
 var own = []string{
 	"create-payments", "open-account", "list-accounts", "list-payments", "list-events", "create-key", "list-keys", "close-period", "list-periods", "list-cases",
 	"create-webhook", "list-webhooks", "list-operators", "list-deeds", "list-approvals", "list-approval-kinds", "sign-out", "list-transfers", "get-trial-balance",
+	"find", // among their own
+	"list-sessions",
 	"propose", // an approval of their own, which is carried out in their tenant
 }
 
@@ -396,4 +417,4 @@ func (h *house) digest() map[string]string {
 }
 
 // nobodys are tables without a tenant that only the installation changes.
-var nobodys = []string{"breaks", "break_events", "statements", "statement_imports", "statement_lines", "dispatch_pauses", "channel_proofs", "quarantine"}
+var nobodys = []string{"breaks", "break_events", "statements", "statement_imports", "statement_lines", "dispatch_pauses", "channel_proofs", "quarantine", "operator_sessions", "operator_passkeys"}

@@ -25,6 +25,7 @@ import (
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/api"
 	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/internal/keyring"
 	"github.com/moneta-pay/moneta/internal/pgtest"
 	"github.com/moneta-pay/moneta/internal/telemetry"
 	"github.com/moneta-pay/moneta/lever/board"
@@ -36,6 +37,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/ledger"
 	"github.com/moneta-pay/moneta/pay/notify"
 	"github.com/moneta-pay/moneta/pay/outbox"
+	"github.com/moneta-pay/moneta/pay/trail"
 )
 
 const patience = 30 * time.Second
@@ -59,6 +61,7 @@ type world struct {
 	receiver    *receiver
 	feed        *outbox.Feed
 	telemetry   *telemetry.Telemetry
+	links       *access.Links
 	// unrecorded worlds answer what the real one never would.
 	unrecorded bool
 }
@@ -135,8 +138,10 @@ func newWorld(t *testing.T, change func(*api.Config)) *world {
 	require.NoError(t, err)
 	levers := board.New(board.Config{Pool: pool, Telemetry: w.telemetry})
 	require.NoError(t, levers.Load(ctx))
+	w.links = access.NewLinks(testRing(t))
 	cfg := api.Config{
 		Levers: levers, Intake: in, Ledger: accounts, Payments: w.payments, Access: w.access, Waiter: w.node, Receiver: w.receiver, Ready: w.node,
+		Links: w.links, Trails: trail.NewReader(pool, nil),
 		Events: events, Feed: w.feed, Webhooks: notify.NewEndpoints(pool, loopback, nil),
 		Registry: w.registry, Logger: slog.New(slog.NewJSONHandler(w.logs, nil)), Version: "1.2.3",
 	}
@@ -148,6 +153,16 @@ func newWorld(t *testing.T, change func(*api.Config)) *world {
 	w.server = httptest.NewServer(h)
 	t.Cleanup(w.server.Close)
 	return w
+}
+
+// testRing has a key of its own for each world.
+func testRing(t *testing.T) *keyring.Ring {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "keys")
+	require.NoError(t, keyring.Make(path))
+	r, err := keyring.Load(path)
+	require.NoError(t, err)
+	return r
 }
 
 // serve puts another server before the edge.

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 
+	"github.com/moneta-pay/moneta/console"
 	"github.com/moneta-pay/moneta/schema"
 )
 
@@ -35,12 +36,20 @@ const ExitMoney = 3
 
 // PrintVersion writes the build, the schema and the platform.
 func PrintVersion(w io.Writer, asJSON bool) error {
-	v := map[string]any{"version": Version, "schema": schema.Version(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH}
+	v := map[string]any{"version": Version, "schema": schema.Version(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH, "console": consoleState()}
 	if asJSON {
 		return writeJSON(w, v)
 	}
-	_, err := fmt.Fprintf(w, "moneta %s (schema %d, %s, %s/%s)\n", Version, schema.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	_, err := fmt.Fprintf(w, "moneta %s (schema %d, %s, %s/%s)\nconsole: %s\n", Version, schema.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH, consoleState())
 	return err
+}
+
+// consoleState says whether this binary has the console inside.
+func consoleState() string {
+	if console.Built() {
+		return "embedded"
+	}
+	return "placeholder"
 }
 
 // Migrate brings the database at dsn to this binary's schema.

@@ -34,6 +34,7 @@ type kept struct {
 //	GET /public/status        the status page; ?lang=en|zh, else by Accept-Language
 //	GET /public/status.json   the same for machines
 func (w *watch) publicRoutes(mux *http.ServeMux) {
+	w.payPageRoutes(mux)
 	mux.HandleFunc("GET /public/status", func(rw http.ResponseWriter, r *http.Request) { w.statusPage(rw, r, langOf(r)) })
 	mux.HandleFunc("GET /public/status.json", func(rw http.ResponseWriter, r *http.Request) { w.statusPage(rw, r, "json") })
 }

@@ -24,7 +24,7 @@ func TestAnybodyMaySeeTheStatus(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, j.Close()) })
 	w := &watch{river: river.NewKeeper(), clock: now, attendance: &attendance{journal: j}}
-	h := w.routes("token")
+	h := w.routes(&watching{Token: "token"})
 	get := func(path, lang, tag string) *httptest.ResponseRecorder {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, http.NoBody)
 		r.Header.Set("Accept-Language", lang)
@@ -34,7 +34,7 @@ func TestAnybodyMaySeeTheStatus(t *testing.T) {
 		return rw
 	}
 	require.Equal(t, http.StatusUnauthorized, get("/now", "", "").Code)
-	require.Equal(t, http.StatusUnauthorized, get("/public", "", "").Code)
+	require.Equal(t, http.StatusNotFound, get("/public", "", "").Code)
 	require.NotEqual(t, http.StatusOK, get("/public/../now", "", "").Code)
 
 	page := get("/public/status", "zh-CN,zh;q=0.9", "")

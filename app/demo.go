@@ -66,7 +66,7 @@ func demoYear(ctx context.Context, cfg DemoConfig) error {
 	}
 	started := time.Now()
 	w, err := startWorld(ctx, UpConfig{
-		DataDir: dir, Listen: listen[0], Sandbox: true, SandboxListen: listen[1], Out: io.Discard, Quiet: true, LogFile: filepath.Join(dir, "up.log"),
+		DataDir: dir, Listen: listen[0], Sandbox: true, SandboxListen: listen[1], ConsoleListen: "127.0.0.1:0", Out: io.Discard, Quiet: true, LogFile: filepath.Join(dir, "up.log"),
 	})
 	if err != nil {
 		return err

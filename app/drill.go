@@ -294,7 +294,7 @@ func makeDrillWorld(ctx context.Context, kind drill.Variant, blind bool) (out *d
 		return nil, err
 	}
 	cfg := UpConfig{
-		DataDir: dir, Listen: listen[0], Sandbox: true, SandboxListen: listen[1], Out: io.Discard, Quiet: true, LogFile: filepath.Join(dir, "up.log"),
+		DataDir: dir, Listen: listen[0], Sandbox: true, SandboxListen: listen[1], ConsoleListen: "127.0.0.1:0", Out: io.Discard, Quiet: true, LogFile: filepath.Join(dir, "up.log"),
 		FaultFile: filepath.Join(dir, "orders", "faults.json"), Unwatched: blind, Auto: "undoable",
 	}
 	if err := errors.Join(os.Mkdir(dir, 0o755), os.Mkdir(filepath.Join(dir, "orders"), 0o700)); err != nil { // the database's user must get through

@@ -28,6 +28,9 @@ func takeNote(w http.ResponseWriter, r *http.Request, j *journal.Journal) {
 	}
 	var n notePost
 	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, noteMax)).Decode(&n)
+	if v, ok := visitorOf(r.Context()); ok { // who is signed in writes in no other name
+		n.Who = v.Name
+	}
 	if err != nil || strings.TrimSpace(n.Text) == "" || strings.TrimSpace(n.Who) == "" {
 		http.Error(w, `a note is {"who":"…","text":"…"}, at most 16 KiB`, http.StatusBadRequest)
 		return

@@ -9,7 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/internal/clock"
 )
 
 // Person is how a command reaches the API as an operator.
@@ -258,6 +261,50 @@ func OperatorAdd(ctx context.Context, d Database, p *Person, tenant, name, role,
 		return writeJSON(p.Out, o)
 	}
 	return p.tell("operator-added", o.Name, o.Role)
+}
+
+// OperatorInvite adds an operator who has no credential yet, in one of both ways, and
+// prints the link by which they make one. Who has the link is who they are: it goes to
+// them, and to nobody else.
+func OperatorInvite(ctx context.Context, d Database, p *Person, tenant, name, role, reason string) error {
+	token, credential := access.Invite(clock.System.Now().Add(access.InvitationMax))
+	if err := OperatorAdd(ctx, d, p, tenant, name, role, credential, reason); err != nil {
+		return err
+	}
+	base := "http://localhost" + consolePort
+	if at, err := findWatch(d.DataDir); err == nil {
+		base = byName(at.URL)
+	}
+	if _, err := fmt.Fprintln(p.Out, base+"/enrol#token="+token); err != nil {
+		return err
+	}
+	return p.tell("invited", name)
+}
+
+// consolePort is where the console is if nobody says otherwise.
+const consolePort = ":7072"
+
+// byName writes localhost for an address of this machine: passkeys belong to names.
+func byName(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return address
+	}
+	if ip := net.ParseIP(u.Hostname()); ip != nil && ip.IsLoopback() {
+		u.Host = "localhost"
+		if port := portOf(address); port != "" {
+			u.Host = net.JoinHostPort("localhost", port)
+		}
+	}
+	return u.String()
+}
+
+func portOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Port()
 }
 
 // OperatorList shows the people of a tenant.

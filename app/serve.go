@@ -41,6 +41,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/settle"
 	"github.com/moneta-pay/moneta/pay/status"
 	"github.com/moneta-pay/moneta/pay/timer"
+	"github.com/moneta-pay/moneta/pay/trail"
 	"github.com/moneta-pay/moneta/schema"
 )
 
@@ -423,7 +424,7 @@ func (p *plane) edge() (http.Handler, error) {
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Approvals: p.approvals, Waiter: p.node,
 		Webhooks: notify.NewEndpoints(p.reads, p.cfg.WebhookInside, p.ring),
-		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: dispatchState{p.gate, p.levers}, Levers: p.levers, Backlog: backlog{p}, Runs: p.runs, Books: finance.NewReader(p.stations), Invariants: invariant.NewReader(p.reads), Desk: p.desk, Ready: p, Outlook: p.outlook, Events: p.events, Feed: p.feed,
+		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: dispatchState{p.gate, p.levers}, Levers: p.levers, Backlog: backlog{p}, Runs: p.runs, Books: finance.NewReader(p.stations), Invariants: invariant.NewReader(p.reads), Desk: p.desk, Ready: p, Outlook: p.outlook, Links: access.NewLinks(p.ring), PublicURL: p.cfg.PublicURL, Trails: trail.NewReader(p.reads, nil), Events: p.events, Feed: p.feed,
 		Registry: p.tel.Registry(), Logger: p.log, Version: Version, DocsURL: p.cfg.DocsURL,
 	})
 	if err != nil {

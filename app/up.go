@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"os"
@@ -25,6 +26,8 @@ type UpConfig struct {
 	Listen        string
 	Sandbox       bool
 	SandboxListen string
+	// ConsoleListen is where the watch serves the console; empty as in WatchConfig.
+	ConsoleListen string
 	PGListen      string
 	// Archive is the folder that takes the log of the private Postgres; empty
 	// archives nothing. ArchiveMaxGB bounds it.
@@ -53,7 +56,9 @@ type UpConfig struct {
 // readyWithin bounds the start; stopWithin what a clean stop may take.
 const (
 	readyWithin = 90 * time.Second
-	stopWithin  = 30 * time.Second
+	// consoleWithin is for how long up waits for the watch once all else is up.
+	consoleWithin = 20 * time.Second
+	stopWithin    = 30 * time.Second
 )
 
 // world is what up starts: a Postgres, and serve and sandbox as children that
@@ -67,6 +72,7 @@ type world struct {
 	sandbox *lifecycle.Child
 	watch   *lifecycle.Child
 	archive archiver
+	first   bool // there was nothing in the data folder
 	logger  *slog.Logger
 	stops   []func(context.Context) error
 }
@@ -87,7 +93,7 @@ func Up(ctx context.Context, cfg UpConfig) error {
 	if err := w.ready(ctx); err != nil {
 		return err
 	}
-	w.announce(time.Since(started))
+	w.announce(ctx, time.Since(started))
 	select {
 	case <-ctx.Done():
 		fmt.Fprint(cfg.Out, say(cfg.Lang, "stopping"))
@@ -124,6 +130,8 @@ func startWorld(ctx context.Context, cfg UpConfig) (w *world, err error) {
 	if err := schema.Migrate(ctx, w.dsn); err != nil {
 		return w, err
 	}
+	_, err = os.Stat(keysPath(cfg.DataDir))
+	w.first = errors.Is(err, fs.ErrNotExist)
 	if w.keys, err = ensureKeys(ctx, w.dsn, cfg.DataDir); err != nil {
 		return w, err
 	}
@@ -172,6 +180,9 @@ func startWorld(ctx context.Context, cfg UpConfig) (w *world, err error) {
 	watching := []string{"watch", "--data", cfg.DataDir, "--serve-url", w.api()}
 	if cfg.Sandbox {
 		watching = append(watching, "--sandbox-url", w.outside())
+	}
+	if cfg.ConsoleListen != "" {
+		watching = append(watching, "--listen", cfg.ConsoleListen)
 	}
 	if cfg.Auto != "" {
 		watching = append(watching, "--auto", cfg.Auto)
@@ -266,12 +277,12 @@ func untilOK(ctx context.Context, url string) error {
 	}
 }
 
-func (w *world) announce(took time.Duration) {
+func (w *world) announce(ctx context.Context, took time.Duration) {
 	out, lang := w.cfg.Out, w.cfg.Lang
 	if !w.cfg.Quiet && w.pg != nil {
 		fmt.Fprint(out, say(lang, "settings", w.pg.Version()))
 		if err := pgserver.WriteSettings(out, w.pg.Settings()); err != nil {
-			w.logger.Warn("cannot print the settings", slog.Any("error", err))
+			w.logger.WarnContext(ctx, "cannot print the settings", slog.Any("error", err))
 		}
 	}
 	adopted := ""
@@ -282,10 +293,33 @@ func (w *world) announce(took time.Duration) {
 	if w.cfg.Sandbox {
 		fmt.Fprint(out, say(lang, "up-sandbox", w.outside()))
 	}
+	w.announceConsole(ctx)
 	if w.cfg.Archive != "" {
 		fmt.Fprint(out, w.archive.show(lang))
 	}
 	fmt.Fprint(out, say(lang, "up-files", keysPath(w.cfg.DataDir), filepath.Join(w.cfg.DataDir, "serve.log")), say(lang, "up-stop"))
+}
+
+// announceConsole says where the console is, and the first time how to get in. A watch
+// that is late is no reason to wait for long: the line then says how to ask for it.
+func (w *world) announceConsole(ctx context.Context) {
+	if w.watch == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, consoleWithin)
+	defer cancel()
+	at, err := awaitWatch(ctx, w.cfg.DataDir, w.watch.Pid)
+	if err != nil {
+		fmt.Fprint(w.cfg.Out, say(w.cfg.Lang, "up-console-late"))
+		return
+	}
+	fmt.Fprint(w.cfg.Out, say(w.cfg.Lang, "up-console", at.URL, consoleHint(w.cfg.Lang)))
+	if !w.first {
+		return
+	}
+	if link, err := at.link(ctx); err == nil {
+		fmt.Fprint(w.cfg.Out, say(w.cfg.Lang, "up-link", link.URL))
+	}
 }
 
 func (w *world) ended() <-chan struct{} {

@@ -1,11 +1,15 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -20,6 +24,7 @@ import (
 	"github.com/moneta-pay/moneta/doctor/signal/money"
 	"github.com/moneta-pay/moneta/doctor/signal/process"
 	"github.com/moneta-pay/moneta/internal/clock"
+	"github.com/moneta-pay/moneta/internal/lifecycle"
 	"github.com/moneta-pay/moneta/internal/pgserver"
 )
 
@@ -32,7 +37,8 @@ type WatchConfig struct {
 	DSN string
 	// ServeURL is a node of the wallet; empty: none is looked at.
 	ServeURL string
-	// Listen is a host:port on this machine.
+	// Listen is a host:port on this machine for the console and for commands; empty is
+	// consoleListen, and a free port when that is taken.
 	Listen string
 	// State is the state folder of serve on this machine, for levers while API and
 	// database are gone; empty is that of up in DataDir.
@@ -50,6 +56,10 @@ type WatchConfig struct {
 	// Auto is what the doctor does without asking: observe, instant or undoable.
 	Auto string
 	Lang string
+	// Out is told where the console is, unless up has started this; nil is nobody.
+	Out io.Writer
+
+	first bool // nothing was watched here before
 }
 
 // doctorFolder holds journal, evidence files and proofs.
@@ -73,6 +83,8 @@ type watch struct {
 	stops  []func(context.Context) error // last started, first stopped
 
 	attendance *attendance
+	sessions   *sessions
+	streams    *streams
 	facts      *money.Collector
 	river      *river.Keeper // the maps of the last quarter of an hour
 	public     publicStatus
@@ -82,7 +94,10 @@ type watch struct {
 // startWatch puts the doctor together: the collectors, what they remember, and what is
 // done each second. Everything is wired here.
 func startWatch(ctx context.Context, cfg WatchConfig, log *slog.Logger) (*watch, error) {
-	w := &watch{cfg: cfg, log: log, clock: clock.System, memory: signal.NewMemory(doctor.Road()), river: river.NewKeeper()}
+	w := &watch{
+		cfg: cfg, log: log, clock: clock.System, memory: signal.NewMemory(doctor.Road()), river: river.NewKeeper(),
+		sessions: newSessions(clock.System), streams: newStreams(ctx),
+	}
 	sources, err := w.sources(ctx)
 	if err != nil {
 		return w, err
@@ -221,9 +236,9 @@ func Watch(ctx context.Context, cfg WatchConfig) error {
 	if err := cfg.complete(ctx); err != nil {
 		return err
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Listen)
+	listener, err := cfg.listen(ctx, log)
 	if err != nil {
-		return fmt.Errorf("listen on %s: %w", cfg.Listen, err)
+		return err
 	}
 	defer func() { _ = listener.Close() }()
 	token := make([]byte, 24)
@@ -241,9 +256,10 @@ func Watch(ctx context.Context, cfg WatchConfig) error {
 		return err
 	}
 	server := &http.Server{
-		Handler: w.routes(file.Token), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
+		Handler: w.routes(&file), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
 		MaxHeaderBytes: 16 << 10,
 	}
+	server.RegisterOnShutdown(w.streams.end)
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
 	if err := file.note(cfg.DataDir); err != nil {
@@ -251,6 +267,7 @@ func Watch(ctx context.Context, cfg WatchConfig) error {
 	}
 	defer file.gone(cfg.DataDir)
 	log.InfoContext(ctx, "watching", slog.String("url", file.URL))
+	w.greet(&cfg, &file)
 	select {
 	case <-ctx.Done():
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -262,14 +279,50 @@ func Watch(ctx context.Context, cfg WatchConfig) error {
 	}
 }
 
+// listen takes the port that was asked for, or the console's own. When somebody has that
+// one already, a doctor at another port is better than none.
+func (c *WatchConfig) listen(ctx context.Context, log *slog.Logger) (net.Listener, error) {
+	var lc net.ListenConfig
+	if c.Listen != "" {
+		l, err := lc.Listen(ctx, "tcp", c.Listen)
+		if err != nil {
+			return nil, fmt.Errorf("listen on %s: %w; name another port with --listen, 0 for any free one", c.Listen, err)
+		}
+		return l, nil
+	}
+	l, err := lc.Listen(ctx, "tcp", consoleListen)
+	if err == nil {
+		return l, nil
+	}
+	if l, free := lc.Listen(ctx, "tcp", "127.0.0.1:0"); free == nil {
+		log.WarnContext(ctx, "somebody has the console's port; the console is at another", slog.String("taken", consoleListen), slog.String("url", "http://"+l.Addr().String()))
+		return l, nil
+	}
+	return nil, fmt.Errorf("listen on %s: %w", consoleListen, err)
+}
+
+// greet says where the console is to who has started the watch by hand; up does so itself.
+func (w *watch) greet(cfg *WatchConfig, file *watching) {
+	if cfg.Out == nil || lifecycle.Supervised() {
+		return
+	}
+	fmt.Fprint(cfg.Out, say(cfg.Lang, "up-console", file.URL, consoleHint(cfg.Lang)))
+	if cfg.first {
+		fmt.Fprint(cfg.Out, say(cfg.Lang, "up-link", w.newLink(file.URL).URL))
+	}
+}
+
 // complete finds the database of a running up, and refuses to be reached from outside.
 func (c *WatchConfig) complete(ctx context.Context) error {
-	host, _, err := net.SplitHostPort(c.Listen)
+	host, _, err := net.SplitHostPort(cmp.Or(c.Listen, consoleListen))
 	if ip := net.ParseIP(host); err != nil || (host != "localhost" && (ip == nil || !ip.IsLoopback())) {
 		return fmt.Errorf("--listen %s: the watch is reached from its own machine only; name a port of 127.0.0.1", c.Listen)
 	}
 	if c.State == "" {
 		c.State = stateDir(c.DataDir)
+	}
+	if _, err := os.Stat(doctorFolder(c.DataDir)); errors.Is(err, fs.ErrNotExist) {
+		c.first = true
 	}
 	if err := os.MkdirAll(doctorFolder(c.DataDir), 0o700); err != nil {
 		return fmt.Errorf("make the doctor's folder: %w", err)

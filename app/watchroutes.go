@@ -32,10 +32,9 @@ const (
 	askMax    = 64 << 10 // bytes of a body
 )
 
-// routes are what commands and screens ask of the watch on their own machine.
-func (w *watch) routes(token string) http.Handler {
+// doctorRoutes are what commands and screens ask of the watch.
+func (w *watch) doctorRoutes() *http.ServeMux {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, map[string]string{"status": "ok"}) })
 	mux.HandleFunc("GET /now", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, w.now()) })
 	mux.HandleFunc("GET /evidence", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, w.attendance.evidence()) })
 	mux.HandleFunc("GET /causes", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, w.attendance.causes) })
@@ -51,16 +50,34 @@ func (w *watch) routes(token string) http.Handler {
 	mux.HandleFunc("GET /journal", w.lines)
 	mux.HandleFunc("GET /runs", w.runs)
 	mux.HandleFunc("POST /approvals", w.approve)
-	w.mapRoutes(mux)
-	w.channelRoutes(mux)
-	w.publicRoutes(mux)
+	return mux
+}
+
+// routes are for three: commands on this machine, which have the token, browsers, which
+// have a session, and who only asks whether anybody is here.
+func (w *watch) routes(file *watching) http.Handler {
+	doctors := w.doctorRoutes()
+	browsers := w.browsers(doctors)
+	commands := http.NewServeMux()
+	commands.Handle("/", doctors)
+	known := func(r *http.Request) bool {
+		_, own := commands.Handler(r)
+		_, below := doctors.Handler(r)
+		return own != "/" || below != ""
+	}
+	commands.HandleFunc("POST /console/links", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, w.newLink(file.URL)) })
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		given := []byte(r.Header.Get("Authorization"))
-		if r.URL.Path != "/healthz" && !strings.HasPrefix(r.URL.Path, "/public/") && subtle.ConstantTimeCompare(given, []byte("Bearer "+token)) != 1 {
+		given := r.Header.Get("Authorization")
+		switch {
+		case r.URL.Path == "/healthz" && r.Method == http.MethodGet:
+			answer(rw, map[string]string{"status": "ok"})
+		case given != "" && subtle.ConstantTimeCompare([]byte(given), []byte("Bearer "+file.Token)) == 1:
+			commands.ServeHTTP(rw, r)
+		case given != "" || known(r) && !strings.Contains(r.Header.Get("Accept"), "text/html"):
 			http.Error(rw, "the token is in watch.json of the data folder", http.StatusUnauthorized)
-			return
+		default:
+			browsers.ServeHTTP(rw, r)
 		}
-		mux.ServeHTTP(rw, r)
 	})
 }
 

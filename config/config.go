@@ -41,6 +41,9 @@ type Config struct {
 	// DocsURL is where the pages of errors are, for the type of problems; empty is
 	// the address that the caller used. Set it behind a proxy that ends TLS.
 	DocsURL string `json:"docs_url"`
+	// PublicURL is where the console's public pages are, for links to a payment's page;
+	// empty: whoever makes a link is told its path only.
+	PublicURL string `json:"public_url"`
 	// StateDir is a folder on this machine; below it, levers is where `moneta lever
 	// --local` pulls levers while API and database are gone. Empty is none.
 	StateDir string `json:"state_dir"`
@@ -267,9 +270,12 @@ func (c *Config) Validate() error {
 			wrong = append(wrong, fmt.Errorf("desk.kinds.%s.within_minutes: %d; write how many minutes the owner has", name, kind.WithinMinutes))
 		}
 	}
-	if c.DocsURL != "" {
-		if u, err := url.Parse(c.DocsURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.HasSuffix(c.DocsURL, "/") {
-			wrong = append(wrong, fmt.Errorf("docs_url: %q; write a URL such as https://pay.example, without a slash at its end", c.DocsURL))
+	for name, address := range map[string]string{"docs_url": c.DocsURL, "public_url": c.PublicURL} {
+		if address == "" {
+			continue
+		}
+		if u, err := url.Parse(address); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.HasSuffix(address, "/") {
+			wrong = append(wrong, fmt.Errorf("%s: %q; write a URL such as https://pay.example, without a slash at its end", name, address))
 		}
 	}
 	if c.NodeURL == "" {

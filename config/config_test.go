@@ -28,13 +28,13 @@ func TestEveryWrongSettingIsNamed(t *testing.T) {
 	t.Parallel()
 	c := Default()
 	c.Listen, c.LogFormat, c.TraceOneIn = "7070", "xml", -1
-	c.DocsURL = "pay.example/"
+	c.DocsURL, c.PublicURL = "pay.example/", "ftp://pay.example"
 	c.SecretsKeyFile, c.SecretsKeys = "/k", "k"
 	c.Callbacks = Callbacks{KeepDays: -1, UnverifiedKBPerHour: 1}
 	c.Channels = []Channel{{Name: "a", Adapter: "carrier-pigeon", BaseURL: "nowhere"}, {Name: "a", Adapter: "sandbox", BaseURL: "http://x", Secrets: []string{"1", "2", "3"}}}
 	err := c.Validate()
 	for _, name := range []string{
-		"dsn", "listen", "log_format", "trace_one_in", "docs_url", "secrets_key_file", "callbacks.keep_days", "callbacks.unverified_kb_per_hour",
+		"dsn", "listen", "log_format", "trace_one_in", "docs_url", "public_url", "secrets_key_file", "callbacks.keep_days", "callbacks.unverified_kb_per_hour",
 		"channels[0].adapter", "channels[0].base_url", "channels[0].secrets", "channels[1].name", "channels[1].secrets",
 	} {
 		require.ErrorContains(t, err, name)

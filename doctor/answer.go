@@ -99,9 +99,12 @@ type Figure struct {
 	N     int     `json:"n"`
 }
 
+// ScopeOne is the class of a trouble that is one person's.
+const ScopeOne = "one"
+
 // Scope says who is affected.
 type Scope struct {
-	// Class is everyone, cohort, one, none, too_few or unknown.
+	// Class is everyone, cohort, one (ScopeOne), none, too_few or unknown.
 	Class string `json:"class"`
 	// Share of the requests or people that are affected, with its interval of 95 %.
 	Share float64 `json:"share"`

@@ -20,6 +20,11 @@ const (
 	// long the oldest work could have left and did not: its age, less pauses and takeovers.
 	Residence Signal = "residence"
 	Stuck     Signal = "stuck"
+	// LeftBehind is for how long the work of one owner has stayed, one after another, while
+	// that of others which came later left; LeftBehindOdds is how many decimal digits the
+	// odds have that it is his by accident.
+	LeftBehind     Signal = "left_behind"
+	LeftBehindOdds Signal = "left_behind_odds"
 	// Imbalance is entered less left less open: anything but zero is loss or doubling.
 	Imbalance Signal = "imbalance"
 	// Busy is the share of the capacity in use.
@@ -53,6 +58,8 @@ var stationSignals = []SignalInfo{
 	{StandstillGaps, "gaps", false, "the same in mean gaps between departures"},
 	{Residence, "s", false, "the longest that work stayed of late before it left"},
 	{Stuck, "s", false, "for how long the oldest work could have left and did not: its age, less pauses and takeovers"},
+	{LeftBehind, "s", false, "for how long one owner's work has stayed, one after another, while that of others which came later left"},
+	{LeftBehindOdds, "digits", false, "decimal digits of the odds against that being an accident"},
 	{Imbalance, "items", false, "entered less left less open"},
 	{Busy, "share", false, "share of the capacity in use"},
 	{Silence, "s", false, "how long an expected beat is missing"},

@@ -68,7 +68,7 @@ func Catalogue() []Entry { return catalogue }
 
 var catalogue = []Entry{
 	{
-		Name: Banner, Class: R1, Aims: []Dimension{Everything, Channel, Tenant, Kind},
+		Name: Banner, Class: R1, Aims: []Dimension{Everything, Channel, Tenant, Kind}, Local: true,
 		Does:  Text{"Shows a text to the holders of open payments, in their status", "在未完成支付的状态中向持有人显示一段文字"},
 		Value: Text{"the text in English; value_zh is the Chinese one", "英文文字;value_zh 为中文"},
 	},
@@ -83,7 +83,7 @@ var catalogue = []Entry{
 		Value: Text{"calls at once, 1 or more; never more than the channel allows", "同时调用数,至少为 1;不会超过渠道上限"},
 	},
 	{
-		Name: Breaker, Class: R1, Aims: []Dimension{Channel},
+		Name: Breaker, Class: R1, Aims: []Dimension{Channel}, Local: true,
 		Does: Text{"Holds the channel's breaker open: nothing new is sent there, and what was never sent goes on to the next channel of its route", "保持渠道熔断:不再向其发送,从未发送过的支付走路由中的下一渠道"},
 	},
 	{

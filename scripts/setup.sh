@@ -207,6 +207,8 @@ command -v hledger >/dev/null || fetch_outsider hledger "nobody from outside wil
 compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || fetch_outsider libfaketime "no test will make the database's clock leap"
 command -v promtool >/dev/null || without_starting fetch_outsider prometheus "nobody from outside will try the alert rules in the tests"
 command -v strace >/dev/null || fetch_outsider strace "no test will make the disk slow or failing"
+command -v chromium >/dev/null || fetch_outsider chromium "no browser will look at the console in the tests"
+compgen -G '/usr/share/fonts/*/noto/NotoSansCJK*' >/dev/null || fetch_outsider fonts-noto-cjk "pictures of the console in Chinese will show boxes"
 if [[ -n $did ]]; then
   finish "PostgreSQL $found, Go modules; done"
 else

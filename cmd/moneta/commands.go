@@ -16,6 +16,7 @@ type upCmd struct {
 	Listen   string   `help:"host:port of the HTTP API." default:"127.0.0.1:7070"`
 	Sandbox  bool     `help:"Also play 13 outside banks."`
 	Banks    string   `name:"sandbox-listen" help:"host:port of the sandbox." default:"127.0.0.1:7071"`
+	Console  string   `name:"console-listen" help:"host:port of the console; 127.0.0.1:7072 when left out, and a free port when that is taken." placeholder:"127.0.0.1:7072"`
 	PGListen string   `name:"pg-listen" help:"Let Postgres listen on host:port too (password in the data folder)."`
 	Archive  string   `help:"Copy the private Postgres' log into this folder, commit by commit: backups then restore to any second." type:"path"`
 	Most     int      `name:"archive-max-gb" help:"Largest size of the archive, in GB; the oldest log goes first." default:"16"`
@@ -29,7 +30,7 @@ type upCmd struct {
 
 func (c *upCmd) Run(ctx context.Context) error {
 	return app.Up(ctx, app.UpConfig{
-		DataDir: c.Data, Listen: c.Listen, Sandbox: c.Sandbox, SandboxListen: c.Banks, PGListen: c.PGListen, DSN: c.DSN,
+		DataDir: c.Data, Listen: c.Listen, Sandbox: c.Sandbox, SandboxListen: c.Banks, ConsoleListen: c.Console, PGListen: c.PGListen, DSN: c.DSN,
 		Archive: c.Archive, ArchiveMaxGB: c.Most, Quiet: c.Quiet, Lang: c.Lang, WebhookInside: c.Inside, Auto: c.Auto, FaultFile: c.Faults, Out: os.Stdout,
 	})
 }
@@ -211,10 +212,11 @@ func (c *asPerson) person() *app.Person {
 type operatorCmd struct {
 	Enrol   operatorEnrolCmd   `cmd:"" help:"Make your key on your own machine, and print the public half for whoever adds you."`
 	Add     operatorAddCmd     `cmd:"" help:"Add a person: the first two who may approve at the database, from then on by an approval (--as)."`
+	Invite  operatorInviteCmd  `cmd:"" help:"Add a person who has no credential yet, and print the link by which they make one."`
 	List    operatorListCmd    `cmd:"" help:"List the people of a tenant."`
 	Disable operatorDisableCmd `cmd:"" help:"End a person's access, on every node within a second."`
 	Rotate  operatorRotateCmd  `cmd:"" help:"Take a new key; the old one stops."`
-	Login   operatorLoginCmd   `cmd:"" help:"Open a session of 15 minutes with a code."`
+	Login   operatorLoginCmd   `cmd:"" help:"Open a session with a code: it ends after 15 idle minutes, and after 12 hours."`
 	Log     operatorLogCmd     `cmd:"" help:"Show what people did."`
 }
 
@@ -242,6 +244,19 @@ type operatorAddCmd struct {
 
 func (c *operatorAddCmd) Run(ctx context.Context) error {
 	return app.OperatorAdd(ctx, app.Database{DSN: c.DSN, DataDir: c.Data}, c.person(), c.Tenant, c.Name, c.Role, c.Credential, c.Reason)
+}
+
+type operatorInviteCmd struct {
+	database
+	asPerson
+	Tenant string `help:"Name of the tenant." default:"default"`
+	Name   string `help:"The person's name." required:""`
+	Role   string `help:"viewer, operator, approver or admin." required:"" enum:"viewer,operator,approver,admin"`
+	Reason string `help:"Why, for who approves it." default:"a new operator"`
+}
+
+func (c *operatorInviteCmd) Run(ctx context.Context) error {
+	return app.OperatorInvite(ctx, app.Database{DSN: c.DSN, DataDir: c.Data}, c.person(), c.Tenant, c.Name, c.Role, c.Reason)
 }
 
 type operatorListCmd struct {

@@ -20,7 +20,7 @@ type leverCmd struct {
 type atLevers struct {
 	asPerson
 	Data  string `help:"Data folder of a running up: its installation key serves when nobody is named by --as." default:".moneta/data" type:"path"`
-	Local bool   `help:"By a file on this node's machine, for when API or database are gone: read-only, safe-mode, pause-dispatch."`
+	Local bool   `help:"By a file on this node's machine, for when API or database are gone: read-only, safe-mode, pause-dispatch, breaker, banner."`
 	State string `help:"State folder of serve on this machine, for --local; that of up in --data when left out." type:"path"`
 }
 

@@ -11,7 +11,7 @@ type watchCmd struct {
 	Data           string            `help:"Folder for watch.json and the doctor's journal; the wallet is the running up in it when no --dsn is given." default:".moneta/data" type:"path"`
 	DSN            string            `help:"Postgres of the wallet: its facts are read, nothing else." env:"MONETA_DSN"`
 	URL            string            `name:"serve-url" help:"A node of the wallet." default:"http://127.0.0.1:7070" env:"MONETA_URL"`
-	Listen         string            `help:"Port of this machine for those who ask the watch; 0 is any free one." default:"127.0.0.1:0"`
+	Listen         string            `help:"host:port of this machine for the console and for commands; 127.0.0.1:7072 when left out, and a free port when that is taken." placeholder:"127.0.0.1:7072"`
 	State          string            `help:"State folder of serve on this machine, for levers while API and database are gone; that of up in --data when left out." type:"path"`
 	Config         string            `help:"The file of serve with the channels, for proofs against their own books." type:"path"`
 	Sandbox        string            `name:"sandbox-url" help:"Where the sandbox banks are, when there is no --config." env:"MONETA_SANDBOX_URL"`
@@ -31,6 +31,20 @@ func (c *watchCmd) Run(ctx context.Context) error {
 	return app.Watch(ctx, app.WatchConfig{
 		DataDir: c.Data, DSN: c.DSN, ServeURL: c.URL, Listen: c.Listen, State: c.State,
 		Config: c.Config, SandboxURL: c.Sandbox, Auto: c.Auto, Lang: c.Lang,
-		CanaryKey: c.Canary, CanaryChannels: c.CanaryChannels, NoCanary: c.NoCanary,
+		CanaryKey: c.Canary, CanaryChannels: c.CanaryChannels, NoCanary: c.NoCanary, Out: os.Stdout,
 	})
+}
+
+type consoleCmd struct {
+	Link consoleLinkCmd `cmd:"" help:"Print a link that lets one person into the console, once, within 15 minutes."`
+}
+
+type consoleLinkCmd struct {
+	Data string `help:"Folder of the running watch." default:".moneta/data" type:"path"`
+	Lang string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
+	JSON bool   `help:"As JSON."`
+}
+
+func (c *consoleLinkCmd) Run(ctx context.Context) error {
+	return app.ConsoleLink(ctx, app.ConsoleLinkConfig{DataDir: c.Data, Lang: c.Lang, JSON: c.JSON, Out: os.Stdout, Err: os.Stderr})
 }

@@ -404,10 +404,10 @@ func (a *Attendant) consider(ctx context.Context, e *doctor.Evidence, answer *do
 	switch {
 	case i.acting || i.plans >= plansMax:
 	case answer.Verdict != doctor.CauseFound || first.Posterior < certain:
-		return a.fallBack(ctx, now)
+		return a.fallBack(ctx, answer, now)
 	case slices.Contains(i.actedOn, leads):
 	case i.inRow >= stands && len(i.actedOn) == 0, i.inRow >= changed:
-		return a.actOn(ctx, first, leads)
+		return a.actOn(ctx, answer, leads)
 	}
 	return nil
 }
@@ -445,19 +445,28 @@ func (a *Attendant) keep(ctx context.Context, e *doctor.Evidence, now time.Time)
 }
 
 // fallBack does what is right whatever the cause: once, and after a while.
-func (a *Attendant) fallBack(ctx context.Context, now time.Time) error {
+func (a *Attendant) fallBack(ctx context.Context, answer *doctor.Answer, now time.Time) error {
 	i := a.open
 	if i.fellBack || len(i.actedOn) > 0 || now.Sub(i.openedAt) < perplexed || len(a.cfg.Fallback) == 0 {
 		return nil
 	}
 	i.fellBack = true
-	a.act(ctx, Plan{Incident: i.id, Cause: string(doctor.Unknown), Phase: Contain, Steps: a.cfg.Fallback})
+	a.act(ctx, Plan{Incident: i.id, Cause: string(doctor.Unknown), Phase: Contain, Steps: asWideAs(answer, a.cfg.Fallback)})
 	return nil
 }
 
+// asWideAs leaves out the levers while the trouble is one person's: each of them holds
+// something for everybody, or for all of a channel, and hurts more than it helps one.
+func asWideAs(answer *doctor.Answer, steps []doctor.Step) []doctor.Step {
+	if answer.Scope.Class != doctor.ScopeOne {
+		return steps
+	}
+	return slices.DeleteFunc(slices.Clone(steps), func(s doctor.Step) bool { return s.Do == doctor.DoLever })
+}
+
 // actOn contains and repairs a cause that stands.
-func (a *Attendant) actOn(ctx context.Context, h doctor.Hypothesis, leads string) error {
-	i := a.open
+func (a *Attendant) actOn(ctx context.Context, answer *doctor.Answer, leads string) error {
+	i, h := a.open, answer.Ranked[0]
 	if err := a.reach(ctx, doctor.Diagnosed); err != nil {
 		return err
 	}
@@ -467,11 +476,11 @@ func (a *Attendant) actOn(ctx context.Context, h doctor.Hypothesis, leads string
 		return a.write(ctx, i.id, doctor.EntryNote, doctor.Note{Text: "the catalogue has nothing to do about " + leads})
 	}
 	var plans []Plan
-	if len(cause.Contain) > 0 {
-		plans = append(plans, Plan{Incident: i.id, Cause: cause.ID, Phase: Contain, Hypothesis: h, Steps: cause.Contain})
+	if steps := asWideAs(answer, cause.Contain); len(steps) > 0 {
+		plans = append(plans, Plan{Incident: i.id, Cause: cause.ID, Phase: Contain, Hypothesis: h, Steps: steps})
 	}
-	if len(cause.Repair) > 0 {
-		plans = append(plans, Plan{Incident: i.id, Cause: cause.ID, Phase: Repair, Hypothesis: h, Steps: cause.Repair})
+	if steps := asWideAs(answer, cause.Repair); len(steps) > 0 {
+		plans = append(plans, Plan{Incident: i.id, Cause: cause.ID, Phase: Repair, Hypothesis: h, Steps: steps})
 	}
 	a.act(ctx, plans...)
 	return nil

@@ -81,7 +81,7 @@ func (w *ward) config() attend.Config {
 			c := doctor.Cause{ID: "database-" + h.Mechanism, Contain: []doctor.Step{{ID: "limit", Do: "lever"}}, Repair: []doctor.Step{{ID: "end", Do: "terminate-session"}}}
 			return c, h.Node == "postgres"
 		},
-		Fallback: []doctor.Step{{ID: "tell", Do: "tell"}},
+		Fallback: []doctor.Step{{ID: "say-so", Do: doctor.DoLever}, {ID: "tell", Do: doctor.DoTell}},
 		Act: func(_ context.Context, p attend.Plan) (bool, error) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -272,4 +272,20 @@ func TestAFullDiskStopsNeitherEyesNorLaterLines(t *testing.T) {
 	w.full = false
 	w.pass(3)
 	require.Len(t, w.did(), 2)
+}
+
+// What concerns one person is not contained with what everybody feels.
+func TestOnePersonsTroubleIsNotEverybodys(t *testing.T) {
+	t.Parallel()
+	w := newWard(t)
+	w.sick, w.answer.Scope.Class = true, doctor.ScopeOne
+	w.pass(10)
+	require.Equal(t, []string{"repair database-long-hold"}, w.did())
+	lost := newWard(t)
+	lost.sick, lost.answer = true, doctor.Answer{Verdict: doctor.Unknown, Ranked: []doctor.Hypothesis{{Mechanism: "unknown", Posterior: .9}}}
+	lost.answer.Scope.Class = doctor.ScopeOne
+	lost.pass(30)
+	require.Len(t, lost.acts, 1)
+	require.Len(t, lost.acts[0].Steps, 1)
+	require.Equal(t, doctor.DoTell, lost.acts[0].Steps[0].Do)
 }

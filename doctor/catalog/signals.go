@@ -26,7 +26,7 @@ var told = []teller{
 	{nil, []doctor.Signal{
 		doctor.Latency, doctor.Rate, doctor.Errors, doctor.Arrivals, doctor.Departures, doctor.Waiting,
 		doctor.OldestAge, doctor.Wire, doctor.Overdue, doctor.OverdueAge, doctor.Orphans, doctor.Standstill,
-		doctor.StandstillGaps, doctor.Residence, doctor.Stuck, doctor.Imbalance, doctor.Busy, doctor.Silence, doctor.Paused, doctor.LogErrors,
+		doctor.StandstillGaps, doctor.Residence, doctor.Stuck, doctor.LeftBehind, doctor.LeftBehindOdds, doctor.Imbalance, doctor.Busy, doctor.Silence, doctor.Paused, doctor.LogErrors,
 		doctor.LogNew, doctor.Up,
 	}},
 	{[]doctor.Kind{doctor.Service, doctor.Gateway, doctor.Queue, doctor.Database, doctor.Cache, doctor.Relay, doctor.Projection, doctor.Webhook}, []doctor.Signal{
@@ -59,7 +59,7 @@ var told = []teller{
 		doctor.Refused, doctor.ServerErrors, doctor.ClientErrors, doctor.Aborted, doctor.Duplicates, doctor.Repeats,
 	}},
 	{[]doctor.Kind{doctor.Service, doctor.Database}, []doctor.Signal{
-		doctor.DiskFree, doctor.DiskFullIn, doctor.ClockSkew, doctor.FlushTime,
+		doctor.DiskFree, doctor.DiskFullIn, doctor.ClockSkew, doctor.FlushTime, doctor.Checked,
 	}},
 	{[]doctor.Kind{doctor.Gateway, doctor.Service, doctor.Channel}, []doctor.Signal{
 		doctor.ProbeUp, doctor.ProbeDNS, doctor.ProbeConnect, doctor.ProbeTLS, doctor.ProbeFirst, doctor.CertLeft,
@@ -112,6 +112,8 @@ var signalZH = map[doctor.Signal]string{
 	doctor.StandstillGaps:  "同上,按平均间隔计",
 	doctor.Residence:       "近期工作离开前的最长停留时间",
 	doctor.Stuck:           "最老的工作本可离开却未离开的时间:其年龄,扣除暂停与接管",
+	doctor.LeftBehind:      "某一用户的工作逐笔滞留、而他人后到者已离开的时长",
+	doctor.LeftBehindOdds:  "这并非巧合的把握(十进制位数)",
 	doctor.Imbalance:       "进入减离开减在途",
 	doctor.Busy:            "容量使用占比",
 	doctor.Silence:         "应有的心跳已缺失",
@@ -141,6 +143,7 @@ var signalZH = map[doctor.Signal]string{
 	doctor.DiskFree:        "磁盘剩余占比",
 	doctor.DiskFullIn:      "按现速写满磁盘所需时间",
 	doctor.ClockSkew:       "两个时钟之差",
+	doctor.Checked:         "距账簿检查上次完成一整轮",
 	doctor.FlushTime:       "同一磁盘上刷写小文件的时间",
 	doctor.ProbeUp:         "外部探测得到预期应答",
 	doctor.ProbeDNS:        "探测的域名解析时间",

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"slices"
+	"strconv"
 
 	"github.com/moneta-pay/moneta/doctor"
 )
@@ -48,9 +49,20 @@ func (p *physics) standing() {
 			continue
 		}
 		for i := range p.hops {
-			p.beneath[i][g] = p.beneath[i][g] || insideKind(p.hops[i].Kind)
+			p.beneath[i][g] = p.beneath[i][g] || p.inside(i)
 		}
 	}
+}
+
+// inside reports whether the hop is a station of our process, or hands its work on to
+// one: what is at a bank leaves it by a callback, which our stations take in and apply.
+func (p *physics) inside(i int) bool {
+	for m := range p.hops {
+		if (m == i || p.beneath[i][m]) && insideKind(p.hops[m].Kind) {
+			return true
+		}
+	}
+	return false
 }
 
 // stands reports whether trouble of hop g can show at hop at.
@@ -102,14 +114,33 @@ func (p *physics) raises(i int, m mechanism, a *doctor.Alarm) bool {
 	if a.Rule == doctor.Money || a.Rule == doctor.Conservation {
 		return false
 	}
-	return p.stands(at, i)
+	return p.stands(at, i) || p.floods(i, m) && p.stands(i, at)
 }
+
+// floods reports whether the hypothesis is one of too much that is asked, and more is
+// asked at the hop than before: load goes the other way than delay, and what piles up
+// further down comes from there.
+func (p *physics) floods(i int, m mechanism) bool {
+	if m.primary != "calls" {
+		return false
+	}
+	more := func(h int) bool {
+		return slices.ContainsFunc(p.read[readKey{h, doctor.Rate}], func(r *doctor.Reading) bool {
+			return r.Statistic == "" && r.Before.N > 0 && r.During.N > 0 && r.During.Value > moreTimes*r.Before.Value
+		})
+	}
+	return more(i) || p.hops[i].Kind == doctor.Client && slices.ContainsFunc(p.hops[i].callees, more)
+}
+
+// moreTimes as much as before is another load, and no fluctuation.
+const moreTimes = 1.5
 
 // An alarm of one lane names the channel at its end: what it says for that one, and
 // against the others.
 const (
 	laneFor     = 1.5
 	laneAgainst = 2.5
+	laneShared  = 1.5
 )
 
 // lanes is the share of the paging alarms of lanes and channels that name this channel,
@@ -134,12 +165,76 @@ func (p *physics) lanes(i int) (share float64, of int) {
 	return float64(mine) / max(1, float64(of)), of
 }
 
+// Others flow when none of their work is older than flowsFor, and at least half as much
+// leaves as before.
+const (
+	flowsFor = 2.0
+	flowsYet = .5
+)
+
+// alone reports whether all alarms that page are of one channel's lane while work flows
+// in all the others, and how many those are. What all lanes share is hardly the reason.
+func (p *physics) alone() (bool, int) {
+	name := ""
+	for _, a := range p.pages {
+		of := a.Hop
+		if _, lane := p.index[a.Statistic]; lane {
+			of = a.Statistic
+		}
+		if h, ok := p.index[of]; !ok || p.hops[h].Kind != doctor.Channel || name != "" && of != name {
+			return false, 0
+		}
+		name = of
+	}
+	flow := 0
+	for i := range p.hops {
+		h := &p.hops[i]
+		if name == "" || h.Kind != doctor.Channel || h.Name == name {
+			continue
+		}
+		switch flows, known := p.flows(i); {
+		case known && !flows:
+			return false, 0
+		case flows:
+			flow++
+		}
+	}
+	return flow >= flowsLeast, flow
+}
+
+// flowsLeast lanes must flow for one that does not to be alone.
+const flowsLeast = 2
+
+// flows reports whether work flows through a channel and its lane, as far as is known.
+func (p *physics) flows(i int) (flows, known bool) {
+	name := p.hops[i].Name
+	for j := range p.e.Readings {
+		r := &p.e.Readings[j]
+		if r.Hop != name && r.Statistic != name || r.Peer != "" || r.During.N == 0 {
+			continue
+		}
+		switch {
+		case r.Signal == doctor.Stuck && r.Last > flowsFor:
+			return false, true
+		case r.Signal == doctor.Departures && r.Before.N > 0 && r.Before.Value > 0:
+			if r.During.Value < flowsYet*r.Before.Value {
+				return false, true
+			}
+			known = true
+		}
+	}
+	return known, known
+}
+
 func (p *physics) byAlarms(i int, m mechanism) finding {
 	share, any := p.accounts(i, m)
 	if named, of := p.lanes(i); any && of > 0 {
 		return finding{
 			family: alarmed, log: laneFor*named - laneAgainst*(1-named), says: say("alarms-lane", percent(named)), unit: "share", value: named,
 		}
+	}
+	if alone, of := p.alone(); any && alone && p.hops[i].Kind != doctor.Client && p.marksOf(i, m) < alsoMarks {
+		return finding{family: alarmed, log: -laneShared, says: say("alarms-one-lane", strconv.Itoa(of)), unit: "items", value: float64(of)}
 	}
 	if !any || share >= 1 {
 		return finding{}

@@ -21,6 +21,9 @@ const (
 	gapsMost = 20.0
 	// fasterTimes the usual departures are work that is done, and no delay.
 	fasterTimes = 1.2
+	// behindOdds: one owner's work stays by accident once in so many decimal digits. There
+	// are some 10^4 lanes and minutes in a day: a false word in a hundred days.
+	behindOdds = 6.0
 	// unknownMost outcomes that nobody knows, of which fewer than half become known as
 	// fast as they come, for unknownAge, are a flood and no accident.
 	unknownMost = 20.0
@@ -47,8 +50,10 @@ const (
 	latencyTimes, latencyLeast = 5.0, 1.0
 	// failsMost of the answers at the edge may be failures of ours, for a while.
 	failsMost = .05
-	// poolWaits is a wait for a connection that a caller notices.
+	// poolWaits is a wait for a connection that a caller notices. All that for pooledFor
+	// and still is no burst any more, which a pool that is new has to work off.
 	poolWaits = .5
+	pooledFor = 8.0
 	allBusy   = .99
 	// samplesLeast: what must hold for some time was read so often.
 	samplesLeast = 3
@@ -206,6 +211,8 @@ func (d *detector) judge(r *doctor.Reading) {
 		d.stuck(r)
 	case doctor.Standstill:
 		d.standstill(r)
+	case doctor.LeftBehind:
+		d.behind(r)
 	case doctor.UnknownItems:
 		d.flood(r)
 	case doctor.Waiting:
@@ -284,6 +291,8 @@ func (d *detector) signs(r *doctor.Reading) {
 		d.busy(r)
 	case doctor.Latency:
 		d.latency(r)
+	case doctor.ProbeFirst:
+		d.probed(r)
 	}
 }
 
@@ -343,6 +352,18 @@ func (d *detector) standstill(r *doctor.Reading) {
 		d.add(r, breach{
 			rule: doctor.Progress, value: r.Last, bound: stuckFloor, forS: r.Last, page: true,
 			code: "alarm-standstill", figures: []string{seconds(r.Last), count(last(gaps))},
+		})
+	}
+}
+
+// behind: others overtake one owner's work, again and again, and it is no chance that it
+// is his. However short a stay may be beside the bound of the oldest, order is broken.
+func (d *detector) behind(r *doctor.Reading) {
+	odds := d.beside(r, doctor.LeftBehindOdds)
+	if r.Last > stuckFloor && last(odds) > behindOdds {
+		d.add(r, breach{
+			rule: doctor.Progress, value: r.Last, bound: stuckFloor, forS: r.Last, page: true,
+			code: "alarm-behind", figures: []string{r.Detail["account"], seconds(r.Last), r.Detail["payments"], r.Detail["overtaken"]},
 		})
 	}
 }
@@ -423,7 +444,7 @@ func (d *detector) busy(r *doctor.Reading) {
 		return
 	}
 	came, went, wait := d.beside(r, doctor.Arrivals), d.beside(r, doctor.Departures), d.beside(r, doctor.PoolWait)
-	waits := r.Signal == doctor.PoolBusy && steady(wait) > poolWaits
+	waits := r.Signal == doctor.PoolBusy && d.spans(r, pooledFor) && min(steady(wait), last(wait)) > poolWaits
 	if waits || during(came) > during(went) {
 		d.add(r, breach{rule: doctor.Utilisation, value: r.During.Value, bound: allBusy, page: waits, code: "alarm-busy"})
 	}
@@ -437,6 +458,20 @@ func (d *detector) latency(r *doctor.Reading) {
 	if bound := max(latencyTimes*before(r), latencyLeast); steady(r) > bound {
 		d.add(r, breach{
 			rule: doctor.Little, value: r.During.Value, bound: bound, page: true,
+			code: "alarm-slow", figures: []string{seconds(r.During.Value), seconds(before(r))},
+		})
+	}
+}
+
+// probed: what our own harmless calls at the edge wait, over and over. It is seen from
+// outside, also while the process has no time to tell its metrics.
+func (d *detector) probed(r *doctor.Reading) {
+	if r.Hop != doctor.HopAPI || r.Before.N < samplesLeast || !d.spans(r, beatMost) {
+		return
+	}
+	if bound := max(latencyTimes*before(r), latencyLeast); min(steady(r), r.Last) > bound {
+		d.add(r, breach{
+			rule: doctor.Little, value: r.During.Value, bound: bound, forS: d.e.TakenAt.Sub(r.During.From).Seconds(), page: true,
 			code: "alarm-slow", figures: []string{seconds(r.During.Value), seconds(before(r))},
 		})
 	}

@@ -41,6 +41,18 @@ func lately(r doctor.Reading, value float64) doctor.Reading {
 	return r
 }
 
+// ends says that it has another value by now.
+func ends(r doctor.Reading, value float64) doctor.Reading {
+	r.Last = value
+	return r
+}
+
+// points says that it was read only so often, and never before.
+func points(r doctor.Reading, n int) doctor.Reading {
+	r.During.N, r.Before = n, doctor.Sample{}
+	return r
+}
+
 func detect(readings ...doctor.Reading) []doctor.Alarm {
 	hops, calls := doctor.Road("bank-ab")
 	return diagnose.Detect(&doctor.Evidence{Version: 1, TakenAt: detectAt, Hops: hops, Calls: calls, Readings: readings})
@@ -81,6 +93,9 @@ func TestDetect(t *testing.T) {
 		"one stuck payment and no traffic":         {stuck(6, 0, 1, 0, 0), []string{"alarm-stuck!"}},
 		"nothing leaves for many gaps":             {[]doctor.Reading{one("bank-ab", doctor.Standstill, "", 0, 6), one("bank-ab", doctor.StandstillGaps, "", 0, 60)}, []string{"alarm-standstill!"}},
 		"nothing leaves, and seldom did":           {[]doctor.Reading{one("bank-ab", doctor.Standstill, "", 0, 60), one("bank-ab", doctor.StandstillGaps, "", 0, 6)}, nil},
+		"one owner's work is overtaken":            {[]doctor.Reading{one("bank-ab", doctor.LeftBehind, "", 0, 12), one("bank-ab", doctor.LeftBehindOdds, "", 0, 7)}, []string{"alarm-behind!"}},
+		"one owner's work, perhaps by chance":      {[]doctor.Reading{one("bank-ab", doctor.LeftBehind, "", 0, 12), one("bank-ab", doctor.LeftBehindOdds, "", 0, 5)}, nil},
+		"one owner's work, for a moment":           {[]doctor.Reading{one("bank-ab", doctor.LeftBehind, "", 0, 4), one("bank-ab", doctor.LeftBehindOdds, "", 0, 7)}, nil},
 		"nothing leaves for a moment":              {[]doctor.Reading{one("bank-ab", doctor.Standstill, "", 0, 4), one("bank-ab", doctor.StandstillGaps, "", 0, 4000)}, nil},
 		"a flood of unknowns":                      {[]doctor.Reading{one("settle", doctor.UnknownItems, "", 0, 30), one("settle", doctor.Arrivals, "", 0, 8), one("settle", doctor.Departures, "", 0, 1), one("settle", doctor.OldestAge, "", 0, 4)}, []string{"alarm-unknown!"}},
 		"unknowns that become known":               {[]doctor.Reading{one("settle", doctor.UnknownItems, "", 0, 30), one("settle", doctor.Arrivals, "", 0, 8), one("settle", doctor.Departures, "", 0, 7), one("settle", doctor.OldestAge, "", 0, 4)}, nil},
@@ -126,8 +141,14 @@ func TestDetect(t *testing.T) {
 		"failing at the edge, now and then":        {[]doctor.Reading{spread(one("api", doctor.ServerErrors, "", 0, .2), .2), one("api", doctor.Rate, "", 10, 10)}, nil},
 		"failing at the edge, two requests":        {[]doctor.Reading{one("api", doctor.ServerErrors, "", 0, .5), one("api", doctor.Rate, "", .2, .2)}, nil},
 		"slow at the edge":                         {[]doctor.Reading{one("api", doctor.Latency, "mean", .02, 2), one("api", doctor.Rate, "", 10, 10)}, []string{"alarm-slow!"}},
+		"our own calls at the edge wait":           {[]doctor.Reading{one("api", doctor.ProbeFirst, "readyz", .01, 1.5)}, []string{"alarm-slow!"}},
+		"our own calls waited a moment ago":        {[]doctor.Reading{ends(one("api", doctor.ProbeFirst, "readyz", .01, 1.5), .02)}, nil},
+		"some of our own calls wait":               {[]doctor.Reading{spread(one("api", doctor.ProbeFirst, "readyz", .01, 1.3), .6)}, nil},
+		"our own calls at a bank wait":             {[]doctor.Reading{one("bank-ab", doctor.ProbeFirst, "", .01, 1.5)}, nil},
 		"its slowest are slower":                   {[]doctor.Reading{one("api", doctor.Latency, "p99", .02, 2), one("api", doctor.Rate, "", 10, 10)}, nil},
 		"a full pool for which callers wait":       {[]doctor.Reading{one("serve", doctor.PoolBusy, "", .1, 1), one("serve", doctor.PoolWait, "", 0, 1)}, []string{"alarm-busy!"}},
+		"a full pool, and the burst is worked off": {[]doctor.Reading{one("serve", doctor.PoolBusy, "", .1, 1), ends(one("serve", doctor.PoolWait, "", 0, 1), .1)}, nil},
+		"a full pool a moment after the start":     {[]doctor.Reading{points(one("serve", doctor.PoolBusy, "", 0, 1), 4), points(one("serve", doctor.PoolWait, "", 0, 1), 4)}, nil},
 		"a full pool for which nobody waits":       {[]doctor.Reading{one("serve", doctor.PoolBusy, "", .1, 1), one("serve", doctor.PoolWait, "", 0, 0)}, nil},
 		"unusual, and nothing else":                {[]doctor.Reading{one("serve", doctor.GC, "", .01, .9), one("postgres", doctor.PGSeqRows, "", 1, 1e7), one("bank-ab", doctor.Declines, "", .01, .5)}, nil},
 		"held back on purpose: nothing can be old": {append(stuck(0, .1, 400, 10, 0), one("dispatch", doctor.Paused, "bank-ab", 0, 1), one("dispatch", doctor.OldestAge, "bank-ab", 0, 900)), nil},

@@ -80,7 +80,7 @@ func (p *physics) ofCause(i int, m mechanism) []finding {
 	if p.excessive(m.primary) {
 		f := p.primary(i, m)
 		f.log *= physicsWeight
-		if f.log < 0 && f.says.code == "never-told" {
+		if f.log < 0 && (f.says.code == "never-told" || f.says.code == "flows" && !p.counted(i)) {
 			f.log = 0 // a hop that never tells how long it takes is judged by what it does tell
 		}
 		out = appendSome(out, f)
@@ -231,6 +231,16 @@ func (p *physics) byHidden(h *hop, fam family, of func(caller *hop) (float64, *d
 
 func ofWork(c *hop) (float64, *doctor.Reading)     { return c.workShare, c.latency }
 func ofFailures(c *hop) (float64, *doctor.Reading) { return c.failShare, c.failed }
+
+// counted reports whether it is told what leaves the hop, or how old is what is there:
+// requests that it is asked say nothing of work that it keeps.
+func (p *physics) counted(i int) bool {
+	h := &p.hops[i]
+	return h.departures != nil || h.age != nil || !slices.Contains(keepers, h.Kind)
+}
+
+// keepers are kinds of hops that keep work.
+var keepers = []doctor.Kind{doctor.Queue, doctor.Relay, doctor.Webhook, doctor.Projection}
 
 func (p *physics) byFlow(h *hop, m mechanism) finding {
 	r := firstReading(h.departures, h.age, h.rate)

@@ -25,7 +25,7 @@ const (
 const (
 	scopeEveryone = "everyone"
 	scopeCohort   = "cohort"
-	scopeOne      = "one"
+	scopeOne      = doctor.ScopeOne
 	scopeNone     = "none"
 	scopeTooFew   = "too_few"
 	scopeUnknown  = "unknown"

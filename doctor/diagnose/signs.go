@@ -28,7 +28,7 @@ type sign struct {
 // is trouble, and little of where. All others are marks of what happens at their hop.
 var effects = []doctor.Signal{
 	doctor.Latency, doctor.Rate, doctor.Errors, doctor.Arrivals, doctor.Departures, doctor.Waiting, doctor.OldestAge,
-	doctor.Overdue, doctor.OverdueAge, doctor.Standstill, doctor.StandstillGaps, doctor.Stuck, doctor.Residence, doctor.Busy, doctor.Silence,
+	doctor.Overdue, doctor.OverdueAge, doctor.Standstill, doctor.StandstillGaps, doctor.Stuck, doctor.LeftBehind, doctor.LeftBehindOdds, doctor.Residence, doctor.Busy, doctor.Silence,
 	doctor.UnknownItems, doctor.UnknownValue, doctor.TimerLate, doctor.CallbackBacklog, doctor.CallbackAge,
 	doctor.PoolWait, doctor.PoolBusy, doctor.LoopSilence, doctor.Goroutines, doctor.Refused, doctor.ServerErrors, doctor.Aborted,
 	doctor.CanaryAge, doctor.CanaryTime, doctor.PGCommits, doctor.PGActive, doctor.LogErrors, doctor.Memory, "residence", "stuck",
@@ -298,11 +298,11 @@ func valueOf(s *doctor.Sign, r *doctor.Reading) (float64, bool) {
 }
 
 // marksOf is what the marks of a hypothesis say together, for and against, without the
-// effects that any trouble makes.
+// effects that any trouble makes; an effect that rules it out is no such one.
 func (p *physics) marksOf(i int, m mechanism) float64 {
 	strongest := map[family]float64{}
 	for _, s := range p.signed[signedKey{i, m.name}] {
-		if !s.effect && math.Abs(s.log) > math.Abs(strongest[s.family]) {
+		if rulesOut := s.met && s.log < 0; (!s.effect || rulesOut) && math.Abs(s.log) > math.Abs(strongest[s.family]) {
 			strongest[s.family] = s.log
 		}
 	}

@@ -77,6 +77,7 @@ type Row struct {
 	ScopeSaid  string    `json:"scope_said,omitempty"`
 	Wanted     string    `json:"wanted,omitempty"`
 	Evidence   string    `json:"evidence_file,omitempty"`
+	Journal    string    `json:"journal_file,omitempty"`
 	Recount    Recount   `json:"recount"`
 	Baselines  []Guess   `json:"baselines,omitempty"`
 	TookS      float64   `json:"took_s"`

@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -473,11 +474,34 @@ func (s *stage) count(ctx context.Context, began time.Time, row *Row) error {
 	return nil
 }
 
+// keepJournal writes what the doctor told of the run beside its evidence: why it scored
+// as it did can be read there.
+func (s *stage) keepJournal(rec *record, row *Row) {
+	if s.cfg.Evidence == "" || len(rec.entries) == 0 {
+		return
+	}
+	var lines bytes.Buffer
+	out := json.NewEncoder(&lines)
+	for i := range rec.entries {
+		if err := out.Encode(&rec.entries[i]); err != nil {
+			row.Notes = append(row.Notes, "the journal is not kept: "+err.Error())
+			return
+		}
+	}
+	to := filepath.Join(s.cfg.Evidence, fmt.Sprintf("%s-%d.journal.jsonl", row.Drill, row.Seed))
+	if err := os.WriteFile(to, lines.Bytes(), 0o600); err != nil { //nolint:gosec // a drill's own name
+		row.Notes = append(row.Notes, "the journal is not kept: "+err.Error())
+		return
+	}
+	row.Journal = to
+}
+
 // keep copies the newest evidence of the run, and asks the baselines about it.
 func (s *stage) keep(rec *record, row *Row) {
 	if len(rec.entries) > 0 {
 		row.Entries = [2]uint64{rec.entries[0].Seq, rec.entries[len(rec.entries)-1].Seq}
 	}
+	s.keepJournal(rec, row)
 	var file string
 	for i := range rec.entries {
 		e := &rec.entries[i]

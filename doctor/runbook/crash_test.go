@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -69,8 +70,11 @@ func child(dir string) int {
 			select {}
 		}
 		if n == stop {
+			goesOn := make(chan os.Signal, 1)
+			signal.Notify(goesOn, syscall.SIGCONT)
 			_ = os.WriteFile(filepath.Join(dir, "stopped"), nil, 0o600)
 			_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+			<-goesOn // the kernel may let this thread run on for a moment
 		}
 	}
 	w := world{dir}

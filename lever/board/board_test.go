@@ -204,7 +204,7 @@ func TestFilesThatAreNoLevers(t *testing.T) {
 	t.Parallel()
 	folder := filepath.Join(t.TempDir(), "levers")
 	var refusal *lever.Refusal
-	_, err := board.PullLocally(folder, pull(lever.Breaker, "channel:bank-ab"), time.Now())
+	_, err := board.PullLocally(folder, pull(lever.Bulkhead, "channel:bank-ab"), time.Now())
 	require.ErrorAs(t, err, &refusal)
 	unowned := pull(lever.ReadOnly, "everything")
 	unowned.Owner = ""

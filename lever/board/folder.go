@@ -132,12 +132,22 @@ func PullLocally(folder string, p lever.Pull, now time.Time) (lever.Pull, error)
 	p.ID, p.Via, p.At = lever.NewID(), lever.ViaFile, now.UTC().Truncate(time.Microsecond)
 	p.Expires = p.Expires.UTC().Truncate(time.Microsecond)
 	if !local(p.Lever) {
-		return p, &lever.Refusal{Param: "lever", Detail: string(p.Lever) + " is not pulled by a file; read-only, safe-mode and pause-dispatch are"}
+		return p, &lever.Refusal{Param: "lever", Detail: string(p.Lever) + " is not pulled by a file; " + strings.Join(locals(), ", ") + " are"}
 	}
 	if err := p.Check(); err != nil {
 		return p, err
 	}
 	return p, write(folder, p.ID.String()+pullEnd, &p)
+}
+
+// locals are the levers that files may pull.
+func locals() (all []string) {
+	for _, e := range lever.Catalogue() {
+		if e.Local {
+			all = append(all, string(e.Name))
+		}
+	}
+	return all
 }
 
 // UndoLocally ends a pull of one of the levers that files may pull, by a file.

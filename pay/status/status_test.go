@@ -32,6 +32,7 @@ type life struct {
 	p     pay.Payment
 	books status.Books
 	now   time.Time
+	moves []status.Event
 }
 
 func newLife(kind pay.Kind) *life {
@@ -61,11 +62,16 @@ func (l *life) fact(f pay.Fact) error {
 	if f.Kind == pay.Intend {
 		f.SendBy = l.now.Add(5 * time.Second)
 	}
+	from := l.p.State
 	c, err := pay.Next(l.p, f)
 	if err != nil {
 		return err
 	}
 	l.p = c.After
+	if l.p.EnteredAt.IsZero() || l.p.State != from {
+		l.p.EnteredAt = l.now
+	}
+	l.moves = append(l.moves, status.Event{At: l.now, From: from, To: l.p.State, Settlement: l.p.Settlement})
 	for _, posting := range c.Postings {
 		less, err := posting.Amount.Neg()
 		if err != nil {

@@ -19,7 +19,9 @@ const (
 	lateRows   = 2000 // of those that are stuck or past their deadline
 	// sampleFor is how long a payment that was seen counts as one of those that could be
 	// affected: what is affected is seen for as long as it is.
-	sampleFor  = time.Minute
+	sampleFor = time.Minute
+	// apart is for how long nobody is hurt between two troubles.
+	apart      = 10 * time.Second
 	sampleMost = 10_000
 	// namedMost bounds the values that a dimension names; the rest are one.
 	namedMost = 50
@@ -96,9 +98,8 @@ type seenAt struct {
 	at      time.Time
 }
 
-// cohorts counts who is affected, of what was under way within the last minute.
-// Nothing is told while nobody is.
-func (f *flow) cohorts(in *facts, now time.Time) []doctor.Cohort {
+// notice keeps who was under way and who was affected within the last minute.
+func (f *flow) notice(in *facts, now time.Time) {
 	for _, i := range in.sample {
 		if _, known := f.seen[i.Payment]; !known && len(f.seen) < sampleMost {
 			f.seenAt = append(f.seenAt, seenAt{i.Payment, now})
@@ -119,10 +120,18 @@ func (f *flow) cohorts(in *facts, now time.Time) []doctor.Cohort {
 			delete(f.affected, id)
 		}
 	}
-	if len(f.stuckAt) > 0 || f.silent > stayLeast || in.overdue() {
+}
+
+// cohorts counts who is affected, of what was under way within the last minute.
+// Nothing is told while nobody is.
+func (f *flow) cohorts(in *facts, now time.Time) []doctor.Cohort {
+	if len(f.stuckAt)+len(f.behindAt) > 0 || f.silent > stayLeast || in.overdue() {
+		if now.Sub(f.trouble) > apart { // another trouble than before: who was hurt by that one is not by this
+			maps.DeleteFunc(f.affected, func(_ int64, h hit) bool { return now.Sub(h.at) > apart })
+		}
 		f.trouble = now
 	}
-	if len(f.affected) == 0 || f.trouble.IsZero() || now.Sub(f.trouble) > sampleFor {
+	if len(f.affected) == 0 || f.trouble.IsZero() || now.Sub(f.trouble) > apart {
 		return nil
 	}
 	return tally(f.affected, f.seen)

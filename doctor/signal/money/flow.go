@@ -72,6 +72,8 @@ type lane struct {
 	trialAt time.Time
 	// excused is until when it could not move for a reason that is known.
 	excused time.Time
+	// behindFrom is since when one owner's work is left behind here.
+	behindFrom time.Time
 }
 
 // beat is the heart of one shard, by our own clock.
@@ -100,6 +102,7 @@ type flow struct {
 	excused  time.Time       // until when nothing could move for want of a leader
 	settling map[string]bool // hops that were let go a moment ago
 	stuckAt  []place         // lanes whose oldest is beyond what is usual
+	behindAt []place         // lanes at which one owner's work is left behind
 }
 
 type reader struct {
@@ -141,6 +144,8 @@ func (f *flow) take(in *facts, now time.Time) doctor.Look {
 	f.totals(l, in, now)
 	f.callbacks(l, in, now, silent)
 	f.rest(l, in, now)
+	f.notice(in, now)
+	f.left(l)
 	l.Cohorts = f.cohorts(in, now)
 	f.last, f.gap = now, false
 	return l.Look

@@ -1,6 +1,7 @@
 package money
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
@@ -282,4 +283,155 @@ func TestAHeartThatStops(t *testing.T) {
 		s.second(0, 0)
 	}
 	require.Contains(t, strings.Join(s.paged, "; "), "its heart has not beaten for 7 s")
+}
+
+// crowd is a bank's lane through which the payments of many holders go, most of them in
+// no time.
+type crowd struct {
+	*tale
+	id   int64
+	only int64 // whose all the work is; 0 is everybody's by turns
+	late []item
+}
+
+var bankPlace = place{factChannel, "bank-ab"}
+
+func newCrowd(t *testing.T) *crowd {
+	t.Helper()
+	s := newTale(t)
+	s.in.hops[0].place = bankPlace
+	return &crowd{tale: s}
+}
+
+// second lets a second pass in which some holders' payments come and leave, those of
+// which one in so many seconds stays are late.
+func (c *crowd) second(holders, stays int, slow ...int64) {
+	c.t.Helper()
+	c.now = c.now.Add(time.Second)
+	c.in.beats[0].Beat++
+	h := &c.in.hops[0]
+	for n := range holders { // one of them is seen under way
+		c.id++
+		h.Entered, h.Left = h.Entered+1, h.Left+1
+		if n == 0 {
+			c.in.sample = []item{{Payment: c.id, Hop: bankPlace.hop, Channel: bankPlace.channel, EnteredAt: c.now, Due: c.now.Add(time.Hour), Account: cmp.Or(c.only, 1+c.id%97)}}
+		}
+	}
+	for _, account := range slow {
+		c.id++
+		h.Entered++
+		c.late = append(c.late, item{Payment: c.id, Hop: bankPlace.hop, Channel: bankPlace.channel, EnteredAt: c.now, Due: c.now.Add(time.Hour), Account: account})
+	}
+	for len(c.late) > 0 && c.now.Sub(c.late[0].EnteredAt) >= time.Duration(stays)*time.Second {
+		h.Left++
+		c.late = c.late[1:]
+	}
+	h.Open = int64(len(c.late))
+	oldest := moment{}
+	if len(c.late) > 0 {
+		oldest.at = c.late[0].EnteredAt
+	}
+	c.in.late = c.late
+	c.in.sample = append(c.in.sample, c.late...)
+	a := ages{Items: h.Open, Oldest: oldest}
+	c.in.at, c.in.pages, c.in.lanes = c.now, 1, map[place]ages{bankPlace: a}
+	l := c.flow.take(&c.in, c.now)
+	c.memory.Take("money", time.Second, &l)
+	e := c.memory.Evidence(c.now, c.now.Add(-10*time.Second), doctor.Symptom{Hop: doctor.HopAPI, Signal: doctor.Latency})
+	require.NoError(c.t, e.Validate())
+	for _, x := range diagnose.Detect(e) {
+		if x.Page {
+			c.paged = append(c.paged, x.Says)
+		}
+	}
+}
+
+// One holder's payments take five seconds each, those of everybody else none: no age
+// is beyond its bound, and order is broken all the same.
+func TestOneHoldersPaymentsAreLeftBehind(t *testing.T) {
+	t.Parallel()
+	c := newCrowd(t)
+	for range 40 {
+		c.second(6, 5)
+	}
+	require.Empty(t, c.paged)
+	for n := range 30 {
+		if n%2 == 0 {
+			c.second(6, 5, 7)
+		} else {
+			c.second(6, 5)
+		}
+	}
+	require.NotEmpty(t, c.paged)
+	require.Contains(t, c.paged[0], "payments of account 7 have stayed, one after another")
+	// It goes on for minutes: it does not become the usual.
+	for range 240 {
+		c.second(6, 5)
+		c.paged = nil
+		c.second(6, 5, 7)
+	}
+	require.NotEmpty(t, c.paged)
+	for range 70 { // and it is over when it is
+		c.second(6, 5)
+	}
+	c.paged = nil
+	c.second(6, 5)
+	require.Empty(t, c.paged)
+}
+
+// What is late is everybody's by turns, one holder's own burst, or that of the one for
+// whom nearly all of the work is: none of it is one who is left behind.
+func TestWhoIsLateByChanceIsNotLeftBehind(t *testing.T) {
+	t.Parallel()
+	behind := func(c *crowd) bool { return strings.Contains(strings.Join(c.paged, "; "), "one after another") }
+	turns := newCrowd(t)
+	for n := range 300 {
+		turns.second(6, 4, int64(1+n%97))
+	}
+	require.False(t, behind(turns), "by turns")
+	burst := newCrowd(t)
+	for range 40 {
+		burst.second(6, 4)
+	}
+	burst.second(6, 4, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7)
+	for range 40 {
+		burst.second(6, 4)
+	}
+	require.False(t, behind(burst), "a burst")
+	alone := newCrowd(t)
+	alone.only = 7
+	for range 100 {
+		alone.second(6, 4)
+		alone.second(6, 4)
+		alone.second(6, 4, 7)
+	}
+	require.False(t, behind(alone), "nobody else is there to overtake him")
+}
+
+// Who was hurt by one trouble is not by the next, a minute later.
+func TestTwoTroublesHaveTheirOwn(t *testing.T) {
+	t.Parallel()
+	c := newCrowd(t)
+	for range 20 {
+		c.second(6, 8)
+	}
+	affected := func() map[string]int {
+		out := map[string]int{}
+		for _, h := range c.flow.affected {
+			out[digits(h.Account)]++
+		}
+		return out
+	}
+	for range 12 {
+		c.second(6, 8, 7)
+	}
+	require.NotZero(t, affected()["7"])
+	for range 25 {
+		c.second(6, 8)
+	}
+	for range 12 {
+		c.second(6, 8, 9)
+	}
+	require.Zero(t, affected()["7"])
+	require.NotZero(t, affected()["9"])
 }
