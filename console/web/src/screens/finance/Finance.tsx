@@ -32,7 +32,7 @@ export default function Finance() {
         !trial.data.sound ? (
           <Sentence tone="bad">{t('says_off', { which: trial.data.totals.filter((x) => !x.balanced || x.books_astray > 0).map((x) => x.asset).join(', ') })}</Sentence>
         ) : total ? (
-          <Sentence tone="good">{t('says_well', { n: assets.length, value: amountText(total.debit, chosen) })}</Sentence>
+          <Sentence tone="good">{t(assets.length === 1 ? 'says_well_one' : 'says_well', { n: assets.length, value: amountText(total.debit, chosen) })}</Sentence>
         ) : (
           <Sentence tone="idle">{t('says_nothing')}</Sentence>
         )
@@ -67,7 +67,7 @@ function Balance({ lines, total, asset }: { lines: Line[]; total: Total; asset: 
   const most = lines.reduce((m, l) => [l.debit, l.credit].reduce((n, v) => (BigInt(v) > n ? BigInt(v) : n), m), 1n);
   const wide = (v: string) => Number((BigInt(v) * 1000n) / most) / 10;
   return (
-    <Wide label={t('trial')} least={820}>
+    <Wide label={t('trial')} least={840}>
       <table className={classes.table}>
         <thead>
           <tr>
@@ -82,7 +82,7 @@ function Balance({ lines, total, asset }: { lines: Line[]; total: Total; asset: 
         <tbody>
           {lines.map((l) => (
             <tr key={l.account}>
-              <th scope="row">{l.account}</th>
+              <th scope="row" className={classes.wideName}>{l.account}</th>
               <td className={classes.num}>{l.debit === '0' ? '' : amountText(l.debit, asset)}</td>
               <td className={classes.bars} aria-hidden>
                 <span className={classes.half}><i className={classes.debit} style={{ width: `${wide(l.debit)}%` }} /></span>

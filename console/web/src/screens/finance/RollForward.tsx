@@ -59,6 +59,7 @@ function Rolled({ days, asset }: { days: Day[]; asset: string }) {
   const first = days[0];
   const last = days[days.length - 1];
   if (!first || !last) return null;
+  const busy = days.filter((d) => d.lines > 0 || d.awaited !== '0' || d.difference !== '0' || d.stated_closing !== undefined);
   const unexplained = sum(days.map((d) => d.unexplained));
   const difference = sum(days.map((d) => d.difference));
   return (
@@ -77,7 +78,7 @@ function Rolled({ days, asset }: { days: Day[]; asset: string }) {
             </tr>
           </thead>
           <tbody>
-            {days.map((d) => (
+            {busy.map((d) => (
               <tr key={d.day}>
                 <th scope="row">{d.day}</th>
                 <td className={classes.num}>{d.lines}</td>
@@ -94,6 +95,7 @@ function Rolled({ days, asset }: { days: Day[]; asset: string }) {
           </tbody>
         </table>
       </Wide>
+      {busy.length < days.length && <p className={classes.dim}>{t('quiet_days', { n: days.length - busy.length })}</p>}
     </>
   );
 }

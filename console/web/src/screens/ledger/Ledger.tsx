@@ -175,12 +175,12 @@ function OneAccount({ id }: { id: string }) {
   const statement = usePages<Entry>(`/v1/accounts/${id}/statement?limit=100${asOf ? `&to=${asOf}` : ''}`, asOf ? undefined : 5_000);
   const asset = account.data?.asset ?? '';
   const columns: RowColumn<Entry>[] = [
-    { name: t('booked'), width: '150px', of: (e) => <When at={e.booked_at} age={false} /> },
-    { name: t('transfer'), width: '80px', of: (e) => <Plain onClick={() => setTransfer(String(e.transfer))}>#{e.transfer}</Plain> },
-    { name: t('amount'), width: '150px', right: true, of: (e) => amountText(e.amount, asset) },
-    { name: t('after'), width: '150px', right: true, of: (e) => amountText(e.balance, asset) },
-    { name: t('payment'), width: '190px', of: (e) => <Id id={e.payment} /> },
-    { name: t('why'), width: 'minmax(110px, 1fr)', of: (e) => `${e.kind ?? ''} ${e.transition}` },
+    { name: t('booked'), width: '118px', of: (e) => <When at={e.booked_at} age={false} /> },
+    { name: t('transfer'), width: '62px', of: (e) => <Plain onClick={() => setTransfer(String(e.transfer))}>#{e.transfer}</Plain> },
+    { name: t('amount'), width: '136px', right: true, of: (e) => amountText(e.amount, asset) },
+    { name: t('after'), width: '136px', right: true, of: (e) => amountText(e.balance, asset) },
+    { name: t('payment'), width: '158px', of: (e) => <Id id={e.payment} /> },
+    { name: t('why'), width: 'minmax(80px, 1fr)', of: (e) => `${e.kind ?? ''} ${e.transition}` },
   ];
   return (
     <>
@@ -206,7 +206,7 @@ function OneAccount({ id }: { id: string }) {
         {statement.problem && <Problem of={statement.problem} again={statement.refetch} />}
         {statement.loading && <Loading />}
         {statement.rows?.length === 0 && <Empty title={t('no_postings')}>{t('no_postings_why')}</Empty>}
-        {statement.rows && statement.rows.length > 0 && <Rows rows={statement.rows} columns={columns} label={t('postings')} least={830} keyOf={(e) => e.transfer} onEnd={statement.more} picked={(e) => String(e.transfer) === transfer} />}
+        {statement.rows && statement.rows.length > 0 && <Rows rows={statement.rows} columns={columns} label={t('postings')} least={730} keyOf={(e) => e.transfer} onEnd={statement.more} picked={(e) => String(e.transfer) === transfer} />}
       </Panel>
     </>
   );
@@ -218,19 +218,19 @@ function AllTransfers() {
   const [transfer, setTransfer] = useParam('transfer');
   const all = usePages<Transfer>(`/v1/transfers?limit=99${asOf ? `&as_of=${asOf}` : ''}`, asOf ? undefined : 5_000);
   const columns: RowColumn<Transfer>[] = [
-    { name: t('booked'), width: '150px', of: (x) => <When at={x.booked_at} age={false} /> },
-    { name: t('transfer'), width: '80px', of: (x) => <Plain onClick={() => setTransfer(String(x.id))}>#{x.id}</Plain> },
-    { name: t('from_account'), width: 'minmax(140px, 1fr)', of: (x) => <Go to={`/ledger?account=${x.debit.account}`}>{x.debit.name || x.debit.account}</Go> },
-    { name: t('to_account'), width: 'minmax(140px, 1fr)', of: (x) => <Go to={`/ledger?account=${x.credit.account}`}>{x.credit.name || x.credit.account}</Go> },
-    { name: t('amount'), width: '150px', right: true, of: (x) => amountText(x.amount, x.asset) },
-    { name: t('payment'), width: '190px', of: (x) => <Id id={x.payment} /> },
+    { name: t('booked'), width: '118px', of: (x) => <When at={x.booked_at} age={false} /> },
+    { name: t('transfer'), width: '62px', of: (x) => <Plain onClick={() => setTransfer(String(x.id))}>#{x.id}</Plain> },
+    { name: t('from_account'), width: 'minmax(104px, 1fr)', of: (x) => <Go to={`/ledger?account=${x.debit.account}`}>{x.debit.name || x.debit.account}</Go> },
+    { name: t('to_account'), width: 'minmax(104px, 1fr)', of: (x) => <Go to={`/ledger?account=${x.credit.account}`}>{x.credit.name || x.credit.account}</Go> },
+    { name: t('amount'), width: '136px', right: true, of: (x) => amountText(x.amount, x.asset) },
+    { name: t('payment'), width: '158px', of: (x) => <Id id={x.payment} /> },
   ];
   return (
     <Panel title={t('all_transfers')}>
       {all.problem && <Problem of={all.problem} again={all.refetch} />}
       {all.loading && <Loading rows={8} />}
       {all.rows?.length === 0 && <Empty title={t('no_postings')}>{t('no_postings_why')}</Empty>}
-      {all.rows && all.rows.length > 0 && <Rows rows={all.rows} columns={columns} height={560} label={t('all_transfers')} least={880} keyOf={(x) => x.id} onEnd={all.more} picked={(x) => String(x.id) === transfer} />}
+      {all.rows && all.rows.length > 0 && <Rows rows={all.rows} columns={columns} height={560} label={t('all_transfers')} least={700} keyOf={(x) => x.id} onEnd={all.more} picked={(x) => String(x.id) === transfer} />}
     </Panel>
   );
 }

@@ -32,7 +32,6 @@ export function rowsOf(channels: ChannelPicture[], asset: string): Row[] {
 }
 
 const shown = 14;
-const rowHeight = 64;
 const thickest = 30;
 
 export function ThreeColumns({ channels, asset, label }: { channels: ChannelPicture[]; asset: string; label: string }) {
@@ -45,7 +44,9 @@ export function ThreeColumns({ channels, asset, label }: { channels: ChannelPict
   const narrow = w < 620;
   const x = narrow ? { l: 8, c: w * 0.42, b: w * 0.76 } : { l: 150, c: 150 + (w - 330) * 0.48, b: w - 190 };
   const head = 26;
-  const height = head + rows.length * rowHeight + 6;
+  const heights = rows.map((r) => tall(r, most, narrow));
+  const tops = heights.map((_, i) => head + heights.slice(0, i).reduce((n, h) => n + h, 0));
+  const height = head + heights.reduce((n, h) => n + h, 0) + 6;
   const money = (c: Column) => (narrow ? String(c.count) : `${c.count} · ${amountText(c.value, asset)}`);
   return (
     <div ref={ref}>
@@ -56,7 +57,7 @@ export function ThreeColumns({ channels, asset, label }: { channels: ChannelPict
           <text x={x.b} y={14}>{t('bank')}</text>
         </g>
         {rows.map((r, i) => (
-          <Flow key={`${r.channel}${r.direction}`} r={r} y={head + i * rowHeight} x={x} most={most} narrow={narrow} money={money} w={w} />
+          <Flow key={`${r.channel}${r.direction}`} r={r} y={tops[i] ?? head} x={x} most={most} narrow={narrow} money={money} w={w} />
         ))}
       </svg>
       {all.length > rows.length && <p className={classes.dim}>{t('more_rows', { n: all.length - rows.length })}</p>}
@@ -95,22 +96,40 @@ export function ThreeColumns({ channels, asset, label }: { channels: ChannelPict
   );
 }
 
-function Flow({ r, y, x, most, narrow, money, w }: { r: Row; y: number; x: { l: number; c: number; b: number }; most: bigint; narrow: boolean; money: (c: Column) => string; w: number }) {
-  const t = useWords(words);
+/** sizes are the thicknesses of a row's parts; a part that is not there has none, one that
+ * is can be seen. */
+function sizes(r: Row, most: bigint) {
   const thick = (v: bigint) => (v <= 0n ? 0 : Math.max(3, thickest * share(v, most)));
-  const top = y + 26;
-  const bar = 8;
   const ledger = BigInt(r.ledger.value);
   const said = BigInt(r.said.value) < ledger ? BigInt(r.said.value) : ledger;
   const awaited = BigInt(r.awaited.value);
   const settled = ledger > awaited ? ledger - awaited : 0n;
-  const overdue = BigInt(r.overdue.value);
   const hSaid = thick(said);
   const hQuiet = thick(ledger - said);
   const hLedger = hSaid + hQuiet;
-  const hSettled = Math.min(hLedger, thick(settled));
-  const hOpen = awaited > 0n ? Math.max(4, Math.min(thickest, thick(awaited))) : 0;
-  const hSurplus = thick(BigInt(r.surplus.value));
+  return {
+    hSaid,
+    hQuiet,
+    hLedger,
+    hSettled: Math.min(hLedger, thick(settled)),
+    hOpen: awaited > 0n ? Math.max(5, Math.min(thickest, thick(awaited))) : 0,
+    hSurplus: BigInt(r.surplus.value) > 0n ? Math.max(5, thick(BigInt(r.surplus.value))) : 0,
+  };
+}
+
+/** tall is the height of a row. */
+function tall(r: Row, most: bigint, narrow: boolean): number {
+  const s = sizes(r, most);
+  return Math.max(narrow ? 62 : 56, (narrow ? 34 : 26) + Math.max(s.hLedger, s.hSettled + s.hOpen + s.hSurplus + 6) + 12);
+}
+
+function Flow({ r, y, x, most, narrow, money, w }: { r: Row; y: number; x: { l: number; c: number; b: number }; most: bigint; narrow: boolean; money: (c: Column) => string; w: number }) {
+  const t = useWords(words);
+  const top = y + (narrow ? 34 : 26);
+  const figures = top - 7;
+  const bar = 8;
+  const overdue = BigInt(r.overdue.value);
+  const { hSaid, hQuiet, hLedger, hSettled, hOpen, hSurplus } = sizes(r, most);
   const band = (x1: number, y1: number, h1: number, x2: number, y2: number, h2: number) => {
     const m = (x1 + x2) / 2;
     return `M${x1} ${y1}C${m} ${y1} ${m} ${y2} ${x2} ${y2}V${y2 + h2}C${m} ${y2 + h2} ${m} ${y1 + h1} ${x1} ${y1 + h1}Z`;
@@ -119,10 +138,10 @@ function Flow({ r, y, x, most, narrow, money, w }: { r: Row; y: number; x: { l: 
   return (
     <g>
       <line x1={0} x2={w} y1={y} y2={y} className={classes.rule} />
-      <text x={narrow ? x.l : 0} y={y + (narrow ? 12 : 30)} className={classes.name}>
+      <text x={narrow ? x.l : 0} y={y + (narrow ? 14 : 30)} className={classes.name}>
         {r.channel}
       </text>
-      <text x={narrow ? x.l + 70 : 0} y={y + (narrow ? 12 : 46)} className={classes.small}>
+      <text x={narrow ? x.l + 70 : 0} y={y + (narrow ? 14 : 46)} className={classes.small}>
         {t(`dir_${r.direction}`)}
         {!narrow && r.readAge !== undefined && ` · ${t('read_ago', { n: r.readAge })}`}
       </text>
@@ -133,10 +152,10 @@ function Flow({ r, y, x, most, narrow, money, w }: { r: Row; y: number; x: { l: 
       {hSaid > 0 && <rect x={x.c} y={top} width={bar} height={hSaid} rx={2} className={classes.bar} />}
       {hSettled > 0 && <rect x={x.b} y={top} width={bar} height={hSettled} rx={2} className={classes.bar} />}
       {hOpen > 0 && <rect x={x.b} y={top + hSettled + 2} width={bar} height={hOpen} rx={2} className={overdue > 0n ? classes.late : classes.hollow} />}
-      {hSurplus > 0 && <rect x={x.b} y={top + hSettled + (hOpen ? hOpen + 4 : 2)} width={bar + 26} height={Math.max(5, hSurplus)} rx={2} className={classes.stub} />}
-      {!(narrow && hLedger === 0) && <text x={narrow ? x.l + 14 : x.l} y={y + (narrow ? 24 : 18)} className={classes.figure}>{r.ledger.count > 0 ? money(r.ledger) : narrow ? '' : t('nothing')}</text>}
-      {r.said.count > 0 && <text x={x.c} y={y + 18} className={classes.figure}>{money(r.said)}</text>}
-      {r.matched.count > 0 && <text x={x.b} y={y + 18} className={classes.figure}>{money(r.matched)}</text>}
+      {hSurplus > 0 && <rect x={x.b} y={top + hSettled + (hOpen ? hOpen + 4 : 2)} width={bar + 26} height={hSurplus} rx={2} className={classes.stub} />}
+      {!(narrow && hLedger === 0) && <text x={x.l} y={figures} className={classes.figure}>{r.ledger.count > 0 ? money(r.ledger) : narrow ? '' : t('nothing')}</text>}
+      {r.said.count > 0 && <text x={x.c} y={figures} className={classes.figure}>{money(r.said)}</text>}
+      {r.matched.count > 0 && <text x={x.b} y={figures} className={classes.figure}>{money(r.matched)}</text>}
       {r.awaited.count > 0 && (
         <text x={x.b + bar + (hSurplus > 0 ? 30 : 6)} y={top + 12} className={overdue > 0n ? classes.lateText : classes.small}>
           {narrow ? `−${r.awaited.count}` : t(overdue > 0n ? 'missing_n' : 'awaited_n', { n: r.awaited.count })}
