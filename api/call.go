@@ -45,6 +45,7 @@ type call struct {
 	started  time.Time
 	status   int
 	holds    bool // one of the slots in flight
+	again    bool // it ordered what was ordered before under another key
 	// began is the record of what a person is doing; 0 when none is kept.
 	began   int64
 	spooled *upload
@@ -86,6 +87,7 @@ func (s *server) handler(rt *route) http.Handler {
 			return
 		}
 		c.holds = true
+		s.metrics.edge.owed.begins(c.started)
 		within := s.Timeout
 		if rt.upload { // the file has to arrive first
 			within += arriveWithin
@@ -138,14 +140,18 @@ func (c *call) countCaller(took time.Duration, waited bool) {
 	if c.r.Context().Err() != nil {
 		c.s.metrics.edge.aborted.Inc()
 	}
-	c.s.metrics.edge.callers.note(c.r, c.status, took, waited)
+	c.s.metrics.edge.callers.note(c.r, c.status, took, waited, c.again)
 }
 
 // release gives up the slot in flight; a request that only waits holds none.
 func (c *call) release() {
 	if c.holds {
 		c.holds = false
-		c.s.inFlight.Add(-1)
+		others := c.s.inFlight.Add(-1) > 0
+		// Who is refused for want of a key, goes away or gets an error of ours was not served.
+		if known := c.who.KeyPrefix != "" || c.who.Operator != ""; known && c.status < http.StatusInternalServerError && c.r.Context().Err() == nil {
+			c.s.metrics.edge.owed.answers(time.Now(), others) //nolint:forbidigo // a duration for the metric
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,10 +34,11 @@ const (
 	outcomeRefused // 4xx but 404 and 409, which are answers
 	outcomeFailed  // 429 and 5xx
 	outcomeAborted // the caller went away before the answer
+	outcomeAgain   // answered, an order that repeats another under a new key
 	outcomes
 )
 
-var outcomeNames = [outcomes]string{"ok", "slow", "refused", "failed", "aborted"}
+var outcomeNames = [outcomes]string{"ok", "slow", "refused", "failed", "aborted", "again"}
 
 // callers counts requests by who sent them.
 type callers struct {
@@ -63,7 +65,7 @@ func newCallers(r *prometheus.Registry) *callers {
 }
 
 // note counts one request.
-func (c *callers) note(r *http.Request, status int, took time.Duration, waited bool) {
+func (c *callers) note(r *http.Request, status int, took time.Duration, waited, again bool) {
 	outcome := outcomeOK
 	switch {
 	case r.Context().Err() != nil:
@@ -72,6 +74,8 @@ func (c *callers) note(r *http.Request, status int, took time.Duration, waited b
 		outcome = outcomeFailed
 	case status >= http.StatusBadRequest && status != http.StatusNotFound && status != http.StatusConflict:
 		outcome = outcomeRefused
+	case again:
+		outcome = outcomeAgain
 	case took >= slowFrom && !waited:
 		outcome = outcomeSlow
 	}
@@ -149,32 +153,33 @@ func networkOf(remote string) string {
 const (
 	againWithin = 150 * time.Second // two of these are remembered
 	againMax    = 50_000
+	// soonWithin is in which nobody orders the same for the same payee twice, whatever he
+	// writes with it: an app that orders again writes another text each time.
+	soonWithin = 10 * time.Second // two of these, too
 )
 
 // again remembers what was ordered lately, as hashes.
 type again struct {
-	seed  maphash.Seed
-	total prometheus.Counter
+	seed   maphash.Seed
+	total  prometheus.Counter
+	within time.Duration
 
 	mu       sync.Mutex
 	now, old map[uint64]struct{}
 	turned   time.Time
 }
 
-func newAgain(r *prometheus.Registry) *again {
+func newAgain(r *prometheus.Registry, within time.Duration, name, help string) *again {
 	a := &again{
-		seed: maphash.MakeSeed(), now: make(map[uint64]struct{}), old: make(map[uint64]struct{}),
-		total: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "moneta_payments_again_total",
-			Help: "Payments accepted under a new key that repeat another of the last minutes: the same tenant, accounts, payee, amount and text.",
-		}),
+		seed: maphash.MakeSeed(), within: within, now: make(map[uint64]struct{}), old: make(map[uint64]struct{}),
+		total: prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help}),
 	}
 	r.MustRegister(a.total)
 	return a
 }
 
-// note counts the order if it was there before.
-func (a *again) note(at time.Time, parts ...string) {
+// note counts the order if it was there before, and reports whether it was.
+func (a *again) note(at time.Time, parts ...string) bool {
 	var h maphash.Hash
 	h.SetSeed(a.seed)
 	for _, p := range parts {
@@ -184,7 +189,10 @@ func (a *again) note(at time.Time, parts ...string) {
 	sum := h.Sum64()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if at.Sub(a.turned) > againWithin || len(a.now) >= againMax {
+	if at.Sub(a.turned) > a.within || len(a.now) >= againMax {
+		if at.Sub(a.turned) > 2*a.within { // what is left is older than it may be
+			clear(a.now)
+		}
 		a.now, a.old, a.turned = a.old, a.now, at
 		clear(a.now)
 	}
@@ -194,12 +202,39 @@ func (a *again) note(at time.Time, parts ...string) {
 	if now || old {
 		a.total.Inc()
 	}
+	return now || old
+}
+
+// unanswered is for how long requests have been under way and none was answered.
+type unanswered struct{ since atomic.Int64 } // nanoseconds since 1970; 0: none is owed an answer
+
+// begins notes that a request is under way.
+func (u *unanswered) begins(now time.Time) { u.since.CompareAndSwap(0, now.UnixNano()) }
+
+// answers notes that one was answered, and that others still wait.
+func (u *unanswered) answers(now time.Time, others bool) {
+	if others {
+		u.since.Store(now.UnixNano())
+		return
+	}
+	u.since.Store(0)
+}
+
+// lasts is for how long, while any is under way.
+func (u *unanswered) lasts(now time.Time, underWay int64) time.Duration {
+	since := u.since.Load()
+	if since == 0 || underWay <= 0 {
+		return 0
+	}
+	return max(now.Sub(time.Unix(0, since)), 0)
 }
 
 // edgeCounts are what the edge counts beside routes.
 type edgeCounts struct {
 	callers  *callers
-	again    *again
+	again    *again // with the same text
+	soon     *again // whatever the text, within seconds
+	owed     unanswered
 	replayed prometheus.Counter
 	orders   prometheus.Counter
 	aborted  prometheus.Counter
@@ -207,7 +242,11 @@ type edgeCounts struct {
 
 func newEdgeCounts(r *prometheus.Registry) *edgeCounts {
 	e := &edgeCounts{
-		callers: newCallers(r), again: newAgain(r),
+		callers: newCallers(r),
+		again: newAgain(r, againWithin, "moneta_payments_again_total",
+			"Payments accepted under a new key that repeat another of the last minutes: the same tenant, accounts, payee, amount and text."),
+		soon: newAgain(r, soonWithin, "moneta_payments_soon_again_total",
+			"Payments accepted under a new key that repeat another of the last seconds: the same tenant, accounts, payee and amount, whatever the text."),
 		replayed: prometheus.NewCounter(prometheus.CounterOpts{Name: "moneta_payments_replayed_total", Help: "Requests for a payment that repeated a known key."}),
 		orders:   prometheus.NewCounter(prometheus.CounterOpts{Name: "moneta_payments_requested_total", Help: "Requests for a payment that were accepted, replays included."}),
 		aborted:  prometheus.NewCounter(prometheus.CounterOpts{Name: "moneta_http_aborted_total", Help: "Requests whose caller went away before the answer."}),

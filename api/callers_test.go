@@ -64,7 +64,10 @@ func TestOrdersThatComeAgain(t *testing.T) {
 	require.Contains(t, m, "moneta_payments_again_total 0", "healthy orders are none")
 	require.Contains(t, m, "moneta_payments_replayed_total 1")
 	order("k3", "rent")
-	require.Contains(t, w.metrics(), "moneta_payments_again_total 1")
+	m = w.metrics()
+	require.Contains(t, m, "moneta_payments_again_total 1")
+	require.Contains(t, m, "moneta_payments_soon_again_total 2", "within seconds another text is no other order")
+	require.Contains(t, m, `outcome="again"`)
 }
 
 // A caller who hangs up is counted; one who waits for his answer is not.

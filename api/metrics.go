@@ -44,19 +44,27 @@ func newMetrics(r *prometheus.Registry, inFlight, waiting *atomic.Int64) *metric
 	}
 	r.MustRegister(m.accept, m.duration, m.requests, m.problems,
 		gauge("moneta_http_in_flight", "Requests being worked on.", inFlight),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "moneta_http_unanswered_seconds", Help: "For how long requests have been under way and none was answered well.",
+		}, func() float64 { return m.edge.owed.lasts(time.Now(), inFlight.Load()).Seconds() }), //nolint:forbidigo // a duration for the metric
 		gauge("moneta_http_waiting", "Requests that wait for a payment to become final.", waiting))
 	return m
 }
 
-// ordered counts a payment that was accepted, now or before under the same key.
-func (e *edgeCounts) ordered(at time.Time, p *pay.Payment, replayed bool) {
+// ordered counts a payment that was accepted, now or before under the same key, and
+// reports whether it repeats another under a new one.
+func (e *edgeCounts) ordered(at time.Time, p *pay.Payment, replayed bool) (again bool) {
 	e.orders.Inc()
 	if replayed {
 		e.replayed.Inc()
-		return
+		return false
 	}
-	e.again.note(at, strconv.Itoa(int(p.Tenant)), p.Kind.String(), p.From.String(), p.To.String(), p.Channel, p.PayeeAccount,
-		string(p.Asset), p.Amount.String(), p.Remittance)
+	what := []string{
+		strconv.Itoa(int(p.Tenant)), p.Kind.String(), p.From.String(), p.To.String(), p.Channel, p.PayeeAccount,
+		string(p.Asset), p.Amount.String(),
+	}
+	soon := e.soon.note(at, what...)
+	return e.again.note(at, append(what, p.Remittance)...) || soon
 }
 
 // routeCounts are a route's metrics, looked up once.

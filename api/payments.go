@@ -227,7 +227,7 @@ func (c *call) pay() error {
 	if err != nil {
 		return err
 	}
-	c.s.metrics.edge.ordered(c.started, &res.Payment, res.Replayed)
+	c.again = c.s.metrics.edge.ordered(c.started, &res.Payment, res.Replayed)
 	c.settle(&res.Payment)
 	return c.replyPayment(&res.Payment, res.Replayed)
 }

@@ -145,7 +145,7 @@ func (a *attendance) config() attend.Config {
 		Detect:   diagnose.Detect,
 		Diagnose: func(e *doctor.Evidence) (*doctor.Answer, error) { return diagnose.Diagnose(e, a.causes...) },
 		Keep:     a.keep, Cause: a.cause, Fallback: fallback, Money: a.money,
-		Act: a.act, Resume: a.resume, Lift: a.lift, Prove: a.prove, Owned: a.owned,
+		Act: a.act, Resume: a.resume, Holds: a.holds, Looks: a.looks, Lift: a.lift, Prove: a.prove, Owned: a.owned,
 	}
 }
 
@@ -243,7 +243,45 @@ func (a *attendance) act(ctx context.Context, p attend.Plan) (held bool, err err
 		Incident: p.Incident, Cause: p.Cause, Phase: runbook.Phase(p.Phase), Round: p.Round,
 		Hop: p.Hypothesis.Node, Kind: p.Hypothesis.Kind, Steps: p.Steps, Detail: p.Hypothesis.Details, Who: "doctor",
 	})
-	return slices.ContainsFunc(r.Steps, func(s runbook.StepResult) bool { return s.Became == runbook.Good && s.Change.Undo != nil }), err
+	return holds(&r), err
+}
+
+// holds reports whether a run has done what has an undo, and did not take it back.
+func holds(r *runbook.Result) bool {
+	return slices.ContainsFunc(r.Steps, func(s runbook.StepResult) bool { return s.Became == runbook.Good && s.Change.Undo != nil })
+}
+
+// runs are those of an incident, as far as their files can be read.
+func (a *attendance) runs(incident string) []runbook.Result {
+	all, err := runbook.Runs(filepath.Join(a.folder, runsFolder))
+	if err != nil {
+		a.log.Error("the runs cannot be read", slog.Any("error", err))
+	}
+	return slices.DeleteFunc(all, func(r runbook.Result) bool { return r.Request.Incident != incident })
+}
+
+// holds reports whether something that contains the incident holds.
+func (a *attendance) holds(incident string) bool {
+	return slices.ContainsFunc(a.runs(incident), func(r runbook.Result) bool { return r.Request.Phase == runbook.Contain && holds(&r) })
+}
+
+// looks reports whether all runs of the incident that are under way only look, or wait
+// for people: to break one of them off leaves nothing half done.
+func (a *attendance) looks(incident string) bool {
+	return !slices.ContainsFunc(a.runs(incident), func(r runbook.Result) bool {
+		if r.Became != runbook.Pending {
+			return false
+		}
+		at := slices.IndexFunc(r.Steps, func(s runbook.StepResult) bool {
+			return slices.Contains([]runbook.Became{runbook.Pending, runbook.Tried, runbook.Waits, runbook.Acting, runbook.Done, runbook.Failed}, s.Became)
+		})
+		if at < 0 {
+			return true // it is about to end
+		}
+		s := &r.Steps[at]
+		looking := s.Act.Do == doctor.DoCheck || s.Act.Do == doctor.DoWait
+		return s.Became != runbook.Waits && s.Became != runbook.Done && !looking
+	})
 }
 
 // resume goes on with the runs that a process before this one left in the middle.

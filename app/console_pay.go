@@ -38,8 +38,8 @@ const (
 // payRoutes is /api/pay/v1/…: the API, asked as who is signed in. The browser never has
 // the key. While serve is gone, what this visitor saw of it last is shown with its age.
 func (w *watch) payRoutes(mux *http.ServeMux) {
-	p := newPayProxy(strings.TrimRight(w.cfg.ServeURL, "/"), w.clock)
-	mux.Handle("/api/pay/v1/", http.StripPrefix("/api/pay", p))
+	w.pay = newPayProxy(strings.TrimRight(w.cfg.ServeURL, "/"), w.clock)
+	mux.Handle("/api/pay/v1/", http.StripPrefix("/api/pay", w.pay))
 }
 
 type payProxy struct {

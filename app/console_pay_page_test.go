@@ -137,7 +137,7 @@ func TestThePageTellsItsHolder(t *testing.T) {
 	require.Contains(t, w.get(goodPage+"?lang=zh").Body.String(), "正在向银行核实")
 	h := page.Header()
 	require.Equal(t, "no-store", h.Get("Cache-Control"))
-	require.Equal(t, "no-referrer", h.Get("Referrer-Policy"))
+	require.Equal(t, "same-origin", h.Get("Referrer-Policy"))
 	require.Contains(t, h.Get("X-Robots-Tag"), "noindex")
 	require.Contains(t, h.Get("Content-Security-Policy"), "default-src 'none'")
 	require.Empty(t, h.Get("Set-Cookie"))

@@ -85,6 +85,7 @@ type watch struct {
 	attendance *attendance
 	sessions   *sessions
 	streams    *streams
+	pay        *payProxy
 	facts      *money.Collector
 	river      *river.Keeper // the maps of the last quarter of an hour
 	public     publicStatus

@@ -76,12 +76,15 @@ var stationSignals = []SignalInfo{
 
 // Of a process, from its metrics and from its machine.
 const (
-	Up           Signal = "up"            // answers on its port: 1 or 0
-	Suspended    Signal = "suspended"     // the kernel says it is stopped or being traced: 1 or 0
-	Uptime       Signal = "uptime"        // since its start
-	Goroutines   Signal = "goroutines"    // how many
-	SchedWait    Signal = "sched_wait"    // p99 of the wait of runnable goroutines
-	Throttled    Signal = "throttled"     // share of the periods in which its quota was used up
+	Up         Signal = "up"         // answers on its port: 1 or 0
+	Suspended  Signal = "suspended"  // the kernel says it is stopped or being traced: 1 or 0
+	Uptime     Signal = "uptime"     // since its start
+	Goroutines Signal = "goroutines" // how many
+	SchedWait  Signal = "sched_wait" // p99 of the wait of runnable goroutines
+	Throttled  Signal = "throttled"  // share of the periods in which its quota was used up
+	// Starved is what the kernel says: of the time in which it could run, it waited for a
+	// processor for this share.
+	Starved      Signal = "starved"
 	PoolBusy     Signal = "pool_busy"     // share of the connections of its pool in use
 	PoolIdleHeld Signal = "pool_held"     // connections out of the pool that run no statement
 	LoopSilence  Signal = "loop_silence"  // how long a loop made no progress; the statistic names the loop
@@ -90,6 +93,7 @@ const (
 	ClientErrors Signal = "client_errors" // share of them answered with 4xx
 	Aborted      Signal = "aborted"       // share of them whose caller went away
 	Duplicates   Signal = "duplicates"    // payments that repeat another of minutes ago under a new key
+	Doubled      Signal = "doubled"       // share of the payments ordered that are such
 	Repeats      Signal = "repeats"       // share of the requests that repeat a known key
 	DiskFree     Signal = "disk_free"     // share of the disk that is free
 	DiskFullIn   Signal = "disk_full_in"  // until it is full at the present pace
@@ -105,6 +109,7 @@ var processSignals = []SignalInfo{
 	{Goroutines, "count", true, "goroutines"},
 	{SchedWait, "s", true, "p99 of the wait of goroutines that could run"},
 	{Throttled, "share", true, "share of the periods in which its quota of processor time was used up"},
+	{Starved, "share", true, "share of the time in which it could run that it waited for a processor"},
 	{PoolBusy, "share", true, "share of the connections of its pool that are out"},
 	{PoolIdleHeld, "count", true, "connections that are out of the pool and run nothing"},
 	{LoopSilence, "s", true, "time since a loop made progress while it had work"},
@@ -113,6 +118,7 @@ var processSignals = []SignalInfo{
 	{ClientErrors, "share", false, "share of them answered with 4xx"},
 	{Aborted, "share", false, "share of them whose caller went away"},
 	{Duplicates, "1/s", false, "payments that repeat another of minutes ago under a new key"},
+	{Doubled, "share", false, "share of the payments ordered that repeat another of a moment ago under a new key"},
 	{Repeats, "share", false, "share of the requests that repeat a known key"},
 	{DiskFree, "share", true, "share of the disk that is free"},
 	{DiskFullIn, "s", true, "time until it is full at the present pace"},

@@ -52,8 +52,18 @@ node_from_apt() {
   fresh "$candidate" || return 1
   local packages=(nodejs)
   apt-cache depends nodejs 2>/dev/null | grep -q 'Conflicts: npm' || command -v npm >/dev/null || packages+=(npm)
-  say "installing ${packages[*]} with apt-get"
-  DEBIAN_FRONTEND=noninteractive bounded 300 apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=60 install "${packages[@]}" >/dev/null 2>&1 && has_node
+  install "${packages[@]}" && has_node
+}
+
+# install PACKAGE...: with apt-get.
+install() {
+  say "installing $* with apt-get"
+  DEBIAN_FRONTEND=noninteractive bounded 300 apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=60 install "$@" >/dev/null 2>&1
+}
+
+# npm from apt, with the node that it brings, however old.
+npm_from_apt() {
+  [[ $EUID -eq 0 ]] && command -v apt-get >/dev/null && install npm && command -v npm >/dev/null
 }
 
 # npm that runs on an older node can fetch a newer one.
@@ -61,7 +71,7 @@ node_from_npm() {
   local folder=$PWD/.moneta/node bin
   bin=$folder/node_modules/node/bin
   if ! [[ -x $bin/node ]] || ! fresh "$("$bin/node" --version 2>/dev/null)"; then
-    command -v npm >/dev/null || return 1
+    command -v npm >/dev/null || npm_from_apt || return 1
     say "Node $node_least or later is missing: installing node@$node_npm with npm into .moneta/node"
     mkdir -p "$folder"
     bounded "$install_within" npm install --prefix "$folder" --no-audit --no-fund --no-save --no-update-notifier --loglevel=error "node@$node_npm" >&2 || return 1

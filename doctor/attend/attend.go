@@ -112,6 +112,11 @@ type Config struct {
 	Act func(ctx context.Context, p Plan) (held bool, err error)
 	// Resume goes on with what was begun for an incident before this process.
 	Resume func(ctx context.Context, incident string) error
+	// Holds reports whether something that contains an incident holds now; nil is no.
+	Holds func(incident string) bool
+	// Looks reports whether all that is under way for an incident only looks, or waits for
+	// people: what it waits for may have come true in another way. Nil is no.
+	Looks func(incident string) bool
 	// Lift takes back what is held for an incident.
 	Lift func(ctx context.Context, incident string) error
 	// Money is what waits now.
@@ -308,16 +313,24 @@ func (a *Attendant) follow(ctx context.Context, e *doctor.Evidence, alarms []doc
 		}
 	}
 	switch {
-	case over && !i.acting:
+	case over && !i.acting && !(i.resume && a.cfg.Resume != nil):
 		return a.finish(ctx, now)
-	case i.acting && !i.quietFrom.IsZero() && now.Sub(i.quietFrom) >= waited:
+	case i.acting && !i.quietFrom.IsZero() && (now.Sub(i.quietFrom) >= waited || over && a.looks(i)):
 		i.leave()
 	case i.resume && !i.acting && a.cfg.Resume != nil:
 		i.resume = false
-		a.doing(ctx, func(ctx context.Context) error { return a.cfg.Resume(ctx, i.id) })
+		a.doing(ctx, func(ctx context.Context) error {
+			err := a.cfg.Resume(ctx, i.id)
+			if a.cfg.Holds != nil && a.cfg.Holds(i.id) { // the process before may not have said so
+				a.works <- result{apply: func() { a.contained(ctx, i) }}
+			}
+			return err
+		})
 	}
 	return nil
 }
+
+func (a *Attendant) looks(i *incident) bool { return a.cfg.Looks != nil && a.cfg.Looks(i.id) }
 
 // over reports whether the trouble is: it is quiet, and not only because of what is held.
 func (i *incident) over(now time.Time, sick func() bool) bool {

@@ -289,3 +289,60 @@ func TestOnePersonsTroubleIsNotEverybodys(t *testing.T) {
 	require.Len(t, lost.acts[0].Steps, 1)
 	require.Equal(t, doctor.DoTell, lost.acts[0].Steps[0].Do)
 }
+
+// What was contained by the process before this one is, although that one could not say
+// so any more.
+func TestWhatHoldsAfterADeathContains(t *testing.T) {
+	t.Parallel()
+	for _, holds := range []bool{true, false} {
+		w := newWard(t)
+		w.sick = true
+		w.pass(2)
+		open := &doctor.Incident{ID: w.lines[0].Incident, Since: noon, OpenedAt: w.lines[0].At, Stages: map[doctor.Stage]time.Time{doctor.Detected: noon}}
+		w.sick, w.lines = false, nil
+		cfg := w.config()
+		cfg.Resume = func(context.Context, string) error { return nil }
+		cfg.Holds = func(string) bool { return holds }
+		w.a = attend.New(cfg, open)
+		w.pass(20)
+		require.Equal(t, holds, slices.Contains(w.told(), "contained"), "%v", w.told())
+		require.Contains(t, w.told(), "closed")
+	}
+}
+
+// Who only looks whether it is over does not keep it from being so.
+func TestALookDoesNotKeepItOpen(t *testing.T) {
+	t.Parallel()
+	for _, looks := range []bool{true, false} {
+		w := newWard(t)
+		cfg := w.config()
+		at := make(chan context.Context, 1)
+		cfg.Act = func(ctx context.Context, p attend.Plan) (bool, error) {
+			if p.Phase == attend.Contain {
+				return true, nil
+			}
+			at <- ctx
+			<-ctx.Done() // a check that nothing makes true
+			return false, nil
+		}
+		cfg.Looks = func(string) bool { return looks }
+		w.a = attend.New(cfg, nil)
+		tick := func() {
+			w.clock.Advance(time.Second)
+			require.NoError(t, w.a.Tick(t.Context()))
+		}
+		w.sick = true
+		tick()
+		tick()
+		look := <-at
+		w.sick = false
+		seconds := 0
+		for ; look.Err() == nil; seconds++ {
+			require.Less(t, seconds, 60)
+			tick()
+		}
+		require.Equal(t, looks, seconds < 10, "%d s", seconds)
+		require.Eventually(t, func() bool { tick(); return slices.Contains(w.told(), "closed") }, 30*time.Second, time.Millisecond)
+		w.a.Wait()
+	}
+}

@@ -52,11 +52,11 @@ var told = []teller{
 		doctor.CallbackBacklog, doctor.CallbackAge,
 	}},
 	{[]doctor.Kind{doctor.Service, doctor.Gateway, doctor.Queue, doctor.Relay, doctor.Projection, doctor.Webhook}, []doctor.Signal{
-		doctor.Suspended, doctor.Goroutines, doctor.SchedWait, doctor.Throttled, doctor.PoolBusy, doctor.PoolIdleHeld,
+		doctor.Suspended, doctor.Goroutines, doctor.SchedWait, doctor.Throttled, doctor.Starved, doctor.PoolBusy, doctor.PoolIdleHeld,
 		doctor.LoopSilence,
 	}},
 	{[]doctor.Kind{doctor.Client, doctor.Gateway, doctor.Service}, []doctor.Signal{
-		doctor.Refused, doctor.ServerErrors, doctor.ClientErrors, doctor.Aborted, doctor.Duplicates, doctor.Repeats,
+		doctor.Refused, doctor.ServerErrors, doctor.ClientErrors, doctor.Aborted, doctor.Duplicates, doctor.Doubled, doctor.Repeats,
 	}},
 	{[]doctor.Kind{doctor.Service, doctor.Database}, []doctor.Signal{
 		doctor.DiskFree, doctor.DiskFullIn, doctor.ClockSkew, doctor.FlushTime, doctor.Checked,
@@ -131,6 +131,7 @@ var signalZH = map[doctor.Signal]string{
 	doctor.Goroutines:      "协程数",
 	doctor.SchedWait:       "可运行协程等待的 p99",
 	doctor.Throttled:       "处理器配额用尽的周期占比",
+	doctor.Starved:         "可运行时间中等处理器的占比",
 	doctor.PoolBusy:        "连接池占用占比",
 	doctor.PoolIdleHeld:    "已取出而未执行语句的连接数",
 	doctor.LoopSilence:     "有工作而循环无进展的时长",
@@ -139,6 +140,7 @@ var signalZH = map[doctor.Signal]string{
 	doctor.ClientErrors:    "4xx 占比",
 	doctor.Aborted:         "调用方中途离开的占比",
 	doctor.Duplicates:      "换新键重复的支付",
+	doctor.Doubled:         "换新键重复刚才付款的占比",
 	doctor.Repeats:         "重复已知键的请求占比",
 	doctor.DiskFree:        "磁盘剩余占比",
 	doctor.DiskFullIn:      "按现速写满磁盘所需时间",

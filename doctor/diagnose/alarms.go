@@ -126,7 +126,8 @@ func (p *physics) floods(i int, m mechanism) bool {
 	}
 	more := func(h int) bool {
 		return slices.ContainsFunc(p.read[readKey{h, doctor.Rate}], func(r *doctor.Reading) bool {
-			return r.Statistic == "" && r.Before.N > 0 && r.During.N > 0 && r.During.Value > moreTimes*r.Before.Value
+			asked := r.During.Value * float64(r.During.N) * r.StepS
+			return r.Statistic == "" && r.Before.N > 0 && asked >= slowEvents && r.During.Value > moreTimes*r.Before.Value
 		})
 	}
 	return more(i) || p.hops[i].Kind == doctor.Client && slices.ContainsFunc(p.hops[i].callees, more)

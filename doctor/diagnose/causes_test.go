@@ -249,3 +249,16 @@ func TestForeignEvidenceKeepsTheGenericMechanisms(t *testing.T) {
 	require.NoError(t, err)
 	require.JSONEq(t, string(plain), string(with))
 }
+
+// Where all flows and only single facts are wrong, not everybody is affected because all
+// go by the hop that refuses those.
+func TestSingleFactsAreNotEverybody(t *testing.T) {
+	t.Parallel()
+	for rule, want := range map[doctor.Rule]string{doctor.Money: "too_few", doctor.Progress: "everyone"} {
+		r := plane(stuckDecider).last(doctor.HopServe, doctor.GC, .9, nil).pages(doctor.HopServe, doctor.GC)
+		r.Alarms[0].Rule = rule
+		a := r.judged(t)
+		requireFirst(t, a, doctor.HopServe, "gc-thrash")
+		require.Equal(t, want, a.Scope.Class, rule)
+	}
+}

@@ -48,8 +48,13 @@ const (
 	slowEvents           = 20.0
 	// latencyTimes and latencyLeast: the same for requests at the edge.
 	latencyTimes, latencyLeast = 5.0, 1.0
+	// tailTimes is for one in twenty of them, and tailFor for how long.
+	tailTimes, tailFor, tailUsual = 10.0, 8.0, 30
 	// failsMost of the answers at the edge may be failures of ours, for a while.
 	failsMost = .05
+	// doubledMost of the payments may repeat another of a moment ago under a new key, or
+	// doubledTimes as many as usual, where doubledUsual points tell what is.
+	doubledMost, doubledTimes, doubledUsual = .08, 3.0, 10
 	// poolWaits is a wait for a connection that a caller notices. All that for pooledFor
 	// and still is no burst any more, which a pool that is new has to work off.
 	poolWaits = .5
@@ -293,6 +298,8 @@ func (d *detector) signs(r *doctor.Reading) {
 		d.latency(r)
 	case doctor.ProbeFirst:
 		d.probed(r)
+	case doctor.Doubled:
+		d.doubled(r)
 	}
 }
 
@@ -450,16 +457,33 @@ func (d *detector) busy(r *doctor.Reading) {
 	}
 }
 
-// latency: what callers of the edge wait, all of them and not a few.
+// latency: what callers of the edge wait, all of them, or one in twenty for some time.
 func (d *detector) latency(r *doctor.Reading) {
-	if r.Hop != doctor.HopAPI || (r.Statistic != "mean" && r.Statistic != "p50") || r.Before.N == 0 || d.events(r) < slowEvents {
+	if r.Hop != doctor.HopAPI || !slices.Contains([]string{"mean", "p50", "p95"}, r.Statistic) || r.Before.N == 0 || d.events(r) < slowEvents {
 		return
 	}
-	if bound := max(latencyTimes*before(r), latencyLeast); steady(r) > bound {
+	times, value := latencyTimes, steady(r)
+	if r.Statistic == "p95" { // one in twenty waits: for long, and still
+		if times, value = tailTimes, min(value, r.Last); !d.spans(r, tailFor) || r.Before.N < tailUsual {
+			return
+		}
+	}
+	if bound := max(times*before(r), latencyLeast); value > bound {
 		d.add(r, breach{
 			rule: doctor.Little, value: r.During.Value, bound: bound, page: true,
 			code: "alarm-slow", figures: []string{seconds(r.During.Value), seconds(before(r))},
 		})
+	}
+}
+
+// doubled: one wish becomes two payments. A known key would have kept that from
+// happening, so that it is for nobody else to see.
+func (d *detector) doubled(r *doctor.Reading) {
+	if r.Before.N < doubledUsual {
+		return
+	}
+	if bound := max(doubledMost, doubledTimes*before(r)); steady(r) > bound {
+		d.add(r, breach{rule: doctor.Conservation, value: r.During.Value, bound: bound, page: true, code: "alarm-doubled", figures: []string{percent(r.During.Value)}})
 	}
 }
 

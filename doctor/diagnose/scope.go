@@ -60,8 +60,16 @@ func scope(p *physics) doctor.Scope {
 // the hop at fault. What stands on everybody's road is everybody's trouble, although
 // the first to show it are few; a rail's is that of those who go by it. A single holder,
 // a client's trouble and a cohort that goes by a hop of its own are as they were counted.
-func placed(s doctor.Scope, h *doctor.Hypothesis) doctor.Scope {
+// Where all flows, and only money or single facts are wrong, it concerns just those.
+func placed(s doctor.Scope, h *doctor.Hypothesis, pages []*doctor.Alarm) doctor.Scope {
 	if s.Class == scopeOne || h.Cause == "" || h.Posterior < placedFrom {
+		return s
+	}
+	stands := func(a *doctor.Alarm) bool { return a.Rule != doctor.Money && a.Rule != doctor.Conservation }
+	if len(pages) > 0 && !slices.ContainsFunc(pages, stands) {
+		if s.Class == scopeNone || s.Class == scopeUnknown || s.Class == scopeTooFew {
+			verdictOf(&s, scopeTooFew, "scope-those-items")
+		}
 		return s
 	}
 	switch h.Kind { //nolint:exhaustive // who goes by the others, counting says

@@ -486,6 +486,23 @@ func (h *stuck) Act(context.Context, doctor.Act) (doctor.Change, error) {
 	return doctor.Change{}, nil
 }
 
+// A banner holds nothing back: nothing flows otherwise without it, and nobody waits to
+// see whether it does.
+func TestWordsAreTakenBackWithoutAWatch(t *testing.T) {
+	t.Parallel()
+	s := set(t, func(c *runbook.Config) {
+		c.Hands = append(c.Hands, &hand{does: doctor.DoLever, reach: doctor.Instant, w: world{filepath.Dir(c.Dir)}})
+	})
+	say := step("a", doctor.DoLever)
+	say.With = map[string]string{"lever": "banner"}
+	q := request(say)
+	q.Phase = runbook.Contain
+	s.run(t, q)
+	looks := 0
+	require.NoError(t, s.Release(t.Context(), "inc_1", time.Hour, func() error { looks++; return nil }))
+	require.Equal(t, 1, looks)
+}
+
 func TestWhatIsHeldBackIsLetGoOneByOne(t *testing.T) {
 	t.Parallel()
 	s := set(t)

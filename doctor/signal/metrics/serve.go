@@ -136,10 +136,46 @@ func (v *view) edge() {
 	v.tell(hop, doctor.Rate, "payments", v.rate(requested, nil)-v.rate(replayed, nil), requested+" less "+replayed, nil)
 	again := "moneta_payments_again_total"
 	v.tell(hop, doctor.Duplicates, "", v.rate(again, nil), again, nil)
+	v.doubled()
+	v.owed()
 	if asked := v.lately("moneta_payments_requested_total", nil); asked.value > 0 {
 		old := v.ago(asked.took)
 		replayed := v.since(old, "moneta_payments_replayed_total", nil)
 		v.tell(hop, doctor.Repeats, "", replayed.value/asked.value, "moneta_payments_replayed_total", nil)
+	}
+}
+
+// owed tells for how long requests have been under way and none was answered, and in
+// usual gaps between answers: a stall at which nothing grows old in the database.
+func (v *view) owed() {
+	const name, hop = "moneta_http_unanswered_seconds", doctor.HopAPI
+	still := v.gauge(name, nil)
+	if math.IsNaN(still) {
+		return
+	}
+	v.tell(hop, doctor.Standstill, "", still, name, nil)
+	if usual := v.since(v.back(callersWindow), "moneta_http_requests_total", nil); usual.took > 0 {
+		v.tell(hop, doctor.StandstillGaps, "", still*usual.value/usual.took, name, nil)
+	}
+}
+
+// ordersLeast of a few orders no share is told.
+const ordersLeast = 20
+
+// doubled tells the share of the orders of late that repeat another under a new key.
+func (v *view) doubled() {
+	const orders, again = "moneta_payments_requested_total", "moneta_payments_again_total"
+	old := v.back(callersWindow / 6)
+	asked := v.since(old, orders, nil)
+	if old == nil || asked.value < ordersLeast {
+		return
+	}
+	twice := v.since(old, again, nil).value
+	if soon := v.since(old, "moneta_payments_soon_again_total", nil).value; soon > twice {
+		twice = soon
+	}
+	if !math.IsNaN(twice) {
+		v.tell(doctor.HopAPI, doctor.Doubled, "", min(twice/asked.value, 1), again, nil)
 	}
 }
 

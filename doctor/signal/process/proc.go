@@ -35,7 +35,50 @@ type usage struct {
 	start              int64
 	periods, throttled int64
 	hasQuota           bool
+	// ran and waited are what its threads had of the processors, and waited for.
+	threads map[string]slice
 }
+
+// slice is the time of one thread, as the scheduler counts it.
+type slice struct{ ran, waited int64 } // nanoseconds
+
+// threadsMost bounds the files of a look; a process of Go has some tens of threads.
+const threadsMost = 256
+
+// threads reads the scheduler's words; nil where the kernel does not keep them.
+func (p procfs) threads(pid int) map[string]slice {
+	folder := filepath.Join(p.proc, strconv.Itoa(pid), "task")
+	all, err := os.ReadDir(folder)
+	if err != nil {
+		return nil
+	}
+	out := make(map[string]slice, len(all))
+	for _, t := range all[:min(len(all), threadsMost)] {
+		raw, err := os.ReadFile(filepath.Join(folder, t.Name(), "schedstat"))
+		if f := strings.Fields(string(raw)); err == nil && len(f) >= 2 {
+			out[t.Name()] = slice{number(f[0]), number(f[1])}
+		}
+	}
+	return out
+}
+
+// starved is the share of the time since old that threads which are there now and then
+// waited although they could run; not known when none could.
+func starved(now, old map[string]slice) (share float64, ok bool) {
+	var ran, waited int64
+	for id, t := range now {
+		if before, there := old[id]; there && t.ran >= before.ran && t.waited >= before.waited {
+			ran, waited = ran+t.ran-before.ran, waited+t.waited-before.waited
+		}
+	}
+	if ran+waited < starvedLeast {
+		return 0, len(now) > 0 && len(old) > 0
+	}
+	return float64(waited) / float64(ran+waited), true
+}
+
+// starvedLeast nanoseconds that it could run: of less a share says nothing.
+const starvedLeast = 20_000_000
 
 // stat is /proc/PID/stat after the name, which may hold anything: field 3 is the first.
 func (p procfs) stat(pid int) ([]string, error) {
@@ -83,6 +126,7 @@ func (p procfs) usage(pid int) (usage, error) {
 			u.throttled = number(value)
 		}
 	}
+	u.threads = p.threads(pid)
 	return u, nil
 }
 

@@ -5,7 +5,7 @@
 // it refuses to signal, to trace and to open anything of the process itself, so that one
 // that is frozen is seen like any other.
 //
-// What it costs: a look reads six files of /proc, 0.2 ms, and every second look flushes
+// What it costs: a look reads six files of /proc and one a thread, 0.5 ms, and every second look flushes
 // 8 kB to each disk. The process is looked for among all of the machine only when it is
 // not where it was.
 package process
@@ -200,6 +200,9 @@ func (c *Collector) shares(l *look, u *usage, source string, detail map[string]s
 		cores = min(cores, limit.cores)
 	}
 	l.tell(c.cfg.Hop, doctor.CPU, "", (u.cpu-c.last.cpu).Seconds()/took/cores, source, detail)
+	if share, ok := starved(u.threads, c.last.threads); ok {
+		l.tell(c.cfg.Hop, doctor.Starved, "", share, filepath.Join(filepath.Dir(source), "task/*/schedstat"), detail)
+	}
 	if periods := u.periods - c.last.periods; u.hasQuota {
 		share := 0.0
 		if periods > 0 {

@@ -196,13 +196,18 @@ func TestKernelsWords(t *testing.T) {
 		now.Advance(time.Second)
 		return l
 	}
+	write(proc, "42/task/42/schedstat", "1000000000 2000000000 7\n")
+	write(proc, "42/task/43/schedstat", "1000000000 0 7\n")
 	look("S", "100", "nr_periods 10\nnr_throttled 0\n", "cpu 100 0 100 800 0 0 0 0 0 0\n")
+	write(proc, "42/task/42/schedstat", "1100000000 2300000000 9\n")
+	write(proc, "42/task/44/schedstat", "9000000000 9000000000 9\n") // a thread that is new
+	require.NoError(t, os.RemoveAll(filepath.Join(proc, "42/task/43")))
 	l := look("t", "120", "nr_periods 20\nnr_throttled 5\n", "cpu 160 0 100 840 0 0 0 0 0 0\n")
 	for signal, want := range map[doctor.Signal]float64{
 		doctor.Suspended: 1,
 		doctor.Uptime:    30.5,
-		doctor.Throttled: 0.5,
-		doctor.CPU:       0.4, // 20 ticks are 0.2 s of the half a processor that it may have
+		doctor.Throttled: 0.5, doctor.Starved: 0.75,
+		doctor.CPU: 0.4, // 20 ticks are 0.2 s of the half a processor that it may have
 	} {
 		p, ok := find(l, doctor.HopServe, signal, "")
 		require.True(t, ok, signal)

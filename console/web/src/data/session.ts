@@ -56,8 +56,9 @@ export function useSessionChange() {
     become: (s: Session) => client.setQueryData(key, s),
     signOut: async () => {
       const { data } = await ask<Session>('/api/session', { method: 'DELETE' });
-      client.clear();
       client.setQueryData(key, data);
+      // Nothing of what was seen stays behind for who comes next.
+      client.removeQueries({ predicate: (q) => q.queryKey[0] !== key[0] });
     },
   };
 }

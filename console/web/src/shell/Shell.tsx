@@ -6,6 +6,7 @@ import { may, startStream, useLive, useSessionChange, type Session } from '../da
 import { clockText, Fence, groups, Loading, Mark, screens, type Screen } from '../parts';
 import { IconMoon, IconOut, IconSun } from '../parts/icons';
 import { useLang, useWords } from '../words/words';
+import { Everywhere } from './Everywhere';
 import classes from './shell.module.css';
 
 export function Shell({ session }: { session: Session }) {
@@ -29,6 +30,7 @@ export function Shell({ session }: { session: Session }) {
             <World sandbox={session.sandbox} />
           </Group>
           <Group gap={4} wrap="nowrap">
+            <Everywhere session={session} />
             <Choices />
             <Who session={session} />
           </Group>
