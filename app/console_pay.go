@@ -83,7 +83,8 @@ func (p *payProxy) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		refuse(rw, http.StatusForbidden, "forbidden", "who came by a one-time link reads; sign in as an operator to change anything")
 		return
 	}
-	a, err := p.ask(rw, r, &v)
+	stretch(rw, r)
+	a, err := p.ask(r, &v)
 	gone := err != nil || a.status == http.StatusBadGateway || a.status == http.StatusServiceUnavailable || a.status == http.StatusGatewayTimeout
 	name := keptName(&v, r)
 	if gone && reads {
@@ -129,11 +130,11 @@ func (a *payAnswer) write(rw http.ResponseWriter) {
 	_, _ = rw.Write(a.body) // whoever asked has gone
 }
 
-func (p *payProxy) ask(rw http.ResponseWriter, r *http.Request, v *visitor) (*payAnswer, error) {
+func (p *payProxy) ask(r *http.Request, v *visitor) (*payAnswer, error) {
 	within, most := roomOf(r)
 	ctx, cancel := context.WithTimeout(r.Context(), within)
 	defer cancel()
-	body, err := bodyOf(rw, r, within, most)
+	body, err := bodyOf(r, most)
 	if err != nil {
 		return nil, err
 	}

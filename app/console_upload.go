@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -30,19 +31,24 @@ func roomOf(r *http.Request) (within time.Duration, body int64) {
 	return payWithin, payBodyMax
 }
 
-// bodyOf reads the body of a question. The server's own deadlines are for short ones.
-func bodyOf(rw http.ResponseWriter, r *http.Request, within time.Duration, most int64) ([]byte, error) {
-	if within > payWithin {
+// stretch gives a connection the time of a long question: the server's own deadlines are
+// for short ones.
+func stretch(rw http.ResponseWriter, r *http.Request) {
+	if within, _ := roomOf(r); within > payWithin {
 		c := http.NewResponseController(rw)
 		end := time.Now().Add(within) //nolint:forbidigo // a deadline of the connection, by the clock of the kernel
 		_, _ = c.SetReadDeadline(end), c.SetWriteDeadline(end)
 	}
+}
+
+// bodyOf reads the body of a question.
+func bodyOf(r *http.Request, most int64) ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, most+1))
 	if err != nil {
 		return nil, err
 	}
 	if int64(len(body)) > most {
-		return nil, errTooLarge
+		return nil, fmt.Errorf("%w: at most %d bytes", errTooLarge, most)
 	}
 	return body, nil
 }
