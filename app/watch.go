@@ -19,10 +19,12 @@ import (
 	"time"
 
 	"github.com/moneta-pay/moneta/doctor"
+	"github.com/moneta-pay/moneta/doctor/drain"
 	"github.com/moneta-pay/moneta/doctor/river"
 	"github.com/moneta-pay/moneta/doctor/signal"
 	"github.com/moneta-pay/moneta/doctor/signal/money"
 	"github.com/moneta-pay/moneta/doctor/signal/process"
+	"github.com/moneta-pay/moneta/doctor/stuck"
 	"github.com/moneta-pay/moneta/internal/clock"
 	"github.com/moneta-pay/moneta/internal/lifecycle"
 	"github.com/moneta-pay/moneta/internal/pgserver"
@@ -60,6 +62,9 @@ type WatchConfig struct {
 	Out io.Writer
 
 	first bool // nothing was watched here before
+	// AllowDrills lets the console run drills on a machine whose wallet is none of the
+	// sandbox: a drill has a world of its own, and takes this machine's processors.
+	AllowDrills bool
 }
 
 // doctorFolder holds journal, evidence files and proofs.
@@ -85,6 +90,10 @@ type watch struct {
 	attendance *attendance
 	sessions   *sessions
 	streams    *streams
+	stuck      *stuck.Reader
+	bench      *drain.Bench
+	drills     *drillRoom
+	focus      *focus
 	pay        *payProxy
 	facts      *money.Collector
 	river      *river.Keeper // the maps of the last quarter of an hour
@@ -108,6 +117,9 @@ func startWatch(ctx context.Context, cfg WatchConfig, log *slog.Logger) (*watch,
 		return w, err
 	}
 	w.stops = append(w.stops, w.attendance.close)
+	if err := w.rooms(ctx); err != nil {
+		return w, err
+	}
 	w.runner.Start(ctx)
 	w.stops = append(w.stops, w.runner.Stop)
 	w.each(ctx)
@@ -126,6 +138,20 @@ func (w *watch) look(since time.Time, s doctor.Symptom) *doctor.Evidence {
 		w.memory.Freeze(since)
 	}
 	return w.memory.Evidence(now, since, s)
+}
+
+// rooms are what people use to look closer and to act.
+func (w *watch) rooms(ctx context.Context) (err error) {
+	if w.stuck, err = stuck.New(ctx, w.cfg.DSN); err != nil {
+		return err
+	}
+	w.stops = append(w.stops, func(context.Context) error { w.stuck.Close(); return nil })
+	w.focus = newFocus(doctorFolder(w.cfg.DataDir), w.clock)
+	w.bench = w.newBench()
+	w.stops = append(w.stops, func(context.Context) error { w.bench.Stop(); return nil })
+	w.drills = newDrillRoom(filepath.Join(doctorFolder(w.cfg.DataDir), drillsFolder), w.log)
+	w.stops = append(w.stops, w.drills.stop)
+	return nil
 }
 
 // sources are the collectors, each with the hop that is silent when it is not heard.
@@ -212,7 +238,7 @@ func (w *watch) tell(ctx context.Context, before, alarms []doctor.Alarm) {
 		return false
 	}
 	for i := range alarms {
-		if a := &alarms[i]; !has(before, a) {
+		if a := &alarms[i]; !has(before, a) && (a.Page || w.focus.now() == nil) {
 			w.log.ErrorContext(ctx, "alarm", slog.String("rule", string(a.Rule)), slog.String("hop", a.Hop), slog.String("says", a.Says), slog.Bool("page", a.Page))
 		}
 	}

@@ -18,6 +18,7 @@ type watchCmd struct {
 	Canary         string            `name:"canary-key" help:"API key of a tenant for canary payments between two house accounts of its own; that of up in --data when left out." env:"MONETA_CANARY_KEY"`
 	CanaryChannels map[string]string `name:"canary-channel" help:"Send canary payouts of the smallest unit through this channel too, to this account there: bank-ab=123456." placeholder:"CHANNEL=ACCOUNT"`
 	NoCanary       bool              `name:"no-canary" help:"Make no canary payments."`
+	AllowDrills    bool              `name:"allow-drills" help:"Let the console run drills beside a wallet that is not the sandbox's. A drill has a world of its own, and takes processors of this machine."`
 
 	Auto string `help:"What the doctor does without asking: observe, instant (undone at once) or undoable (one session ended, one process started again)." default:"instant" enum:"observe,instant,undoable"`
 	Lang string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
@@ -31,7 +32,7 @@ func (c *watchCmd) Run(ctx context.Context) error {
 	return app.Watch(ctx, app.WatchConfig{
 		DataDir: c.Data, DSN: c.DSN, ServeURL: c.URL, Listen: c.Listen, State: c.State,
 		Config: c.Config, SandboxURL: c.Sandbox, Auto: c.Auto, Lang: c.Lang,
-		CanaryKey: c.Canary, CanaryChannels: c.CanaryChannels, NoCanary: c.NoCanary, Out: os.Stdout,
+		CanaryKey: c.Canary, CanaryChannels: c.CanaryChannels, NoCanary: c.NoCanary, AllowDrills: c.AllowDrills, Out: os.Stdout,
 	})
 }
 
