@@ -131,7 +131,7 @@ func (a *payAnswer) write(rw http.ResponseWriter) {
 }
 
 func (p *payProxy) ask(r *http.Request, v *visitor) (*payAnswer, error) {
-	within, most := roomOf(r)
+	within, most := payBounds(r)
 	ctx, cancel := context.WithTimeout(r.Context(), within)
 	defer cancel()
 	body, err := bodyOf(r, most)

@@ -19,9 +19,9 @@ const (
 	breaksCSVPath  = "/v1/recon/breaks.csv"
 )
 
-// roomOf is how long one question to serve may take and how long its body may be. What
+// payBounds is how long one question to serve may take and how long its body may be. What
 // people bring or take as files is longer than a form.
-func roomOf(r *http.Request) (within time.Duration, body int64) {
+func payBounds(r *http.Request) (within time.Duration, body int64) {
 	switch {
 	case r.Method == http.MethodPost && r.URL.Path == statementsPath:
 		return statementWithin, statementMax
@@ -34,7 +34,7 @@ func roomOf(r *http.Request) (within time.Duration, body int64) {
 // stretch gives a connection the time of a long question: the server's own deadlines are
 // for short ones.
 func stretch(rw http.ResponseWriter, r *http.Request) {
-	if within, _ := roomOf(r); within > payWithin {
+	if within, _ := payBounds(r); within > payWithin {
 		c := http.NewResponseController(rw)
 		end := time.Now().Add(within) //nolint:forbidigo // a deadline of the connection, by the clock of the kernel
 		_, _ = c.SetReadDeadline(end), c.SetWriteDeadline(end)
