@@ -89,6 +89,7 @@ func (p *payProxy) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		refuse(rw, http.StatusForbidden, "forbidden", "who came by a one-time link reads; sign in as an operator to change anything")
 		return
 	}
+	stretch(rw, r)
 	a, err := p.ask(r, &v)
 	gone := err != nil || a.status == http.StatusBadGateway || a.status == http.StatusServiceUnavailable || a.status == http.StatusGatewayTimeout
 	if gone && reads && p.old(rw, r, &v) {
@@ -142,14 +143,12 @@ func (a *payAnswer) write(rw http.ResponseWriter) {
 }
 
 func (p *payProxy) ask(r *http.Request, v *visitor) (*payAnswer, error) {
-	ctx, cancel := context.WithTimeout(r.Context(), payWithin)
+	within, most := payBounds(r)
+	ctx, cancel := context.WithTimeout(r.Context(), within)
 	defer cancel()
-	body, err := io.ReadAll(io.LimitReader(r.Body, payBodyMax+1))
+	body, err := bodyOf(r, most)
 	if err != nil {
 		return nil, err
-	}
-	if len(body) > payBodyMax {
-		return nil, fmt.Errorf("%w: at most %d bytes", errTooLarge, payBodyMax)
 	}
 	target := p.url + r.URL.EscapedPath()
 	if r.URL.RawQuery != "" {
