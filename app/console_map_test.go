@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/doctor/river"
 )
 
@@ -54,7 +55,7 @@ func TestTheMapIsServed(t *testing.T) {
 func TestTheMapIsPushed(t *testing.T) {
 	t.Parallel()
 	b := openConsole(t, WatchConfig{})
-	b.signIn(b.watch.local())
+	b.signIn(visitor{Name: "vera", Role: access.Viewer, Tenant: 1})
 	noon := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	require.NoError(t, b.watch.river.Put(river.Build(river.In{Now: noon})))
 	stream, stop := b.listen("")

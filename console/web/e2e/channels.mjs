@@ -7,7 +7,7 @@ export const tests = {
   'a channel says how it does and what it promises': async ({ page, world, settled, ok, until }) => {
     await page.goto(`${world.console}/channels?lang=en`);
     await settled(page);
-    await page.locator(`button[aria-label^="${world.channel}"]`).click();
+    await page.locator(`[data-channel="${world.channel}"]`).click();
     await until('the address', () => new URL(page.url()).searchParams.get('name') === world.channel);
     await page.getByText('What it promises').waitFor();
     ok(await page.getByText('One reference moves money once').isVisible(), 'its claims');

@@ -25,7 +25,7 @@ export const tests = {
       const sentence = page.getByRole('status').first();
       await until('the bank is stalled', async () => (await hop())?.state === 'stalled', 120_000);
       await until('the sentence says what waits', async () => /payments? \(.+\) waits? behind bank-\w\w, the oldest for/.test(await sentence.innerText()), 60_000);
-      const button = page.locator(`button[aria-label^="${channel}: stalled"]`);
+      const button = page.locator(`[data-hop="${channel}"][data-state="stalled"]`);
       await button.waitFor();
       ok(/wait/.test(await button.innerText()), 'what waits is counted beside the bank');
       await page.screenshot({ path: `${world.out}/map-stalled.png` });

@@ -52,7 +52,7 @@ function Card({ c, chosen, choose }: { c: ChannelLook; chosen: boolean; choose: 
   const t = useWords(words);
   const behind = (c.open?.items ?? 0) + (c.queued?.items ?? 0) + (c.unknown?.items ?? 0);
   return (
-    <button type="button" className={`${classes.card} ${classes[`card_${c.state}`]} ${chosen ? classes.chosen : ''}`} onClick={choose} aria-pressed={chosen} aria-label={`${c.name}: ${t(`state_${c.state}`)}`}>
+    <button type="button" className={`${classes.card} ${classes[`card_${c.state}`]} ${chosen ? classes.chosen : ''}`} onClick={choose} aria-pressed={chosen} data-channel={c.name}>
       <Group justify="space-between" gap="xs" wrap="nowrap">
         <span className={classes.name}>{c.name}</span>
         <State tone={tones[c.state]}>{t(`state_${c.state}`)}</State>

@@ -1,7 +1,7 @@
 import { Group, Text } from '@mantine/core';
 import { useCallback, useEffect, useRef } from 'react';
 import { useLiveMap, useLook, useParam, useStreamState, type Result } from '../../data';
-import { clockText, Go, Mark, Money, Panel, screens, Sentence, Shown, Title, Twin, useSpan, When } from '../../parts';
+import { clockText, Go, Mark, Money, Panel, Plain, screens, Sentence, Shown, Title, Twin, useSpan, When } from '../../parts';
 import { useWords } from '../../words/words';
 import { HopPanel } from './HopPanel';
 import { tones, type History, type Hop, type Look } from './look';
@@ -114,13 +114,26 @@ function Bed({ look, chosen, choose }: { look: Look; chosen: string; choose: (ho
   return (
     <div className={classes.bed} role="group" aria-label={t('bed')}>
       {all.map((h) => (
-        <button key={h.name} type="button" className={`${classes.stone} ${classes[`stone_${h.state}`]} ${chosen === h.name ? classes.chosen : ''}`} onClick={() => choose(h.name)} aria-pressed={chosen === h.name}>
+        <button key={h.name} type="button" className={`${classes.stone} ${classes[`stone_${h.state}`]} ${chosen === h.name ? classes.chosen : ''}`} onClick={() => choose(h.name)} aria-pressed={chosen === h.name} data-hop={h.name} data-state={h.state}>
           <Mark tone={tones[h.state]} size={13} />
-          <span>{t.maybe(`hop_${h.name}`) ?? h.name}</span>
+          <span>
+            {t.maybe(`hop_${h.name}`) ?? h.name}
+            <span className={classes.heard}>: {t(`state_${h.state}`)}</span>
+          </span>
           <small>{note(h, t)}</small>
         </button>
       ))}
-      {idle.length > 0 && <Text size="sm" className={classes.idle}>{t('idle', { n: idle.length, names: idle.map((h) => h.name).join(', ') })}</Text>}
+      {idle.length > 0 && (
+        <Text size="sm" className={classes.idle} component="div">
+          {t('idle', { n: idle.length })}{' '}
+          {idle.map((h, i) => (
+            <span key={h.name}>
+              {i > 0 && ', '}
+              <Plain onClick={() => choose(h.name)}>{h.name}</Plain>
+            </span>
+          ))}
+        </Text>
+      )}
     </div>
   );
 }

@@ -123,12 +123,14 @@ function HopLabel({ label, at, still, chosen, choose }: { label: Label; at: stri
       className={`${classes.label} ${classes[`at_${label.align}`]} ${chosen ? classes.chosen : ''} ${loud ? classes.loud : ''}`}
       style={{ left: label.x, top: label.y, maxWidth: label.max }}
       onClick={() => choose(hop.name)}
-      aria-label={`${name}: ${t(`state_${hop.state}`)}${pile.items > 0 ? `, ${t('waits', { n: pile.items })}` : ''}${age !== undefined ? `, ${t('oldest')} ${span('for', age)}` : ''}`}
+      data-hop={hop.name}
+      data-state={hop.state}
       aria-pressed={chosen}
     >
       <span className={classes.name}>
         {hop.state !== 'fine' && <Mark tone={tones[hop.state]} size={13} />}
         {name}
+        <span className={classes.heard}>: {t(`state_${hop.state}`)}</span>
         {!loud && label.flow !== undefined && label.flow > 0 && <small>{t('per_s', { n: figure(label.flow) })}</small>}
         {!loud && pile.items > 0 && <small>{t('there', { n: pile.items })}</small>}
       </span>
