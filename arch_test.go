@@ -97,6 +97,8 @@ var rules = map[string]rule{
 	"doctor/signal/telemetry": {imports: with("doctor"), outside: withoutDriver},
 	"doctor/signal/petshop":   {imports: with("doctor", "doctor/signal/telemetry"), outside: withoutDriver},
 	"doctor/signal/money":     {imports: with("doctor", "doctor/signal"), outside: withDriver},
+	"doctor/stuck":            {imports: with("doctor"), outside: withDriver},
+	"doctor/drain":            {imports: with("doctor"), outside: stdlibOnly},
 	"doctor/signal/postgres":  {imports: with("doctor", "doctor/signal"), outside: withDriver},
 	"doctor/signal/process":   {imports: with("doctor", "doctor/signal"), outside: withoutDriver},
 	"doctor/signal/metrics":   {imports: with("doctor", "doctor/signal"), outside: withoutDriver},

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,7 +36,9 @@ const (
 	proofsFolder   = "proofs"
 	// peopleFile keeps who may approve, for when the database does not tell.
 	peopleFile = "people.json"
-	runsFolder = "runs"
+	// sessionKeyFile is what the console vouches with for who is signed in.
+	sessionKeyFile = "session.key"
+	runsFolder     = "runs"
 )
 
 const (
@@ -58,6 +61,8 @@ type attendance struct {
 	journal *journal.Journal
 	runner  *runbook.Runner
 	it      *attend.Attendant
+	people  *people
+	hands   []doctor.Hand
 
 	// works are runs that go on because somebody has agreed; end ends them.
 	works sync.WaitGroup
@@ -85,7 +90,9 @@ func newAttendance(ctx context.Context, cfg *WatchConfig, look func(time.Time, d
 	if err != nil {
 		return a, err
 	}
-	who := &people{dsn: cfg.DSN, file: filepath.Join(a.folder, peopleFile)}
+	a.hands = all
+	who := &people{dsn: cfg.DSN, file: filepath.Join(a.folder, peopleFile), session: filepath.Join(a.folder, sessionKeyFile)}
+	a.people = who
 	if _, err := who.signers(ctx); err != nil { // kept now, for when the database is the patient
 		log.LogAttrs(ctx, slog.LevelWarn, "nobody can approve acts of the doctor", slog.Any("error", err))
 	}
@@ -318,6 +325,9 @@ func (a *attendance) tellOfAct(incident, what, who string, data any) {
 	if err != nil {
 		a.log.Error("an act cannot be told", slog.String("what", what), slog.Any("error", err))
 		return
+	}
+	if strings.HasPrefix(incident, "drain_") { // of the repair bench, which needs no incident
+		incident = ""
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), tellWithin)
 	defer cancel()

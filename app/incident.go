@@ -295,9 +295,6 @@ func IncidentExport(c IncidentConfig, id, as, format, file string) error {
 	if err != nil {
 		return err
 	}
-	papers := map[string]func(*tell.Source) (*tell.Doc, error){
-		"post-mortem": tell.PostMortem, "brief": tell.Brief, "checklist": tell.Checklist, "hotfix": tell.HotFix, "runbook": tell.Runbook,
-	}
 	write, ok := papers[as]
 	if !ok {
 		return fmt.Errorf("--as %q: post-mortem, brief, checklist, hotfix or runbook", as)

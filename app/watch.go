@@ -19,10 +19,12 @@ import (
 	"time"
 
 	"github.com/moneta-pay/moneta/doctor"
+	"github.com/moneta-pay/moneta/doctor/drain"
 	"github.com/moneta-pay/moneta/doctor/river"
 	"github.com/moneta-pay/moneta/doctor/signal"
 	"github.com/moneta-pay/moneta/doctor/signal/money"
 	"github.com/moneta-pay/moneta/doctor/signal/process"
+	"github.com/moneta-pay/moneta/doctor/stuck"
 	"github.com/moneta-pay/moneta/internal/clock"
 	"github.com/moneta-pay/moneta/internal/lifecycle"
 	"github.com/moneta-pay/moneta/internal/pgserver"
@@ -56,10 +58,19 @@ type WatchConfig struct {
 	// Auto is what the doctor does without asking: observe, instant or undoable.
 	Auto string
 	Lang string
+	// ConsoleURL is the address at which people reach the console, such as
+	// https://moneta.example behind a proxy of yours; empty is localhost. Passkeys and the
+	// names that the console answers to follow from it.
+	ConsoleURL string
 	// Out is told where the console is, unless up has started this; nil is nobody.
 	Out io.Writer
 
-	first bool // nothing was watched here before
+	// AllowDrills lets the console run drills on a machine whose wallet is none of the
+	// sandbox: a drill has a world of its own, and takes this machine's processors.
+	AllowDrills bool
+
+	first     bool   // nothing was watched here before
+	listening string // where, as http://127.0.0.1:7072
 }
 
 // doctorFolder holds journal, evidence files and proofs.
@@ -85,6 +96,10 @@ type watch struct {
 	attendance *attendance
 	sessions   *sessions
 	streams    *streams
+	stuck      *stuck.Reader
+	bench      *drain.Bench
+	drills     *drillRoom
+	focus      *focus
 	pay        *payProxy
 	facts      *money.Collector
 	river      *river.Keeper // the maps of the last quarter of an hour
@@ -97,8 +112,13 @@ type watch struct {
 func startWatch(ctx context.Context, cfg WatchConfig, log *slog.Logger) (*watch, error) {
 	w := &watch{
 		cfg: cfg, log: log, clock: clock.System, memory: signal.NewMemory(doctor.Road()), river: river.NewKeeper(),
-		sessions: newSessions(clock.System), streams: newStreams(ctx),
+		streams: newStreams(ctx),
 	}
+	var err error
+	if w.sessions, err = newSessions(ctx, &w.cfg, cfg.consoleOrigin(cfg.listening), clock.System, log); err != nil {
+		return w, err
+	}
+	w.stops = append(w.stops, func(context.Context) error { w.sessions.end(); return nil })
 	sources, err := w.sources(ctx)
 	if err != nil {
 		return w, err
@@ -108,6 +128,9 @@ func startWatch(ctx context.Context, cfg WatchConfig, log *slog.Logger) (*watch,
 		return w, err
 	}
 	w.stops = append(w.stops, w.attendance.close)
+	if err := w.rooms(ctx); err != nil {
+		return w, err
+	}
 	w.runner.Start(ctx)
 	w.stops = append(w.stops, w.runner.Stop)
 	w.each(ctx)
@@ -126,6 +149,20 @@ func (w *watch) look(since time.Time, s doctor.Symptom) *doctor.Evidence {
 		w.memory.Freeze(since)
 	}
 	return w.memory.Evidence(now, since, s)
+}
+
+// rooms are what people use to look closer and to act.
+func (w *watch) rooms(ctx context.Context) (err error) {
+	if w.stuck, err = stuck.New(ctx, w.cfg.DSN); err != nil {
+		return err
+	}
+	w.stops = append(w.stops, func(context.Context) error { w.stuck.Close(); return nil })
+	w.focus = newFocus(doctorFolder(w.cfg.DataDir), w.clock)
+	w.bench = w.newBench()
+	w.stops = append(w.stops, func(context.Context) error { w.bench.Stop(); return nil })
+	w.drills = newDrillRoom(filepath.Join(doctorFolder(w.cfg.DataDir), drillsFolder), w.log)
+	w.stops = append(w.stops, w.drills.stop)
+	return nil
 }
 
 // sources are the collectors, each with the hop that is silent when it is not heard.
@@ -212,7 +249,7 @@ func (w *watch) tell(ctx context.Context, before, alarms []doctor.Alarm) {
 		return false
 	}
 	for i := range alarms {
-		if a := &alarms[i]; !has(before, a) {
+		if a := &alarms[i]; !has(before, a) && (a.Page || w.focus.now() == nil) {
 			w.log.ErrorContext(ctx, "alarm", slog.String("rule", string(a.Rule)), slog.String("hop", a.Hop), slog.String("says", a.Says), slog.Bool("page", a.Page))
 		}
 	}
@@ -247,6 +284,8 @@ func Watch(ctx context.Context, cfg WatchConfig) error {
 		return err
 	}
 	file := watching{URL: "http://" + listener.Addr().String(), Token: hex.EncodeToString(token), PID: os.Getpid()}
+	cfg.listening = file.URL
+	file.Console = cfg.consoleOrigin(file.URL)
 	w, err := startWatch(ctx, cfg, log)
 	defer func() {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
@@ -307,9 +346,12 @@ func (w *watch) greet(cfg *WatchConfig, file *watching) {
 	if cfg.Out == nil || lifecycle.Supervised() {
 		return
 	}
-	fmt.Fprint(cfg.Out, say(cfg.Lang, "up-console", file.URL, consoleHint(cfg.Lang)))
-	if cfg.first {
-		fmt.Fprint(cfg.Out, say(cfg.Lang, "up-link", w.newLink(file.URL).URL))
+	fmt.Fprint(cfg.Out, say(cfg.Lang, "up-console", file.Console, consoleHint(cfg.Lang)))
+	if !cfg.first {
+		return
+	}
+	if link, err := w.newLink(context.Background(), linkAsked{}); err == nil {
+		fmt.Fprint(cfg.Out, say(cfg.Lang, "up-link", link.URL))
 	}
 }
 

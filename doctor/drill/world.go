@@ -47,6 +47,9 @@ type Recount struct {
 // Maker makes a world and waits until it serves and its doctor watches.
 type Maker func(ctx context.Context, kind Variant) (*World, error)
 
+// Missing says what the machine lacks for it, or nothing.
+func (d *Drill) Missing() string { return missing(d.Needs) }
+
 // missing says what the machine lacks for these needs, or nothing.
 func missing(needs []string) string {
 	for _, need := range needs {

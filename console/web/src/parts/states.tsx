@@ -74,7 +74,7 @@ export function Empty({ title, children, action, tone = 'idle' }: { title: React
 export function Loading({ rows = 4 }: { rows?: number }) {
   const t = useWords();
   return (
-    <Stack gap="xs" role="status" aria-label={t('loading')} className={classes.late}>
+    <Stack gap="xs" role="status" aria-label={t('loading')} className={classes.late} data-loading>
       {Array.from({ length: rows }, (_, i) => (
         <Skeleton key={i} height={14} width={`${90 - ((i * 17) % 40)}%`} animate={false} />
       ))}
