@@ -136,6 +136,8 @@ async function look(spec, l) {
         for (const colorScheme of ['light', 'dark']) {
           await page.setViewportSize(size);
           await page.emulateMedia({ colorScheme });
+          // The page hears of it by itself; half of the old theme is nobody's fault.
+          await page.waitForFunction((want) => document.documentElement.getAttribute('data-mantine-color-scheme') === want, colorScheme);
           await settled(page);
           const at = `${lang}, ${colorScheme}, ${size.width} px`;
           const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);

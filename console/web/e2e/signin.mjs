@@ -5,8 +5,6 @@ export const looks = [
   { name: 'approvals', path: '/approvals' },
   { name: 'developers', path: '/developers', ready: ({ page }) => page.waitForSelector('table tbody tr') },
   { name: 'developers-requests', path: '/developers?tab=requests&find=refund', ready: ({ page }) => page.waitForSelector('code') },
-  { name: 'developers-errors', path: '/developers?tab=errors&find=idempotency', ready: ({ page }) => page.waitForSelector('table tbody tr') },
-  { name: 'developers-sandbox', path: '/developers?tab=sandbox', ready: ({ page }) => page.waitForSelector('table tbody tr') },
 ];
 
 export const tests = {
