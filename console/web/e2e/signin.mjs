@@ -4,7 +4,7 @@ export const looks = [
   { name: 'people', path: '/people', ready: ({ page }) => page.waitForSelector('table tbody tr') },
   { name: 'approvals', path: '/approvals' },
   { name: 'developers', path: '/developers', ready: ({ page }) => page.waitForSelector('table tbody tr') },
-  { name: 'developers-requests', path: '/developers?tab=requests&find=refund', ready: ({ page }) => page.waitForSelector('code') },
+  { name: 'developers-requests', path: '/developers?tab=requests&find=refund', ready: ({ page }) => page.waitForSelector('button code') },
 ];
 
 export const tests = {

@@ -35,7 +35,7 @@ export function Requests({ all }: { all: Result<Operation[]> }) {
 
 function RequestList({ all }: { all: Operation[] }) {
   const t = useWords(words);
-  const { text, setText, found } = useSearched(all, (o) => `${o.method} ${o.path} ${o.summary} ${o.tag} ${o.id}`);
+  const { text, setText, found } = useSearched(all, (o) => `${o.method} ${o.path} ${o.summary} ${o.tag} ${o.id} ${o.about}`);
   return (
     <>
       <Find label={t('find_request', { n: all.length })} text={text} setText={setText} />
