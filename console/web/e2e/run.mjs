@@ -124,6 +124,7 @@ async function look(spec, l) {
         for (const colorScheme of ['light', 'dark']) {
           await page.setViewportSize(size);
           await page.emulateMedia({ colorScheme });
+          await page.waitForFunction((s) => (document.documentElement.dataset.mantineColorScheme ?? s) === s, colorScheme);
           await settled(page);
           const at = `${lang}, ${colorScheme}, ${size.width} px`;
           const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
