@@ -89,9 +89,6 @@ export const tests = {
       // Only a quick look: who waits hurts.
       await sound(page, own, path, 'incident-room', t, true);
 
-      await page.getByLabel('Why').first().fill('the report can run again');
-      await approve.click();
-      await Promise.race([gone, new Promise((_, no) => setTimeout(() => no(new Error('the session was not ended by the approval')), long))]);
       // A preview before a click: nothing is pulled by it.
       await page.getByRole('button', { name: 'Hold something back' }).click();
       await page.getByLabel('Why').last().fill('just looking');
@@ -99,13 +96,15 @@ export const tests = {
       await page.getByText('This is what it would hold back now').or(page.getByRole('alert')).first().waitFor();
       await page.getByRole('button', { name: 'Cancel' }).click();
 
+      await page.getByLabel('Why').first().fill('the report can run again');
+      await approve.click();
+      await Promise.race([gone, new Promise((_, no) => setTimeout(() => no(new Error('the session was not ended by the approval')), long))]);
+      await page.getByText(/It is over: it took/).first().waitFor({ timeout: long });
+      ok(await page.getByText('signature holds', { exact: true }).isVisible(), 'the proof is verified in the room');
+      ok(await page.getByText('everything fits', { exact: true }).first().isVisible(), 'the proof is clean');
       await page.getByLabel('Say something').fill('I see it; the report is not urgent');
       await page.getByRole('button', { name: 'Write it down' }).click();
       await page.getByText(/notes: I see it/).waitFor();
-
-      await page.getByText('It is over', { exact: false }).first().waitFor({ timeout: long });
-      ok(await page.getByText('signature holds').isVisible(), 'the proof is verified in the room');
-      ok(await page.getByText('everything fits').first().isVisible(), 'the proof is clean');
       await sound(page, own, path, 'incident-closed', t);
       const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'Download' }).click()]);
       const proof = readFileSync(await file.path(), 'utf8').split('\n');

@@ -1,6 +1,6 @@
 // A world of one's own, for a spec that breaks it: what it does to it hurts no other spec.
 import { spawn, spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, globSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 
@@ -17,7 +17,8 @@ const freePort = () =>
 /** psql of the machine that made the world's Postgres. */
 export function psql() {
   if (spawnSync('psql', ['--version']).status === 0) return 'psql';
-  const found = globSync('/usr/lib/postgresql/*/bin/psql').sort();
+  const root = '/usr/lib/postgresql';
+  const found = (existsSync(root) ? readdirSync(root).sort() : []).map((v) => join(root, v, 'bin', 'psql')).filter((f) => existsSync(f));
   if (found.length === 0) throw new Error('there is no psql on this machine; it comes with the package postgresql-client');
   return found.at(-1);
 }
