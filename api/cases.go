@@ -472,7 +472,7 @@ func caseRoutes() []*route {
 			method: http.MethodPost, path: "/v1/payments/{id}/appeal", id: "appeal-payment", tag: "cases", summary: "Ask for a person",
 			about: "Opens a case and answers at once: its number, who has it and until when, and how the payment stands. A payment has one open appeal: " +
 				"another one, under another key, is noted on it and answers 200. The body may be left out.",
-			scope: access.PaymentsWrite, params: []*huma.Param{pathID("id", "pay_…"), keyHeader()}, body: of[NewAppeal](),
+			scope: access.PaymentsWrite, role: access.Operate, params: []*huma.Param{pathID("id", "pay_…"), keyHeader()}, body: of[NewAppeal](),
 			answers: map[int]reflect.Type{201: of[Appealed](), 200: of[Appealed]()},
 			faults: []fault.Code{
 				fault.NotFound, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType, fault.IdempotencyKeyMissing,

@@ -145,7 +145,8 @@ const (
 		(select max(minute) from facts.callback_minutes where channel = $1)`
 	triageLevers = `select lever || ' ' || aim || ' (' || owner || ')' from facts.levers
 		where pulled_at between $1::timestamptz - interval '15 minutes' and $1::timestamptz + interval '1 minute' or expires_at > now() and undone_at is null order by pulled_at desc limit 10`
-	triageBehind  = `select name || ' ' || behind from facts.projections where behind > 0`
+	triageBehind = `select name || ' ' || behind from facts.projections
+		where behind > 0 and (name <> 'webhooks' or exists (select from facts.webhooks))` // nobody is told late where nobody is to be told
 	triageCohorts = `select 'channel', coalesce(channel, ''), count(*) filter (where stalled), count(*) from facts.timers where hop not in ('holder', 'operator') group by 2`
 )
 

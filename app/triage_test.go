@@ -76,6 +76,13 @@ func TestTriageAnswersFromTheFactsAlone(t *testing.T) {
 	require.Equal(t, []string{"submitted", "durable", "needs-none", "not-asked", "single", "moved"}, codes(out)[1:7])
 	require.Equal(t, []string{"nothing-next", "unchanged", "at-once", "no-watch"}, codes(out)[8:])
 	require.Contains(t, out.Questions[6].Answer, from+" -500")
+	require.Equal(t, "both", codes(out)[7], "nobody is told late where no endpoint is")
+	_, err = b.pool.Exec(t.Context(), `insert into webhook_endpoints (tenant, url, secret) values ($1, 'https://x.example', '')`, b.tenant)
+	require.NoError(t, err)
+	out, _, _ = b.triaged(res.Payment.ID, t.TempDir())
+	require.Equal(t, "display", codes(out)[7])
+	_, err = b.pool.Exec(t.Context(), `delete from webhook_endpoints`)
+	require.NoError(t, err)
 
 	// A payout that nobody sends: this bureau has no dispatch.
 	res, err = b.in.Accept(t.Context(), &intake.Request{

@@ -13,6 +13,12 @@ readonly node_least=20.19
 readonly install_within=600 build_within=300 # seconds
 readonly stamp=$into/.built # not embedded in what browsers get: its name begins with a point
 
+# A node that is not the system's does not know whom the system trusts: a proxy's
+# certificate, say.
+if [[ -z ${NODE_EXTRA_CA_CERTS:-} && -r /etc/ssl/certs/ca-certificates.crt ]]; then
+  export NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt
+fi
+
 say() { printf 'console: %s\n' "$*"; }
 
 # without WHY: no console can be built here.
