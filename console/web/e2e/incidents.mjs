@@ -26,6 +26,7 @@ async function sound(page, own, path, name, { world }, quick = false) {
         if (quick && (size.width === 390) !== (colorScheme === 'dark')) continue;
         await page.setViewportSize(size);
         await page.emulateMedia({ colorScheme });
+        await page.waitForFunction((want) => document.documentElement.dataset.mantineColorScheme === want, colorScheme);
         await settled(page);
         const at = `${name}, ${lang}, ${colorScheme}, ${size.width} px`;
         const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
@@ -33,7 +34,7 @@ async function sound(page, own, path, name, { world }, quick = false) {
         const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
         for (const v of violations)
           if (v.impact === 'serious' || v.impact === 'critical') found.push(`${at}: ${v.id}: ${v.nodes.slice(0, 3).map((n) => n.target.join(' ')).join('; ')}`);
-        if (world.out) await page.screenshot({ path: join(world.out, `${name}-${lang}-${colorScheme}-${size.width}.png`), fullPage: true });
+        if (world.keep) await page.screenshot({ path: join(world.out, `${name}-${lang}-${colorScheme}-${size.width}.png`), fullPage: true });
         if (world.update && lang === 'en' && colorScheme === 'light' && size.width === 1280) await page.screenshot({ path: join(world.update, `${name}.png`) });
       }
   }

@@ -124,6 +124,8 @@ async function look(spec, l) {
         for (const colorScheme of ['light', 'dark']) {
           await page.setViewportSize(size);
           await page.emulateMedia({ colorScheme });
+          // The page's own theme follows the system's a moment later.
+          await page.waitForFunction((want) => (document.documentElement.dataset.mantineColorScheme ?? want) === want, colorScheme);
           await settled(page);
           const at = `${lang}, ${colorScheme}, ${size.width} px`;
           const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
