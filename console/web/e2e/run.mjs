@@ -114,7 +114,7 @@ const sizes = [
 async function look(spec, l) {
   const { context, page, wrong } = await fresh(l.context);
   try {
-    const path = typeof l.path === 'function' ? l.path(world) : l.path;
+    const path = typeof l.path === 'function' ? await l.path(world, tools) : l.path;
     const found = [];
     for (const lang of ['en', 'zh']) {
       await page.goto(`${world.console}${path}${path.includes('?') ? '&' : '?'}lang=${lang}`);
