@@ -196,7 +196,8 @@ async function run(file) {
       }
     }
   };
-  for (const l of m.looks ?? []) looked.add((typeof l.path === 'function' ? l.path(world) : l.path).split('?')[0]);
+  // A path that is made up at the look is none of the menu's.
+  for (const l of m.looks ?? []) if (typeof l.path === 'string') looked.add(l.path.split('?')[0]);
   work.alone = !!m.alone;
   return work;
 }
