@@ -30,7 +30,7 @@ function planted({ world, api, until }) {
 }
 
 export const looks = [
-  { name: 'recon', path: '/recon', picture: 'recon', ready: async (o) => { await planted(o); await o.page.getByRole('link', { name: /^#\d+$/ }).first().waitFor(); await o.page.locator('svg[role=img]').first().waitFor(); } },
+  { name: 'recon', path: () => `/recon?from=${new Date(Date.now() - 6 * 86_400_000).toISOString().slice(0, 10)}`, picture: 'recon', ready: async (o) => { await planted(o); await o.page.getByRole('link', { name: /^#\d+$/ }).first().waitFor(); await o.page.locator('svg[role=img]').first().waitFor(); } },
   {
     name: 'difference',
     path: '/recon',
