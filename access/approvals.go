@@ -211,6 +211,8 @@ func (a *Approvals) Approve(ctx context.Context, who *Principal, id ApprovalID, 
 	var key []byte
 	switch who.Method {
 	case TOTP:
+	case Passkey, Invited:
+		return Approval{}, fault.New(fault.SignatureInvalid, "this session was opened with a passkey: approve with one").WithParam("/assertion")
 	case Ed25519:
 		// The key of now, from the database: a rotated one counts no longer.
 		err := a.pool.QueryRow(ctx, `select public_key from operators where name = $1 and tenant = $2 and public_key is not null and disabled_at is null`,
@@ -224,8 +226,6 @@ func (a *Approvals) Approve(ctx context.Context, who *Principal, id ApprovalID, 
 		if !ed25519.Verify(key, CheckStatement(id, v.Hash), signature) {
 			return Approval{}, fault.New(fault.SignatureInvalid, "the signature does not fit the approval's id and hash").WithParam("/signature")
 		}
-	default:
-		return Approval{}, fault.New(fault.SignatureInvalid, "this session was opened with a passkey: approve with one").WithParam("/assertion")
 	}
 	return a.decide(ctx, op, who, &v, approveProposed, who.Method, key, signature, note, hash[:])
 }

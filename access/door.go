@@ -19,7 +19,7 @@ import (
 // Door signs people in to the console and says who asks. It works through the database,
 // and without it: then by the roll, for what the doctor can do alone. A session opened
 // without the database is written into it as soon as it answers, if its person is active
-// there; one that was ended meanwhile is ended there. (ADR 0028)
+// there; one that was ended meanwhile is ended there; see ADR 0028.
 type Door struct {
 	store *Store
 	keys  *Passkeys
@@ -74,7 +74,7 @@ const (
 	// downFor is for how long a database that did not answer is not asked again for
 	// somebody who is known already.
 	downFor = time.Second
-	linkFor = 10 * time.Minute
+	linkFor = 15 * time.Minute
 	// wrongMax bounds failed sign-ins a minute, of all together.
 	wrongMax = 30
 )
@@ -411,7 +411,7 @@ func (d *Door) patience() error {
 		d.wrong = tried{0, d.now()}
 	}
 	if d.wrong.n >= wrongMax {
-		return fault.New(fault.RateLimited, "too many failed sign-ins here; wait a minute, or take a one-time link: moneta console").WithRetryAfter(time.Minute)
+		return fault.New(fault.RateLimited, "too many failed sign-ins here; wait a minute, or take a one-time link: moneta console link").WithRetryAfter(time.Minute)
 	}
 	return nil
 }

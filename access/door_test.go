@@ -43,7 +43,7 @@ func newEntrance(t *testing.T) *entrance {
 		}
 		return dial(ctx, network, addr)
 	}
-	cfg.BeforeAcquire = func(context.Context, *pgx.Conn) bool { return !e.cut.Load() }
+	cfg.PrepareConn = func(context.Context, *pgx.Conn) (bool, error) { return !e.cut.Load(), nil }
 	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, "set role moneta_pay")
 		return err

@@ -67,7 +67,7 @@ func (d *Door) SignedLink(ctx context.Context, origin, public, signature, at str
 func (d *Door) OpenLink(ctx context.Context, id, client string) (Visit, error) {
 	l, ok := d.links.take(d.now(), id)
 	if !ok {
-		return Visit{}, fault.New(fault.Unauthenticated, "this link was used, or is older than 10 minutes: moneta console prints another one")
+		return Visit{}, fault.New(fault.Unauthenticated, "this link was used, or is older than 15 minutes: moneta console link prints another one")
 	}
 	if l.operator == Local {
 		who := Principal{Operator: Local, Role: Chief, Scopes: scopesOf(true)}
@@ -146,10 +146,10 @@ func (d *Door) End(ctx context.Context, v *Visit, id string) error {
 		return err
 	}
 	switch {
-	case err == nil || s.local:
+	case err == nil:
 		delete(d.sessions, id)
 		return nil
-	case unavailable(err) || s.pending != nil:
+	case s.local || unavailable(err) || s.pending != nil:
 		s.ended, s.touched = true, true
 		return nil
 	}

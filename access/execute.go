@@ -127,8 +127,11 @@ func (v *Approval) signed() bool {
 		}
 		_, _, err := verifyPasskey(v.checkKey, &proof, statement)
 		return err == nil
+	case TOTP:
+		return true
+	case Invited:
 	}
-	return v.Method == TOTP
+	return false
 }
 
 // use takes the approval: exactly one of all who try gets it.

@@ -203,7 +203,7 @@ func (p *Passkeys) made(c *Ceremony, h *holder, answer []byte, label string) (Pa
 
 // In the database.
 
-const passkeyColumns = `id, public_key, sign_count, backup_eligible, origin, label, made_at, used_at`
+const passkeyColumns = `id, public_key, sign_count, backup_eligible, origin, label, made_at, used_at` //nolint:gosec // names of columns
 
 func scanPasskey(row pgx.CollectableRow) (PasskeyRecord, error) {
 	var k PasskeyRecord

@@ -15,9 +15,10 @@ import (
 
 const (
 	// SessionIdle is how long a session lasts while nothing is done in it (PCI DSS 8.2.8
-	// asks for a new sign-in after 15 idle minutes), SessionMax whatever is done in it.
+	// asks for a new sign-in after 15 idle minutes).
 	SessionIdle = 15 * time.Minute
-	SessionMax  = 12 * time.Hour
+	// SessionMax is how long it lasts whatever is done in it.
+	SessionMax = 12 * time.Hour
 	// seenEvery is how often it is written down that a session is in use: one may end so
 	// much before its time.
 	seenEvery   = 20 * time.Second

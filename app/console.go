@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/moneta-pay/moneta/console"
 	"github.com/moneta-pay/moneta/fault"
@@ -101,17 +100,4 @@ func (w *watch) onlySandbox() bool {
 		}
 	}
 	return true
-}
-
-// consoleLink is POST /console/links of the watch, for who has its token.
-type consoleLink struct {
-	URL     string    `json:"url"`
-	Expires time.Time `json:"expires"`
-}
-
-// newLink makes a one-time link. The secret is behind #, which browsers tell no server
-// and write into no log.
-func (w *watch) newLink(base string) consoleLink {
-	secret, until := w.sessions.link()
-	return consoleLink{URL: base + "/signin#link=" + secret, Expires: until.UTC()}
 }

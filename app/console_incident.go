@@ -360,8 +360,9 @@ func (w *watch) lookImpact(rw http.ResponseWriter, r *http.Request) {
 	}{i, w.attendance.journal.Health()})
 }
 
-// visitorApproves takes what who is signed in says of an act that waits. It is bound to
-// the person, who must be one that may approve also when it counts.
+// visitorApproves takes what who is signed in says of an act that waits. Their session
+// alone says nothing: it takes a fresh code, or a passkey's answer for exactly this act.
+// It is bound to the person, who must be one that may approve also when it counts.
 func (w *watch) visitorApproves(rw http.ResponseWriter, r *http.Request) {
 	v, ok := may(rw, r, access.Operate)
 	if !ok {
@@ -372,11 +373,20 @@ func (w *watch) visitorApproves(rw http.ResponseWriter, r *http.Request) {
 		Hash   string `json:"hash"`
 		Agreed bool   `json:"agreed"`
 		Reason string `json:"reason"`
+		// Code or Assertion, of a person with a name.
+		Code      string `json:"code"`
+		Assertion string `json:"assertion"`
 	}
-	if !read(rw, r, &in, `an approval is {"act_id":"…","hash":"…","agreed":true,"reason":"…"}`) {
+	if !read(rw, r, &in, `an approval is {"act_id":"…","hash":"…","agreed":true,"reason":"…"}, and "code" or "assertion"`) {
 		return
 	}
 	a := runbook.Approval{ActID: in.ActID, Hash: in.Hash, Agreed: in.Agreed, Reason: in.Reason, Person: v.Name}
+	if v.Name != access.Local {
+		if err := w.sessions.door.Confirm(r.Context(), &v.visit, in.Code, in.Assertion, a.Sentence()); err != nil {
+			refuseFault(rw, err)
+			return
+		}
+	}
 	var err error
 	if v.Name != access.Local {
 		a.Proof, err = w.attendance.people.vouch(&a)

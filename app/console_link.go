@@ -1,6 +1,8 @@
 package app
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,12 +12,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/console"
+	"github.com/moneta-pay/moneta/internal/clock"
 )
 
 // ConsoleLinkConfig is what `moneta console link` was asked for.
 type ConsoleLinkConfig struct {
-	DataDir  string
+	DataDir string
+	// KeyFile is that of the operator who wants in; empty is the person at this machine.
+	KeyFile  string
 	Lang     string
 	JSON     bool
 	Out, Err io.Writer
@@ -28,7 +34,11 @@ func ConsoleLink(ctx context.Context, cfg ConsoleLinkConfig) error {
 	if err != nil {
 		return fmt.Errorf("%w: start `moneta up` or `moneta watch`, or name its folder with --data", err)
 	}
-	link, err := at.link(ctx)
+	asked, err := signLink(cfg.KeyFile, cmp.Or(at.Console, byName(at.URL)))
+	if err != nil {
+		return err
+	}
+	link, err := at.link(ctx, asked)
 	if err != nil {
 		return err
 	}
@@ -42,12 +52,30 @@ func ConsoleLink(ctx context.Context, cfg ConsoleLinkConfig) error {
 	return err
 }
 
+// signLink asks as the operator of a key file.
+func signLink(keyFile, origin string) (linkAsked, error) {
+	if keyFile == "" {
+		return linkAsked{}, nil
+	}
+	k, err := ReadKeyFile(keyFile)
+	if err != nil {
+		return linkAsked{}, err
+	}
+	at := clock.System.Now().UTC().Format(time.RFC3339)
+	public, signature, err := k.SignText(access.LinkStatement(origin, at))
+	return linkAsked{Key: public, Signature: signature, At: at}, err
+}
+
 // link asks for one.
-func (w *watching) link(ctx context.Context) (consoleLink, error) {
+func (w *watching) link(ctx context.Context, asked linkAsked) (consoleLink, error) {
 	var out consoleLink
+	body, err := json.Marshal(asked)
+	if err != nil {
+		return out, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(w.URL, "/")+"/console/links", http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(w.URL, "/")+"/console/links", bytes.NewReader(body))
 	if err != nil {
 		return out, err
 	}
@@ -57,6 +85,10 @@ func (w *watching) link(ctx context.Context) (consoleLink, error) {
 		return out, fmt.Errorf("%w: it does not answer: %w", errNoWatch, err)
 	}
 	defer func() { _ = res.Body.Close() }()
+	var why consoleProblem
+	if res.StatusCode != http.StatusOK && json.NewDecoder(io.LimitReader(res.Body, askMax)).Decode(&why) == nil && why.Detail != "" {
+		return out, errors.New(why.Detail)
+	}
 	if res.StatusCode != http.StatusOK {
 		return out, fmt.Errorf("the watch at %s answered %s: it may be an older one", w.URL, res.Status)
 	}

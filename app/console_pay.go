@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/moneta-pay/moneta/access"
+	"github.com/moneta-pay/moneta/api"
 	"github.com/moneta-pay/moneta/internal/clock"
 )
 
@@ -76,6 +77,11 @@ func (p *payProxy) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	case p.url == "":
 		refuse(rw, http.StatusServiceUnavailable, codeUnreachable, "this watch was started without a node of the wallet; name one with --serve-url")
 		return
+	case v.Bearer == "" && v.visit.Offline:
+		if !reads || !p.old(rw, r, &v) {
+			refuse(rw, http.StatusServiceUnavailable, codeUnreachable, "the database does not answer, and you signed in without it: the doctor takes your word, and what concerns the pay plane waits until the database is back")
+		}
+		return
 	case v.Bearer == "":
 		refuse(rw, http.StatusForbidden, "forbidden", "the API does not know who you are: sign in as an operator")
 		return
@@ -86,13 +92,8 @@ func (p *payProxy) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	stretch(rw, r)
 	a, err := p.ask(r, &v)
 	gone := err != nil || a.status == http.StatusBadGateway || a.status == http.StatusServiceUnavailable || a.status == http.StatusGatewayTimeout
-	name := keptName(&v, r)
-	if gone && reads {
-		if old, age, ok := p.kept.get(name); ok {
-			rw.Header().Set(ageHeader, strconv.Itoa(int(age/time.Second)))
-			old.write(rw)
-			return
-		}
+	if gone && reads && p.old(rw, r, &v) {
+		return
 	}
 	switch {
 	case errors.Is(err, errTooLarge):
@@ -103,10 +104,21 @@ func (p *payProxy) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		refuse(rw, http.StatusGatewayTimeout, "timeout", "the pay plane did not answer in time, and may have done it: ask again with the same Idempotency-Key")
 	default:
 		if r.Method == http.MethodGet && a.status == http.StatusOK {
-			p.kept.put(name, a)
+			p.kept.put(keptName(&v, r), a)
 		}
 		a.write(rw)
 	}
+}
+
+// old answers with what this visitor saw last, if there is such a thing.
+func (p *payProxy) old(rw http.ResponseWriter, r *http.Request, v *visitor) bool {
+	a, age, ok := p.kept.get(keptName(v, r))
+	if !ok {
+		return false
+	}
+	rw.Header().Set(ageHeader, strconv.Itoa(int(age/time.Second)))
+	a.write(rw)
+	return true
 }
 
 var errTooLarge = errors.New("that is more than is taken here")
@@ -152,6 +164,9 @@ func (p *payProxy) ask(r *http.Request, v *visitor) (*payAnswer, error) {
 		}
 	}
 	req.Header.Set("Authorization", "Bearer "+v.Bearer)
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		req.Header.Set(api.HeaderUnattended, "1") // the page may ask by itself; the door knows whether somebody is there
+	}
 	resp, err := p.client.Do(req) //nolint:gosec // G704: as above
 	if err != nil {
 		return nil, err
@@ -167,9 +182,12 @@ func (p *payProxy) ask(r *http.Request, v *visitor) (*payAnswer, error) {
 	return a, nil
 }
 
+// digestOf is SHA-256 of a text.
+type digestOf [sha256.Size]byte
+
 // keptName is of one visitor alone: nobody is shown what another could see.
 func keptName(v *visitor, r *http.Request) digestOf {
-	return sha256.Sum256([]byte(v.Name + "\x00" + v.Bearer + "\x00" + r.Header.Get("Accept-Language") + "\x00" + r.URL.RequestURI()))
+	return sha256.Sum256([]byte(v.Name + "\x00" + strconv.Itoa(int(v.Tenant)) + "\x00" + string(v.Role) + "\x00" + r.Header.Get("Accept-Language") + "\x00" + r.URL.RequestURI()))
 }
 
 // keptAnswers are the last good ones, bounded in number, bytes and age; what was not

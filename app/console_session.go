@@ -2,44 +2,53 @@ package app
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
 	"net/http"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/moneta-pay/moneta/access"
+	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/clock"
 	"github.com/moneta-pay/moneta/money"
 )
 
 const (
-	// linkFor is how long a one-time link is good, linksMost how many at once.
-	linkFor   = 15 * time.Minute
-	linksMost = 20
-	// sessionFor is how long somebody stays signed in, sessionsMost how many do.
-	sessionFor   = 12 * time.Hour
-	sessionsMost = 200
-	// sessionCookie holds the secret of a session, csrfHeader the text that a page got
-	// with it: another site's page can neither read nor send it.
+	// sessionCookie begins the name of the cookie that holds the secret of a session,
+	// csrfHeader takes the text that a page got with it: another site's page can neither
+	// read nor send it.
 	sessionCookie = "moneta_session"
 	csrfHeader    = "Moneta-Csrf"
+	// linkSays is what people are told of how long a link is good; package access holds it.
+	linkSays = 15 * time.Minute
+	// doorConns are the connections to the database for signing in.
+	doorConns = 3
 )
 
 // visitor is who is signed in at the console.
 type visitor struct {
-	// Name of the operator; access.Local who came by a one-time link.
+	// Name of the operator; access.Local who came by a one-time link of this machine.
 	Name string
 	Role access.Role
 	// Tenant whose operator it is; 0 for access.Local, who may read the data folder and
 	// sees every tenant.
 	Tenant int32
-	// Bearer is what the API knows the visitor by; empty: the API is not for this visitor.
+	// Bearer is what the API knows the visitor by; empty: the API is not for this visitor
+	// now, because it could not look them up.
 	Bearer string
+
+	visit access.Visit
 }
 
 type visitorKey struct{}
@@ -50,170 +59,154 @@ func visitorOf(ctx context.Context) (visitor, bool) {
 	return v, ok
 }
 
-// digestOf is what is kept of a secret.
-type digestOf [sha256.Size]byte
-
-// consoleSession is one sign-in.
-type consoleSession struct {
-	who     visitor
-	csrf    string
-	since   time.Time
-	expires time.Time
-}
-
-// sessions are kept in memory: they must work while the database is the patient, and a
-// watch that starts again asks everybody who they are.
+// sessions say who asks: the door of package access, as requests see it.
 type sessions struct {
-	clock clock.Clock
-
-	mu    sync.Mutex
-	links map[digestOf]time.Time // until when
-	open  map[digestOf]*consoleSession
+	door *access.Door
+	// origin is the console's own address, by name.
+	origin *url.URL
+	// look finds whose token it is; present says that the person does something.
+	look func(ctx context.Context, token string, present bool) (visitor, error)
+	end  func()
 }
 
-func newSessions(c clock.Clock) *sessions {
-	return &sessions{clock: c, links: map[digestOf]time.Time{}, open: map[digestOf]*consoleSession{}}
-}
-
-// newSecret is a text of 256 bits that nobody guesses.
-func newSecret() string {
-	raw := make([]byte, 32)
-	_, _ = rand.Read(raw) // never fails; see its documentation
-	return hex.EncodeToString(raw)
-}
-
-// link makes a text that lets one person in, once.
-func (s *sessions) link() (secret string, until time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.forget()
-	if len(s.links) >= linksMost { // the next to end makes room
-		var oldest digestOf
-		var ends time.Time
-		for d, t := range s.links {
-			if ends.IsZero() || t.Before(ends) {
-				oldest, ends = d, t
+// newSessions opens the door of a console at origin, such as http://localhost:7072.
+func newSessions(ctx context.Context, cfg *WatchConfig, origin string, c clock.Clock, log *slog.Logger) (*sessions, error) {
+	u, err := url.Parse(origin)
+	if err != nil {
+		return nil, fmt.Errorf("the console's address: %w", err)
+	}
+	keys, err := access.NewPasskeys(origin)
+	if err != nil {
+		return nil, err
+	}
+	pc, err := pgxpool.ParseConfig(cfg.DSN)
+	if err != nil {
+		return nil, err
+	}
+	pc.MaxConns, pc.ConnConfig.ConnectTimeout = doorConns, peopleAsk
+	pool, err := pgxpool.NewWithConfig(ctx, pc) // connects when it is asked
+	if err != nil {
+		return nil, err
+	}
+	keyFile := keysPath(cfg.DataDir)
+	s := &sessions{origin: u, door: access.NewDoor(access.NewStore(pool), keys, access.DoorConfig{
+		File: filepath.Join(doctorFolder(cfg.DataDir), "roll.json"), Logger: log, Clock: c,
+		LocalKey: func() string {
+			k, err := ReadKeys(keyFile)
+			if err != nil {
+				return "" // there is no up here
 			}
-		}
-		delete(s.links, oldest)
-	}
-	secret, until = newSecret(), s.clock.Now().Add(linkFor)
-	s.links[sha256.Sum256([]byte(secret))] = until
-	return secret, until
+			return k.Admin
+		},
+	})}
+	s.look = s.atDoor
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var done sync.WaitGroup
+	done.Go(func() { s.door.Run(run) })
+	s.end = func() { cancel(); done.Wait(); pool.Close() }
+	return s, nil
 }
 
-var errLink = errors.New("the link is used up or too old")
-
-// enter uses a link up. All are compared, in constant time.
-func (s *sessions) enter(secret string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.forget()
-	given := digestOf(sha256.Sum256([]byte(secret)))
-	var found *digestOf
-	for d := range s.links {
-		if subtle.ConstantTimeCompare(d[:], given[:]) == 1 {
-			found = &d
-		}
+func (s *sessions) atDoor(ctx context.Context, token string, present bool) (visitor, error) {
+	v, err := s.door.Look(ctx, token, present)
+	if err != nil {
+		return visitor{}, err
 	}
-	if found == nil {
-		return errLink
-	}
-	delete(s.links, *found)
-	return nil
+	return s.visitor(&v), nil
 }
 
-// begin signs somebody in and returns the secret for the cookie.
-func (s *sessions) begin(who visitor) (string, *consoleSession) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.forget()
-	if len(s.open) >= sessionsMost {
-		var oldest digestOf
-		var since time.Time
-		for d, x := range s.open {
-			if since.IsZero() || x.since.Before(since) {
-				oldest, since = d, x.since
-			}
-		}
-		delete(s.open, oldest)
-	}
-	secret, now := newSecret(), s.clock.Now()
-	x := &consoleSession{who: who, csrf: newSecret(), since: now, expires: now.Add(sessionFor)}
-	s.open[sha256.Sum256([]byte(secret))] = x
-	return secret, x
+func (s *sessions) visitor(v *access.Visit) visitor {
+	return visitor{Name: v.Operator, Role: v.Role, Tenant: v.Tenant, Bearer: s.door.Bearer(v), visit: *v}
 }
 
-// find is the session of a request, or nil.
-func (s *sessions) find(r *http.Request) *consoleSession {
-	c, err := r.Cookie(sessionCookie)
+// find is who asks, or an error. A browser sends what its page asks by itself like what
+// its person does: only what changes something says that somebody is there.
+func (s *sessions) find(r *http.Request) (visitor, error) {
+	c, err := r.Cookie(s.cookieName())
 	if err != nil || c.Value == "" {
-		return nil
+		return visitor{}, fault.New(fault.Unauthenticated, "sign in; `moneta console link` prints a one-time link")
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	x := s.open[sha256.Sum256([]byte(c.Value))]
-	if x == nil || !s.clock.Now().Before(x.expires) {
-		return nil
-	}
-	return x
+	return s.look(r.Context(), c.Value, r.Method != http.MethodGet && r.Method != http.MethodHead)
 }
 
-// finish ends the session of a request.
-func (s *sessions) finish(r *http.Request) {
-	if c, err := r.Cookie(sessionCookie); err == nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.open, sha256.Sum256([]byte(c.Value)))
+// cookieName differs by port: cookies of localhost do not. With TLS no other host can
+// set it (RFC 6265bis §4.1.3.2).
+func (s *sessions) cookieName() string {
+	if s.origin.Scheme == "https" {
+		return "__Host-" + sessionCookie
 	}
+	return sessionCookie + "_" + s.origin.Port()
 }
 
-// forget drops what has ended.
-func (s *sessions) forget() {
-	now := s.clock.Now()
-	for d, until := range s.links {
-		if !now.Before(until) {
-			delete(s.links, d)
-		}
-	}
-	for d, x := range s.open {
-		if !now.Before(x.expires) {
-			delete(s.open, d)
-		}
+// cookie is for this host alone and never shown to a script.
+func (s *sessions) cookie(secret string, seconds int) *http.Cookie {
+	return &http.Cookie{
+		Name: s.cookieName(), Value: secret, Path: "/", MaxAge: seconds,
+		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: s.origin.Scheme == "https",
 	}
 }
 
-// local is who came by a one-time link: the same person that may read keys.json.
-func (w *watch) local() visitor {
-	v := visitor{Name: access.Local, Role: access.Operate}
-	if keys, err := ReadKeys(keysPath(w.cfg.DataDir)); err == nil {
-		v.Bearer = keys.Admin
+// ownHost reports whether a request names this console, and not something that a
+// stranger's name was made to mean (DNS rebinding).
+func (s *sessions) ownHost(host string) bool {
+	if strings.EqualFold(host, s.origin.Host) {
+		return true
 	}
-	return v
+	name, _, err := net.SplitHostPort(host)
+	if err != nil {
+		name = strings.Trim(host, "[]")
+	}
+	ip := net.ParseIP(name)
+	return strings.EqualFold(name, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// consoleOrigin is the address of the console: the one that was configured, or this
+// machine's by name, because passkeys belong to names.
+func (c *WatchConfig) consoleOrigin(listening string) string {
+	if c.ConsoleURL != "" {
+		return strings.TrimRight(c.ConsoleURL, "/")
+	}
+	return byName(listening)
 }
 
 // sessionRoutes are signing in and out. Anybody may ask who they are.
 func (w *watch) sessionRoutes(mux *http.ServeMux) {
-	mux.HandleFunc("GET /api/session", func(rw http.ResponseWriter, r *http.Request) { w.whoAmI(rw, w.sessions.find(r)) })
-	mux.HandleFunc("POST /api/session", w.signIn)
-	mux.HandleFunc("DELETE /api/session", func(rw http.ResponseWriter, r *http.Request) {
-		w.sessions.finish(r)
-		http.SetCookie(rw, cookieOf(r, "", -1))
-		w.whoAmI(rw, nil)
+	mux.HandleFunc("GET /api/session", func(rw http.ResponseWriter, r *http.Request) {
+		v, ok := visitorOf(r.Context())
+		w.whoAmI(rw, v, ok)
 	})
+	mux.HandleFunc("POST /api/session", w.enterByLink)
+	mux.HandleFunc("DELETE /api/session", func(rw http.ResponseWriter, r *http.Request) {
+		if v, ok := visitorOf(r.Context()); ok && w.sessions.door != nil {
+			if err := w.sessions.door.SignOut(r.Context(), &v.visit); err != nil {
+				w.log.WarnContext(r.Context(), "a session could not be ended in the database; it ends there by itself", slog.Any("error", err))
+			}
+		}
+		http.SetCookie(rw, w.sessions.cookie("", -1))
+		w.whoAmI(rw, visitor{}, false)
+	})
+	w.enterRoutes(mux)
+	w.peopleRoutes(mux)
 }
 
 // consoleWho is GET /api/session.
 type consoleWho struct {
-	SignedIn bool        `json:"signed_in"`
-	Name     string      `json:"name,omitempty"`
-	Role     access.Role `json:"role,omitempty"`
-	Tenant   int32       `json:"tenant,omitempty"`
+	SignedIn bool          `json:"signed_in"`
+	Name     string        `json:"name,omitempty"`
+	Role     access.Role   `json:"role,omitempty"`
+	Tenant   int32         `json:"tenant,omitempty"`
+	Method   access.Method `json:"method,omitempty"`
 	// Csrf goes into the header Moneta-Csrf of everything but GET.
-	Csrf    string    `json:"csrf,omitempty"`
+	Csrf string `json:"csrf,omitempty"`
+	// Expires is when it ends if nothing is done.
 	Expires time.Time `json:"expires,omitzero"`
+	MadeAt  time.Time `json:"made_at,omitzero"`
 	// Local came by a one-time link: reads everything, and changes nothing in the API.
 	Local bool `json:"local"`
+	// Offline: the database did not answer, and what concerns the pay plane waits.
+	Offline bool `json:"offline"`
+	// Origin is the console's address; passkeys are made and used there only.
+	Origin string `json:"origin"`
 	// Sandbox: no channel of this wallet moves real money.
 	Sandbox bool   `json:"sandbox"`
 	Version string `json:"version"`
@@ -231,66 +224,159 @@ var oddScales = sync.OnceValue(func() map[money.Asset]uint8 {
 	return odd
 })
 
-func (w *watch) whoAmI(rw http.ResponseWriter, x *consoleSession) {
-	who := consoleWho{Sandbox: w.onlySandbox(), Version: Version, Scales: oddScales()}
-	if x != nil {
-		who.SignedIn, who.Name, who.Role, who.Tenant = true, x.who.Name, x.who.Role, x.who.Tenant
-		who.Csrf, who.Expires, who.Local = x.csrf, x.expires.UTC(), x.who.Name == access.Local
+func (w *watch) whoAmI(rw http.ResponseWriter, v visitor, in bool) {
+	who := consoleWho{Sandbox: w.onlySandbox(), Version: Version, Scales: oddScales(), Origin: w.sessions.origin.String()}
+	if in {
+		x := &v.visit
+		who.SignedIn, who.Name, who.Role, who.Tenant, who.Method = true, v.Name, v.Role, v.Tenant, x.Method
+		who.Csrf, who.Expires, who.MadeAt, who.Local, who.Offline = x.CSRF(), x.EndsAt, x.MadeAt, v.Name == access.Local, x.Offline
 	}
 	answer(rw, who)
 }
 
-func (w *watch) signIn(rw http.ResponseWriter, r *http.Request) {
+// take reads a body whose members are those of into.
+func take(rw http.ResponseWriter, r *http.Request, into any) bool {
+	d := json.NewDecoder(http.MaxBytesReader(rw, r.Body, askMax))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		refuse(rw, http.StatusBadRequest, string(fault.MalformedRequest), err.Error())
+		return false
+	}
+	return true
+}
+
+// refuseFault answers with what package access said. A wrong secret is no session that
+// has ended: the page must not take it for one.
+func refuseFault(rw http.ResponseWriter, err error) {
+	f := fault.From(err)
+	if wait := fault.RetryAfterOf(f); wait > 0 {
+		rw.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)))
+	}
+	refuse(rw, fault.HTTPStatus(f.Code), string(f.Code), f.Detail)
+}
+
+// entered gives the person their cookie: a new secret, whatever they brought along.
+func (w *watch) entered(rw http.ResponseWriter, r *http.Request, v access.Visit, err error) {
+	if err != nil {
+		w.log.WarnContext(r.Context(), "a sign-in at the console was refused", slog.String("code", string(fault.CodeOf(err))), slog.String("path", r.URL.Path))
+		refuseFault(rw, err)
+		return
+	}
+	http.SetCookie(rw, w.sessions.cookie(v.Token, int(access.SessionMax/time.Second)))
+	w.log.InfoContext(r.Context(), "somebody signed in at the console", slog.String("operator", v.Operator), slog.String("method", string(v.Method)), slog.Bool("offline", v.Offline))
+	w.whoAmI(rw, w.sessions.visitor(&v), true)
+}
+
+func (w *watch) enterByLink(rw http.ResponseWriter, r *http.Request) {
 	var in struct {
 		Link string `json:"link"`
 	}
-	d := json.NewDecoder(http.MaxBytesReader(rw, r.Body, askMax))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&in); err != nil || in.Link == "" {
-		refuse(rw, http.StatusBadRequest, "malformed-request", `send {"link":"…"}, the end of a one-time link`)
+	if !take(rw, r, &in) {
 		return
 	}
-	if err := w.sessions.enter(in.Link); err != nil {
-		refuse(rw, http.StatusUnauthorized, codeLinkUsed, "the link is used up or older than 15 minutes; `moneta console link` makes another")
+	v, err := w.sessions.door.OpenLink(r.Context(), in.Link, r.UserAgent())
+	if err != nil && fault.CodeOf(err) == fault.Unauthenticated {
+		refuse(rw, http.StatusUnauthorized, codeLinkUsed, fault.From(err).Detail)
 		return
 	}
-	secret, x := w.sessions.begin(w.local())
-	http.SetCookie(rw, cookieOf(r, secret, int(sessionFor/time.Second)))
-	w.log.InfoContext(r.Context(), "somebody signed in at the console by a one-time link")
-	w.whoAmI(rw, x)
+	w.entered(rw, r, v, err)
 }
 
-// cookieOf is for this host alone and never shown to a script. It is Secure where the
-// page came by TLS; on loopback there is none.
-func cookieOf(r *http.Request, secret string, seconds int) *http.Cookie {
-	return &http.Cookie{ //nolint:gosec // G124: a Secure cookie would never come back over loopback, which has no TLS
-		Name: sessionCookie, Value: secret, Path: "/", MaxAge: seconds,
-		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil,
+// consoleLink is POST /console/links of the watch, for who has its token.
+type consoleLink struct {
+	URL     string    `json:"url"`
+	Expires time.Time `json:"expires"`
+}
+
+// linkAsked is its body: nothing for the person at this machine, or an operator's
+// signature of access.LinkStatement.
+type linkAsked struct {
+	Key       string `json:"key,omitempty"`
+	Signature string `json:"signature,omitempty"`
+	At        string `json:"at,omitempty"`
+}
+
+// newLink makes a one-time link. The secret is behind #, which browsers tell no server
+// and write into no log.
+func (w *watch) newLink(ctx context.Context, in linkAsked) (consoleLink, error) {
+	var secret string
+	var err error
+	if in.Key == "" {
+		secret, err = w.sessions.door.LocalLink(ctx)
+	} else {
+		secret, err = w.sessions.door.SignedLink(ctx, w.sessions.origin.String(), in.Key, in.Signature, in.At)
 	}
+	if err != nil {
+		return consoleLink{}, err
+	}
+	return consoleLink{URL: w.sessions.origin.String() + "/signin#link=" + secret, Expires: w.clock.Now().Add(linkSays).UTC()}, nil
+}
+
+// giveLink is POST /console/links.
+func (w *watch) giveLink(rw http.ResponseWriter, r *http.Request) {
+	var in linkAsked
+	raw, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, askMax))
+	if err == nil && len(raw) > 0 {
+		err = json.Unmarshal(raw, &in)
+	}
+	if err != nil {
+		refuse(rw, http.StatusBadRequest, string(fault.MalformedRequest), err.Error())
+		return
+	}
+	link, err := w.newLink(r.Context(), in)
+	if err != nil {
+		refuseFault(rw, err)
+		return
+	}
+	answer(rw, link)
 }
 
 // guard lets nobody below /api/ who has not signed in, and nobody change anything whose
 // page did not come from here. What takes more than being an operator says so itself.
 func (w *watch) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		x := w.sessions.find(r)
-		reads := r.Method == http.MethodGet || r.Method == http.MethodHead
-		entering := r.URL.Path == "/api/session" && r.Method == http.MethodPost || isUnder(r.URL.Path, "/api/session/enter")
-		switch {
-		case !isUnder(r.URL.Path, "/api"):
-		case x == nil && !isUnder(r.URL.Path, "/api/session"):
-			refuse(rw, http.StatusUnauthorized, "unauthenticated", "sign in; `moneta console link` prints a one-time link")
-			return
-		case x != nil && !reads && !entering && subtle.ConstantTimeCompare([]byte(r.Header.Get(csrfHeader)), []byte(x.csrf)) != 1:
-			refuse(rw, http.StatusForbidden, "forbidden", "the header "+csrfHeader+" is not that of this session; load the page again")
-			return
-		case x != nil && !reads && !isUnder(r.URL.Path, "/api/session") && !x.who.Role.Covers(access.Operate):
-			refuse(rw, http.StatusForbidden, "forbidden", "a viewer reads; ask an operator")
+		// What is public has no session to steal, and may have a name of its own.
+		if !isUnder(r.URL.Path, "/public") && !w.sessions.ownHost(r.Host) {
+			refuse(rw, http.StatusMisdirectedRequest, string(fault.Forbidden), "this is Moneta's console at "+w.sessions.origin.String()+"; it answers to no other name")
 			return
 		}
-		if x != nil {
-			r = r.WithContext(context.WithValue(r.Context(), visitorKey{}, x.who))
+		if toName, ok := w.byName(r); ok {
+			http.Redirect(rw, r, toName, http.StatusTemporaryRedirect)
+			return
+		}
+		if !isUnder(r.URL.Path, "/api") {
+			next.ServeHTTP(rw, r)
+			return
+		}
+		v, err := w.sessions.find(r)
+		reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+		own := isUnder(r.URL.Path, "/api/session")
+		entering := r.URL.Path == "/api/session" && r.Method == http.MethodPost || isUnder(r.URL.Path, "/api/session/enter")
+		switch {
+		case err != nil && !own:
+			refuseFault(rw, err)
+			return
+		case err == nil && !reads && !entering && subtle.ConstantTimeCompare([]byte(r.Header.Get(csrfHeader)), []byte(v.visit.CSRF())) != 1:
+			refuse(rw, http.StatusForbidden, string(fault.Forbidden), "the header "+csrfHeader+" is not that of this session; load the page again")
+			return
+		case err == nil && !reads && !own && !v.Role.Covers(access.Operate):
+			refuse(rw, http.StatusForbidden, string(fault.Forbidden), "a viewer reads; ask an operator")
+			return
+		}
+		if err == nil {
+			r = r.WithContext(context.WithValue(r.Context(), visitorKey{}, v))
 		}
 		next.ServeHTTP(rw, r)
 	})
+}
+
+// byName is where a page is that somebody opened at an IP address: at the console's name,
+// where passkeys work.
+func (w *watch) byName(r *http.Request) (string, bool) {
+	if r.Method != http.MethodGet || r.Header.Get("Sec-Fetch-Mode") != "navigate" || strings.EqualFold(r.Host, w.sessions.origin.Host) || isUnder(r.URL.Path, "/public") {
+		return "", false
+	}
+	to := *w.sessions.origin
+	to.Path, to.RawPath, to.RawQuery = r.URL.Path, r.URL.RawPath, r.URL.RawQuery
+	return to.String(), true
 }

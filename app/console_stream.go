@@ -137,7 +137,7 @@ func (w *watch) stream(rw http.ResponseWriter, r *http.Request) {
 			return
 		case <-tick.C:
 		}
-		if w.sessions.find(r) == nil { // signed out meanwhile
+		if _, err := w.sessions.find(r); err != nil { // signed out meanwhile
 			return
 		}
 	}

@@ -3,6 +3,7 @@ package app
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -273,7 +274,7 @@ func OperatorInvite(ctx context.Context, d Database, p *Person, tenant, name, ro
 	}
 	base := "http://localhost" + consolePort
 	if at, err := findWatch(d.DataDir); err == nil {
-		base = byName(at.URL)
+		base = cmp.Or(at.Console, byName(at.URL))
 	}
 	if _, err := fmt.Fprintln(p.Out, base+"/enrol#token="+token); err != nil {
 		return err

@@ -164,7 +164,7 @@ func (c *RunbookConfig) runner(ctx context.Context) (*runbook.Runner, error) {
 func (c *RunbookConfig) runs() string { return filepath.Join(doctorFolder(c.DataDir), runsFolder) }
 
 func (c *RunbookConfig) people(dsn string) *people {
-	return &people{dsn: dsn, file: filepath.Join(doctorFolder(c.DataDir), peopleFile)}
+	return &people{dsn: dsn, file: filepath.Join(doctorFolder(c.DataDir), peopleFile), session: filepath.Join(doctorFolder(c.DataDir), sessionKeyFile)}
 }
 
 func (c *RunbookConfig) installationKey() (string, error) {

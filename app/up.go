@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -313,11 +314,11 @@ func (w *world) announceConsole(ctx context.Context) {
 		fmt.Fprint(w.cfg.Out, say(w.cfg.Lang, "up-console-late"))
 		return
 	}
-	fmt.Fprint(w.cfg.Out, say(w.cfg.Lang, "up-console", at.URL, consoleHint(w.cfg.Lang)))
+	fmt.Fprint(w.cfg.Out, say(w.cfg.Lang, "up-console", cmp.Or(at.Console, at.URL), consoleHint(w.cfg.Lang)))
 	if !w.first {
 		return
 	}
-	if link, err := at.link(ctx); err == nil {
+	if link, err := at.link(ctx, linkAsked{}); err == nil {
 		fmt.Fprint(w.cfg.Out, say(w.cfg.Lang, "up-link", link.URL))
 	}
 }

@@ -58,13 +58,19 @@ type WatchConfig struct {
 	// Auto is what the doctor does without asking: observe, instant or undoable.
 	Auto string
 	Lang string
+	// ConsoleURL is the address at which people reach the console, such as
+	// https://moneta.example behind a proxy of yours; empty is localhost. Passkeys and the
+	// names that the console answers to follow from it.
+	ConsoleURL string
 	// Out is told where the console is, unless up has started this; nil is nobody.
 	Out io.Writer
 
-	first bool // nothing was watched here before
 	// AllowDrills lets the console run drills on a machine whose wallet is none of the
 	// sandbox: a drill has a world of its own, and takes this machine's processors.
 	AllowDrills bool
+
+	first     bool   // nothing was watched here before
+	listening string // where, as http://127.0.0.1:7072
 }
 
 // doctorFolder holds journal, evidence files and proofs.
@@ -106,8 +112,13 @@ type watch struct {
 func startWatch(ctx context.Context, cfg WatchConfig, log *slog.Logger) (*watch, error) {
 	w := &watch{
 		cfg: cfg, log: log, clock: clock.System, memory: signal.NewMemory(doctor.Road()), river: river.NewKeeper(),
-		sessions: newSessions(clock.System), streams: newStreams(ctx),
+		streams: newStreams(ctx),
 	}
+	var err error
+	if w.sessions, err = newSessions(ctx, &w.cfg, cfg.consoleOrigin(cfg.listening), clock.System, log); err != nil {
+		return w, err
+	}
+	w.stops = append(w.stops, func(context.Context) error { w.sessions.end(); return nil })
 	sources, err := w.sources(ctx)
 	if err != nil {
 		return w, err
@@ -273,6 +284,8 @@ func Watch(ctx context.Context, cfg WatchConfig) error {
 		return err
 	}
 	file := watching{URL: "http://" + listener.Addr().String(), Token: hex.EncodeToString(token), PID: os.Getpid()}
+	cfg.listening = file.URL
+	file.Console = cfg.consoleOrigin(file.URL)
 	w, err := startWatch(ctx, cfg, log)
 	defer func() {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
@@ -333,9 +346,12 @@ func (w *watch) greet(cfg *WatchConfig, file *watching) {
 	if cfg.Out == nil || lifecycle.Supervised() {
 		return
 	}
-	fmt.Fprint(cfg.Out, say(cfg.Lang, "up-console", file.URL, consoleHint(cfg.Lang)))
-	if cfg.first {
-		fmt.Fprint(cfg.Out, say(cfg.Lang, "up-link", w.newLink(file.URL).URL))
+	fmt.Fprint(cfg.Out, say(cfg.Lang, "up-console", file.Console, consoleHint(cfg.Lang)))
+	if !cfg.first {
+		return
+	}
+	if link, err := w.newLink(context.Background(), linkAsked{}); err == nil {
+		fmt.Fprint(cfg.Out, say(cfg.Lang, "up-link", link.URL))
 	}
 }
 

@@ -28,6 +28,8 @@ type watching struct {
 	URL   string `json:"url"`
 	Token string `json:"token"`
 	PID   int    `json:"pid"`
+	// Console is the same for browsers, by name.
+	Console string `json:"console,omitempty"`
 }
 
 // errNoWatch reports that no watch runs here, or that the one that did is gone.

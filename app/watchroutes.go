@@ -65,7 +65,7 @@ func (w *watch) routes(file *watching) http.Handler {
 		_, below := doctors.Handler(r)
 		return own != "/" || below != ""
 	}
-	commands.HandleFunc("POST /console/links", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, w.newLink(file.URL)) })
+	commands.HandleFunc("POST /console/links", w.giveLink)
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		given := r.Header.Get("Authorization")
 		switch {

@@ -11,6 +11,7 @@ type watchCmd struct {
 	Data           string            `help:"Folder for watch.json and the doctor's journal; the wallet is the running up in it when no --dsn is given." default:".moneta/data" type:"path"`
 	DSN            string            `help:"Postgres of the wallet: its facts are read, nothing else." env:"MONETA_DSN"`
 	URL            string            `name:"serve-url" help:"A node of the wallet." default:"http://127.0.0.1:7070" env:"MONETA_URL"`
+	ConsoleURL     string            `name:"console-url" help:"Address at which people reach the console, such as https://moneta.example behind a proxy of yours; localhost when left out." env:"MONETA_CONSOLE_URL"`
 	Listen         string            `help:"host:port of this machine for the console and for commands; 127.0.0.1:7072 when left out, and a free port when that is taken." placeholder:"127.0.0.1:7072"`
 	State          string            `help:"State folder of serve on this machine, for levers while API and database are gone; that of up in --data when left out." type:"path"`
 	Config         string            `help:"The file of serve with the channels, for proofs against their own books." type:"path"`
@@ -32,7 +33,7 @@ func (c *watchCmd) Run(ctx context.Context) error {
 	return app.Watch(ctx, app.WatchConfig{
 		DataDir: c.Data, DSN: c.DSN, ServeURL: c.URL, Listen: c.Listen, State: c.State,
 		Config: c.Config, SandboxURL: c.Sandbox, Auto: c.Auto, Lang: c.Lang,
-		CanaryKey: c.Canary, CanaryChannels: c.CanaryChannels, NoCanary: c.NoCanary, AllowDrills: c.AllowDrills, Out: os.Stdout,
+		CanaryKey: c.Canary, CanaryChannels: c.CanaryChannels, NoCanary: c.NoCanary, AllowDrills: c.AllowDrills, Out: os.Stdout, ConsoleURL: c.ConsoleURL,
 	})
 }
 
@@ -42,10 +43,11 @@ type consoleCmd struct {
 
 type consoleLinkCmd struct {
 	Data string `help:"Folder of the running watch." default:".moneta/data" type:"path"`
+	As   string `help:"Key file of the operator who wants in; needed as soon as two people may approve." env:"MONETA_OPERATOR" type:"path"`
 	Lang string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
 	JSON bool   `help:"As JSON."`
 }
 
 func (c *consoleLinkCmd) Run(ctx context.Context) error {
-	return app.ConsoleLink(ctx, app.ConsoleLinkConfig{DataDir: c.Data, Lang: c.Lang, JSON: c.JSON, Out: os.Stdout, Err: os.Stderr})
+	return app.ConsoleLink(ctx, app.ConsoleLinkConfig{DataDir: c.Data, KeyFile: c.As, Lang: c.Lang, JSON: c.JSON, Out: os.Stdout, Err: os.Stderr})
 }

@@ -2,6 +2,7 @@ import { readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import react from '@vitejs/plugin-react';
+import postcss, { type Container } from 'postcss';
 import { defineConfig, type Plugin } from 'vite';
 
 // The binary embeds what compresses well in its compressed form alone: browsers take it
@@ -30,8 +31,40 @@ function compressed(): Plugin {
   };
 }
 
+// Mantine's style sheet has the rules of all its components; those whose class no script of
+// this build mentions are taken out, which is most of it.
+function onlyUsedStyles(): Plugin {
+  return {
+    name: 'moneta-only-used-styles',
+    apply: 'build',
+    enforce: 'post',
+    generateBundle(_, bundle) {
+      const used = new Set<string>();
+      for (const f of Object.values(bundle)) if (f.type === 'chunk') for (const m of f.code.matchAll(/m_[0-9a-f]{3,8}/g)) used.add(m[0]);
+      const unused = (selector: string) => [...selector.matchAll(/\.(m_[0-9a-f]{3,8})/g)].some((m) => !used.has(m[1] as string));
+      for (const f of Object.values(bundle)) {
+        if (f.type !== 'asset' || !f.fileName.endsWith('.css')) continue;
+        const root = postcss.parse(String(f.source));
+        root.walkRules((rule) => {
+          const kept = rule.selectors.filter((s) => !unused(s));
+          if (kept.length === 0) {
+            let at: Container | undefined = rule.parent as Container | undefined;
+            rule.remove();
+            while (at && at.type !== 'root' && at.nodes?.length === 0) {
+              const up = at.parent as Container | undefined;
+              at.remove();
+              at = up;
+            }
+          } else if (kept.length < rule.selectors.length) rule.selectors = kept;
+        });
+        f.source = root.toString();
+      }
+    },
+  };
+}
+
 export default defineConfig({
-  plugins: [react(), compressed()],
+  plugins: [react(), onlyUsedStyles(), compressed()],
   build: {
     outDir: 'dist',
     target: 'es2022',

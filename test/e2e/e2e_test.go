@@ -101,7 +101,8 @@ type world struct {
 	Accounts map[string]string `json:"accounts"`
 	Payments map[string]string `json:"payments"`
 	Chromium string            `json:"chromium"`
-	Out      string            `json:"out,omitempty"`
+	Out      string            `json:"out"`
+	Keep     bool              `json:"keep"`
 	Update   string            `json:"update,omitempty"`
 	Only     string            `json:"only,omitempty"`
 
@@ -160,9 +161,11 @@ func start(t *testing.T) *world {
 		t: t, Data: filepath.Join(dir, "data"), API: "http://" + listen, Banks: "http://" + banks, Moneta: binary.Moneta(), Channel: "bank-ab",
 		Accounts: map[string]string{}, Payments: map[string]string{}, Chromium: chromium(), Only: os.Getenv("MONETA_E2E"),
 	}
-	if w.Out = os.Getenv("MONETA_E2E_OUT"); w.Out != "" {
-		require.NoError(t, os.MkdirAll(w.Out, 0o755))
+	w.Out, w.Keep = filepath.Join(dir, "pictures"), false
+	if kept := os.Getenv("MONETA_E2E_OUT"); kept != "" {
+		w.Out, w.Keep = kept, true
 	}
+	require.NoError(t, os.MkdirAll(w.Out, 0o755))
 	if *update {
 		w.Update, err = filepath.Abs("../../docs/screens")
 		require.NoError(t, err)

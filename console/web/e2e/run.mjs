@@ -132,7 +132,7 @@ async function look(spec, l) {
           for (const v of violations)
             if (v.impact === 'serious' || v.impact === 'critical')
               found.push(`${at}: ${v.id} (${v.impact}): ${v.nodes.slice(0, 3).map((n) => `${n.target.join(' ')}: ${n.failureSummary.replace(/\s+/g, ' ')}`).join('; ')}`);
-          if (world.out) await page.screenshot({ path: join(world.out, `${l.name ?? spec}-${lang}-${colorScheme}-${size.width}.png`) });
+          if (world.keep) await page.screenshot({ path: join(world.out, `${l.name ?? spec}-${lang}-${colorScheme}-${size.width}.png`) });
           if (l.picture && world.update && lang === (l.pictureLang ?? 'en') && colorScheme === (l.pictureTheme ?? 'light') && size.width === (l.pictureWidth ?? 1280))
             await page.screenshot({ path: join(world.update, `${l.picture}.png`) });
         }
@@ -179,7 +179,7 @@ async function run(file) {
         if (wrong.length) throw new Error(wrong.join('\n'));
         report(spec, name, at);
       } catch (e) {
-        if (world.out) await page.screenshot({ path: join(world.out, `${spec}-${name.replace(/\W+/g, '-')}-failed.png`) }).catch(() => {});
+        await page.screenshot({ path: join(world.out, `${spec}-${name.replace(/\W+/g, '-')}-failed.png`) }).catch(() => {});
         report(spec, name, at, e);
       } finally {
         await context.close();

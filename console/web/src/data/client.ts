@@ -86,7 +86,7 @@ export async function ask<T>(path: string, o: AskOptions = {}): Promise<Got<T>> 
   }
   const isJson = /json/.test(res.headers.get('Content-Type') ?? '');
   if (!res.ok) {
-    if (res.status === 401 && path !== '/api/session') signedOut();
+    if (res.status === 401 && !path.startsWith('/api/session')) signedOut();
     let said: Record<string, unknown> = { title: res.statusText, detail: text.slice(0, 2000).trim() };
     if (isJson) {
       try {

@@ -2,6 +2,8 @@ export * from './client';
 export * from './doctor';
 export * from './hooks';
 export * from './money';
+export * from './passkey';
+export * from './presence';
 export * from './range';
 export * from './session';
 export * from './stream';

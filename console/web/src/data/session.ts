@@ -9,10 +9,16 @@ export type Session = {
   name?: string;
   role?: Role;
   tenant?: number;
+  /** How they signed in. */
+  method?: 'totp' | 'passkey' | 'ed25519';
   csrf?: string;
   expires?: string;
   /** By a one-time link: reads everything, changes nothing in the API. */
   local: boolean;
+  /** Without the database: the doctor takes their word, the pay plane waits. */
+  offline: boolean;
+  /** The console's address; passkeys are made and used there only. */
+  origin: string;
   sandbox: boolean;
   version: string;
   /** Decimals of the assets that have not 2. */

@@ -2,7 +2,7 @@ import { ActionIcon, AppShell, Badge, Burger, Button, Group, Menu, NavLink, Scro
 import { useDisclosure } from '@mantine/hooks';
 import { Link, Outlet, useRouterState } from '@tanstack/react-router';
 import { Suspense, useEffect } from 'react';
-import { may, startStream, useLive, useSessionChange, type Session } from '../data';
+import { may, startPresence, startStream, useLive, useSessionChange, type Session } from '../data';
 import { clockText, Fence, groups, Loading, Mark, screens, type Screen } from '../parts';
 import { IconMoon, IconOut, IconSun } from '../parts/icons';
 import { useLang, useWords } from '../words/words';
@@ -14,6 +14,7 @@ export function Shell({ session }: { session: Session }) {
   const [open, { toggle, close }] = useDisclosure(false);
   const path = useRouterState({ select: (s) => s.location.pathname });
   useEffect(startStream, []);
+  useEffect(startPresence, []);
   useEffect(close, [path, close]);
   return (
     <AppShell header={{ height: 52 }} navbar={{ width: 212, breakpoint: 'sm', collapsed: { mobile: !open } }} padding={0}>
@@ -43,6 +44,11 @@ export function Shell({ session }: { session: Session }) {
       </AppShell.Navbar>
       <AppShell.Main className={classes.main}>
         <Lost />
+        {session.offline && (
+          <Text size="sm" px="md" py={6} role="status">
+            <Mark tone="wait" /> {t('offline_top')}
+          </Text>
+        )}
         <div id="content" tabIndex={-1} className={classes.content}>
           <Fence key={path}>
             <Suspense fallback={<Loading />}>

@@ -1,6 +1,6 @@
 import { Button, Code, Group, Stack, Text, TextInput } from '@mantine/core';
 import { useState } from 'react';
-import { useDo } from '../../data';
+import { actSentence, gaveUp, sayYes, useDo, useSession } from '../../data';
 import { Empty, Mark, Panel, Problem, State, When, useTick, type Tone } from '../../parts';
 import { useWords } from '../../words/words';
 import classes from './room.module.css';
@@ -95,9 +95,21 @@ function Approve({ s, again, mayAct }: { s: StepResult; again: () => void; mayAc
   const t = useWords(words);
   const tick = useTick();
   const [reason, setReason] = useState('');
-  const say = useDo<unknown, boolean>((agreed) => ({ path: '/api/look/approvals', body: { act_id: s.act.id, hash: s.hash, agreed, reason } }), ['/api/look/incidents', '/api/look/repair']);
+  const { session } = useSession();
+  const [code, setCode] = useState('');
+  const [gave, setGave] = useState<unknown>(null);
+  const byCode = session?.method === 'totp';
+  const say = useDo<unknown, { agreed: boolean; code?: string; assertion?: string }>((v) => ({ path: '/api/look/approvals', body: { act_id: s.act.id, hash: s.hash, reason, ...v } }), ['/api/look/incidents', '/api/look/repair']);
   const left = s.until ? Math.max(0, Math.round((new Date(s.until).getTime() - tick) / 1000)) : 0;
-  const tell = (agreed: boolean) => say.mutate(agreed, { onSuccess: () => { setReason(''); again(); } });
+  const tell = async (agreed: boolean) => {
+    setGave(null);
+    try {
+      const proof = session?.local ? {} : byCode ? { code } : { assertion: await sayYes(actSentence(s.act.id, s.hash ?? '', agreed)) };
+      say.mutate({ agreed, ...proof }, { onSuccess: () => { setReason(''); setCode(''); again(); } });
+    } catch (e) {
+      setGave(gaveUp(e) ? new Error(t('no_passkey_used')) : e);
+    }
+  };
   return (
     <div className={classes.approve}>
       <Stack gap={8}>
@@ -105,13 +117,15 @@ function Approve({ s, again, mayAct }: { s: StepResult; again: () => void; mayAc
         <Text size="sm">{t('concerns', { n: s.change.items })}{s.change.value ? `, ${s.change.value}` : ''}. {s.error}</Text>
         {(s.act.approved ?? []).length > 0 && <Text size="sm">{t('agreed_by', { who: (s.act.approved ?? []).join(', ') })}</Text>}
         {say.error && <Problem of={say.error} />}
+        {gave !== null && <Problem of={gave} />}
         {say.isSuccess && <Text size="sm" role="status">{t('said')}</Text>}
         {mayAct ? (
           <>
             <TextInput label={t('reason')} value={reason} onChange={(e) => setReason(e.currentTarget.value)} maxLength={300} />
+            {byCode && <TextInput label={t('code_now')} value={code} onChange={(e) => setCode(e.currentTarget.value.trim())} inputMode="numeric" autoComplete="one-time-code" maxLength={6} w={160} />}
             <Group gap="xs">
-              <Button onClick={() => tell(true)} disabled={!reason.trim()} loading={say.isPending}>{t('approve')}</Button>
-              <Button variant="default" onClick={() => tell(false)} disabled={!reason.trim()} loading={say.isPending}>{t('refuse')}</Button>
+              <Button onClick={() => void tell(true)} disabled={!reason.trim() || (byCode && !/^\d{6}$/.test(code))} loading={say.isPending}>{t('approve')}</Button>
+              <Button variant="default" onClick={() => void tell(false)} disabled={!reason.trim() || (byCode && !/^\d{6}$/.test(code))} loading={say.isPending}>{t('refuse')}</Button>
             </Group>
           </>
         ) : (
