@@ -9,6 +9,7 @@ import { chromium } from 'playwright-core';
 const here = dirname(fileURLToPath(import.meta.url));
 const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const world = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+const specs = join(here, world.specs ?? '');
 
 /** Everything waits on conditions; this is when to give up on a busy machine. */
 const patience = 90_000;
@@ -124,6 +125,7 @@ async function look(spec, l) {
         for (const colorScheme of ['light', 'dark']) {
           await page.setViewportSize(size);
           await page.emulateMedia({ colorScheme });
+          await page.waitForFunction((c) => document.documentElement.dataset.mantineColorScheme === c, colorScheme);
           await settled(page);
           const at = `${lang}, ${colorScheme}, ${size.width} px`;
           const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
@@ -159,7 +161,7 @@ async function run(file) {
   let m;
   const began = Date.now();
   try {
-    m = await import(join(here, file));
+    m = await import(join(specs, file));
   } catch (e) {
     return () => report(spec, 'loads', began, e);
   }
@@ -191,7 +193,7 @@ async function run(file) {
 }
 
 const only = world.only ? new RegExp(world.only) : /./;
-const files = readdirSync(here).filter((f) => f.endsWith('.mjs') && f !== 'run.mjs' && only.test(f));
+const files = readdirSync(specs).filter((f) => f.endsWith('.mjs') && f !== 'run.mjs' && only.test(f));
 const all = await Promise.all(files.map(run));
 const queue = all.filter((w) => !w.alone);
 await Promise.all([0, 1].map(async () => { for (let w; (w = queue.shift()); ) await w(); }));
