@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/doctor/river"
 )
 
@@ -48,4 +49,26 @@ func TestTheMapIsServed(t *testing.T) {
 	var h river.History
 	require.NoError(t, json.Unmarshal(get("/api/look/map/history", "").Body.Bytes(), &h))
 	require.Len(t, h.At, 1)
+}
+
+// TestTheMapIsPushed: whoever looks at the page gets each new map, once.
+func TestTheMapIsPushed(t *testing.T) {
+	t.Parallel()
+	b := openConsole(t, WatchConfig{})
+	b.signIn(visitor{Name: "vera", Role: access.Viewer, Tenant: 1})
+	noon := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	require.NoError(t, b.watch.river.Put(river.Build(river.In{Now: noon})))
+	stream, stop := b.listen("")
+	defer stop()
+	next := func() (m river.Map) {
+		for {
+			if e := readEvent(t, stream); e.name == "map" {
+				require.NoError(t, json.Unmarshal([]byte(e.data), &m))
+				return m
+			}
+		}
+	}
+	require.Equal(t, noon, next().At)
+	require.NoError(t, b.watch.river.Put(river.Build(river.In{Now: noon.Add(time.Second)})))
+	require.Equal(t, noon.Add(time.Second), next().At, "the same one is not sent twice")
 }

@@ -43,8 +43,8 @@ func newStreams(ctx context.Context) *streams {
 	return s
 }
 
-// streamRoutes is GET /api/watch/stream for anybody who is signed in: the event now
-// whenever it changed, looked at each second, and line for each entry of the journal,
+// streamRoutes is GET /api/watch/stream for anybody who is signed in: the events now
+// and map whenever they changed, looked at each second, and line for each entry of the journal,
 // whose number is the id to go on from.
 func (w *watch) streamRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/watch/stream", func(rw http.ResponseWriter, r *http.Request) {
@@ -104,7 +104,7 @@ func (w *watch) stream(rw http.ResponseWriter, r *http.Request) {
 	}
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
-	var last []byte
+	var last, lastMap []byte
 	said := w.clock.Now()
 	first := fmt.Appendf(nil, "retry: 1000\nid: %d\n\n", after)
 	for {
@@ -112,6 +112,9 @@ func (w *watch) stream(rw http.ResponseWriter, r *http.Request) {
 		first = nil
 		if now := w.nowText(); !bytes.Equal(now, last) {
 			text, last = fmt.Appendf(text, "event: now\ndata: %s\n\n", now), now
+		}
+		if now := w.river.Newest(); !bytes.Equal(now, lastMap) {
+			text, lastMap = fmt.Appendf(text, "event: map\ndata: %s\n\n", now), now
 		}
 		lines, err := w.attendance.journal.Since(after, streamLines)
 		if err != nil {

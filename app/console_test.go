@@ -22,6 +22,7 @@ import (
 
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/doctor"
+	"github.com/moneta-pay/moneta/doctor/river"
 	"github.com/moneta-pay/moneta/doctor/signal"
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/clock"
@@ -51,7 +52,7 @@ func openConsole(t *testing.T, cfg WatchConfig) *browser {
 	log := slog.New(slog.DiscardHandler)
 	w := &watch{
 		cfg: cfg, log: log, clock: clock.System, memory: signal.NewMemory(doctor.Road()),
-		streams: newStreams(t.Context()),
+		streams: newStreams(t.Context()), river: river.NewKeeper(),
 	}
 	w.runner = signal.NewRunner(w.memory, w.clock)
 	var err error

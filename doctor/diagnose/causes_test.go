@@ -262,3 +262,20 @@ func TestSingleFactsAreNotEverybody(t *testing.T) {
 		require.Equal(t, want, a.Scope.Class, rule)
 	}
 }
+
+// A watch that begins in the middle of the trouble says so, and is not surer than it
+// can be; one that has heard what is usual is as sure as ever.
+func TestWhoBeganInTheMiddleSaysSo(t *testing.T) {
+	t.Parallel()
+	sure := locked().judged(t)
+	require.Greater(t, sure.Confidence.Probability, .5)
+	require.Empty(t, sure.Notes)
+	r := locked()
+	for i := range r.Readings {
+		r.Readings[i].Before = doctor.Sample{}
+	}
+	a := r.judged(t)
+	require.LessOrEqual(t, a.Confidence.Probability, .5)
+	require.Len(t, a.Notes, 1)
+	require.Contains(t, a.Notes[0], "began in the middle")
+}

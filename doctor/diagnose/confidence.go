@@ -76,6 +76,30 @@ func (b *belief) confidence(ranked []doctor.Hypothesis) doctor.Confidence {
 	if b.p.live {
 		c.Cases, c.Basis = LiveCases, liveBasis
 		c.Probability = round(f.Logistic(liveIntercept, liveTop, liveMargin, liveFamilies, liveMissing))
+		if b.p.newcomer() {
+			c.Probability = min(c.Probability, newcomerMost)
+		}
 	}
 	return c
+}
+
+// A newcomer has, of more than half of what it hears now, not heard what is usual: it
+// began in the middle of the trouble. The calibration does not speak of such answers, and
+// none of them is given with more than newcomerMost.
+const (
+	newcomerFrom = .5
+	newcomerMost = .5
+)
+
+func (p *physics) newcomer() bool {
+	now, unheard := 0, 0
+	for i := range p.e.Readings {
+		if r := &p.e.Readings[i]; r.During.N > 0 {
+			now++
+			if r.Before.N < samplesLeast {
+				unheard++
+			}
+		}
+	}
+	return p.live && now > 0 && float64(unheard) > newcomerFrom*float64(now)
 }

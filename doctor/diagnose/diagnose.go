@@ -41,6 +41,9 @@ func Diagnose(in *doctor.Evidence, causes ...doctor.Cause) (*doctor.Answer, erro
 		Version: answerVersion, TakenAt: e.TakenAt, Symptom: e.Symptom, Class: e.Symptom.Class(),
 		Scope: scope(p), Notes: e.Notes,
 	}
+	if p.newcomer() {
+		a.Notes = append(slices.Clone(a.Notes), Say("en", "no-before", nil))
+	}
 	a.Ranked = b.ranked()
 	a.Verdict = verdict(a.Ranked)
 	a.Evidence = b.lines(a.Ranked)

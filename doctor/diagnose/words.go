@@ -85,6 +85,7 @@ var words = map[string][2]string{
 	"scope-canaries":     {"our own payment fails on every path", "我方的探测付款在所有路径上都失败"},
 	"scope-canary-paths": {"our own payment fails on %s, and ends well on the other paths", "我方的探测付款在 %s 上失败,其他路径正常"},
 	"scope-on-the-road":  {"every payment goes through %s", "每笔付款都经过 %s"},
+	"no-before":          {"the watch began in the middle of it: what is usual is not known, and what only rose cannot be told", "监视始于故障之中:不知道平时如何,仅凭升高无法判断"},
 	"scope-those-items":  {"all flows; it concerns those payments that the alarm counts, and no others", "其余照常;只涉及告警所计的那些支付"},
 	"scope-its-channel":  {"those that go by %s", "经由 %s 的付款"},
 	"scope-everyone":     {"no value of any dimension stands out", "没有任何维度的取值突出"},

@@ -190,7 +190,7 @@ func touched(in *doctor.Incident) map[Part]State {
 			at(in.Alarms[i].Hop, "")
 		}
 	}
-	if h := leading(in); h != nil {
+	if h := leading(in); h != nil && h.Node != doctor.HopClient { // a caller's own fault is nobody else's
 		at(h.Node, h.Kind)
 	}
 	if len(out) == 0 {
@@ -204,8 +204,12 @@ func touched(in *doctor.Incident) map[Part]State {
 	return out
 }
 
-// leading is what the answer that stands, or stood, says is at fault.
+// leading is what the answer that stands, or stood, says is at fault; nil until one stood
+// long enough to be acted on: a first guess is not for the public.
 func leading(in *doctor.Incident) *doctor.Hypothesis {
+	if _, stood := in.Stages[doctor.Diagnosed]; !stood {
+		return nil
+	}
 	for _, a := range []*doctor.Answer{in.Answer, in.FirstAnswer} {
 		if a != nil && a.Verdict == doctor.CauseFound && len(a.Ranked) > 0 {
 			return &a.Ranked[0]

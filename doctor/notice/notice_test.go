@@ -66,6 +66,11 @@ func TestWhatIsConcerned(t *testing.T) {
 		require.Contains(t, p.Advice.EN, "do not pay a second time")
 		require.Equal(t, at(-4), p.Now.Since)
 	}
+	guess := incident(-4, "bank-st", doctor.Channel)
+	guess.Answer.Ranked[0].Node, guess.Answer.Ranked[0].Kind = doctor.HopPostgres, doctor.Database
+	require.Equal(t, notice.Well, states(notice.Build(noon, []doctor.Incident{guess}, false))[notice.App], "a first guess is not for the public")
+	guess.Stages[doctor.Diagnosed] = at(-3)
+	require.Equal(t, notice.Interrupted, states(notice.Build(noon, []doctor.Incident{guess}, false))[notice.App])
 	in := incident(-4, "bank-st", doctor.Channel)
 	in.Stages[doctor.Repaired] = at(-1)
 	require.Equal(t, notice.Checking, states(notice.Build(noon, []doctor.Incident{in}, false))[notice.Payouts])

@@ -12,7 +12,7 @@ var words = map[string]doctor.Text{
 	"since":   {EN: "Since", ZH: "开始时间"},
 	"next":    {EN: "Next update by", ZH: "下次更新不晚于"},
 	"made":    {EN: "As of", ZH: "更新于"},
-	"refresh": {EN: "This page renews itself every minute.", ZH: "本页每分钟自动刷新。"},
+	"refresh": {EN: "Load it again for the newest.", ZH: "重新加载可查看最新情况。"},
 	"none":    {EN: "Nothing in the last 90 days.", ZH: "最近 90 天没有异常。"},
 	"other":   {EN: "中文", ZH: "English"},
 	"to":      {EN: "to", ZH: "至"},

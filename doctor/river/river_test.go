@@ -170,6 +170,11 @@ func TestWhatStandsBehindAHop(t *testing.T) {
 		Verdict: doctor.CauseFound, Ranked: []doctor.Hypothesis{{Node: "bank-st"}},
 	}})
 	require.Contains(t, m.Sentence.EN, "6 payments (6.00 CZK) wait behind bank-st, the oldest for 1 h;")
+	two := road()
+	two.Hops = append(two.Hops, doctor.Hop{Name: "bank-ab", Kind: doctor.Channel})
+	two.Readings = append(two.Readings, reading("bank-ab", doctor.Busy, "", 0))
+	m = river.Build(river.In{Now: noon, Evidence: two, Standing: lanes, Alarms: []doctor.Alarm{paging("bank-st"), paging("bank-ab")}})
+	require.Contains(t, m.Sentence.EN, "7 payments (7.00 CZK) wait behind bank-ab, the oldest for 1 s; 1 more stall elsewhere; no money is lost.")
 	m = river.Build(river.In{Now: noon, Evidence: road(), Standing: lanes, Alarms: []doctor.Alarm{paging(doctor.HopPostgres)}})
 	require.Contains(t, m.Sentence.EN, "13 payments (13.00 CZK) wait behind the database")
 	require.EqualValues(t, 13, m.Open.Items)

@@ -137,7 +137,20 @@ func (b *builder) dam(m *Map) (doctor.Text, bool) {
 		d := b.in.Now.Sub(*pile.Oldest)
 		what = join(what, "", "", textf(", the oldest for %s", ",最早一笔已等 %s", age(d, "en"), age(d, "zh")))
 	}
+	if n := b.elsewhere(stalled, at); n > 0 {
+		what = join(what, "", "", textf("; %s elsewhere", ";另有 %d 处停滞", en(count(n, "more stall", "more stalls")), zh(n)))
+	}
 	return what, true
+}
+
+// elsewhere counts the stalled channels that what was said does not tell of.
+func (b *builder) elsewhere(stalled []*Hop, at *Hop) (n int64) {
+	for _, h := range stalled {
+		if h.Kind == doctor.Channel && h.Name != at.Name && at.Kind == doctor.Channel {
+			n++
+		}
+	}
+	return n
 }
 
 func pileAt(p *Pile, at doctor.Text) doctor.Text {

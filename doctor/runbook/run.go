@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/moneta-pay/moneta/doctor"
@@ -242,7 +243,7 @@ func (x *run) consider(ctx context.Context, s *StepResult, d *doctor.Step) error
 	if !x.Does(a.Do) {
 		return x.set(s, Skipped, fmt.Sprintf("nobody here does %q", a.Do))
 	}
-	change, err := x.try(ctx, a)
+	change, err := atTheRoot(ctx, x, func() (doctor.Change, error) { return x.try(ctx, a) })
 	s.Change = change
 	switch {
 	case ctx.Err() != nil:
@@ -261,6 +262,28 @@ func (x *run) consider(ctx context.Context, s *StepResult, d *doctor.Step) error
 	}
 	s.Hash, s.Needs, s.Until = hash(a, change), people, x.cfg.Clock.Now().Add(ApprovalsWithin).UTC()
 	return x.set(s, Waits, why)
+}
+
+// rootWithin is for how long a session that waits is looked at again, every rootEvery.
+const (
+	rootWithin = 10 * time.Second
+	rootEvery  = 50 * time.Millisecond
+)
+
+// atTheRoot does something to a session until it is not refused only because that one
+// waits for others: of those that take turns each is the root at some moment, and the
+// one that holds up the others is to be ended, never one that waits.
+func atTheRoot(ctx context.Context, x *run, f func() (doctor.Change, error)) (doctor.Change, error) {
+	for end := x.cfg.Clock.Now().Add(x.cfg.Turns); ; {
+		change, err := f()
+		never := new(doctor.Forbidden)
+		if !errors.As(err, &never) || !slices.Equal(change.Marks, []doctor.Mark{doctor.MarkWaiter}) || !x.cfg.Clock.Now().Before(end) {
+			return change, err
+		}
+		if pause(ctx, rootEvery) != nil {
+			return change, err
+		}
+	}
 }
 
 func (x *run) scene(after time.Time) scene {
@@ -311,7 +334,7 @@ func (x *run) approved(ctx context.Context, s *StepResult, d *doctor.Step) (bool
 // act does what the last line announced. After a crash it may be done already: the
 // hand knows it by its id.
 func (x *run) act(ctx context.Context, s *StepResult) error {
-	change, err := x.do(ctx, s.Act)
+	change, err := atTheRoot(ctx, x, func() (doctor.Change, error) { return x.do(ctx, s.Act) })
 	if ctx.Err() != nil && err != nil {
 		return ctx.Err() // whoever goes on finds it begun
 	}

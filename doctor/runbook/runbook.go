@@ -133,6 +133,9 @@ type Config struct {
 	// that does not fit, a person who may not. Nil believes nobody.
 	Person func(ctx context.Context, a Approval) (string, error)
 	Policy Policy
+	// Turns is for how long a session that waits for others is looked at again, since it
+	// may be the one that holds them up next; 0 is rootWithin.
+	Turns  time.Duration
 	Clock  clock.Clock
 	Logger *slog.Logger
 }
@@ -152,6 +155,9 @@ type Runner struct {
 func New(cfg Config) (*Runner, error) {
 	if cfg.Dir == "" || cfg.Look == nil {
 		return nil, errors.New("a runner needs a folder, and readings")
+	}
+	if cfg.Turns == 0 {
+		cfg.Turns = rootWithin
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = clock.System

@@ -140,7 +140,7 @@ func set(t *testing.T, change ...func(*runbook.Config)) *setting {
 	s := &setting{world: world{t.TempDir()}, seen: &doctor.Evidence{TakenAt: time.Now()}}
 	s.cfg = runbook.Config{
 		Dir: filepath.Join(s.dir, "runs"), Look: s.look, Hands: hands(s.world, nil), Policy: runbook.Policy{Alone: doctor.Instant},
-		Logger: slog.New(slog.DiscardHandler), Person: func(_ context.Context, a runbook.Approval) (string, error) {
+		Turns: time.Millisecond, Logger: slog.New(slog.DiscardHandler), Person: func(_ context.Context, a runbook.Approval) (string, error) {
 			if a.Key == "stolen" {
 				return "", errors.New("the signature does not fit")
 			}
@@ -484,6 +484,48 @@ func (h *stuck) Act(context.Context, doctor.Act) (doctor.Change, error) {
 	h.mu.Unlock()
 	<-h.release
 	return doctor.Change{}, nil
+}
+
+// turns is a session that waits for others at first, and then is who holds them up.
+type turns struct {
+	hand
+	mu    sync.Mutex
+	looks int
+	never bool
+}
+
+func (h *turns) Try(ctx context.Context, a doctor.Act) (doctor.Change, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c, err := h.hand.Try(ctx, a)
+	if h.looks++; h.looks < 4 {
+		c.Marks = []doctor.Mark{doctor.MarkWaiter}
+	}
+	if h.never {
+		c.Marks = append(c.Marks, doctor.MarkDecider)
+	}
+	return c, err
+}
+
+// Of sessions that take turns at waiting each is looked at until it is the root; what it
+// must never be ended for is no matter of time.
+func TestWhoWaitsNowMayHoldUpOthersNext(t *testing.T) {
+	t.Parallel()
+	for _, never := range []bool{false, true} {
+		var h *turns
+		s := set(t, func(c *runbook.Config) {
+			h = &turns{never: never, hand: hand{does: "end", reach: doctor.Instant, w: world{filepath.Dir(c.Dir)}}}
+			c.Hands, c.Turns = append(c.Hands, h), time.Minute
+		})
+		out := s.run(t, request(step("a", "end")))
+		if never {
+			require.Equal(t, runbook.Failed, out.Became)
+			require.Equal(t, 1, h.looks)
+			continue
+		}
+		require.Equal(t, runbook.Good, out.Became)
+		require.Len(t, s.effects(), 1)
+	}
 }
 
 // A banner holds nothing back: nothing flows otherwise without it, and nobody waits to

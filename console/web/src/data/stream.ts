@@ -4,6 +4,8 @@ import type { Entry, Now } from './doctor';
 
 export type Live = {
   now: Now | undefined;
+  /** The map of this second, as its screen reads it. */
+  map: unknown;
   /** Lines since the page was opened, the newest last; bounded. */
   lines: Entry[];
   state: 'connecting' | 'live' | 'lost';
@@ -15,7 +17,7 @@ const linesMost = 500;
 /** Silence that means that nobody is there: the server speaks each second. */
 const silent = 8_000;
 
-let live: Live = { now: undefined, lines: [], state: 'connecting', heard: 0 };
+let live: Live = { now: undefined, map: undefined, lines: [], state: 'connecting', heard: 0 };
 const listeners = new Set<() => void>();
 let source: EventSource | undefined;
 let again: ReturnType<typeof setTimeout> | undefined;
@@ -35,6 +37,7 @@ function open() {
     delay = 1000;
     set({ now: JSON.parse((e as MessageEvent<string>).data) as Now, state: 'live', heard: Date.now() });
   });
+  s.addEventListener('map', (e) => set({ map: JSON.parse((e as MessageEvent<string>).data) as unknown, heard: Date.now() }));
   s.addEventListener('line', (e) => {
     const line = JSON.parse((e as MessageEvent<string>).data) as Entry;
     if (live.lines.some((l) => l.seq === line.seq)) return;
@@ -64,7 +67,7 @@ export function startStream(): () => void {
     clearInterval(watchdog);
     source?.close();
     source = undefined;
-    live = { now: undefined, lines: [], state: 'connecting', heard: 0 };
+    live = { now: undefined, map: undefined, lines: [], state: 'connecting', heard: 0 };
   };
 }
 
@@ -83,6 +86,11 @@ export function useLive(): Live {
 /** useNow is what the doctor says at this moment; undefined until it was heard. */
 export function useNow(): Now | undefined {
   return useSyncExternalStore(subscribe, () => live.now);
+}
+
+/** useLiveMap is the map of this second; undefined until it was heard. */
+export function useLiveMap<T>(): T | undefined {
+  return useSyncExternalStore(subscribe, () => live.map) as T | undefined;
 }
 
 /** useLines are the lines of the journal since the page was opened. */
