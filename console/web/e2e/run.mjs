@@ -115,7 +115,7 @@ const sizes = [
 async function look(spec, l) {
   const { context, page, wrong } = await fresh(l.context);
   try {
-    const path = typeof l.path === 'function' ? l.path(world) : l.path;
+    const path = typeof l.path === 'function' ? await l.path(world, tools) : l.path;
     const found = [];
     for (const lang of ['en', 'zh']) {
       await page.goto(`${world.console}${path}${path.includes('?') ? '&' : '?'}lang=${lang}`);
@@ -191,7 +191,8 @@ async function run(file) {
       }
     }
   };
-  for (const l of m.looks ?? []) looked.add((typeof l.path === 'function' ? l.path(world) : l.path).split('?')[0]);
+  // A path that is made up at the look is none of the menu's.
+  for (const l of m.looks ?? []) if (typeof l.path === 'string') looked.add(l.path.split('?')[0]);
   work.alone = !!m.alone;
   return work;
 }
