@@ -9,6 +9,7 @@ import { chromium } from 'playwright-core';
 const here = dirname(fileURLToPath(import.meta.url));
 const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const world = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+const specs = join(here, world.specs ?? '');
 
 /** Everything waits on conditions; this is when to give up on a busy machine. */
 const patience = 90_000;
@@ -169,7 +170,7 @@ async function run(file) {
   let m;
   const began = Date.now();
   try {
-    m = await import(join(here, file));
+    m = await import(join(specs, file));
   } catch (e) {
     return () => report(spec, 'loads', began, e);
   }
@@ -203,11 +204,11 @@ async function run(file) {
 }
 
 const only = world.only ? new RegExp(world.only) : /./;
-const files = readdirSync(here).filter((f) => f.endsWith('.mjs') && f !== 'run.mjs' && only.test(f));
+const files = readdirSync(specs).filter((f) => f.endsWith('.mjs') && f !== 'run.mjs' && only.test(f));
 const all = await Promise.all(files.map(run));
 const queue = all.filter((w) => !w.alone);
 // A screen of the menu that no spec looks at is looked at all the same.
-if (!world.only || only.test('menu'))
+if (!world.specs && (!world.only || only.test('menu')))
   for (const path of menu.filter((p) => !looked.has(p)))
     queue.push(async () => {
       const at = Date.now();
