@@ -124,6 +124,8 @@ async function look(spec, l) {
         for (const colorScheme of ['light', 'dark']) {
           await page.setViewportSize(size);
           await page.emulateMedia({ colorScheme });
+          // The page hears of it a moment later than its style sheet does.
+          await page.waitForFunction((to) => !document.documentElement.dataset.mantineColorScheme || document.documentElement.dataset.mantineColorScheme === to, colorScheme);
           await settled(page);
           const at = `${lang}, ${colorScheme}, ${size.width} px`;
           const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);

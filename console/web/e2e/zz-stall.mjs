@@ -13,15 +13,14 @@ export const tests = {
       api('POST', '/v1/payments', { kind: 'payout', from: world.accounts.ann, amount: '1', asset: 'CZK', channel, payee: { account: '424242' } }, `${run}-${n++}`);
     // It has a usual pace first: what never left cannot be late.
     for (let i = 0; i < 8; i++) await pay();
-    await until('the bank on the map', async () => (await page.request.get(`${world.console}/api/look/map`)).ok());
-    const hop = async () => (await (await page.request.get(`${world.console}/api/look/map`)).json()).hops.find((h) => h.name === channel);
+    await page.goto(`${world.console}/?lang=en`);
+    await settled(page);
+    const hop = () => page.evaluate(async (name) => (await (await fetch('/api/look/map')).json()).hops.find((h) => h.name === name), channel);
     await until('nothing waits there any more', async () => (await hop())?.waits?.items === 0, 90_000);
 
     await sandbox('PATCH', `/banks/${bank.toUpperCase()}/behaviour`, { execute_delay: { probability: 1, min_ms: 3_600_000, max_ms: 3_600_000 } });
     const more = setInterval(() => void pay().catch(() => {}), 1000);
     try {
-      await page.goto(`${world.console}/?lang=en`);
-      await settled(page);
       const sentence = page.getByRole('status').first();
       await until('the bank is stalled', async () => (await hop())?.state === 'stalled', 120_000);
       await until('the sentence says what waits', async () => /payments? \(.+\) waits? behind bank-\w\w, the oldest for/.test(await sentence.innerText()), 60_000);
