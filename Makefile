@@ -11,7 +11,7 @@ GOLANGCI_WANT := 2.15.0
 # Two packages at a time: each may run its own Postgres, and more only wait for the disk.
 TEST_P        ?= 2
 # One package may take this long before its goroutines are dumped.
-TEST_TIMEOUT  ?= 8m
+TEST_TIMEOUT  ?= 15m
 FUZZTIME      ?= 20s
 BENCHTIME     ?= 2s
 # How long one package may torture itself.

@@ -63,7 +63,7 @@ func (c *call) linkPayment() error {
 		return err
 	}
 	if len(body) > 0 {
-		var days int32
+		days := int32(access.LinkDaysDefault)
 		if err := decodeObject(body, func(d *decoder, name []byte) error {
 			if string(name) != "days" {
 				return unknownField(name)

@@ -48,6 +48,7 @@ func TestALinkShowsOnePaymentToItsHolder(t *testing.T) {
 	token := made.str("token")
 	require.Equal(t, api.PagePath+token, made.str("path"))
 	require.InDelta(t, access.LinkDaysDefault, made.json["days"], 0)
+	require.InDelta(t, access.LinkDaysDefault, w.link(id, `{}`).json["days"], 0)
 	require.Nil(t, made.json["ends_at"], "it is open")
 
 	a := w.do(http.MethodGet, "/v1/links/"+token+"?lang=en", "", "")

@@ -76,11 +76,13 @@ async function signedIn() {
   await page.goto(await link());
   await page.waitForSelector('nav', { timeout: patience });
   const state = await context.storageState();
+  const menu = await page.$$eval('nav a', (all) => all.map((a) => a.getAttribute('href')));
   await context.close();
-  return state;
+  return { state, menu };
 }
 
-const state = await signedIn();
+const { state, menu } = await signedIn();
+const looked = new Set();
 
 async function fresh(options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, colorScheme: 'light', locale: 'en-GB', timezoneId: 'Asia/Shanghai', reducedMotion: 'reduce', storageState: state, ...options });
@@ -124,8 +126,8 @@ async function look(spec, l) {
         for (const colorScheme of ['light', 'dark']) {
           await page.setViewportSize(size);
           await page.emulateMedia({ colorScheme });
-          // The page hears of it a moment later than its style sheet does.
-          await page.waitForFunction((to) => !document.documentElement.dataset.mantineColorScheme || document.documentElement.dataset.mantineColorScheme === to, colorScheme);
+          // The page follows the system a moment later.
+          await page.waitForFunction((c) => (document.documentElement.dataset.mantineColorScheme ?? c) === c, colorScheme);
           await settled(page);
           const at = `${lang}, ${colorScheme}, ${size.width} px`;
           const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
@@ -188,6 +190,7 @@ async function run(file) {
       }
     }
   };
+  for (const l of m.looks ?? []) looked.add((typeof l.path === 'function' ? l.path(world) : l.path).split('?')[0]);
   work.alone = !!m.alone;
   return work;
 }
@@ -196,6 +199,17 @@ const only = world.only ? new RegExp(world.only) : /./;
 const files = readdirSync(here).filter((f) => f.endsWith('.mjs') && f !== 'run.mjs' && only.test(f));
 const all = await Promise.all(files.map(run));
 const queue = all.filter((w) => !w.alone);
+// A screen of the menu that no spec looks at is looked at all the same.
+if (!world.only || only.test('menu'))
+  for (const path of menu.filter((p) => !looked.has(p)))
+    queue.push(async () => {
+      const at = Date.now();
+      const name = path === '/' ? 'first' : path.slice(1).replaceAll('/', '-');
+      await bounded(specMost, look('menu', { name, path })).then(
+        () => report('menu', `looks ${name}`, at),
+        (e) => report('menu', `looks ${name}`, at, e),
+      );
+    });
 await Promise.all([0, 1].map(async () => { for (let w; (w = queue.shift()); ) await w(); }));
 // What changes the world for others comes last, one by one.
 for (const w of all.filter((x) => x.alone)) await w();
