@@ -313,7 +313,7 @@ func (a *Attendant) follow(ctx context.Context, e *doctor.Evidence, alarms []doc
 		}
 	}
 	switch {
-	case over && !i.acting && !(i.resume && a.cfg.Resume != nil):
+	case over && !i.acting && (!i.resume || a.cfg.Resume == nil):
 		return a.finish(ctx, now)
 	case i.acting && !i.quietFrom.IsZero() && (now.Sub(i.quietFrom) >= waited || over && a.looks(i)):
 		i.leave()

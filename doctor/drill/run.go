@@ -489,7 +489,7 @@ func (s *stage) keepJournal(rec *record, row *Row) {
 		}
 	}
 	to := filepath.Join(s.cfg.Evidence, fmt.Sprintf("%s-%d.journal.jsonl", row.Drill, row.Seed))
-	if err := os.WriteFile(to, lines.Bytes(), 0o600); err != nil { //nolint:gosec // a drill's own name
+	if err := os.WriteFile(to, lines.Bytes(), 0o600); err != nil {
 		row.Notes = append(row.Notes, "the journal is not kept: "+err.Error())
 		return
 	}

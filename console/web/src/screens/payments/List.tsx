@@ -3,7 +3,7 @@ import { useDebouncedCallback } from '@mantine/hooks';
 import { useInfiniteQuery } from '@tanstack/react-query';
 import { useEffect, useMemo, useRef, useState } from 'react';
 import { ask, decimal, useGo, useLook, useParam, type Problem as ProblemError } from '../../data';
-import { AsCurl, Empty, Go, Id, Loading, Money, Panel, Problem, Sentence, Stale, State, Title, useSpan, useTick, When, whereIs } from '../../parts';
+import { AsCurl, Empty, Go, Id, Loading, Money, Panel, Problem, Sentence, Stale, State, Title, useSpan, useTick, When, whereIs, type Tone } from '../../parts';
 import { IconSearch } from '../../parts/icons';
 import { useWords } from '../../words/words';
 import classes from './payments.module.css';
@@ -46,7 +46,7 @@ export default function List() {
   return (
     <>
       <Title right={<AsCurl call={{ path }} />}>{t('title')}</Title>
-      {map.data?.sentence ? <Sentence tone={map.data.state === 'ok' || map.data.state === 'calm' ? 'good' : 'info'}>{map.data.sentence[t.lang]}</Sentence> : <Sentence tone="idle">{t('list_says')}</Sentence>}
+      {map.data?.sentence ? <Sentence tone={mapTones[map.data.state] ?? 'info'}>{map.data.sentence[t.lang]}</Sentence> : <Sentence tone="idle">{t('list_says')}</Sentence>}
       <Search />
       <Panel
         title={t('list')}
@@ -218,6 +218,9 @@ function Csv({ rows }: { rows: Payment[] }) {
     </Button>
   );
 }
+
+/** mapTones is how the road's own sentence looks here. */
+const mapTones: Record<string, Tone> = { fine: 'good', waiting: 'wait', stalled: 'bad', unknown: 'idle' };
 
 const rowHeight = 44;
 
