@@ -61,7 +61,8 @@ type seat struct {
 	// pending is not in the database yet; local never is. ended is not ended there yet.
 	pending      *visit
 	local, ended bool
-	touched      bool // seen since the database was told
+	client       string // what the program calls itself that opened it here
+	touched      bool   // seen since the database was told
 }
 
 // Bounds.
@@ -305,7 +306,7 @@ func (d *Door) sit(prefix string, s *seat) *seat {
 // enter opens a session: in the database, or here until it answers.
 func (d *Door) enter(ctx context.Context, v *visit, who Principal, offline bool) (Visit, error) {
 	v.madeAt = d.now().UTC()
-	s := &seat{hash: digest(v.token), who: who, madeAt: v.madeAt, seenAt: v.madeAt, sealed: v.sealed}
+	s := &seat{hash: digest(v.token), who: who, madeAt: v.madeAt, seenAt: v.madeAt, sealed: v.sealed, client: v.client}
 	s.who.session, s.who.Method = v.prefix(), v.method
 	switch {
 	case who.Operator == Local:

@@ -121,11 +121,7 @@ func (d *Door) Sessions(ctx context.Context, v *Visit) ([]OpenSession, error) {
 			continue
 		}
 		seen := d.visit(s, "", false)
-		client := ""
-		if s.pending != nil {
-			client = s.pending.client
-		}
-		all = append(all, OpenSession{ID: id, Operator: s.who.Operator, Method: s.who.Method, Client: client, MadeAt: s.madeAt, SeenAt: s.seenAt, EndsAt: seen.EndsAt})
+		all = append(all, OpenSession{ID: id, Operator: s.who.Operator, Method: s.who.Method, Client: s.client, MadeAt: s.madeAt, SeenAt: s.seenAt, EndsAt: seen.EndsAt})
 	}
 	all = slices.DeleteFunc(all, func(o OpenSession) bool { s := d.sessions[o.ID]; return s != nil && s.ended })
 	slices.SortFunc(all, func(a, b OpenSession) int { return cmp.Or(b.MadeAt.Compare(a.MadeAt), cmp.Compare(a.ID, b.ID)) })

@@ -256,6 +256,13 @@ func webhookRoutes() []*route {
 	again := one(http.MethodPost, "/v1/webhooks/{id}/deliveries/{delivery}/redeliver", "redeliver", "Send a message again",
 		"Whatever became of it; under the same webhook-id, with a whole schedule of tries.", access.WebhooksWrite, (*call).redeliver)
 	again.params, again.answers, again.faults = look.params, look.answers, ping.faults
+	enable := one(http.MethodPost, "/v1/webhooks/{id}/enable", "enable-webhook", "Be told again",
+		"After it was disabled: what waits is due at once, and what it missed is queued from the log.", access.WebhooksWrite, (*call).enableWebhook)
+	// Telling an endpoint once more what it was to be told anyway gives nothing away:
+	// people do so too. Where messages go is for keys alone.
+	for _, rt := range []*route{ping, again, enable} {
+		rt.role = access.Operate
+	}
 	return []*route{
 		{
 			method: http.MethodPost, path: "/v1/webhooks", id: "create-webhook", tag: "webhooks", summary: "Be told what becomes final",
@@ -274,8 +281,6 @@ func webhookRoutes() []*route {
 		one(http.MethodPost, "/v1/webhooks/{id}/rotate-secret", "rotate-webhook-secret", "Replace the secret",
 			"The new one is shown once. For 24 hours messages carry both signatures, so that nothing is refused while you change over.",
 			access.WebhooksWrite, (*call).rotateWebhook),
-		one(http.MethodPost, "/v1/webhooks/{id}/enable", "enable-webhook", "Be told again",
-			"After it was disabled: what waits is due at once, and what it missed is queued from the log.", access.WebhooksWrite, (*call).enableWebhook),
-		ping, list, look, again,
+		enable, ping, list, look, again,
 	}
 }

@@ -245,19 +245,19 @@ func TestNotesAreInTheNameOfWhoIsSignedIn(t *testing.T) {
 	require.Equal(t, "olga", e.Who)
 }
 
-// event is one of a stream.
-type event struct{ id, name, data string }
+// sse is one of a stream.
+type sse struct{ id, name, data string }
 
-func readEvent(t *testing.T, from *bufio.Reader) event {
+func readEvent(t *testing.T, from *bufio.Reader) sse {
 	t.Helper()
-	var e event
+	var e sse
 	for {
 		line, err := from.ReadString('\n')
 		require.NoError(t, err)
 		line = strings.TrimSuffix(line, "\n")
 		field, value, _ := strings.Cut(line, ": ")
 		switch {
-		case line == "" && e != event{}:
+		case line == "" && e != sse{}:
 			return e
 		case field == "id":
 			e.id = value
@@ -302,7 +302,7 @@ func TestTheStreamTellsAndGoesOn(t *testing.T) {
 	require.Equal(t, "now", now.name)
 	require.True(t, json.Valid([]byte(now.data)))
 	first := note("first")
-	var line event
+	var line sse
 	for line.name != "line" {
 		line = readEvent(t, stream)
 	}
@@ -312,7 +312,7 @@ func TestTheStreamTellsAndGoesOn(t *testing.T) {
 	note("second")
 	stream, stop = b.listen(line.id)
 	defer stop()
-	for line = (event{}); line.name != "line"; {
+	for line = (sse{}); line.name != "line"; {
 		line = readEvent(t, stream)
 	}
 	require.Contains(t, line.data, "second")

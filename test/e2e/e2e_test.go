@@ -105,6 +105,8 @@ type world struct {
 	Keep     bool              `json:"keep"`
 	Update   string            `json:"update,omitempty"`
 	Only     string            `json:"only,omitempty"`
+	// Specs is the folder below e2e whose specs run; empty: those of e2e itself.
+	Specs string `json:"specs,omitempty"`
 
 	keys int
 }
@@ -112,6 +114,12 @@ type world struct {
 func TestConsole(t *testing.T) {
 	w := start(t)
 	w.trade()
+	w.browse(t)
+}
+
+// browse runs the specs in a browser; each result is a subtest.
+func (w *world) browse(t *testing.T) {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "world.json")
 	raw, err := json.Marshal(w)
 	require.NoError(t, err)

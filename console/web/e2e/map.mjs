@@ -2,7 +2,7 @@
 const drawn = ({ page }) => page.waitForSelector('[data-hop="dispatch"]');
 
 export const looks = [
-  { name: 'map', path: '/', ready: drawn, picture: 'map' },
+  { name: 'map', path: '/', ready: drawn },
   { name: 'map-hop', path: (w) => `/?hop=${w.channel}`, ready: async (t) => { await drawn(t); await t.page.waitForSelector('section dl dt'); } },
 ];
 

@@ -60,12 +60,13 @@ function Rolled({ days, asset }: { days: Day[]; asset: string }) {
   const last = days[days.length - 1];
   if (!first || !last) return null;
   const busy = days.filter((d) => d.lines > 0 || d.awaited !== '0' || d.difference !== '0' || d.stated_closing !== undefined);
+  const lines = days.reduce((n, d) => n + d.lines, 0);
   const unexplained = sum(days.map((d) => d.unexplained));
   const difference = sum(days.map((d) => d.difference));
   return (
     <>
-      <Sentence tone={unexplained !== '0' ? 'bad' : difference !== '0' ? 'wait' : 'good'}>
-        {unexplained !== '0' ? t('roll_off', { value: amountText(unexplained, asset) }) : difference !== '0' ? t('roll_explained', { value: amountText(difference, asset) }) : t('roll_well', { n: days.reduce((n, d) => n + d.lines, 0) })}
+      <Sentence tone={unexplained !== '0' ? 'bad' : difference !== '0' ? 'wait' : lines === 0 ? 'idle' : 'good'}>
+        {lines === 0 ? t('roll_none') : unexplained !== '0' ? t('roll_off', { value: amountText(unexplained, asset) }) : difference !== '0' ? t('roll_explained', { value: amountText(difference, asset) }) : t('roll_well', { n: lines })}
       </Sentence>
       <Waterfall opening={first.opening} moved={{ in: sum(days.map((d) => d.in)), out: sum(days.map((d) => d.out)), fees: sum(days.map((d) => d.fees)) }} closing={last.closing} stated={last.stated_closing} asset={asset} />
       <Wide label={t('roll')} least={860}>

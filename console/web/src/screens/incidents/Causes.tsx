@@ -1,6 +1,6 @@
 import { Code, Collapse, Group, Stack, Text, UnstyledButton } from '@mantine/core';
 import { useState } from 'react';
-import { CopyButton, Empty, Go, Mark, Panel, When } from '../../parts';
+import { CopyButton, Empty, Mark, Panel, When } from '../../parts';
 import { useWords } from '../../words/words';
 import classes from './room.module.css';
 import type { Evident, Judged, Room, Suspect } from './types';
@@ -55,8 +55,7 @@ function One({ h, a, first }: { h: Suspect; a: Judged; first: boolean }) {
           <span style={{ width: `${Math.max(0.5, 100 * h.posterior)}%` }} />
         </span>
         <span className={classes.small}>
-          {h.explains > 0 && t('explains', { share: percent(h.explains) })}
-          {!still && ` · ${t('evidence_n', { yes: yes.length, no: no.length })}`}
+          {[h.explains > 0 ? t('explains', { share: percent(h.explains) }) : '', still ? '' : t('evidence_n', { yes: yes.length, no: no.length })].filter(Boolean).join(' · ')}
         </span>
       </UnstyledButton>
       <Collapse expanded={open && !still}>
@@ -69,7 +68,6 @@ function One({ h, a, first }: { h: Suspect; a: Judged; first: boolean }) {
             {Object.entries(h.details).slice(0, 8).map(([k, v]) => `${k} ${v}`).join(' · ')}
           </Text>
         )}
-        {h.cause && <Text size="sm" mt={6}><Go to={`/incidents?cause=${h.cause}`}>{t('same_cause')}</Go></Text>}
       </Collapse>
     </div>
   );

@@ -28,12 +28,16 @@ export default function Room() {
   }, [newest]); // eslint-disable-line
   if (room.problem?.status === 404 && !room.data) {
     return (
-      <Empty title={t('no_incident', { id })} action={<Go to="/incidents">{t('all_incidents')}</Go>}>
-        {t('no_incident_why')}
-      </Empty>
+      <>
+        <Title>{id}</Title>
+        <Empty title={t('no_incident', { id })} action={<Go to="/incidents">{t('all_incidents')}</Go>}>
+          {t('no_incident_why')}
+        </Empty>
+      </>
     );
   }
-  return <Shown of={room} rows={10}>{(r) => <Inside r={r} again={refetch} />}</Shown>;
+  if (!room.data) return <><Title>{id}</Title><Shown of={room} rows={10}>{() => null}</Shown></>;
+  return <Shown of={room}>{(r) => <Inside r={r} again={refetch} />}</Shown>;
 }
 
 export function toneOf(r: Pick<RoomOf, 'closed_at' | 'paged' | 'stage'> & { clean?: boolean }) {

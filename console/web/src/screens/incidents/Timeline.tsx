@@ -40,7 +40,7 @@ export function Timeline({ r, again, mayAct }: { r: Room; again: () => void; may
         {shown.map((e) => (
           <li key={e.seq}>
             <time dateTime={e.at} title={e.at}>{clockText(new Date(e.at), t.lang)}</time>
-            <div className={classes.bubble} data-person={e.what === 'note' || e.what === 'approved' ? '' : undefined} data-weighty={e.what === 'opened' || e.what === 'closed' || e.what === 'stage' ? '' : undefined}>
+            <div className={classes.bubble} data-person={(e.what === 'note' || e.what === 'approved') && e.who !== 'doctor' ? '' : undefined} data-weighty={e.what === 'opened' || e.what === 'closed' || e.what === 'stage' ? '' : undefined}>
               {e.text}
             </div>
           </li>

@@ -15,6 +15,6 @@ export const screens: Screen[] = [
     path: '/incidents/$id',
     title: { en: 'Incident room', zh: '事故作战室' },
     component: lazy(() => import('./Room')),
-    opens: [{ id: /^inc-\d/, to: (id) => `/incidents/${id}` }],
+    opens: [{ id: /^inc[-_]/, to: (id) => `/incidents/${id}` }],
   },
 ];

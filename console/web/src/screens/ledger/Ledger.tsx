@@ -19,6 +19,9 @@ export type Transfer = { id: number; payment: string; kind?: string; amount: str
 type Entry = { transfer: number; payment: string; kind?: string; book: string; counterparty: string; amount: string; balance: string; transition: string; booked_at: string };
 type List<T> = { data: T[]; has_more: boolean; next?: string };
 
+/** widthOf is a column that no figure of it is cut off in. */
+const widthOf = (texts: string[]) => `${(texts.reduce((n, x) => Math.max(n, x.length), 9) * 0.6).toFixed(1)}em`;
+
 const spans = { '1h': 3_600_000, '1d': 86_400_000, '7d': 604_800_000, '30d': 2_592_000_000, '1y': 31_536_000_000 } as const;
 type SpanKey = keyof typeof spans;
 
@@ -33,7 +36,7 @@ export default function Ledger() {
       <Invariants />
       <Stack gap="md">
         <AsOf />
-        <div className={classes.columns}>
+        <div className={`${classes.columns} ${account ? classes.chosen : ''}`}>
           <Tree />
           <Stack gap="md" style={{ minWidth: 0 }}>
             {transfer && <One id={transfer} />}
@@ -174,11 +177,12 @@ function OneAccount({ id }: { id: string }) {
   const curve = usePay<{ data: Point[] }>(`/v1/accounts/${id}/curve?from=${from.toISOString()}&to=${end.toISOString()}&points=120`, { keep: true });
   const statement = usePages<Entry>(`/v1/accounts/${id}/statement?limit=100${asOf ? `&to=${asOf}` : ''}`, asOf ? undefined : 5_000);
   const asset = account.data?.asset ?? '';
+  const wide = widthOf((statement.rows ?? []).flatMap((e) => [amountText(e.amount, asset), amountText(e.balance, asset)]));
   const columns: RowColumn<Entry>[] = [
     { name: t('booked'), width: '118px', of: (e) => <When at={e.booked_at} age={false} /> },
-    { name: t('transfer'), width: '62px', of: (e) => <Plain onClick={() => setTransfer(String(e.transfer))}>#{e.transfer}</Plain> },
-    { name: t('amount'), width: '136px', right: true, of: (e) => amountText(e.amount, asset) },
-    { name: t('after'), width: '136px', right: true, of: (e) => amountText(e.balance, asset) },
+    { name: t('transfer'), width: '74px', of: (e) => <Plain onClick={() => setTransfer(String(e.transfer))}>#{e.transfer}</Plain> },
+    { name: t('amount'), width: wide, right: true, of: (e) => amountText(e.amount, asset) },
+    { name: t('after'), width: wide, right: true, of: (e) => amountText(e.balance, asset) },
     { name: t('payment'), width: '158px', of: (e) => <Id id={e.payment} /> },
     { name: t('why'), width: 'minmax(80px, 1fr)', of: (e) => `${e.kind ?? ''} ${e.transition}` },
   ];
@@ -219,10 +223,10 @@ function AllTransfers() {
   const all = usePages<Transfer>(`/v1/transfers?limit=99${asOf ? `&as_of=${asOf}` : ''}`, asOf ? undefined : 5_000);
   const columns: RowColumn<Transfer>[] = [
     { name: t('booked'), width: '118px', of: (x) => <When at={x.booked_at} age={false} /> },
-    { name: t('transfer'), width: '62px', of: (x) => <Plain onClick={() => setTransfer(String(x.id))}>#{x.id}</Plain> },
+    { name: t('transfer'), width: '74px', of: (x) => <Plain onClick={() => setTransfer(String(x.id))}>#{x.id}</Plain> },
     { name: t('from_account'), width: 'minmax(104px, 1fr)', of: (x) => <Go to={`/ledger?account=${x.debit.account}`}>{x.debit.name || x.debit.account}</Go> },
     { name: t('to_account'), width: 'minmax(104px, 1fr)', of: (x) => <Go to={`/ledger?account=${x.credit.account}`}>{x.credit.name || x.credit.account}</Go> },
-    { name: t('amount'), width: '136px', right: true, of: (x) => amountText(x.amount, x.asset) },
+    { name: t('amount'), width: widthOf((all.rows ?? []).map((x) => amountText(x.amount, x.asset))), right: true, of: (x) => amountText(x.amount, x.asset) },
     { name: t('payment'), width: '158px', of: (x) => <Id id={x.payment} /> },
   ];
   return (

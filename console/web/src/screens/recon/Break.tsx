@@ -215,7 +215,7 @@ function Progressing({ a, able }: { a: Approval; able: boolean }) {
         {a.reason} · <Id id={a.id} /> · {a.state === 'proposed' && <>{t('expires')} <When at={a.expires_at} /></>}
         {payment && <> · <Id id={payment} /></>}
       </Text>
-      {a.state === 'proposed' && <Text size="sm">{session?.name === a.maker ? t('other_approves') : <>{t('you_approve')} <Go to={`/approvals/${a.id}`}>{t('to_approvals')}</Go></>}</Text>}
+      {a.state === 'proposed' && <Text size="sm">{session?.name === a.maker ? t('other_approves') : <>{t('you_approve')} <Go to={`/approvals?id=${a.id}`}>{t('to_approvals')}</Go></>}</Text>}
       {a.state === 'approved' && able && <Button size="xs" loading={run.isPending} onClick={() => run.mutate()} style={{ alignSelf: 'start' }}>{t('carry_out')}</Button>}
       {run.error && <Problem of={run.error} />}
     </Stack>

@@ -1,0 +1,42 @@
+export const looks = [
+  { name: 'signin', path: '/signin', context: { storageState: undefined } },
+  { name: 'enrol', path: '/enrol', context: { storageState: undefined } },
+  { name: 'people', path: '/people', ready: ({ page }) => page.waitForSelector('table tbody tr') },
+  { name: 'approvals', path: '/approvals' },
+  { name: 'developers', path: '/developers', ready: ({ page }) => page.waitForSelector('table tbody tr') },
+  { name: 'developers-requests', path: '/developers?tab=requests&find=refund', ready: ({ page }) => page.waitForSelector('button code') },
+];
+
+export const tests = {
+  'who is not signed in is asked, and comes to the page they asked for': async ({ world, fresh, link, ok }) => {
+    const { page, context } = await fresh({ storageState: undefined });
+    await page.goto(`${world.console}/developers?tab=events`);
+    await page.getByRole('button', { name: 'Sign in with a passkey' }).waitFor();
+    ok((await page.evaluate(() => location.pathname)) === '/developers', 'the address stays');
+    await page.getByText('Sign in with a one-time link').click();
+    await page.getByLabel('One-time link').fill(await link());
+    await page.getByRole('button', { name: 'Sign in', exact: true }).last().click();
+    await page.getByText('payment.final').first().waitFor();
+    await context.close();
+  },
+  'a request is there as code': async ({ page, world, ok }) => {
+    await page.goto(`${world.console}/developers?tab=requests&find=create-payment`);
+    await page.getByRole('button', { name: /\/v1\/payments / }).or(page.locator('button', { hasText: '/v1/payments' })).first().click();
+    await page.getByRole('button', { name: 'As code' }).first().click();
+    const code = page.locator('pre', { hasText: 'curl' }).last();
+    await code.waitFor();
+    ok((await code.innerText()).includes('Idempotency-Key'), 'with a key that makes it happen once');
+  },
+  'a bank fails on purpose': async ({ page, world, bank, until, ok }) => {
+    await page.goto(`${world.console}/developers?tab=sandbox`);
+    const row = page.getByRole('row').filter({ hasText: 'bank-yz' }).or(page.getByRole('row').last());
+    const code = (await row.first().locator('code').innerText()).replace('bank-', '');
+    await row.first().getByRole('combobox').click();
+    await page.getByRole('option', { name: 'sends every callback twice' }).click();
+    await until('the bank misbehaves', async () => (await bank('GET', `/banks/${code}/behaviour`)).callback_duplicate === 1);
+    await row.first().getByRole('combobox').click();
+    await page.getByRole('option', { name: 'as declared' }).click();
+    await until('it behaves again', async () => (await bank('GET', `/banks/${code}/behaviour`)).callback_duplicate === 0);
+    ok(true, 'and back');
+  },
+};

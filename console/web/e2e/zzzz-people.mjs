@@ -1,0 +1,135 @@
+// Who gets in, and what two people agree on: the first person by a one-time link, an
+// invitation taken up with a passkey, another with pass and codes, four eyes on acts of
+// the pay plane, a session that is ended. The last spec of all, by its name.
+import { createHmac } from 'node:crypto';
+
+/** codeOf is RFC 6238: six digits, 30 seconds, SHA-1. */
+function codeOf(secret, at = Date.now()) {
+  const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
+  let bits = '';
+  for (const c of secret.replace(/=+$/, '')) bits += alphabet.indexOf(c).toString(2).padStart(5, '0');
+  const key = Buffer.from(bits.match(/.{8}/g).map((b) => parseInt(b, 2)));
+  const counter = Buffer.alloc(8);
+  counter.writeBigUInt64BE(BigInt(Math.floor(at / 30_000)));
+  const mac = createHmac('sha1', key).update(counter).digest();
+  const from = mac[19] & 15;
+  return String((mac.readUInt32BE(from) & 0x7fffffff) % 1_000_000).padStart(6, '0');
+}
+
+/** authenticator puts a passkey holder into the page's browser. */
+async function authenticator(page) {
+  const cdp = await page.context().newCDPSession(page);
+  await cdp.send('WebAuthn.enable', { enableUI: false });
+  const { authenticatorId } = await cdp.send('WebAuthn.addVirtualAuthenticator', {
+    options: { protocol: 'ctap2', transport: 'internal', hasResidentKey: true, hasUserVerification: true, isUserVerified: true, automaticPresenceSimulation: true },
+  });
+  return { cdp, id: authenticatorId };
+}
+
+const wait = { timeout: 60_000 };
+
+/** invite adds somebody and returns their link. */
+async function invite(page, name, role, label) {
+  await page.getByLabel('Name', { exact: true }).fill(name);
+  await page.getByRole('combobox', { name: 'Role' }).click();
+  await page.getByRole('option', { name: role, exact: true }).click();
+  await page.getByRole('button', { name: 'Make the link' }).click();
+  const code = page.locator('[data-invitation]');
+  await page.getByText(label).waitFor(wait);
+  return (await code.innerText()).trim();
+}
+
+async function signOut(page) {
+  await page.evaluate(async () => {
+    const who = await (await fetch('/api/session')).json();
+    await fetch('/api/session', { method: 'DELETE', headers: { 'Moneta-Csrf': who.csrf } });
+  });
+}
+
+// From here on there are two who may approve: nobody is let in by a link of this machine.
+export const alone = true;
+
+export const tests = {
+  'people come in, agree in twos, and are shown out': async ({ world, fresh, link, ok }) => {
+    const { page: first } = await fresh({ storageState: undefined, locale: 'en-GB' });
+    await first.goto(await link());
+    await first.waitForFunction(() => !location.pathname.startsWith('/signin'), null, wait);
+    ok(!(await first.evaluate(() => location.href)).includes('link='), 'the link is not in the history');
+    await first.goto(`${world.console}/people`);
+    await first.getByText('Add a second one who may').waitFor(wait);
+
+    // Two who may approve, one with a passkey, one with pass and codes.
+    const annLink = await invite(first, 'ann', 'admin', 'ann is added.');
+    const benLink = await invite(first, 'ben', 'approver', 'ben is added.');
+    ok(annLink !== benLink, 'each has a link of their own');
+
+    const { page: ann } = await fresh({ storageState: undefined });
+    await authenticator(ann);
+    await ann.goto(annLink);
+    await ann.getByText('Welcome, ann').waitFor(wait);
+    await ann.getByLabel('Name of this device').fill('laptop');
+    await ann.getByRole('button', { name: 'Make the passkey' }).click();
+    await ann.getByRole('heading', { name: 'People', exact: true }).waitFor(wait);
+    await ann.getByText('laptop').waitFor(wait);
+    await signOut(ann);
+    await ann.goto(`${world.console}/approvals`);
+    await ann.getByRole('button', { name: 'Sign in with a passkey' }).click();
+    await ann.getByRole('heading', { name: 'Approvals', exact: true }).waitFor(wait);
+    ok((await ann.evaluate(() => location.pathname)) === '/approvals', 'the page that was asked for comes');
+
+    const { page: ben } = await fresh({ storageState: undefined });
+    await ben.goto(benLink);
+    await ben.getByRole('button', { name: 'Make pass and codes' }).click();
+    const pass = (await ben.locator('[data-pass]').innerText()).trim();
+    const secret = (await ben.locator('[data-secret]').innerText()).trim();
+    await ben.getByLabel('Code it shows now').fill(codeOf(secret));
+    await ben.getByRole('button', { name: 'Confirm and sign in' }).click();
+    await ben.getByRole('heading', { name: 'People', exact: true }).waitFor(wait);
+
+    // The local person is gone now that there are two.
+    await first.goto(`${world.console}/people`);
+    await first.getByRole('button', { name: 'Sign in with a passkey' }).waitFor(wait);
+
+    // Ann proposes a third one; Ben, by keyboard, says yes with a code; Ann carries it out.
+    await ann.goto(`${world.console}/people`);
+    await invite(ann, 'cleo', 'approver', 'Adding cleo waits');
+    await ann.goto(`${world.console}/approvals`);
+    await ann.getByText('You proposed this; somebody else decides').waitFor(wait);
+    ok((await ann.getByRole('button', { name: 'Approve…' }).count()) === 0, 'nobody approves their own');
+    await ben.goto(`${world.console}/approvals`);
+    await ben.getByText('counted here, fits').first().waitFor(wait);
+    await ben.getByRole('article').first().focus();
+    await ben.keyboard.press('a');
+    await ben.getByLabel('Note (kept)').fill('seen her contract');
+    // A code counts once: the one of the next step is taken already.
+    await ben.getByLabel('Code it shows now').fill(codeOf(secret, Date.now() + 30_000));
+    await ben.keyboard.press('Enter');
+    await ben.getByText('approved, not carried out yet').waitFor(wait);
+    await ann.getByRole('button', { name: 'Carry out now' }).click(wait);
+    await ann.getByText('carried out', { exact: true }).first().waitFor(wait);
+
+    // Ben proposes, Ann says yes with her passkey: two clicks.
+    await ben.goto(`${world.console}/people`);
+    const row = ben.getByRole('row').filter({ hasText: 'cleo' });
+    await row.getByRole('button', { name: 'Disable…' }).click();
+    await row.getByRole('button', { name: 'Disable cleo for good' }).click();
+    await ben.getByText('Disabling cleo is proposed').waitFor(wait);
+    await ann.goto(`${world.console}/approvals`);
+    await ann.getByRole('button', { name: 'Approve…' }).click(wait);
+    await ann.getByRole('button', { name: 'Approve with passkey' }).click();
+    await ann.getByRole('button', { name: 'Carry out now' }).click(wait);
+    await ann.goto(`${world.console}/people`);
+    await ann.getByText('disabled by ben').waitFor(wait);
+
+    // Ann ends Ben's sessions; his page asks who he is.
+    await ann.getByRole('button', { name: 'End the session of ben' }).first().click();
+    await ann.getByRole('button', { name: 'End the session of ben' }).waitFor({ state: 'detached', ...wait });
+    await ben.goto(`${world.console}/people`);
+    await ben.getByRole('button', { name: 'Sign in with a passkey' }).waitFor(wait);
+    await ben.getByLabel('Name', { exact: true }).fill('ben');
+    await ben.getByLabel('Pass', { exact: true }).fill(pass);
+    await ben.getByLabel('Code', { exact: true }).fill('000000');
+    await ben.getByRole('button', { name: 'Sign in', exact: true }).first().click();
+    await ben.getByRole('alert').waitFor(wait);
+  },
+};
