@@ -139,7 +139,7 @@ func (s *Source) held() []*doctor.Entry {
 		case doctor.DoUndoLever:
 			out = slices.DeleteFunc(out, func(p *doctor.Entry) bool {
 				pulled := data[doctor.Done](p)
-				return same(pulled.Act, x.Act) || (pulled.Change.Undo != nil && pulled.Change.Undo.ID == x.Act.ID)
+				return same(pulled.Act, x.Act) || x.Act.With["act"] != "" && x.Act.With["act"] == pulled.Act.ID || (pulled.Change.Undo != nil && pulled.Change.Undo.ID == x.Act.ID)
 			})
 		}
 	}

@@ -81,3 +81,20 @@ func TestThinKeepsTheEnds(t *testing.T) {
 	require.Equal(t, []int{0, 1000}, []int{got[0], got[10]})
 	require.Equal(t, all[:5], thin(all[:5], 11))
 }
+
+// A lever that was let go by its act is not to be taken back any more, however the two
+// acts write their aim.
+func TestWhatWasLetGoIsNotHeld(t *testing.T) {
+	t.Parallel()
+	undo := doctor.Done{Act: doctor.Act{ID: "a1/undo", Cause: jam.ID, Step: "say-so", Do: doctor.DoUndoLever, Aim: "everything", With: map[string]string{"act": "a1", "lever": "banner"}, By: "doctor"}}
+	held := []any{doctor.EntryOpened, doctor.Opening{Alarm: overdue}, doctor.EntryAnswer, found, doctor.EntryDone, lever}
+	r, err := RoomOf(told(t, "en", time.Second, held...))
+	require.NoError(t, err)
+	require.Len(t, r.Held, 1)
+	r, err = RoomOf(told(t, "en", time.Second, append(held, doctor.EntryDone, undo)...))
+	require.NoError(t, err)
+	require.Empty(t, r.Held)
+	for _, todo := range r.Todo.Short {
+		require.NotContains(t, todo, "Take back")
+	}
+}

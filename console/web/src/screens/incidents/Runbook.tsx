@@ -7,7 +7,7 @@ import classes from './room.module.css';
 import type { Room, Run, Step, StepResult } from './types';
 import words from './words.json';
 
-const tones: Record<string, Tone> = { pending: 'idle', skipped: 'idle', tried: 'idle', waits: 'wait', acting: 'wait', done: 'wait', good: 'good', failed: 'bad', undone: 'bad' };
+const tones: Record<string, Tone> = { pending: 'idle', skipped: 'idle', tried: 'idle', waits: 'wait', acting: 'wait', done: 'wait', good: 'good', failed: 'bad', undone: 'bad', let_go: 'good' };
 
 /** Runbook is the stepper: what was done, what is checked now, what waits for whom. */
 export function Runbook({ r, again, mayAct }: { r: Room; again: () => void; mayAct: boolean }) {
@@ -51,16 +51,18 @@ function OneRun({ run, again, mayAct, seen }: { run: Run; again: () => void; may
 
 function One({ s, planned, again, mayAct, seen }: { s: StepResult; planned?: Step; again: () => void; mayAct: boolean; seen?: string }) {
   const t = useWords(words);
-  const tone = tones[s.became] ?? 'idle';
+  // A lever that was let go once it was over is no failure.
+  const became = s.became === 'undone' && /^let go/.test(s.error ?? '') ? 'let_go' : s.became;
+  const tone = tones[became] ?? 'idle';
   const act = s.act.do || planned?.do || '';
   const aim = s.act.aim || s.act.with?.aim || planned?.aim || '';
-  const rolled = s.became === 'undone';
+  const rolled = became === 'undone';
   return (
     <li className={classes.step}>
       <span className={classes.stepMark}><Mark tone={tone} size={18} /></span>
       <Group gap={8} justify="space-between" align="baseline">
         <span className={classes.stepName}>{s.act.step || planned?.id} <Text span size="sm" c="dimmed">{[act, s.act.with?.lever, aim].filter(Boolean).join(' ')}</Text></span>
-        <State tone={tone}>{t.maybe(`became_${s.became}`) ?? s.became}</State>
+        <State tone={tone}>{t.maybe(`became_${became}`) ?? s.became}</State>
       </Group>
       {planned && <Text size="sm">{planned.why[t.lang]}</Text>}
       {(s.change.before || s.change.after) && <Text size="sm" c="dimmed" style={{ overflowWrap: 'anywhere' }}>{[s.change.before, s.change.after].filter(Boolean).join(' → ')}</Text>}
@@ -70,7 +72,7 @@ function One({ s, planned, again, mayAct, seen }: { s: StepResult; planned?: Ste
           {s.became !== 'good' && seen && <> · {t('looked')} <When at={seen} stamp={false} /></>}
         </Text>
       )}
-      {s.error && s.became !== 'good' && <Text size="sm" c={tone === 'bad' ? undefined : 'dimmed'} style={{ overflowWrap: 'anywhere' }}>{rolled && `${t('taken_back')} `}{s.error}</Text>}
+      {s.error && s.became !== 'good' && became !== 'let_go' && <Text size="sm" c={tone === 'bad' ? undefined : 'dimmed'} style={{ overflowWrap: 'anywhere' }}>{rolled && `${t('taken_back')} `}{s.error}</Text>}
       {s.at && <Text size="xs" c="dimmed"><When at={s.at} /></Text>}
       {s.became === 'waits' && <Approve s={s} again={again} mayAct={mayAct} />}
     </li>
