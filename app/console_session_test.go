@@ -54,7 +54,7 @@ func TestAnotherSitesPageActsForNobody(t *testing.T) {
 func TestTheConsoleAnswersToItsOwnName(t *testing.T) {
 	t.Parallel()
 	b := openConsole(t, WatchConfig{})
-	ask := func(host, path string, header ...string) *http.Response {
+	ask := func(host, path string, header ...string) (status int, location string) {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.file.URL+path, nil)
 		require.NoError(t, err)
 		req.Host = host
@@ -65,26 +65,25 @@ func TestTheConsoleAnswersToItsOwnName(t *testing.T) {
 		resp, err := client.Do(req)
 		require.NoError(t, err)
 		require.NoError(t, resp.Body.Close())
-		return resp
+		return resp.StatusCode, resp.Header.Get("Location")
 	}
-	for _, host := range []string{"evil.example", "evil.example:7072", "localhost.evil.example", "127.0.0.1.evil.example:80", "10.0.0.1:7072", ""} {
+	for _, host := range []string{"evil.example", "evil.example:7072", "localhost.evil.example", "127.0.0.1.evil.example:80", "10.0.0.1:7072"} {
 		for _, path := range []string{"/", "/api/session", "/people", "/assets/x.js"} {
-			if host == "" {
-				continue // Go's client fills it in
-			}
-			require.Equal(t, http.StatusMisdirectedRequest, ask(host, path).StatusCode, host+path)
+			status, _ := ask(host, path)
+			require.Equal(t, http.StatusMisdirectedRequest, status, host+path)
 		}
 	}
 	own, err := url.Parse(b.file.URL)
 	require.NoError(t, err)
 	for _, host := range []string{"localhost:" + own.Port(), own.Host, "[::1]:" + own.Port(), "LOCALHOST:" + own.Port()} {
-		require.Equal(t, 200, ask(host, "/api/session").StatusCode, host)
+		status, _ := ask(host, "/api/session")
+		require.Equal(t, 200, status, host)
 	}
 	// A page opened by its address goes to the name, where passkeys work, and nowhere else.
 	for _, path := range []string{"/people?x=1", "//evil.example/", "/%2f%2fevil.example", `/\evil.example`} {
-		to := ask(own.Host, path, "Sec-Fetch-Mode", "navigate")
-		require.Equal(t, http.StatusTemporaryRedirect, to.StatusCode)
-		at, err := url.Parse(to.Header.Get("Location"))
+		status, to := ask(own.Host, path, "Sec-Fetch-Mode", "navigate")
+		require.Equal(t, http.StatusTemporaryRedirect, status)
+		at, err := url.Parse(to)
 		require.NoError(t, err)
 		require.Equal(t, "localhost:"+own.Port(), at.Host, path)
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay/desk"
 )
 
@@ -26,8 +27,17 @@ func (p *plane) newDesk() (*desk.Desk, error) {
 		}
 		places[k] = place
 	}
+	urgent := map[money.Asset]money.Amount{}
+	for asset, text := range p.cfg.Desk.UrgentFrom {
+		from, err := money.ParseMinor(text)
+		if err != nil || from.Sign() <= 0 {
+			return nil, fmt.Errorf("desk.urgent_from.%s: %q; write an amount in the smallest unit, such as 10000000", asset, text)
+		}
+		urgent[money.Asset(asset)] = from
+	}
 	return desk.New(desk.Config{
-		Pool: p.reads, Places: places, EscalateTo: p.cfg.Desk.EscalateTo, Bounds: p.bounds(), Telemetry: p.tel,
+		UrgentFrom: urgent,
+		Pool:       p.reads, Places: places, EscalateTo: p.cfg.Desk.EscalateTo, Bounds: p.bounds(), Telemetry: p.tel,
 		Unsound: func() error { return p.node.TimeUnsound() }, // the node is built later
 	}), nil
 }

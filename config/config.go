@@ -120,6 +120,9 @@ type GuardLimit struct {
 type Desk struct {
 	// EscalateTo owns what is past its deadline; empty is the desk's default.
 	EscalateTo string `json:"escalate_to"`
+	// UrgentFrom is, by asset, from which amount on, in the smallest unit, an appeal goes
+	// ahead of others; without an asset only late payments' appeals do.
+	UrgentFrom map[string]string `json:"urgent_from"`
 	// Kinds override owner and time of a kind of case.
 	Kinds map[string]DeskKind `json:"kinds"`
 }

@@ -171,6 +171,8 @@ type Finding struct {
 	Origin string `json:"origin,omitempty" doc:"The break or quarantined Fact" example:"break 12"`
 	// Previous is the number of a closed case about the same.
 	Previous string `json:"previous,omitempty" doc:"A case about the same that was closed while it still held"`
+	// Urgent is why an appeal goes ahead of others.
+	Urgent string `json:"urgent,omitempty" enum:"late,value" doc:"Why an appeal goes ahead of others: its payment is past its bound, or it is about much money"`
 	// Told is the status that the holder saw, in each language.
 	Told []status.Status `json:"told,omitempty" doc:"The payment's status at an appeal, in each language"`
 	// Client is what the holder's device said of itself.

@@ -17,6 +17,7 @@ import (
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/clock"
 	"github.com/moneta-pay/moneta/internal/telemetry"
+	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/status"
 )
@@ -65,6 +66,8 @@ type Config struct {
 	Bounds map[string]time.Duration
 	// SweepEvery is how often durable rows are looked through; 0 is the default.
 	SweepEvery time.Duration
+	// UrgentFrom is from which amount on an appeal goes ahead of others, by asset.
+	UrgentFrom map[money.Asset]money.Amount
 	// Unsound returns why the time is not to be trusted: meanwhile nothing becomes a
 	// case, and nobody is late, because of it. Nil trusts it always.
 	Unsound func() error
@@ -282,11 +285,30 @@ func (d *Desk) used(ctx context.Context, tenant pay.TenantID, key, print []byte)
 	return id, true, nil
 }
 
+// urgentTimes is how much sooner an urgent appeal is due. What is due first comes first
+// in every list.
+const urgentTimes = 4
+
+// urgent says why an appeal goes ahead of others: its payment is past its own bound, or
+// it is about much money. Empty is the usual case.
+func (d *Desk) urgent(p *pay.Payment, now time.Time) string {
+	if p.Open() && !p.Deadline.IsZero() && now.After(p.Deadline) {
+		return "late"
+	}
+	if from, known := d.cfg.UrgentFrom[p.Asset]; known && p.Amount.Cmp(from) >= 0 {
+		return "value"
+	}
+	return ""
+}
+
 func (d *Desk) appeal(ctx context.Context, r *AppealRequest, key, print []byte) (out Appealed, err error) {
 	now := d.now()
 	finding := findingOf(&r.Payment)
 	finding.Told, finding.Client = r.Told, r.Client
 	o := opening{tenant: r.Tenant, payment: r.Payment.ID, kind: Appeal, finding: finding, by: r.By, text: r.Text}
+	if o.finding.Urgent = d.urgent(&r.Payment, now); o.finding.Urgent != "" {
+		o.place.Within = d.places[Appeal].Within / urgentTimes
+	}
 	var id int64
 	var born bool
 	err = pgx.BeginFunc(ctx, d.cfg.Pool, func(tx pgx.Tx) error {

@@ -60,7 +60,7 @@ func newWorld(t *testing.T) *world {
 	tel, err := telemetry.Setup(t.Context(), telemetry.Config{LogOutput: io.Discard})
 	require.NoError(t, err)
 	w := &world{t: t, db: db, clock: clock.NewManual(noon), tel: tel}
-	w.Desk = desk.New(desk.Config{Pool: pool, Clock: w.clock, Telemetry: tel, Bounds: map[string]time.Duration{"bank-ab": bound}, Unsound: func() error { return w.unsound }})
+	w.Desk = desk.New(desk.Config{Pool: pool, Clock: w.clock, Telemetry: tel, Bounds: map[string]time.Duration{"bank-ab": bound}, UrgentFrom: map[money.Asset]money.Amount{"CZK": money.Int(5000)}, Unsound: func() error { return w.unsound }})
 	return w
 }
 
@@ -425,6 +425,29 @@ func TestPoisonBecomesACase(t *testing.T) {
 	p.ID = 1
 	require.NoError(t, w.Overdue(t.Context(), []pay.Payment{p}))
 	require.Empty(t, w.cases(desk.Filter{Kind: desk.UnknownTooLong}), "a person is at it")
+}
+
+// TestUrgentAppealsComeFirst: by age and by value, and no others.
+func TestUrgentAppealsComeFirst(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	small, big, other, late := w.payment(1, pay.Unknown), w.payment(2, pay.Unknown), w.payment(3, pay.Unknown), w.payment(4, pay.Unknown)
+	big.Amount, other.Amount, other.Asset = money.Int(5000), money.Int(5000), "EUR" // nobody said what much is there
+	late.Deadline = noon.Add(-time.Second)
+	plain, soon := noon.Add(4*time.Hour), noon.Add(time.Hour)
+	for i, c := range []struct {
+		p      pay.Payment
+		urgent string
+		due    time.Time
+	}{{small, "", plain}, {big, "value", soon}, {other, "", plain}, {late, "late", soon}} {
+		a := w.appealed(c.p, fmt.Sprint("k", i), "")
+		require.Equal(t, []any{c.urgent, c.due}, []any{a.Finding.Urgent, a.Deadline}, "%d", i)
+	}
+	var order []pay.ID
+	for _, c := range w.cases(desk.Filter{Kind: desk.Appeal}) {
+		order = append(order, c.Payment)
+	}
+	require.Equal(t, []pay.ID{2, 4, 1, 3}, order)
 }
 
 func TestAppeal(t *testing.T) {
