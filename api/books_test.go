@@ -48,7 +48,7 @@ func TestTheBooksAreRead(t *testing.T) {
 	require.Equal(t, "300", list(then)[0]["amount"], "what was booked later is not there yet")
 	require.Equal(t, "1000", list(w.get("/v1/transfers?limit=1&after=" + then.str("next")))[0]["amount"])
 	require.Empty(t, list(w.get("/v1/transfers?asset=EUR")))
-	one := w.get(fmt.Sprintf("/v1/transfers/%d", int64(newest[0]["id"].(float64)))) //nolint:forbidigo // a JSON number
+	one := w.get(fmt.Sprintf("/v1/transfers/%d", int64(newest[0]["id"].(float64))))
 	require.Equal(t, newest[0], one.json)
 	requireProblem(t, w.get("/v1/transfers/999999"), fault.NotFound)
 	requireProblem(t, w.get("/v1/transfers/x"), fault.NotFound)
@@ -94,7 +94,7 @@ func TestTheBooksAreRead(t *testing.T) {
 		if k := c.(map[string]any); k["name"] == "P5" {
 			require.Equal(t, []any{1.0, 1.0}, []any{k["open"], k["ever"]})
 		} else {
-			require.Equal(t, 0.0, k["open"], "%v", k["name"])
+			require.Zero(t, k["open"], "%v", k["name"])
 		}
 	}
 }

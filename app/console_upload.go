@@ -36,7 +36,7 @@ func payBounds(r *http.Request) (within time.Duration, body int64) {
 func stretch(rw http.ResponseWriter, r *http.Request) {
 	if within, _ := payBounds(r); within > payWithin {
 		c := http.NewResponseController(rw)
-		end := time.Now().Add(within) //nolint:forbidigo // a deadline of the connection, by the clock of the kernel
+		end := time.Now().Add(within) // by the clock of the kernel, which ends connections
 		_, _ = c.SetReadDeadline(end), c.SetWriteDeadline(end)
 	}
 }

@@ -82,7 +82,16 @@ async function signedIn() {
   return { state, menu };
 }
 
-const { state, menu } = await signedIn();
+let { state, menu } = await signedIn();
+
+/** A spec may end every session there is; who comes after signs in anew. */
+async function current() {
+  const cookie = state.cookies.map((c) => `${c.name}=${c.value}`).join('; ');
+  const who = await (await fetch(`${world.console}/api/session`, { headers: { Cookie: cookie }, signal: AbortSignal.timeout(20_000) })).json();
+  if (!who.signed_in) ({ state } = await signedIn());
+  return state;
+}
+
 const looked = new Set();
 
 /** A session ends when nobody does anything for 15 minutes, and pages that are only looked
@@ -98,7 +107,7 @@ async function stay() {
 
 async function fresh(options = {}) {
   await stay();
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, colorScheme: 'light', locale: 'en-GB', timezoneId: 'Asia/Shanghai', reducedMotion: 'reduce', storageState: state, ...options });
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, colorScheme: 'light', locale: 'en-GB', timezoneId: 'Asia/Shanghai', reducedMotion: 'reduce', storageState: await current(), ...options });
   context.setDefaultTimeout(patience);
   const page = await context.newPage();
   const wrong = [];
