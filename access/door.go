@@ -174,6 +174,12 @@ func (v *Visit) CSRF() string {
 
 var errOver = fault.New(fault.Unauthenticated, "the session is over; sign in again")
 
+// brief bounds what is asked of the database while somebody waits: one that stands still
+// is as good as dead.
+func brief(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, lookupTimeout)
+}
+
 // unavailable tells a database that does not answer from one that says no.
 func unavailable(err error) bool {
 	return errors.Is(err, fault.DatabaseUnavailable) || errors.Is(err, fault.Timeout)
@@ -314,7 +320,9 @@ func (d *Door) enter(ctx context.Context, v *visit, who Principal, offline bool)
 	case offline:
 		s.pending = v
 	default:
-		out, err := d.store.open(ctx, v)
+		asking, cancel := brief(ctx)
+		defer cancel()
+		out, err := d.store.open(asking, v)
 		if err != nil && !unavailable(err) {
 			return Visit{}, err
 		}
@@ -350,7 +358,9 @@ func (d *Door) signIn(ctx context.Context, name, pass, code, client string) (Vis
 			return Visit{}, fault.New(fault.Unauthenticated, "")
 		}
 	}
-	out, err := d.store.SignIn(ctx, pass, code, client)
+	asking, cancel := brief(ctx)
+	defer cancel()
+	out, err := d.store.SignIn(asking, pass, code, client)
 	if err == nil {
 		return d.Look(ctx, out.Token, false)
 	}
@@ -456,9 +466,11 @@ func (d *Door) endPasskey(ctx context.Context, id string, answer []byte, client 
 		return Visit{}, errCeremony
 	}
 	offline := d.down()
+	asking, cancel := brief(ctx)
+	defer cancel()
 	find := func(_, handle []byte) (*holder, error) {
 		if !offline {
-			h, err := d.store.holder(ctx, "handle", uuidOf(handle), d.keys.origin)
+			h, err := d.store.holder(asking, "handle", uuidOf(handle), d.keys.origin)
 			if err == nil || !unavailable(err) {
 				return h, err
 			}
@@ -481,7 +493,7 @@ func (d *Door) endPasskey(ctx context.Context, id string, answer []byte, client 
 		return Visit{}, err
 	}
 	if !offline {
-		if err := d.store.usedPasskey(ctx, &k); err != nil && !unavailable(err) {
+		if err := d.store.usedPasskey(asking, &k); err != nil && !unavailable(err) {
 			return Visit{}, err
 		} else if err != nil {
 			offline = true
@@ -489,7 +501,7 @@ func (d *Door) endPasskey(ctx context.Context, id string, answer []byte, client 
 	}
 	v := newVisit(h.name, Passkey, client, "")
 	if !offline {
-		out, err := d.store.open(ctx, v)
+		out, err := d.store.open(asking, v)
 		if err == nil {
 			return d.Look(ctx, out.Token, false)
 		}

@@ -519,3 +519,31 @@ func TestCeremoniesAreBounded(t *testing.T) {
 	_, err := e.door.EndPasskey(t.Context(), last, key.says(options), "")
 	require.NoError(t, err)
 }
+
+// TestTheDoorWaitsForNoDatabase that stands still: it is as good as dead.
+func TestTheDoorWaitsForNoDatabase(t *testing.T) {
+	t.Parallel()
+	e := newEntrance(t)
+	ctx := t.Context()
+	key, _ := e.enrolled("dana", Operate)
+	v, err := e.enter(key)
+	require.NoError(t, err)
+	tx, err := e.pool.Begin(ctx)
+	require.NoError(t, err)
+	_, err = tx.Exec(ctx, `lock table operator_sessions, operators, operator_passkeys in access exclusive mode`)
+	require.NoError(t, err)
+	require.NoError(t, e.door.SignOut(ctx, &v))
+	w, err := e.enter(key)
+	require.NoError(t, err)
+	require.True(t, w.Offline)
+	list, err := e.door.Sessions(ctx, &w)
+	require.NoError(t, err)
+	require.NotEmpty(t, list)
+	require.NoError(t, tx.Rollback(ctx))
+	e.clock.Advance(downFor)
+	now, err := e.door.Look(ctx, w.Token, true)
+	require.NoError(t, err)
+	require.False(t, now.Offline)
+	_, err = e.door.Look(ctx, v.Token, true)
+	require.ErrorIs(t, err, fault.Unauthenticated)
+}

@@ -102,6 +102,8 @@ func (d *Door) Bearer(v *Visit) string {
 func (d *Door) Sessions(ctx context.Context, v *Visit) ([]OpenSession, error) {
 	var all []OpenSession
 	var err error
+	ctx, cancel := brief(ctx)
+	defer cancel()
 	if !v.Local {
 		of := v.Operator
 		if v.Role.Covers(Chief) {
@@ -132,6 +134,8 @@ func (d *Door) Sessions(ctx context.Context, v *Visit) ([]OpenSession, error) {
 // at once, elsewhere within a second, or as soon as the database answers.
 func (d *Door) End(ctx context.Context, v *Visit, id string) error {
 	var err error = fault.New(fault.NotFound, "no open session of yours has this id")
+	ctx, cancel := brief(ctx)
+	defer cancel()
 	if !v.Local {
 		err = d.store.EndSession(ctx, &v.Principal, id)
 	}
@@ -262,6 +266,8 @@ func (d *Door) Confirm(ctx context.Context, v *Visit, code, assertion string, te
 	case code == "":
 		return fault.New(fault.MalformedRequest, "say yes with a passkey, or with a fresh code").WithParam("/code")
 	}
+	ctx, cancel := brief(ctx)
+	defer cancel()
 	err := d.store.Confirm(ctx, &v.Principal, v.Token, code)
 	if err == nil || !unavailable(err) && !v.Offline {
 		return err
@@ -289,7 +295,9 @@ func (d *Door) Confirm(ctx context.Context, v *Visit, code, assertion string, te
 }
 
 func (d *Door) confirmPasskey(ctx context.Context, v *Visit, assertion string, text []byte) error {
-	_, _, err := d.store.ConfirmPasskey(ctx, &v.Principal, assertion, text)
+	asking, cancel := brief(ctx)
+	defer cancel()
+	_, _, err := d.store.ConfirmPasskey(asking, &v.Principal, assertion, text)
 	if err == nil || !unavailable(err) {
 		return err
 	}

@@ -44,7 +44,7 @@ func (c *call) identify() error {
 	return err
 }
 
-// HeaderUnattended, with any value, says that a page asks by itself, without a person who
+// HeaderUnattended is a header that, with any value, says that a page asks by itself, without a person who
 // does something: such a request does not keep their session from ending.
 const HeaderUnattended = "Moneta-Unattended"
 

@@ -109,9 +109,7 @@ type drillCard struct {
 func (w *watch) lookDrills(rw http.ResponseWriter, _ *http.Request) {
 	causes := map[string][]string{}
 	for _, d := range catalog.Drills() {
-		for _, c := range d.Causes {
-			causes[d.Name] = append(causes[d.Name], c)
-		}
+		causes[d.Name] = append(causes[d.Name], d.Causes...)
 	}
 	cards := []drillCard{}
 	for _, d := range drill.All() {

@@ -53,8 +53,9 @@ const (
 	// failsMost of the answers at the edge may be failures of ours, for a while.
 	failsMost = .05
 	// doubledMost of the payments may repeat another of a moment ago under a new key, or
-	// doubledTimes as many as usual, where doubledUsual points tell what is.
-	doubledMost, doubledTimes, doubledUsual = .08, 3.0, 10
+	// doubledTimes as many as usual, where doubledUsual points tell what is. Where they
+	// were that many now and then before, too, it is how people pay there: no sign.
+	doubledMost, doubledTimes, doubledUsual = .08, 3.0, 30
 	// poolWaits is a wait for a connection that a caller notices. All that for pooledFor
 	// and still is no burst any more, which a pool that is new has to work off.
 	poolWaits = .5
@@ -479,7 +480,7 @@ func (d *detector) latency(r *doctor.Reading) {
 // doubled: one wish becomes two payments. A known key would have kept that from
 // happening, so that it is for nobody else to see.
 func (d *detector) doubled(r *doctor.Reading) {
-	if r.Before.N < doubledUsual {
+	if r.Before.N < doubledUsual || r.Before.Value+r.Before.Spread > doubledMost {
 		return
 	}
 	if bound := max(doubledMost, doubledTimes*before(r)); steady(r) > bound {

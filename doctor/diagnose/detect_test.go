@@ -53,6 +53,11 @@ func points(r doctor.Reading, n int) doctor.Reading {
 	return r
 }
 
+func restless(r doctor.Reading, spread float64) doctor.Reading {
+	r.Before.Spread = spread
+	return r
+}
+
 func detect(readings ...doctor.Reading) []doctor.Alarm {
 	hops, calls := doctor.Road("bank-ab")
 	return diagnose.Detect(&doctor.Evidence{Version: 1, TakenAt: detectAt, Hops: hops, Calls: calls, Readings: readings})
@@ -97,6 +102,7 @@ func TestDetect(t *testing.T) {
 		"a few wish the same twice":                {[]doctor.Reading{one("api", doctor.Doubled, "", .001, .05)}, nil},
 		"twice as often as usual":                  {[]doctor.Reading{one("api", doctor.Doubled, "", .06, .12)}, nil},
 		"twice, and nobody knows what is usual":    {[]doctor.Reading{points(one("api", doctor.Doubled, "", 0, .5), 9)}, nil},
+		"twice, as it comes and goes there":        {[]doctor.Reading{restless(one("api", doctor.Doubled, "", .03, .43), .14)}, nil},
 		"the edge answers nobody":                  {[]doctor.Reading{one("api", doctor.Standstill, "", 0, 6), one("api", doctor.StandstillGaps, "", 0, 600)}, []string{"alarm-standstill!"}},
 		"the edge is slow with its only caller":    {[]doctor.Reading{one("api", doctor.Standstill, "", 0, 20), one("api", doctor.StandstillGaps, "", 0, 4)}, nil},
 		"one owner's work is overtaken":            {[]doctor.Reading{one("bank-ab", doctor.LeftBehind, "", 0, 12), one("bank-ab", doctor.LeftBehindOdds, "", 0, 7)}, []string{"alarm-behind!"}},

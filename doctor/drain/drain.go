@@ -285,7 +285,7 @@ func (b *Bench) run(ctx context.Context, o *Order, chosen [][]string) {
 		state, says = b.follow(ctx, o)
 	}
 	if state == Done || state == Over || state == Stopped {
-		b.look(context.WithoutCancel(ctx), o) // what it came to
+		_, _ = b.look(context.WithoutCancel(ctx), o) // what it came to; unread, the figures of the look before stand
 	}
 	var proof *doctor.ProofKept
 	if b.cfg.Prove != nil && state != Failed {
@@ -321,7 +321,7 @@ func (b *Bench) offer(ctx context.Context, o *Order, chosen [][]string) (State, 
 		}
 		b.cfg.Tell(d)
 		b.set(func(p *Progress) { p.Batches, p.Brought = i+1, p.Brought+found.Items })
-		b.look(ctx, o)
+		_, _ = b.look(ctx, o) // follow looks again, and counts what fails
 	}
 	return Running, ""
 }
@@ -354,6 +354,8 @@ func (b *Bench) follow(ctx context.Context, o *Order) (State, string) {
 
 // mayGo waits while it is paused; false when it is over.
 func (b *Bench) mayGo(ctx context.Context) bool {
+	tick := time.NewTicker(lookEvery / 4)
+	defer tick.Stop()
 	for {
 		b.mu.Lock()
 		paused := b.pause
@@ -364,7 +366,7 @@ func (b *Bench) mayGo(ctx context.Context) bool {
 		select {
 		case <-ctx.Done():
 			return false
-		case <-time.After(lookEvery / 4):
+		case <-tick.C:
 		}
 	}
 }

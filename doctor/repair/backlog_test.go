@@ -19,7 +19,9 @@ func TestBacklogOfChosenPayments(t *testing.T) {
 	var asked map[string]any
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked = nil
-		require.NoError(t, json.NewDecoder(r.Body).Decode(&asked))
+		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
+			t.Error(err)
+		}
 		_, _ = w.Write([]byte(`{"items":1,"value":{"CZK":"500"},"left":[{"payment":"pay_2","why":"final"}]}`))
 	}))
 	t.Cleanup(api.Close)

@@ -34,7 +34,8 @@ func BenchmarkDiagnose(b *testing.B) {
 }
 
 // of is the trial on a road with so many rails.
-func (tr trial) of(t testing.TB, rails int) *doctor.Evidence {
+func (tr trial) of(tb testing.TB, rails int) *doctor.Evidence {
+	tb.Helper()
 	tr.rails = rails
-	return tr.run(t)
+	return tr.run(tb)
 }

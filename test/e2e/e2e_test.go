@@ -353,6 +353,6 @@ func (w *world) trade() {
 	}
 	w.until(w.Payments["failed"], "failed")
 	for id, name := range w.Payments {
-		require.False(t, strings.TrimSpace(name) == "", id)
+		require.NotEmpty(t, strings.TrimSpace(name), id)
 	}
 }
