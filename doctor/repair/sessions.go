@@ -79,6 +79,20 @@ select a.pid, coalesce(a.application_name, ''), coalesce(a.usename, ''), coalesc
        current_setting('synchronous_standby_names') <> '', a.backend_start is null
   from pg_stat_activity a where a.pid = $1 and coalesce(a.backend_start = $2, true)`
 
+// comesBack is for how long a session that blocks nobody is watched before it is left
+// alone: those whose patience with a lock ends leave its queue and stand in it again a
+// moment later, or start anew first.
+const comesBack = 8 * time.Second
+
+// lookWhile looks again while the session is there and not yet ready for the act.
+func lookWhile(ctx context.Context, conn *pgx.Conn, t target, unready func(*session) bool) (s *session, err error) {
+	_, err = until(ctx, comesBack, func() (bool, error) {
+		s, err = look(ctx, conn, t)
+		return s == nil || !unready(s), err
+	})
+	return s, err
+}
+
 // look returns nil when the session is gone.
 func look(ctx context.Context, conn *pgx.Conn, t target) (*session, error) {
 	var s session
@@ -217,7 +231,7 @@ func (h *terminator) Act(ctx context.Context, a doctor.Act) (out doctor.Change, 
 		return out, err
 	}
 	err = h.with(ctx, func(conn *pgx.Conn) error {
-		s, err := look(ctx, conn, t)
+		s, err := lookWhile(ctx, conn, t, func(s *session) bool { return s.Blocks == 0 && !snapshot(a) })
 		if err != nil || s == nil {
 			out.Nothing = err == nil
 			return err
@@ -369,7 +383,7 @@ func (h *canceller) Act(ctx context.Context, a doctor.Act) (out doctor.Change, e
 		return out, err
 	}
 	err = h.with(ctx, func(conn *pgx.Conn) error {
-		s, err := look(ctx, conn, t)
+		s, err := lookWhile(ctx, conn, t, func(s *session) bool { return s.Blocks == 0 && s.State == "active" })
 		if err != nil || s == nil {
 			out.Nothing = err == nil
 			return err

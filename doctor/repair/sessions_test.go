@@ -234,6 +234,39 @@ func TestWhoBlocksNobodyIsLeftAlone(t *testing.T) {
 	require.Error(t, idle.conn.Ping(t.Context()))
 }
 
+// TestTheQueueThatComesAndGoes: those who wait give up and come again, and the act falls
+// between two of their tries.
+func TestTheQueueThatComesAndGoes(t *testing.T) {
+	t.Parallel()
+	for _, does := range []string{doctor.DoTerminateSession, doctor.DoCancelStatement} {
+		t.Run(does, func(t *testing.T) {
+			t.Parallel()
+			d := withTable(t, pgtest.Empty(t))
+			root, waiter := open(t, d.dsn, "application_name", "report"), open(t, d.dsn)
+			root.exec(`begin; update hot set n = n + 1 where id = 1`)
+			root.later(`select pg_sleep(25)`)
+			d.until(`select coalesce((select state = 'active' from pg_stat_activity where pid = $1::text::int), false)`, root.with["pid"])
+			h := hand(t, d.dsn, does)
+			did := make(chan error, 1)
+			var change doctor.Change
+			go func() {
+				var err error
+				change, err = h.Act(t.Context(), act(does, root))
+				did <- err
+			}()
+			d.until(`select count(*) > 0 from pg_stat_activity where query like 'with recursive waits%' and pid <> pg_backend_pid()`)
+			waiter.later(`update hot set n = 7 where id = 1`)
+			require.NoError(t, <-did)
+			require.False(t, change.Nothing, change.After)
+			require.Error(t, root.await())
+			if does == doctor.DoCancelStatement { // its session lives, and its owner ends what failed
+				root.exec(`rollback`)
+			}
+			require.NoError(t, waiter.await())
+		})
+	}
+}
+
 func TestTheDecidersSessionIsNotEnded(t *testing.T) {
 	t.Parallel()
 	d := withTable(t, pgtest.DSN(t))
