@@ -254,7 +254,7 @@ func TestTheQueueThatComesAndGoes(t *testing.T) {
 				change, err = h.Act(t.Context(), act(does, root))
 				did <- err
 			}()
-			d.until(`select count(*) > 0 from pg_stat_activity where query like 'with recursive waits%' and pid <> pg_backend_pid()`)
+			d.until(`select count(*) > 0 from pg_stat_activity where state = 'idle' and query like 'with recursive waits%'`)
 			waiter.later(`update hot set n = 7 where id = 1`)
 			require.NoError(t, <-did)
 			require.False(t, change.Nothing, change.After)
