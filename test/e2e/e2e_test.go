@@ -104,6 +104,7 @@ type world struct {
 	Out      string            `json:"out"`
 	Keep     bool              `json:"keep"`
 	Update   string            `json:"update,omitempty"`
+	Every    bool              `json:"every"`
 	Only     string            `json:"only,omitempty"`
 	// Specs is the folder below e2e whose specs run; empty: those of e2e itself.
 	Specs string `json:"specs,omitempty"`
@@ -173,6 +174,7 @@ func start(t *testing.T) *world {
 	if kept := os.Getenv("MONETA_E2E_OUT"); kept != "" {
 		w.Out, w.Keep = kept, true
 	}
+	w.Every = w.Keep || *update || os.Getenv("MONETA_TORTURE") == "1"
 	require.NoError(t, os.MkdirAll(w.Out, 0o755))
 	if *update {
 		w.Update, err = filepath.Abs("../../docs/screens")
