@@ -4,7 +4,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { codeOf } from '../people.mjs';
+import { codeOf } from '../lib/totp.mjs';
 
 export const tests = {
   'a planted difference is imported, classified, proposed, approved by a second person, and closed': async ({ page, world, api, until, ok }) => {

@@ -1,5 +1,6 @@
 import { Stack, Table, Text } from '@mantine/core';
-import { useLive, useWatch, type Collector, type Entry } from '../../data';
+import { memo } from 'react';
+import { useLines, useNow, useWatch, type Collector, type Entry } from '../../data';
 import { Ago, Empty, Id, Loading, Panel, Sentence, Shown, State, Title, Twin, When, Wide } from '../../parts';
 import { useWords } from '../../words/words';
 import words from './words.json';
@@ -9,7 +10,8 @@ const late = (c: Collector) => !!c.error || c.age_s > 3 * c.every_s + 2;
 
 export default function Doctor() {
   const t = useWords(words);
-  const { now, lines } = useLive();
+  const now = useNow();
+  const lines = useLines();
   const blind = now?.collectors.filter(late) ?? [];
   const first = now?.alarms[0];
   return (
@@ -81,7 +83,9 @@ function Collectors({ all }: { all: Collector[] }) {
 
 const shown = 60;
 
-function Journal({ lines, refusing, held, last }: { lines: Entry[]; refusing?: string; held: number; last?: number }) {
+/** Journal is drawn when there is a line more, and not with each look: it is the largest
+ * part of the page. */
+const Journal = memo(function Journal({ lines, refusing, held, last }: { lines: Entry[]; refusing?: string; held: number; last?: number }) {
   const t = useWords(words);
   const before = useWatch<Entry[]>(last === undefined ? null : `/journal?after=${Math.max(0, last - lines.length - shown)}`, { keep: true });
   return (
@@ -105,14 +109,7 @@ function Journal({ lines, refusing, held, last }: { lines: Entry[]; refusing?: s
                   </Table.Tr>
                 </Table.Thead>
                 <Table.Tbody>
-                  {newest.map((e) => (
-                    <Table.Tr key={e.seq}>
-                      <Table.Td><When at={e.at} age={false} /></Table.Td>
-                      <Table.Td>{e.what}</Table.Td>
-                      <Table.Td>{e.who}</Table.Td>
-                      <Table.Td>{e.incident && <Id id={e.incident} />}</Table.Td>
-                    </Table.Tr>
-                  ))}
+                  {newest.map((e) => <Line key={e.seq} e={e} />)}
                 </Table.Tbody>
               </Table>
             </Wide>
@@ -121,4 +118,15 @@ function Journal({ lines, refusing, held, last }: { lines: Entry[]; refusing?: s
       </Shown>
     </Panel>
   );
-}
+});
+
+const Line = memo(function Line({ e }: { e: Entry }) {
+  return (
+    <Table.Tr>
+      <Table.Td><When at={e.at} age={false} /></Table.Td>
+      <Table.Td>{e.what}</Table.Td>
+      <Table.Td>{e.who}</Table.Td>
+      <Table.Td>{e.incident && <Id id={e.incident} />}</Table.Td>
+    </Table.Tr>
+  );
+});
