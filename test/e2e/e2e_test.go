@@ -303,21 +303,28 @@ func (w *world) behave(bank string, how map[string]any) {
 	require.NoError(w.t, w.call(http.MethodPatch, w.Banks+"/banks/"+bank+"/behaviour", "", how, nil))
 }
 
+// fund opens accounts, and puts money into one.
+func (w *world) fund() {
+	for name, key := range map[string]string{"house": w.Admin, "ann": w.Tenant, "bob": w.Tenant} {
+		body := map[string]any{"asset": "CZK", "name": name}
+		if name == "house" {
+			body["kind"] = "house"
+		}
+		w.Accounts[name] = w.make("/v1/accounts", key, body).ID
+	}
+	w.Payments["sent"] = w.make("/v1/payments", w.Admin, map[string]any{
+		"kind": "send", "from": w.Accounts["house"], "to": w.Accounts["ann"], "amount": "100000000", "asset": "CZK",
+	}).ID
+}
+
 // trade makes one payment of each fate: bank AB is honest, CD slow, EF declines.
 func (w *world) trade() {
 	t := w.t
 	t.Helper()
 	w.behave("CD", map[string]any{"execute_delay": map[string]any{"probability": 1, "min_ms": 3_600_000, "max_ms": 3_600_000}})
 	w.behave("EF", map[string]any{"decline": map[string]any{"probability": 1, "reason": "account_closed", "late": false}})
-	account := func(name, key, kind string) string {
-		body := map[string]any{"asset": "CZK", "name": name}
-		if kind != "" {
-			body["kind"] = kind
-		}
-		return w.make("/v1/accounts", key, body).ID
-	}
-	house, ann, bob := account("house", w.Admin, "house"), account("ann", w.Tenant, ""), account("bob", w.Tenant, "")
-	w.Accounts["house"], w.Accounts["ann"], w.Accounts["bob"] = house, ann, bob
+	w.fund()
+	ann, bob := w.Accounts["ann"], w.Accounts["bob"]
 	pay := func(key string, of map[string]any) payment {
 		if of["kind"] != "refund" {
 			of["asset"] = "CZK"
@@ -327,8 +334,6 @@ func (w *world) trade() {
 	payout := func(channel, amount string) payment {
 		return pay(w.Tenant, map[string]any{"kind": "payout", "from": ann, "channel": channel, "payee": map[string]any{"account": "123456", "name": "Jan Novák"}, "amount": amount, "remittance": "invoice 7"})
 	}
-	fund := pay(w.Admin, map[string]any{"kind": "send", "from": house, "to": ann, "amount": "100000000"})
-	w.Payments["sent"] = fund.ID
 	w.Payments["processing"] = payout("bank-cd", "4821000").ID
 	for range 5 {
 		payout("bank-cd", "150000")

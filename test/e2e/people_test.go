@@ -10,3 +10,12 @@ func TestTwoPeopleHealADifference(t *testing.T) {
 	w.Specs = "two-people"
 	w.browse(t)
 }
+
+// What stands still must be seen, named and healed where nothing stood still before: no
+// other trouble hides it, and none of the other specs waits behind it.
+func TestStallsAreSeenAndHealed(t *testing.T) {
+	w := start(t)
+	w.fund()
+	w.Specs = "stalls"
+	w.browse(t)
+}

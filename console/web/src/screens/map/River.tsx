@@ -55,7 +55,7 @@ export function River({ look, still, chosen, choose }: { look: Look; still: bool
 
 const Water = memo(function Water({ picture, still, choose }: { picture: Picture; still: boolean; choose: (hop: string) => void }) {
   const drops = useRef<SVGGElement>(null);
-  const calm = useReducedMotion();
+  const calm = useReducedMotion(undefined, { getInitialValueInEffect: false });
   useEffect(() => {
     if (calm || still) return;
     let at = performance.now();
