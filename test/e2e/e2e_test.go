@@ -17,6 +17,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -112,14 +114,50 @@ type world struct {
 	keys int
 }
 
-func TestConsole(t *testing.T) {
-	w := start(t)
-	w.trade()
-	w.browse(t)
+func TestConsole(t *testing.T) { watched(t, "", (*world).trade) }
+
+// result is what became of one test of a spec.
+type result struct {
+	Spec, Name, Error string
+	OK                bool
+	MS                int
 }
 
-// browse runs the specs in a browser; each result is a subtest.
-func (w *world) browse(t *testing.T) {
+// watched looks at the specs of a folder in a world of their own; each result is a
+// subtest. A spec that fails is looked at once more, in a fresh world: a busy machine may
+// stand still for longer than a person would wait. What fails twice fails.
+func watched(t *testing.T, specs string, furnish func(*world)) {
+	t.Helper()
+	all := tried(t, "first", specs, os.Getenv("MONETA_E2E"), furnish)
+	var failed []string
+	for _, r := range all {
+		if !r.OK {
+			t.Logf("%s/%s failed at first: %s", r.Spec, r.Name, r.Error)
+			failed = append(failed, regexp.QuoteMeta(r.Spec))
+		}
+	}
+	if len(failed) > 0 {
+		slices.Sort(failed)
+		all = tried(t, "again", specs, "^("+strings.Join(slices.Compact(failed), "|")+`)(\.mjs)?$`, furnish)
+	}
+	for _, r := range all {
+		t.Run(r.Spec+"/"+r.Name, func(t *testing.T) { require.True(t, r.OK, r.Error) })
+	}
+}
+
+func tried(t *testing.T, name, specs, only string, furnish func(*world)) (all []result) {
+	t.Helper()
+	require.True(t, t.Run(name, func(t *testing.T) {
+		w := start(t)
+		furnish(w)
+		w.Specs, w.Only = specs, only
+		all = w.browse(t)
+	}))
+	return all
+}
+
+// browse runs the specs in a browser.
+func (w *world) browse(t *testing.T) (all []result) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "world.json")
 	raw, err := json.Marshal(w)
@@ -137,25 +175,18 @@ func (w *world) browse(t *testing.T) {
 	cmd.Stderr = &said
 	began := time.Now()
 	require.NoError(t, cmd.Start())
-	results := 0
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		var r struct {
-			Spec, Name, Error string
-			OK                bool
-			MS                int
-		}
+		var r result
 		require.NoError(t, json.Unmarshal(lines.Bytes(), &r), lines.Text())
-		results++
-		t.Run(r.Spec+"/"+r.Name, func(t *testing.T) {
-			t.Logf("%d ms", r.MS)
-			require.True(t, r.OK, r.Error)
-		})
+		t.Logf("%s/%s: %d ms", r.Spec, r.Name, r.MS)
+		all = append(all, r)
 	}
 	require.NoError(t, cmd.Wait(), said.String())
-	require.NotZero(t, results, "no spec ran")
-	t.Logf("%s%d results in %s", said.String(), results, time.Since(began).Round(time.Second))
+	require.NotEmpty(t, all, "no spec ran")
+	t.Logf("%s%d results in %s", said.String(), len(all), time.Since(began).Round(time.Second))
+	return all
 }
 
 // start starts everything in a fresh folder.
@@ -168,7 +199,7 @@ func start(t *testing.T) *world {
 	listen, banks := freePort(t), freePort(t)
 	w := &world{
 		t: t, Data: filepath.Join(dir, "data"), API: "http://" + listen, Banks: "http://" + banks, Moneta: binary.Moneta(), Channel: "bank-ab",
-		Accounts: map[string]string{}, Payments: map[string]string{}, Chromium: chromium(), Only: os.Getenv("MONETA_E2E"),
+		Accounts: map[string]string{}, Payments: map[string]string{}, Chromium: chromium(),
 	}
 	w.Out, w.Keep = filepath.Join(dir, "pictures"), false
 	if kept := os.Getenv("MONETA_E2E_OUT"); kept != "" {

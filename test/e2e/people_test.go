@@ -4,18 +4,8 @@ import "testing"
 
 // Two people who may approve change what one alone may do, so that what they do together
 // has a world of its own.
-func TestTwoPeopleHealADifference(t *testing.T) {
-	w := start(t)
-	w.trade()
-	w.Specs = "two-people"
-	w.browse(t)
-}
+func TestTwoPeopleHealADifference(t *testing.T) { watched(t, "two-people", (*world).trade) }
 
 // What stands still must be seen, named and healed where nothing stood still before: no
 // other trouble hides it, and none of the other specs waits behind it.
-func TestStallsAreSeenAndHealed(t *testing.T) {
-	w := start(t)
-	w.fund()
-	w.Specs = "stalls"
-	w.browse(t)
-}
+func TestStallsAreSeenAndHealed(t *testing.T) { watched(t, "stalls", (*world).fund) }
