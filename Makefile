@@ -63,7 +63,7 @@ define go-test
 endef
 
 .PHONY: test
-test: setup console ## run every test against a real Postgres; about 11 minutes on 2 cores
+test: setup console ## run every test against a real Postgres; about 15 minutes on 2 cores
 	$(call go-test,-timeout $(TEST_TIMEOUT) -p $(TEST_P) ./...)
 	@command -v hledger >/dev/null || echo "NO OUTSIDE JUDGE: hledger is not installed, so the exported journal was judged by nobody but its authors"
 	@command -v promtool >/dev/null || echo "NO OUTSIDE JUDGE: promtool is not installed, so nobody but us has tried the alert rules"
