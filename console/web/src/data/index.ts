@@ -4,7 +4,6 @@ export * from './hooks';
 export * from './money';
 export * from './passkey';
 export * from './presence';
-export * from './range';
 export * from './session';
 export * from './stream';
 export * from './url';

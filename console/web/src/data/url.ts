@@ -42,3 +42,10 @@ export function useGo(): (to: string) => void {
     [navigate],
   );
 }
+
+/** shareLink is the address of what is seen, without the language of who shares it. */
+export function shareLink(): string {
+  const url = new URL(location.href);
+  url.searchParams.delete('lang');
+  return url.href;
+}

@@ -28,7 +28,6 @@ export const IconShield = icon(<><path d="M10 2.5l6 2v5c0 4-2.5 6.5-6 8-3.5-1.5-
 export const IconBell = icon(<><path d="M5 14V9a5 5 0 0 1 10 0v5l1.5 1h-13z" /><path d="M8.5 17h3" /></>);
 export const IconCopy = icon(<><path d="M7 7h9v9H7z" /><path d="M13 7V4H4v9h3" /></>);
 export const IconCheck = icon(<><path d="M4 10.5l4 4 8-9" /></>);
-export const IconClock = icon(<><circle cx="10" cy="10" r="7" /><path d="M10 6v4l3 2" /></>);
 export const IconTerminal = icon(<><path d="M4 6l4 4-4 4" /><path d="M10 15h6" /></>);
 export const IconSearch = icon(<><circle cx="9" cy="9" r="5" /><path d="M13 13l4 4" /></>);
 export const IconLink = icon(<><path d="M8 12l4-4" /><path d="M6.5 9.5L4.8 11.2a2.8 2.8 0 0 0 4 4l1.7-1.7" /><path d="M13.5 10.5l1.7-1.7a2.8 2.8 0 0 0-4-4L9.5 6.5" /></>);
