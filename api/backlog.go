@@ -4,7 +4,12 @@ import (
 	"context"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/fault"
@@ -15,17 +20,35 @@ import (
 type Backlog interface {
 	// Hasten does what the order names, or with Dry set only counts.
 	Hasten(ctx context.Context, o Hasten) (BacklogWork, error)
+	// Parked lists the callbacks that were set aside, the oldest first.
+	Parked(ctx context.Context, channel string) ([]BacklogCallback, error)
 }
+
+// Acts of POST /v1/backlog. Each brings forward what the plane does by itself, but the
+// last three: those set a callback aside, let it wait again, or end it.
+const (
+	ActAsk    = "query-unknowns"
+	ActOffer  = "redispatch"
+	ActReplay = "replay-callbacks"
+	ActPark   = "park-callback"
+	ActUnpark = "replay-parked"
+	ActGiveUp = "give-up-parked"
+)
+
+var backlogActs = []string{ActAsk, ActOffer, ActReplay, ActPark, ActUnpark, ActGiveUp}
 
 // Hasten orders what waits to be brought forward.
 type Hasten struct {
-	// Act is query-unknowns, redispatch or replay-callbacks.
+	// Act is one of the constants.
 	Act string
 	// Channel is the only one; all when empty.
 	Channel string
 	// Payments are the only ones; all when empty.
 	Payments []pay.ID
-	Dry      bool
+	// Callbacks are the only ones, By wants it, and Reason is why; of the last three acts.
+	Callbacks  []int64
+	By, Reason string
+	Dry        bool
 }
 
 // Why a payment that was named is left out.
@@ -44,16 +67,22 @@ type BacklogLeft struct {
 	Why     string `json:"why" enum:"final,sent,unsent,asked,timer,channel" doc:"final: it is at its end, or none of ours. sent: it was attempted, and is asked for and never offered again. unsent: nothing was sent that could be asked for. asked: its channel was asked as often as may be ahead of time. timer: it keeps its own time. channel: it goes by another one"`
 }
 
-// hastenMost bounds how many payments are named at once, as many as one call brings forward.
-const hastenMost = 1000
+// Bounds of what is named at once: as many as one call brings forward.
+const (
+	hastenMost    = 1000
+	callbacksMost = 200
+)
 
 // NewBacklogWork is the body of POST /v1/backlog.
 type NewBacklogWork struct {
-	Act     string `json:"act" enum:"query-unknowns,redispatch,replay-callbacks" doc:"query-unknowns: ask channels now for what is unknown or unconfirmed. redispatch: offer now what is reserved and was never attempted. replay-callbacks: look now at every callback that is stored and not applied"`
+	Act     string `json:"act" enum:"query-unknowns,redispatch,replay-callbacks,park-callback,replay-parked,give-up-parked" doc:"query-unknowns: ask channels now for what is unknown or unconfirmed. redispatch: offer now what is reserved and was never attempted. replay-callbacks: look now at every callback that is stored and not applied. park-callback: set aside, with who and why, each callback that cannot be applied alone while others can, or those that are named; its bytes stay. replay-parked: apply now what was set aside. give-up-parked: end what was set aside; with two people who may approve, by an approval of the kind give_up_callback only"`
 	Channel string `json:"channel,omitempty" doc:"Only this channel; all when left out" maxLength:"100"`
 	// Payments narrows it to what somebody has looked at.
-	Payments []string `json:"payments,omitempty" doc:"Only these; all when left out. Not with replay-callbacks" maxItems:"1000"`
-	DryRun   bool     `json:"dry_run,omitempty" doc:"Only count"`
+	Payments []string `json:"payments,omitempty" doc:"Only these; all when left out. With query-unknowns and redispatch" maxItems:"1000"`
+	// Callbacks narrows it to rows of the inbox.
+	Callbacks []string `json:"callbacks,omitempty" doc:"Only these, by their numbers. With park-callback, replay-parked and give-up-parked, which takes no fewer than one" maxItems:"200"`
+	Reason    string   `json:"reason,omitempty" doc:"Why; kept with each. With park-callback, replay-parked and give-up-parked" maxLength:"200"`
+	DryRun    bool     `json:"dry_run,omitempty" doc:"Only count"`
 }
 
 // BacklogWork is what waits, or waited.
@@ -66,6 +95,19 @@ type BacklogWork struct {
 	Value   map[string]string `json:"value" doc:"What they are worth by asset, in its smallest unit; callbacks have none"`
 	// Left is told when payments were named.
 	Left []BacklogLeft `json:"left,omitempty" doc:"Of the payments that were named, those that are left out, and why"`
+	// Callbacks are told where the act is about some of them.
+	Callbacks []BacklogCallback `json:"callbacks,omitempty" doc:"Those that were set aside; in a dry run, those that would be tried alone, or would be let go or ended"`
+}
+
+// BacklogCallback is a callback that waits, or was set aside.
+type BacklogCallback struct {
+	ID         string     `json:"id"`
+	Channel    string     `json:"channel"`
+	ReceivedAt time.Time  `json:"received_at"`
+	ParkedAt   *time.Time `json:"parked_at,omitempty" doc:"When it was set aside"`
+	By         string     `json:"by,omitempty"`
+	Reason     string     `json:"reason,omitempty"`
+	Body       string     `json:"body" doc:"The beginning of what it says, made readable"`
 }
 
 func (c *call) hasten() error {
@@ -76,42 +118,93 @@ func (c *call) hasten() error {
 	if err != nil {
 		return err
 	}
-	var b NewBacklogWork
-	order := Hasten{}
+	order := Hasten{By: c.who.Name()}
 	err = decodeObject(body, func(d *decoder, member []byte) error {
 		switch string(member) {
 		case "act":
-			return d.text("/act", &b.Act)
+			return d.text("/act", &order.Act)
 		case "channel":
-			return d.text("/channel", &b.Channel)
+			return d.text("/channel", &order.Channel)
 		case "payments":
 			return d.array(func(d *decoder, i int) error { return d.payment(i, &order.Payments) })
+		case "callbacks":
+			return d.array(func(d *decoder, i int) error { return d.callback(i, &order.Callbacks) })
+		case "reason":
+			return d.text("/reason", &order.Reason)
 		case "dry_run":
-			return d.truth("/dry_run", &b.DryRun)
+			return d.truth("/dry_run", &order.Dry)
 		}
 		return unknownField(member)
 	})
 	if err != nil {
 		return err
 	}
-	if len(order.Payments) > 0 && b.Act == "replay-callbacks" {
-		return malformed("a callback is judged by what it says: leave out payments").WithParam("/payments")
+	if err := c.hastens(&order); err != nil {
+		return err
 	}
-	switch b.Act {
-	case "query-unknowns", "redispatch", "replay-callbacks":
-	default:
-		return malformed("act is query-unknowns, redispatch or replay-callbacks").WithParam("/act")
-	}
-	if b.Channel != "" && !c.s.Intake.HasChannel(b.Channel) {
-		return fault.New(fault.ChannelUnknown, "").WithParam("/channel")
-	}
-	order.Act, order.Channel, order.Dry = b.Act, b.Channel, b.DryRun
 	out, err := c.s.Backlog.Hasten(c.ctx, order)
 	if err != nil {
 		return err
 	}
-	out.Object, out.Act, out.Channel, out.DryRun = "backlog_work", b.Act, b.Channel, b.DryRun
+	out.Object, out.Act, out.Channel, out.DryRun = "backlog_work", order.Act, order.Channel, order.Dry
 	return c.reply(http.StatusOK, &out)
+}
+
+// hastens refuses an order that says what its act has no use for, or too little.
+func (c *call) hastens(o *Hasten) error {
+	switch {
+	case !slices.Contains(backlogActs, o.Act):
+		return malformed("act is one of " + strings.Join(backlogActs, ", ")).WithParam("/act")
+	case len(o.Payments) > 0 && o.Act != ActAsk && o.Act != ActOffer:
+		return malformed("a callback is judged by what it says: leave out payments").WithParam("/payments")
+	case o.Channel != "" && !c.s.Intake.HasChannel(o.Channel):
+		return fault.New(fault.ChannelUnknown, "").WithParam("/channel")
+	case o.Act == ActAsk || o.Act == ActOffer || o.Act == ActReplay:
+		if len(o.Callbacks) > 0 {
+			return malformed("callbacks are named to set them aside, to replay or to give up what is aside").WithParam("/callbacks")
+		}
+		return nil
+	case o.Act == ActGiveUp && len(o.Callbacks) == 0:
+		return malformed("name the callbacks that are given up").WithParam("/callbacks")
+	}
+	if !o.Dry {
+		if err := reasoned(o.Reason, "/reason"); err != nil {
+			return err
+		}
+		if o.Act == ActGiveUp {
+			return c.alone(c.who.Tenant, "give_up_callback")
+		}
+	}
+	return nil
+}
+
+// callback reads one number of a list.
+func (d *decoder) callback(i int, into *[]int64) error {
+	pointer := "/callbacks/" + strconv.Itoa(i)
+	if i >= callbacksMost {
+		return malformed("at most 200 callbacks at once").WithParam("/callbacks")
+	}
+	var text string
+	if err := d.text(pointer, &text); err != nil {
+		return err
+	}
+	id, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || id <= 0 {
+		return malformed("a callback's id is a number, as text").WithParam(pointer)
+	}
+	*into = append(*into, id)
+	return nil
+}
+
+func (c *call) parkedCallbacks() error {
+	if c.s.Backlog == nil {
+		return fault.New(fault.NotFound, "this node has no backlog")
+	}
+	list, err := c.s.Backlog.Parked(c.ctx, c.r.URL.Query().Get("channel"))
+	if err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, &ListOf[BacklogCallback]{Object: "list", Data: list})
 }
 
 // payment reads one id of a list of at most hastenMost.
@@ -136,8 +229,14 @@ func backlogRoutes() []*route {
 	return []*route{{
 		method: http.MethodPost, path: "/v1/backlog", id: "hasten-backlog", tag: "operator", summary: "Look now at what waits",
 		about: "Brings forward what the plane does by itself, and moves nothing that it would not: a payment goes out only if it was never attempted, " +
-			"a callback is applied by what it says, and asking keeps to the channel's bounds. What is in hand already is not taken twice. Only the leading node does it.",
+			"a callback is applied by what it says, and asking keeps to the channel's bounds. What is in hand already is not taken twice. A callback that is set aside " +
+			"keeps its bytes, waits for a person, and can be replayed. Only the leading node does it.",
 		scope: access.Installation, role: access.Operate, body: of[NewBacklogWork](), answers: map[int]reflect.Type{200: of[BacklogWork]()},
-		faults: with(bodyFaults, fault.NotFound, fault.ChannelUnknown, fault.NotLeader), do: (*call).hasten,
+		faults: with(bodyFaults, fault.NotFound, fault.ChannelUnknown, fault.NotLeader, fault.IllegalTransition, fault.ApprovalRequired), do: (*call).hasten,
+	}, {
+		method: http.MethodGet, path: "/v1/backlog/callbacks", id: "list-parked-callbacks", tag: "operator", summary: "List callbacks that were set aside",
+		about: "The oldest first, at most 500, with who set each aside and why. They wait for a person: POST /v1/backlog replays them or gives them up.",
+		scope: access.Installation, params: []*huma.Param{query("channel", "Only this channel; all when left out", text())},
+		answers: map[int]reflect.Type{200: of[ListOf[BacklogCallback]]()}, faults: []fault.Code{fault.NotFound, fault.UnknownField}, do: (*call).parkedCallbacks,
 	}}
 }

@@ -17,17 +17,52 @@ import (
 // ahead notes what it was asked to bring forward.
 type ahead struct {
 	mu    sync.Mutex
-	asked []string
-	err   error
+	asked  []string
+	orders []api.Hasten
+	err    error
 }
 
 func (b *ahead) Hasten(_ context.Context, o api.Hasten) (api.BacklogWork, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.orders = append(b.orders, o)
 	if !o.Dry {
 		b.asked = append(b.asked, strings.TrimSuffix(fmt.Sprint(o.Act, " ", o.Channel, o.Payments), "[]"))
 	}
 	return api.BacklogWork{Items: 3, Value: map[string]string{"CZK": "4500"}}, b.err
+}
+
+func (b *ahead) Parked(_ context.Context, channel string) ([]api.BacklogCallback, error) {
+	return []api.BacklogCallback{{ID: "12", Channel: channel, By: "doctor", Reason: "it hangs"}}, nil
+}
+
+// What sets callbacks aside says who and why; to give one up takes its number, and a
+// second person where there are two.
+func TestCallbacksAreSetAside(t *testing.T) {
+	t.Parallel()
+	b := &ahead{}
+	w := newWorld(t, func(c *api.Config) { c.Backlog = b })
+	key := w.key(access.Installation)
+	park := w.post("/v1/backlog", key, `{"act":"park-callback","channel":"bank-ab","reason":"it hangs"}`, "")
+	require.Equal(t, 200, park.StatusCode, string(park.body))
+	require.Equal(t, 200, w.post("/v1/backlog", key, `{"act":"replay-parked","callbacks":["12"],"reason":"it can be read"}`, "").StatusCode)
+	require.Equal(t, 200, w.post("/v1/backlog", key, `{"act":"give-up-parked","callbacks":["12","13"],"dry_run":true}`, "").StatusCode)
+	require.Equal(t, 200, w.post("/v1/backlog", key, `{"act":"give-up-parked","callbacks":["12"],"reason":"a test"}`, "").StatusCode)
+	require.Equal(t, []string{"park-callback bank-ab", "replay-parked ", "give-up-parked "}, b.asked)
+	require.Len(t, b.orders, 4)
+	require.Equal(t, api.Hasten{Act: "replay-parked", Callbacks: []int64{12}, By: b.orders[1].By, Reason: "it can be read"}, b.orders[1])
+	require.NotEmpty(t, b.orders[1].By)
+	for _, bad := range []string{
+		`{"act":"park-callback"}`, `{"act":"give-up-parked","reason":"all of them"}`, `{"act":"give-up-parked","callbacks":["x"],"reason":"r"}`,
+		`{"act":"park-callback","payments":["pay_0000000000001"],"reason":"r"}`, `{"act":"redispatch","callbacks":["12"]}`,
+		`{"act":"replay-parked","callbacks":[` + strings.Repeat(`"1",`, 200) + `"1"],"reason":"r"}`,
+	} {
+		requireProblem(t, w.post("/v1/backlog", key, bad, ""), fault.MalformedRequest)
+	}
+	list := w.do("GET", "/v1/backlog/callbacks?channel=bank-ab", key, "")
+	require.Equal(t, 200, list.StatusCode)
+	require.Contains(t, string(list.body), `"reason":"it hangs"`)
+	requireProblem(t, w.do("GET", "/v1/backlog/callbacks", w.key(access.Admin), ""), fault.Forbidden)
 }
 
 func TestWhatWaitsIsBroughtForward(t *testing.T) {

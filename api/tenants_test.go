@@ -65,7 +65,7 @@ func newHouse(t *testing.T) *house {
 	standing := &laterStanding{}
 	h := &house{crew: &crew{files: map[string]access.KeyFile{}}, values: map[string]string{}}
 	h.world = newWorld(t, func(c *api.Config) {
-		c.Recon, c.Dispatch, c.Desk, c.Books = &matching, &gate, &cases, &books
+		c.Recon, c.Dispatch, c.Desk, c.Books, c.Backlog = &matching, &gate, &cases, &books, &ahead{}
 		c.Invariants = standing
 		c.Approvals = access.NewApprovals(c.Access, slog.New(slog.DiscardHandler))
 	})

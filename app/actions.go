@@ -16,11 +16,12 @@ import (
 	"github.com/moneta-pay/moneta/pay/intake"
 	"github.com/moneta-pay/moneta/pay/ledger"
 	"github.com/moneta-pay/moneta/pay/recon"
+	"github.com/moneta-pay/moneta/pay/settle"
 )
 
 // registerActions tells the approvals what two people can agree on besides people
 // and keys. What changes an account is a Fact whose key is the approval's id.
-func registerActions(desk *access.Approvals, in *intake.Intake, accounts *ledger.Reader, gate *recon.Gate, breaks *recon.Recon) {
+func registerActions(desk *access.Approvals, in *intake.Intake, accounts *ledger.Reader, gate *recon.Gate, breaks *recon.Recon, inbox *settle.Inbox) {
 	a := accountActions{in, accounts}
 	desk.Register(access.Kind{
 		Name: "set_floor", Members: []access.Member{{Name: "account"}, {Name: "asset"}, {Name: "floor"}},
@@ -53,6 +54,9 @@ func registerActions(desk *access.Approvals, in *intake.Intake, accounts *ledger
 	}
 	if breaks != nil {
 		desk.Register(closeBreak(breaks))
+	}
+	if inbox != nil {
+		desk.Register(giveUpCallback(inbox))
 	}
 }
 

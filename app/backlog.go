@@ -2,11 +2,16 @@ package app
 
 import (
 	"context"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/moneta-pay/moneta/api"
 	"github.com/moneta-pay/moneta/doctor"
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/channel"
+	"github.com/moneta-pay/moneta/pay/settle"
 )
 
 // backlog brings forward what waits, on the node that leads.
@@ -18,7 +23,10 @@ func (b backlog) Hasten(ctx context.Context, o api.Hasten) (api.BacklogWork, err
 	if !b.p.node.Leading() {
 		return out, fault.New(fault.NotLeader, "this node does not lead; ask the one that does")
 	}
-	if o.Act == doctor.DoReplayCallbacks {
+	switch o.Act {
+	case doctor.DoParkCallback, api.ActUnpark, api.ActGiveUp:
+		return b.aside(ctx, &o)
+	case doctor.DoReplayCallbacks:
 		err := b.p.stations.QueryRow(ctx, `select count(*) from inbox where applied_at is null and ($1 = '' or channel = $1)`, o.Channel).Scan(&out.Items)
 		if err == nil && !o.Dry && out.Items > 0 {
 			b.p.inbox.SweepNow()
@@ -34,6 +42,56 @@ func (b backlog) Hasten(ctx context.Context, o api.Hasten) (api.BacklogWork, err
 		out.Value[string(asset)] = worth.String()
 	}
 	return out, err
+}
+
+// aside sets callbacks aside, or ends that they are.
+func (b backlog) aside(ctx context.Context, o *api.Hasten) (out api.BacklogWork, err error) {
+	out.Value = map[string]string{}
+	order := settle.AsideOrder{Channel: channel.Name(o.Channel), Callbacks: o.Callbacks, By: o.By, Reason: o.Reason}
+	var letters []settle.Letter
+	switch {
+	case o.Act == doctor.DoParkCallback && o.Dry:
+		letters, err = b.p.inbox.MayGoAside(ctx, &order)
+	case o.Act == doctor.DoParkCallback:
+		letters, err = b.p.inbox.SetAside(ctx, &order)
+	default:
+		if letters, err = b.p.inbox.Aside(ctx, &order); err != nil || o.Dry || len(letters) == 0 {
+			break
+		}
+		order.Callbacks = nil
+		for i := range letters {
+			order.Callbacks = append(order.Callbacks, letters[i].ID)
+		}
+		if o.Act == api.ActUnpark {
+			_, err = b.p.inbox.Replay(ctx, &order)
+			break
+		}
+		err = pgx.BeginFunc(ctx, b.p.stations, func(tx pgx.Tx) error {
+			_, err := b.p.inbox.GiveUp(ctx, tx, &order)
+			return err
+		})
+	}
+	out.Items, out.Callbacks = len(letters), showLetters(letters)
+	return out, err
+}
+
+// Parked is what is aside.
+func (b backlog) Parked(ctx context.Context, name string) ([]api.BacklogCallback, error) {
+	letters, err := b.p.inbox.Aside(ctx, &settle.AsideOrder{Channel: channel.Name(name)})
+	return showLetters(letters), err
+}
+
+func showLetters(letters []settle.Letter) []api.BacklogCallback {
+	out := make([]api.BacklogCallback, len(letters))
+	for i := range letters {
+		l := &letters[i]
+		out[i] = api.BacklogCallback{ID: strconv.FormatInt(l.ID, 10), Channel: l.Channel, ReceivedAt: l.ReceivedAt.UTC(), By: l.By, Reason: l.Reason, Body: l.Body}
+		if !l.AsideAt.IsZero() {
+			at := l.AsideAt.UTC()
+			out[i].ParkedAt = &at
+		}
+	}
+	return out
 }
 
 // left says why an act is not about a payment that is open, or nothing when it is.

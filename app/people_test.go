@@ -20,6 +20,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/intake"
 	"github.com/moneta-pay/moneta/pay/ledger"
 	"github.com/moneta-pay/moneta/pay/recon"
+	"github.com/moneta-pay/moneta/pay/settle"
 )
 
 // bureau is a real decider with two people who may approve.
@@ -30,6 +31,7 @@ type bureau struct {
 	accounts *ledger.Reader
 	desk     *access.Approvals
 	breaks   *recon.Recon
+	inbox    *settle.Inbox
 	gate     *recon.Gate
 	losing   *losing
 	tenant   int32
@@ -76,7 +78,8 @@ func newBureau(t *testing.T) *bureau {
 	require.NoError(t, err)
 	b.desk = access.NewApprovals(store, slog.New(slog.DiscardHandler))
 	b.breaks = recon.New(recon.Config{Pool: b.pool, Telemetry: tel})
-	registerActions(b.desk, b.in, b.accounts, b.gate, b.breaks)
+	b.inbox = settle.NewInbox(settle.InboxConfig{Pool: b.pool, Submitter: node, Telemetry: tel})
+	registerActions(b.desk, b.in, b.accounts, b.gate, b.breaks, b.inbox)
 	registerPaymentActions(b.desk, b.in, commit.NewReader(b.pool))
 	for _, name := range []string{"abe", "cleo"} {
 		file, credential, _, err := access.Enrol(name, access.Ed25519)

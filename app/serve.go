@@ -419,7 +419,7 @@ func (p *plane) edge() (http.Handler, error) {
 	store := access.NewStore(p.reads)
 	p.approvals = access.NewApprovals(store, p.log)
 	p.approvals.Measure(p.tel.Registry())
-	registerActions(p.approvals, in, accounts, p.gate, p.recon)
+	registerActions(p.approvals, in, accounts, p.gate, p.recon, p.inbox)
 	registerPaymentActions(p.approvals, in, p.payments)
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Approvals: p.approvals, Waiter: p.node,

@@ -72,6 +72,9 @@ func (c *runbookApproveCmd) Run(ctx context.Context) error {
 type backlogCmd struct {
 	Plan   backlogPlanCmd   `cmd:"" help:"Show what waits: payments that were never attempted, unknowns, callbacks that are not applied."`
 	Drain  backlogDrainCmd  `cmd:"" help:"Bring it forward until nothing waits, or the time is up."`
+	Park   backlogParkCmd   `cmd:"" help:"Set callbacks aside that cannot be applied, so that those behind them are; with no number, those that fail alone while others do not."`
+	Replay backlogReplayCmd `cmd:"" help:"Apply now what was set aside."`
+	GiveUp backlogGiveUpCmd `cmd:"" help:"End what was set aside: nobody applies it any more; its bytes stay." name:"give-up"`
 	Verify backlogVerifyCmd `cmd:"" help:"Exit with 1 while something waits."`
 }
 
@@ -92,6 +95,30 @@ type backlogDrainCmd struct{ atBacklog }
 func (c *backlogDrainCmd) Run(ctx context.Context) error {
 	return app.Backlog(ctx, c.config(), "drain", c.Channel, c.Within)
 }
+
+// atParked are callbacks, by the numbers that plan shows.
+type atParked struct {
+	atBacklog
+	Callback []int64 `arg:"" optional:"" help:"Numbers of callbacks, as plan shows them."`
+	Reason   string  `help:"Why; kept with each."`
+	DryRun   bool    `help:"Only show what would be done." name:"dry-run"`
+}
+
+func (c *atParked) run(ctx context.Context, act string) error {
+	return app.BacklogCallbacks(ctx, c.config(), app.CallbackOrder{Act: act, Channel: c.Channel, Callbacks: c.Callback, Reason: c.Reason, DryRun: c.DryRun})
+}
+
+type backlogParkCmd struct{ atParked }
+
+func (c *backlogParkCmd) Run(ctx context.Context) error { return c.run(ctx, "park-callback") }
+
+type backlogReplayCmd struct{ atParked }
+
+func (c *backlogReplayCmd) Run(ctx context.Context) error { return c.run(ctx, "replay-parked") }
+
+type backlogGiveUpCmd struct{ atParked }
+
+func (c *backlogGiveUpCmd) Run(ctx context.Context) error { return c.run(ctx, "give-up-parked") }
 
 type backlogVerifyCmd struct{ atBacklog }
 

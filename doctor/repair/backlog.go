@@ -24,21 +24,24 @@ type API struct {
 }
 
 // Backlog returns the hands for what waits in the pay plane: query-unknowns,
-// redispatch and replay-callbacks. They bring forward what it does by itself, and move
-// nothing that it would not: a payment goes out only if it never did, and a callback is
-// applied by what it says.
+// redispatch, replay-callbacks and park-callback. They bring forward what it does by
+// itself, and move nothing that it would not: a payment goes out only if it never did,
+// and a callback is applied by what it says. One that cannot be applied alone while
+// others can is set aside with its reason; its bytes stay, and people replay it or give
+// it up. That is not taken back when a later step fails: it would hold up the others
+// again.
 func Backlog(api API) []doctor.Hand {
 	if api.Client == nil {
 		api.Client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	}
 	return []doctor.Hand{
 		&hastener{api, doctor.DoQueryUnknowns, doctor.Undoable}, &hastener{api, doctor.DoRedispatch, doctor.Undoable},
-		&hastener{api, doctor.DoReplayCallbacks, doctor.Compensable},
+		&hastener{api, doctor.DoReplayCallbacks, doctor.Compensable}, &hastener{api, doctor.DoParkCallback, doctor.Undoable},
 	}
 }
 
 const (
-	apiWithin    = 10 * time.Second
+	apiWithin    = 20 * time.Second // callbacks are tried one by one for up to ten
 	apiAnswerMax = 1 << 20
 )
 
@@ -59,6 +62,12 @@ type waiting struct {
 		Payment string `json:"payment"`
 		Why     string `json:"why"`
 	} `json:"left"`
+	Callbacks []struct {
+		ID      string    `json:"id"`
+		Channel string    `json:"channel"`
+		At      time.Time `json:"received_at"`
+		Reason  string    `json:"reason"`
+	} `json:"callbacks"`
 }
 
 // Try counts what waits.
@@ -82,6 +91,9 @@ func (h *hastener) ask(ctx context.Context, a doctor.Act, dry bool) (out doctor.
 	if only := a.With["payments"]; only != "" { // exactly those that somebody has looked at
 		order["payments"] = strings.Split(only, ",")
 	}
+	if h.does == doctor.DoParkCallback {
+		h.park(order, &a)
+	}
 	err = h.post(ctx, "/v1/backlog", order, &got)
 	if err != nil {
 		return out, err
@@ -96,8 +108,28 @@ func (h *hastener) ask(ctx context.Context, a doctor.Act, dry bool) (out doctor.
 	for _, x := range got.Left {
 		out.Rows = append(out.Rows, x.Payment+" "+x.Why)
 	}
+	for _, x := range got.Callbacks[:min(len(got.Callbacks), doctor.RowsShown)] {
+		out.Rows = append(out.Rows, strings.TrimSpace(x.ID+" "+x.Channel+" "+x.At.UTC().Format(time.RFC3339)+" "+x.Reason))
+	}
 	out.Before, out.After = fmt.Sprintf("%d wait", got.Items), "brought forward: "+h.does
+	switch {
+	case h.does == doctor.DoParkCallback && dry:
+		out.After = "each is tried alone; those that cannot be applied are set aside with their reason"
+	case h.does == doctor.DoParkCallback:
+		out.Before, out.After = "", fmt.Sprintf("%d set aside, the rest applied or left to wait", got.Items)
+	}
 	return out, nil
+}
+
+const whyMost = 200 // characters that the API takes
+
+// park says why, and which when somebody has named them.
+func (*hastener) park(order map[string]any, a *doctor.Act) {
+	why := []rune(a.Why)
+	order["reason"] = cmp.Or(string(why[:min(len(why), whyMost)]), "it cannot be applied, and others wait behind it")
+	if only := a.With["callbacks"]; only != "" {
+		order["callbacks"] = strings.Split(only, ",")
+	}
 }
 
 func (h *API) post(ctx context.Context, path string, body, out any) error {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -28,11 +29,48 @@ func TestBacklogOfChosenPayments(t *testing.T) {
 	for _, h := range repair.Backlog(repair.API{URL: api.URL, Key: func() (string, error) { return "k", nil }}) {
 		found, err := h.Try(t.Context(), doctor.Act{Do: h.Does(), With: map[string]string{"channel": "bank-ab", "payments": "pay_1,pay_2"}})
 		require.NoError(t, err)
+		if h.Does() == doctor.DoParkCallback {
+			require.NotEmpty(t, asked["reason"])
+			delete(asked, "reason")
+		}
 		require.Equal(t, map[string]any{"act": h.Does(), "channel": "bank-ab", "dry_run": true, "payments": []any{"pay_1", "pay_2"}}, asked)
 		require.Equal(t, 1, found.Items)
 		require.Equal(t, []string{"pay_2 final"}, found.Rows)
 		_, err = h.Act(t.Context(), doctor.Act{Do: h.Does()})
 		require.NoError(t, err)
 		require.NotContains(t, asked, "payments", "nobody chose any: all of them")
+	}
+}
+
+// What is set aside is told with its number, and why it was kept in so many bytes.
+func TestParkingTellsWhatWasSetAside(t *testing.T) {
+	t.Parallel()
+	var asked map[string]any
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = nil
+		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
+			t.Error(err)
+		}
+		_, _ = w.Write([]byte(`{"items":1,"value":{},"callbacks":[{"id":"12","channel":"bank-ab","received_at":"2026-11-22T10:00:00Z","reason":"it hangs"}]}`))
+	}))
+	t.Cleanup(api.Close)
+	for _, h := range repair.Backlog(repair.API{URL: api.URL, Key: func() (string, error) { return "k", nil }}) {
+		if h.Does() != doctor.DoParkCallback {
+			continue
+		}
+		require.Equal(t, doctor.Undoable, h.Reach())
+		act := doctor.Act{Do: h.Does(), Aim: "bank-ab", Why: strings.Repeat("带原", 150), With: map[string]string{"callbacks": "12,13"}}
+		found, err := h.Try(t.Context(), act)
+		require.NoError(t, err)
+		require.Equal(t, true, asked["dry_run"])
+		require.Equal(t, []any{"12", "13"}, asked["callbacks"])
+		require.Contains(t, found.After, "tried alone")
+		found, err = h.Act(t.Context(), act)
+		require.NoError(t, err)
+		require.Equal(t, false, asked["dry_run"])
+		require.Equal(t, strings.Repeat("带原", 100), asked["reason"], "as much as the API takes")
+		require.Equal(t, []string{"12 bank-ab 2026-11-22T10:00:00Z it hangs"}, found.Rows)
+		require.Nil(t, found.Undo, "to take it back would hold up the others again")
+		require.NoError(t, doctor.Never(act, found.Marks...))
 	}
 }

@@ -427,6 +427,19 @@ func TestPoisonBecomesACase(t *testing.T) {
 	require.Empty(t, w.cases(desk.Filter{Kind: desk.UnknownTooLong}), "a person is at it")
 }
 
+// A callback that was set aside is somebody's, once.
+func TestACallbackAsideBecomesACase(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.exec(`insert into callbacks_aside (inbox, channel, received_at, aside_at, "by", reason) values (12, 'bank-ab', now(), now(), 'doctor', 'it hangs')`)
+	w.exec(`insert into callbacks_aside (inbox, channel, received_at, aside_at, "by", reason, ended_at, ended_as, ended_by, end_reason)
+		values (13, 'bank-ab', now(), now(), 'doctor', 'it hung', now(), 'replayed', 'ann', 'x')`)
+	w.sweep()
+	w.sweep()
+	c := w.only(desk.Filter{Kind: desk.Poison})
+	require.Equal(t, []any{"engineering", "callback 12", "bank-ab", "set aside by doctor: it hangs"}, []any{c.Owner, c.Finding.Origin, c.Finding.Channel, c.Finding.Cause})
+}
+
 // TestUrgentAppealsComeFirst: by age and by value, and no others.
 func TestUrgentAppealsComeFirst(t *testing.T) {
 	t.Parallel()

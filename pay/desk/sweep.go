@@ -43,7 +43,7 @@ func (d *Desk) Sweep(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, sweepWithin)
 	defer cancel()
 	var failed []error
-	for _, step := range []func(context.Context, time.Time) error{d.breaks, d.poison, d.over, d.escalate, d.show} {
+	for _, step := range []func(context.Context, time.Time) error{d.breaks, d.poison, d.aside, d.over, d.escalate, d.show} {
 		failed = append(failed, step(ctx, d.now()))
 	}
 	return errors.Join(failed...)
@@ -167,6 +167,34 @@ func (d *Desk) poison(ctx context.Context, now time.Time) error {
 	})
 	if err != nil {
 		return fmt.Errorf("read quarantined Facts without a case: %w", err)
+	}
+	return d.openAll(ctx, found, now)
+}
+
+const newAside = `select a.id, a.inbox, a.channel, a.received_at, a."by", a.reason from callbacks_aside a
+ where a.ended_at is null and not exists (select from case_origins o where o.origin = 'callback' and o.id = a.id)
+ order by a.id limit $1`
+
+// aside opens a case for each callback that was set aside and has none. Nobody knows
+// whose money it speaks of until somebody has read it.
+func (d *Desk) aside(ctx context.Context, now time.Time) error {
+	rows, err := d.cfg.Pool.Query(ctx, newAside, sweepMax)
+	if err != nil {
+		return fmt.Errorf("read callbacks that are aside without a case: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (o origin, err error) {
+		var callback int64
+		var by, reason string
+		var since time.Time
+		err = row.Scan(&o.id, &callback, &o.finding.Channel, &since, &by, &reason)
+		o.table, o.kind, o.by = "callback", Poison, Machine
+		o.finding.Since, o.finding.Origin = moment(since), fmt.Sprintf("callback %d", callback)
+		o.finding.Cause = clip("set aside by "+by+": "+reason, detailMax)
+		o.text = o.finding.Origin + ": " + o.finding.Cause
+		return o, err
+	})
+	if err != nil {
+		return fmt.Errorf("read callbacks that are aside without a case: %w", err)
 	}
 	return d.openAll(ctx, found, now)
 }

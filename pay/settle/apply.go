@@ -29,7 +29,7 @@ const (
 	contradicts = "late_outcome"
 	mismatches  = "amount_mismatch"
 	refused     = "refused"    // the table knows no such move
-	unstorable  = "unstorable" // Postgres refuses what it says; only counted
+	unstorable  = "unstorable" // Postgres refuses what it says; counted, and set aside
 )
 
 // belied is the class of the break that a proof of absence makes which the channel
@@ -44,11 +44,17 @@ type item struct {
 	verdict string // empty: leave the row, it is tried again
 	brk     *brk
 	fact    *pay.Fact
+	left    error // why the decider did not judge it; nil when it did
 }
 
 // apply judges letters and applies them: what each means is committed first, and
 // its row is marked after. A crash in between applies it twice, which is a replay.
 func (b *Inbox) apply(ctx context.Context, letters []letter) error {
+	_, err := b.applyItems(ctx, letters)
+	return err
+}
+
+func (b *Inbox) applyItems(ctx context.Context, letters []letter) ([]item, error) {
 	ctx, cancel := context.WithTimeout(ctx, applyWithin)
 	defer cancel()
 	defer b.applying.begin()()
@@ -64,13 +70,13 @@ func (b *Inbox) apply(ctx context.Context, letters []letter) error {
 	}
 	known, err := b.lookUp(ctx, ids)
 	if err != nil {
-		return err
+		return items, err
 	}
 	for i := range items {
 		b.match(&items[i], known)
 	}
 	b.submit(ctx, items)
-	return b.mark(ctx, items)
+	return items, b.mark(ctx, items)
 }
 
 // read verifies a letter over its raw bytes and reads it.
@@ -253,6 +259,7 @@ func (b *Inbox) conclude(ctx context.Context, it *item, answer *commit.Outcome) 
 		b.log.LogAttrs(ctx, slog.LevelWarn, "callback does not fit the payment", slog.String("payment", it.id.String()),
 			slog.String("fact", it.fact.Kind.String()), slog.Any("error", err))
 	default: // overloaded, no leader, commit unknown: the sweep tries again
+		it.left = err
 		b.metrics.leftover.Inc()
 	}
 }

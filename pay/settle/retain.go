@@ -35,7 +35,7 @@ delete from inbox where id in (
      and id <= (select max(id) from counted where n > $2 or bytes > $3) order by id limit $4)`
 	// Ids rise with the time, so that only the old end is looked at, a stretch at a time.
 	selectOldEnd = `select coalesce(min(id), 0), facts.callbacks_since($1) from inbox where id >= $2`
-	deleteJudged = `delete from inbox where id >= $1 and id < $2 and received_at < $3 and applied_at is not null`
+	deleteJudged = `delete from inbox where id >= $1 and id < $2 and received_at < $3 and applied_at is not null and verdict is distinct from 'aside'`
 	// The ids of channels' events, once their callbacks are gone: a repetition after
 	// that is a fact that the payment has had, which moves nothing. The rows are found
 	// by age and deleted where they lie.
@@ -43,7 +43,7 @@ delete from inbox where id in (
 )
 
 // Retain deletes judged callbacks that are past their time, every RetainEvery until
-// ctx ends. What waits to be applied stays, however old. It runs on the leader; a
+// ctx ends. What waits to be applied stays, however old, and so does what is aside. It runs on the leader; a
 // crash in the middle leaves the rest for the next turn.
 func (b *Inbox) Retain(ctx context.Context) error {
 	ticker := time.NewTicker(b.cfg.RetainEvery)

@@ -81,7 +81,7 @@ func (b *Inbox) sweepOnce(ctx context.Context, before time.Time, withParked bool
 }
 
 // applyApart applies letters together, and one by one when Postgres refuses what
-// one of them says: that one is left for a person, and nobody waits behind it.
+// one of them says: that one is set aside for a person, and nobody waits behind it.
 func (b *Inbox) applyApart(ctx context.Context, letters []letter) error {
 	err := b.apply(ctx, letters)
 	if err == nil || !refusedData(err) {
@@ -92,8 +92,10 @@ func (b *Inbox) applyApart(ctx context.Context, letters []letter) error {
 		case err == nil:
 		case refusedData(err):
 			b.metrics.callbacks.WithLabelValues(string(l.channel), unstorable).Inc()
-			b.log.LogAttrs(ctx, slog.LevelError, "a callback cannot be applied; a person must look",
-				slog.String("channel", string(l.channel)), slog.Int64("inbox", l.id), slog.Any("error", err))
+			why := map[int64]string{l.id: clipReason("the database refuses it: " + err.Error())}
+			if _, err := b.putAside(ctx, []letter{l}, why, machine); err != nil {
+				return err
+			}
 		default:
 			return err
 		}
