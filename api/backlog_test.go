@@ -16,7 +16,7 @@ import (
 
 // ahead notes what it was asked to bring forward.
 type ahead struct {
-	mu    sync.Mutex
+	mu     sync.Mutex
 	asked  []string
 	orders []api.Hasten
 	err    error
