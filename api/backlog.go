@@ -14,6 +14,7 @@ import (
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/notify"
 )
 
 // Backlog brings forward what waits in the pay plane. It runs where the decider is.
@@ -24,8 +25,9 @@ type Backlog interface {
 	Parked(ctx context.Context, channel string) ([]BacklogCallback, error)
 }
 
-// Acts of POST /v1/backlog. Each brings forward what the plane does by itself, but the
-// last three: those set a callback aside, let it wait again, or end it.
+// Acts of POST /v1/backlog. The first three bring forward what the plane does by itself.
+// The next three set a callback aside, let it wait again, or end it. The last two derive
+// anew what is derived from the log, and tell an endpoint once more.
 const (
 	ActAsk    = "query-unknowns"
 	ActOffer  = "redispatch"
@@ -33,9 +35,19 @@ const (
 	ActPark   = "park-callback"
 	ActUnpark = "replay-parked"
 	ActGiveUp = "give-up-parked"
+	// ActRebuild is of a Projection, ActTell of an Endpoint.
+	ActRebuild = "rebuild-projection"
+	ActTell    = "redeliver-webhooks"
 )
 
-var backlogActs = []string{ActAsk, ActOffer, ActReplay, ActPark, ActUnpark, ActGiveUp}
+// The projections that can be derived anew: what reconciliation expects on statements,
+// and what endpoints of webhooks are to be told.
+const (
+	ProjectionExpected = "recon_expected"
+	ProjectionWebhooks = "webhooks"
+)
+
+var backlogActs = []string{ActAsk, ActOffer, ActReplay, ActPark, ActUnpark, ActGiveUp, ActRebuild, ActTell}
 
 // Hasten orders what waits to be brought forward.
 type Hasten struct {
@@ -48,7 +60,13 @@ type Hasten struct {
 	// Callbacks are the only ones, By wants it, and Reason is why; of the last three acts.
 	Callbacks  []int64
 	By, Reason string
-	Dry        bool
+	// Projection is rebuilt from what happened Since, or from After, an id of the log, on.
+	Projection string
+	Since      time.Time
+	After      int64
+	// Endpoint is told once more what it was not told Since.
+	Endpoint notify.EndpointID
+	Dry      bool
 }
 
 // Why a payment that was named is left out.
@@ -75,14 +93,19 @@ const (
 
 // NewBacklogWork is the body of POST /v1/backlog.
 type NewBacklogWork struct {
-	Act     string `json:"act" enum:"query-unknowns,redispatch,replay-callbacks,park-callback,replay-parked,give-up-parked" doc:"query-unknowns: ask channels now for what is unknown or unconfirmed. redispatch: offer now what is reserved and was never attempted. replay-callbacks: look now at every callback that is stored and not applied. park-callback: set aside, with who and why, each callback that cannot be applied alone while others can, or those that are named; its bytes stay. replay-parked: apply now what was set aside. give-up-parked: end what was set aside; with two people who may approve, by an approval of the kind give_up_callback only"`
+	Act     string `json:"act" enum:"query-unknowns,redispatch,replay-callbacks,park-callback,replay-parked,give-up-parked,rebuild-projection,redeliver-webhooks" doc:"query-unknowns: ask channels now for what is unknown or unconfirmed. redispatch: offer now what is reserved and was never attempted. replay-callbacks: look now at every callback that is stored and not applied. park-callback: set aside, with who and why, each callback that cannot be applied alone while others can, or those that are named; its bytes stay. replay-parked: apply now what was set aside. give-up-parked: end what was set aside; with two people who may approve, by an approval of the kind give_up_callback only. rebuild-projection: derive anew from the log what has no row; it goes as far as five seconds bring it, and tells where to go on. redeliver-webhooks: tell an endpoint once more what it did not take: what was given up, what waits, what has no row; one that was disabled is enabled"`
 	Channel string `json:"channel,omitempty" doc:"Only this channel; all when left out" maxLength:"100"`
 	// Payments narrows it to what somebody has looked at.
 	Payments []string `json:"payments,omitempty" doc:"Only these; all when left out. With query-unknowns and redispatch" maxItems:"1000"`
 	// Callbacks narrows it to rows of the inbox.
 	Callbacks []string `json:"callbacks,omitempty" doc:"Only these, by their numbers. With park-callback, replay-parked and give-up-parked, which takes no fewer than one" maxItems:"200"`
 	Reason    string   `json:"reason,omitempty" doc:"Why; kept with each. With park-callback, replay-parked and give-up-parked" maxLength:"200"`
-	DryRun    bool     `json:"dry_run,omitempty" doc:"Only count"`
+	// Projection, Since, After and Endpoint are of the last two acts.
+	Projection string     `json:"projection,omitempty" enum:"recon_expected,webhooks" doc:"With rebuild-projection: what is expected on statements, or what endpoints are to be told"`
+	Since      *time.Time `json:"since,omitempty" doc:"From when on, RFC 3339; 24 hours ago when left out. With rebuild-projection and redeliver-webhooks, which goes back 29 days at most"`
+	After      string     `json:"after,omitempty" doc:"Where to go on: the next of the answer before"`
+	Endpoint   string     `json:"endpoint,omitempty" doc:"With redeliver-webhooks: which one" example:"wh_0000000000001"`
+	DryRun     bool       `json:"dry_run,omitempty" doc:"Only count"`
 }
 
 // BacklogWork is what waits, or waited.
@@ -95,6 +118,12 @@ type BacklogWork struct {
 	Value   map[string]string `json:"value" doc:"What they are worth by asset, in its smallest unit; callbacks have none"`
 	// Left is told when payments were named.
 	Left []BacklogLeft `json:"left,omitempty" doc:"Of the payments that were named, those that are left out, and why"`
+	// Next is where rebuild-projection goes on, if it is not at the end.
+	Next string `json:"next,omitempty" doc:"There is more: send it as after"`
+	// Dropped and Enabled are of the last two acts.
+	Dropped int  `json:"dropped,omitempty" doc:"Rows that the log does not bear out and that go; they are in items"`
+	Cut     bool `json:"cut,omitempty" doc:"In a dry run: only the newest 200,000 events were looked at"`
+	Enabled bool `json:"enabled,omitempty" doc:"The endpoint had been disabled"`
 	// Callbacks are told where the act is about some of them.
 	Callbacks []BacklogCallback `json:"callbacks,omitempty" doc:"Those that were set aside; in a dry run, those that would be tried alone, or would be let go or ended"`
 }
@@ -131,6 +160,14 @@ func (c *call) hasten() error {
 			return d.array(func(d *decoder, i int) error { return d.callback(i, &order.Callbacks) })
 		case "reason":
 			return d.text("/reason", &order.Reason)
+		case "projection":
+			return d.text("/projection", &order.Projection)
+		case "since":
+			return d.instant("/since", &order.Since)
+		case "after":
+			return d.place("/after", &order.After)
+		case "endpoint":
+			return d.endpoint("/endpoint", &order.Endpoint)
 		case "dry_run":
 			return d.truth("/dry_run", &order.Dry)
 		}
@@ -159,6 +196,8 @@ func (c *call) hastens(o *Hasten) error {
 		return malformed("a callback is judged by what it says: leave out payments").WithParam("/payments")
 	case o.Channel != "" && !c.s.Intake.HasChannel(o.Channel):
 		return fault.New(fault.ChannelUnknown, "").WithParam("/channel")
+	case o.Act == ActRebuild || o.Act == ActTell:
+		return c.derives(o)
 	case o.Act == ActAsk || o.Act == ActOffer || o.Act == ActReplay:
 		if len(o.Callbacks) > 0 {
 			return malformed("callbacks are named to set them aside, to replay or to give up what is aside").WithParam("/callbacks")
@@ -175,6 +214,52 @@ func (c *call) hastens(o *Hasten) error {
 			return c.alone(c.who.Tenant, "give_up_callback")
 		}
 	}
+	return nil
+}
+
+// derives judges the orders of the last two acts.
+func (c *call) derives(o *Hasten) error {
+	now := c.s.Clock.Now()
+	if o.Since.IsZero() {
+		o.Since = now.Add(-24 * time.Hour)
+	}
+	switch {
+	case len(o.Callbacks) > 0:
+		return malformed("leave out callbacks").WithParam("/callbacks")
+	case o.Since.After(now):
+		return malformed("since is in the future").WithParam("/since")
+	case o.Act == ActRebuild && o.Projection != ProjectionExpected && o.Projection != ProjectionWebhooks:
+		return malformed("projection is recon_expected or webhooks").WithParam("/projection")
+	case o.Act == ActTell && o.Endpoint == 0:
+		return malformed("name the endpoint").WithParam("/endpoint")
+	}
+	return nil
+}
+
+// place reads an id of the log.
+func (d *decoder) place(pointer string, into *int64) error {
+	var text string
+	if err := d.text(pointer, &text); err != nil {
+		return err
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n <= 0 {
+		return malformed("after is the next of the answer before").WithParam(pointer)
+	}
+	*into = n
+	return nil
+}
+
+func (d *decoder) endpoint(pointer string, into *notify.EndpointID) error {
+	var text string
+	if err := d.text(pointer, &text); err != nil {
+		return err
+	}
+	id, err := notify.ParseEndpointID(text)
+	if err != nil {
+		return malformed("this is not the id of an endpoint").WithParam(pointer)
+	}
+	*into = id
 	return nil
 }
 

@@ -6,12 +6,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/api"
 	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/pay/notify"
 )
 
 // ahead notes what it was asked to bring forward.
@@ -63,6 +65,35 @@ func TestCallbacksAreSetAside(t *testing.T) {
 	require.Equal(t, 200, list.StatusCode)
 	require.Contains(t, string(list.body), `"reason":"it hangs"`)
 	requireProblem(t, w.do("GET", "/v1/backlog/callbacks", w.key(access.Admin), ""), fault.Forbidden)
+}
+
+// What is derived is derived anew, by default of the last day; an endpoint is named.
+func TestProjectionsAreRebuilt(t *testing.T) {
+	t.Parallel()
+	b := &ahead{}
+	w := newWorld(t, func(c *api.Config) { c.Backlog = b })
+	key := w.key(access.Installation)
+	for _, body := range []string{
+		`{"act":"rebuild-projection","projection":"recon_expected","after":"77"}`,
+		`{"act":"rebuild-projection","projection":"webhooks","since":"2026-01-02T03:04:05Z","dry_run":true}`,
+		`{"act":"redeliver-webhooks","endpoint":"` + notify.EndpointID(5).String() + `"}`,
+	} {
+		a := w.post("/v1/backlog", key, body, "")
+		require.Equal(t, 200, a.StatusCode, string(a.body))
+	}
+	require.Len(t, b.orders, 3)
+	require.Equal(t, int64(77), b.orders[0].After)
+	require.WithinDuration(t, time.Now().Add(-24*time.Hour), b.orders[0].Since, time.Hour)
+	require.Equal(t, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), b.orders[1].Since.UTC())
+	require.Equal(t, notify.EndpointID(5), b.orders[2].Endpoint)
+	for _, bad := range []string{
+		`{"act":"rebuild-projection"}`, `{"act":"rebuild-projection","projection":"balances"}`, `{"act":"rebuild-projection","projection":"webhooks","since":"2999-01-02T03:04:05Z"}`,
+		`{"act":"rebuild-projection","projection":"webhooks","after":"0"}`, `{"act":"redeliver-webhooks"}`, `{"act":"redeliver-webhooks","endpoint":"wh"}`,
+		`{"act":"rebuild-projection","projection":"webhooks","callbacks":["1"]}`,
+	} {
+		requireProblem(t, w.post("/v1/backlog", key, bad, ""), fault.MalformedRequest)
+	}
+	require.Len(t, b.orders, 3)
 }
 
 func TestWhatWaitsIsBroughtForward(t *testing.T) {

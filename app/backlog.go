@@ -11,6 +11,7 @@ import (
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
+	"github.com/moneta-pay/moneta/pay/notify"
 	"github.com/moneta-pay/moneta/pay/settle"
 )
 
@@ -26,6 +27,10 @@ func (b backlog) Hasten(ctx context.Context, o api.Hasten) (api.BacklogWork, err
 	switch o.Act {
 	case doctor.DoParkCallback, api.ActUnpark, api.ActGiveUp:
 		return b.aside(ctx, &o)
+	case doctor.DoRebuildProjection:
+		return b.rebuild(ctx, &o)
+	case api.ActTell:
+		return b.recover(ctx, notify.Recovery{Endpoint: o.Endpoint, Since: o.Since, Again: true, Dry: o.Dry})
 	case doctor.DoReplayCallbacks:
 		err := b.p.stations.QueryRow(ctx, `select count(*) from inbox where applied_at is null and ($1 = '' or channel = $1)`, o.Channel).Scan(&out.Items)
 		if err == nil && !o.Dry && out.Items > 0 {
@@ -92,6 +97,29 @@ func showLetters(letters []settle.Letter) []api.BacklogCallback {
 		}
 	}
 	return out
+}
+
+// rebuild derives a projection anew from the log.
+func (b backlog) rebuild(ctx context.Context, o *api.Hasten) (out api.BacklogWork, err error) {
+	if o.Projection == api.ProjectionWebhooks {
+		return b.recover(ctx, notify.Recovery{Since: o.Since, Dry: o.Dry})
+	}
+	done, err := b.p.recon.Rebuild(ctx, o.Since, o.After, o.Dry)
+	out.Value, out.Items, out.Dropped = map[string]string{}, done.Added+done.Dropped, done.Dropped
+	if done.More {
+		out.Next = strconv.FormatInt(done.Next, 10)
+	}
+	return out, err
+}
+
+// recover has endpoints told what they were not.
+func (b backlog) recover(ctx context.Context, r notify.Recovery) (out api.BacklogWork, err error) {
+	done, err := b.p.webhooks.Recover(ctx, r)
+	out.Value, out.Cut, out.Enabled = map[string]string{}, done.Cut, len(done.Enabled) > 0
+	if out.Items = done.GivenUp + done.Waiting + done.Missing; !r.Dry && !r.Again {
+		out.Items = done.Endpoints // what has no row is queued by and by
+	}
+	return out, err
 }
 
 // left says why an act is not about a payment that is open, or nothing when it is.

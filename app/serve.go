@@ -73,6 +73,7 @@ type plane struct {
 	expirer   *timer.Expirer
 	dispatch  *dispatch.Dispatcher
 	inbox     *settle.Inbox
+	webhooks  *notify.Endpoints
 	flights   *intake.Flights
 	asker     *settle.Asker
 	recon     *recon.Recon
@@ -421,9 +422,10 @@ func (p *plane) edge() (http.Handler, error) {
 	p.approvals.Measure(p.tel.Registry())
 	registerActions(p.approvals, in, accounts, p.gate, p.recon, p.inbox)
 	registerPaymentActions(p.approvals, in, p.payments)
+	p.webhooks = notify.NewEndpoints(p.reads, p.cfg.WebhookInside, p.ring)
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Approvals: p.approvals, Waiter: p.node,
-		Webhooks: notify.NewEndpoints(p.reads, p.cfg.WebhookInside, p.ring),
+		Webhooks: p.webhooks,
 		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: dispatchState{p.gate, p.levers}, Levers: p.levers, Backlog: backlog{p}, Runs: p.runs, Books: finance.NewReader(p.stations), Invariants: invariant.NewReader(p.reads), Desk: p.desk, Ready: p, Outlook: p.outlook, Links: access.NewLinks(p.ring), PublicURL: p.cfg.PublicURL, Trails: trail.NewReader(p.reads, nil), Events: p.events, Feed: p.feed,
 		Registry: p.tel.Registry(), Logger: p.log, Version: Version, DocsURL: p.cfg.DocsURL,
 	})

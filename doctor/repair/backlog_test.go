@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -27,6 +29,9 @@ func TestBacklogOfChosenPayments(t *testing.T) {
 	}))
 	t.Cleanup(api.Close)
 	for _, h := range repair.Backlog(repair.API{URL: api.URL, Key: func() (string, error) { return "k", nil }}) {
+		if h.Does() == doctor.DoRebuildProjection {
+			continue // it is about no payments
+		}
 		found, err := h.Try(t.Context(), doctor.Act{Do: h.Does(), With: map[string]string{"channel": "bank-ab", "payments": "pay_1,pay_2"}})
 		require.NoError(t, err)
 		if h.Does() == doctor.DoParkCallback {
@@ -73,4 +78,46 @@ func TestParkingTellsWhatWasSetAside(t *testing.T) {
 		require.Nil(t, found.Undo, "to take it back would hold up the others again")
 		require.NoError(t, doctor.Never(act, found.Marks...))
 	}
+}
+
+// A rebuilding goes on until there is no more, counts all of it, and says so when it
+// does not get on.
+func TestRebuildingGoesOnToItsEnd(t *testing.T) {
+	t.Parallel()
+	var asked []map[string]any
+	stands := false
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var body map[string]any
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+			t.Error(err)
+		}
+		asked = append(asked, body)
+		switch {
+		case stands || body["after"] == nil:
+			_, _ = w.Write([]byte(`{"items":3,"dropped":1,"next":"20000"}`))
+		default:
+			_, _ = w.Write([]byte(`{"items":4}`))
+		}
+	}))
+	t.Cleanup(api.Close)
+	all := repair.Backlog(repair.API{URL: api.URL, Key: func() (string, error) { return "k", nil }})
+	h := all[slices.IndexFunc(all, func(h doctor.Hand) bool { return h.Does() == doctor.DoRebuildProjection })]
+	require.Equal(t, doctor.Compensable, h.Reach())
+	at := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	act := doctor.Act{Do: h.Does(), At: at, With: map[string]string{"projection": "recon_expected"}}
+	found, err := h.Try(t.Context(), act)
+	require.NoError(t, err)
+	require.Equal(t, 7, found.Items)
+	require.Len(t, asked, 2)
+	require.Equal(t, map[string]any{"act": "rebuild-projection", "projection": "recon_expected", "dry_run": true, "since": "2026-11-21T10:00:00Z", "after": "20000"}, asked[1])
+	found, err = h.Act(t.Context(), act)
+	require.NoError(t, err)
+	require.Equal(t, []any{7, false}, []any{found.Items, asked[3]["dry_run"]})
+	require.Contains(t, found.After, "1 that it does not bear out")
+	stands = true
+	_, err = h.Act(t.Context(), act)
+	require.ErrorContains(t, err, "does not get on")
+	act.With["since"] = "yesterday"
+	_, err = h.Try(t.Context(), act)
+	require.ErrorContains(t, err, "no time")
 }

@@ -41,6 +41,7 @@ const (
 	Person     = "person"     // one of us has to decide
 	Holder     = "holder"     // its holder has to do something
 	Callbacks  = "callbacks"  // what channels said, stored and not applied
+	Parked     = "parked"     // callbacks that were set aside, for a person
 	Webhooks   = "webhooks"   // messages that a partner's endpoint did not take
 	Projection = "projection" // a reader of the log that is behind
 	Quarantine = "quarantine" // facts that could not be committed
@@ -51,6 +52,8 @@ type Group struct {
 	Kind string `json:"kind"`
 	// Act brings it forward; empty when nobody can.
 	Act string `json:"act,omitempty"`
+	// Says is why, where the facts tell.
+	Says string `json:"says,omitempty"`
 	// Channel it waits for; of webhooks and projections their name.
 	Channel string `json:"channel,omitempty"`
 	Asset   string `json:"asset,omitempty"`
@@ -166,7 +169,10 @@ const groupOf = `case when hop = 'operator' then 'person' when hop = 'holder' th
     when attempt > 0 and state in ('unknown', 'processing', 'dispatching') then 'unanswered' end`
 
 // acts bring a group forward.
-var acts = map[string]string{Unsent: doctor.DoRedispatch, Unanswered: doctor.DoQueryUnknowns, Callbacks: doctor.DoReplayCallbacks}
+var acts = map[string]string{
+	Unsent: doctor.DoRedispatch, Unanswered: doctor.DoQueryUnknowns, Callbacks: doctor.DoReplayCallbacks, Parked: "replay-parked",
+	Webhooks: "redeliver-webhooks", Projection: doctor.DoRebuildProjection,
+}
 
 // Groups are what waits, the oldest first. Cut says that more is open than was looked at.
 func (r *Reader) Groups(ctx context.Context) (out []Group, cut bool, err error) {
@@ -200,12 +206,14 @@ func (r *Reader) Groups(ctx context.Context) (out []Group, cut bool, err error) 
 	return out, cut, err
 }
 
-// What waits and is no payment: name, how many, since when.
+// What waits and is no payment: name, how many, since when, and why.
 var sideGroups = []struct{ kind, sql string }{
-	{Callbacks, `select channel, waiting, oldest_received_at from facts.callback_backlog where oldest_received_at < now() - $1::interval order by 3 limit 50`},
-	{Webhooks, `select endpoint::text, behind::bigint, coalesce(oldest_pending, failing_since) from facts.webhooks where failing_since is not null or oldest_pending < now() - $1::interval order by 3 limit 50`},
-	{Projection, `select name, behind, null::timestamptz from facts.projections where behind > 1000 and $1::interval is not null order by 2 desc limit 50`},
-	{Quarantine, `select '', count(*), min(at) from facts.quarantine where at < now() - $1::interval having count(*) > 0`},
+	{Callbacks, `select channel, waiting, oldest_received_at, '' from facts.callback_backlog where oldest_received_at < now() - $1::interval order by 3 limit 50`},
+	{Parked, `select channel, count(*), min(received_at), min(reason) from facts.callbacks_aside where $1::interval is not null group by 1 order by 3 limit 50`},
+	{Webhooks, `select endpoint::text, pending + given_up, least(oldest_pending, oldest_given_up, failing_since), case when state = 2 then coalesce(nullif(reason, ''), 'disabled') else '' end
+  from facts.webhooks where failing_since is not null or given_up > 0 or state = 2 or oldest_pending < now() - $1::interval order by 3 limit 50`},
+	{Projection, `select name, behind, null::timestamptz, '' from facts.projections where behind > 1000 and $1::interval is not null order by 2 desc limit 50`},
+	{Quarantine, `select '', count(*), min(at), '' from facts.quarantine where at < now() - $1::interval having count(*) > 0`},
 }
 
 func sideOf(ctx context.Context, tx pgx.Tx, kind, sql string) (out []Group, err error) {
@@ -215,7 +223,7 @@ func sideOf(ctx context.Context, tx pgx.Tx, kind, sql string) (out []Group, err 
 	}
 	g := Group{Kind: kind, Act: acts[kind]}
 	var oldest *time.Time
-	_, err = pgx.ForEachRow(rows, []any{&g.Channel, &g.Items, &oldest}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&g.Channel, &g.Items, &oldest, &g.Says}, func() error {
 		one := g
 		one.Oldest = oldest
 		out = append(out, one)

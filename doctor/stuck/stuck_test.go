@@ -91,6 +91,33 @@ func TestGroupsOfWhatWaits(t *testing.T) {
 	require.Len(t, items, 5)
 }
 
+// An endpoint that fails, one that gave messages up and one that was disabled are there
+// with how many, and so are callbacks that were set aside; one that is well is not.
+func TestGroupsOfWhatIsNoPayment(t *testing.T) {
+	t.Parallel()
+	w := newWallet(t)
+	w.do(`insert into webhook_endpoints (tenant, url, secret, state, state_reason, failing_since) values
+		(1, 'https://a', 'x', 1, '', now() - interval '1 hour'), (1, 'https://b', 'x', 1, '', null), (2, 'https://c', 'x', 2, 'it said 410', null), (2, 'https://d', 'x', 1, '', null)`)
+	w.do(`insert into webhook_deliveries (endpoint, event, state, created_at) values (1, 1, 1, now() - interval '2 hours'), (1, 2, 1, now()), (1, 3, 2, now()), (2, 1, 3, now() - interval '3 hours'), (4, 1, 2, now())`)
+	w.do(`insert into callbacks_aside (inbox, channel, received_at, aside_at, "by", reason) values (7, 'bank-ab', now() - interval '4 hours', now(), 'doctor', 'it hangs')`)
+	groups, _, err := w.r.Groups(t.Context())
+	require.NoError(t, err)
+	type short struct {
+		kind, act, name, says string
+		items                 int64
+	}
+	var got []short
+	for _, g := range groups {
+		got = append(got, short{g.Kind, g.Act, g.Channel, g.Says, g.Items})
+	}
+	require.Equal(t, []short{
+		{stuck.Parked, "replay-parked", "bank-ab", "it hangs", 1},
+		{stuck.Webhooks, "redeliver-webhooks", "2", "", 1},
+		{stuck.Webhooks, "redeliver-webhooks", "1", "", 2},
+		{stuck.Webhooks, "redeliver-webhooks", "3", "it said 410", 0},
+	}, got)
+}
+
 func TestFateOfChosenPayments(t *testing.T) {
 	t.Parallel()
 	w := newWallet(t)

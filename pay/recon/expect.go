@@ -112,16 +112,7 @@ func (r *Recon) expect(ctx context.Context, head int64) error {
 func (r *Recon) expectChunk(ctx context.Context, cursor, head int64) (last int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pageWithin)
 	defer cancel()
-	rows, err := r.cfg.Pool.Query(ctx, selectSucceeded, cursor, expectedChunk, head)
-	if err != nil {
-		return 0, err
-	}
-	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e expectation, err error) {
-		var id int64
-		err = row.Scan(&id, &e.payment, &e.attempt, &e.tenant, &e.kind, &e.channel, &e.asset, &e.amount, &e.since, &e.original, &e.originalAttempt, &e.link)
-		last = max(last, id)
-		return e, err
-	})
+	found, last, err := r.succeeded(ctx, cursor, head)
 	if err != nil || last == cursor {
 		return cursor, err
 	}
@@ -129,6 +120,22 @@ func (r *Recon) expectChunk(ctx context.Context, cursor, head int64) (last int64
 	r.queueExpectations(&batch, found)
 	batch.Queue(moveCursor, markExpected, last)
 	return last, r.cfg.Pool.SendBatch(ctx, &batch).Close()
+}
+
+// succeeded is what a piece of the log behind from, up to head, lets us expect, and where
+// the piece ends: at from when there is nothing.
+func (r *Recon) succeeded(ctx context.Context, from, head int64) (found []expectation, last int64, err error) {
+	rows, err := r.cfg.Pool.Query(ctx, selectSucceeded, from, expectedChunk, head)
+	if err != nil {
+		return nil, 0, err
+	}
+	found, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (e expectation, err error) {
+		var id int64
+		err = row.Scan(&id, &e.payment, &e.attempt, &e.tenant, &e.kind, &e.channel, &e.asset, &e.amount, &e.since, &e.original, &e.originalAttempt, &e.link)
+		last = max(last, id)
+		return e, err
+	})
+	return found, last, err
 }
 
 func (r *Recon) queueExpectations(batch *pgx.Batch, found []expectation) {
