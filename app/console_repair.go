@@ -18,6 +18,7 @@ import (
 	"github.com/moneta-pay/moneta/doctor/runbook"
 	"github.com/moneta-pay/moneta/doctor/stuck"
 	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/notify"
 )
 
 const (
@@ -99,6 +100,11 @@ func (w *watch) lookRepair(rw http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		out["silent"] = err.Error()
 		groups = []stuck.Group{}
+	}
+	for i := range groups {
+		if n, err := strconv.ParseInt(groups[i].Channel, 10, 64); err == nil && groups[i].Kind == stuck.Webhooks {
+			groups[i].Channel = notify.EndpointID(n).String()
+		}
 	}
 	out["groups"], out["cut"] = groups, cut
 	answer(rw, out)

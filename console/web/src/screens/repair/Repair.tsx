@@ -4,9 +4,10 @@ import { may, useDo, useLook, useParam, useSession } from '../../data';
 import { Ago, Empty, Go, Id, Money, Panel, Problem, Progress, Sentence, Shown, State, Title, Twin, When, Wide, useSpan, type Tone } from '../../parts';
 import { useWords } from '../../words/words';
 import classes from './repair.module.css';
+import { Side, sides } from './Side';
 import words from './words.json';
 
-type Group = { kind: string; act?: string; channel?: string; asset?: string; items: number; value?: string; overdue: number; oldest?: string };
+type Group = { kind: string; act?: string; channel?: string; asset?: string; items: number; value?: string; overdue: number; oldest?: string; says?: string };
 type Item = { payment: string; kind: string; channel: string; asset: string; value: string; state: string; attempt: number; entered_at: string; next_at?: string; deadline?: string; checks: number };
 type Order = { id: string; act: string; kind: string; channel?: string; payments: string[]; items: number; value: Record<string, string>; left: { payment: string; why: string }[]; hash: string; reach: number; by: string; needs: number; at: string };
 type Run = {
@@ -30,7 +31,7 @@ export default function Repair() {
       <Title right={<Twin cmd="moneta backlog plan" />}>{t('title')}</Title>
       <Shown of={bench} rows={8}>
         {(d) => {
-          const waiting = d.groups.filter((g) => g.act && g.kind !== 'callbacks');
+          const waiting = d.groups.filter((g) => g.act && g.kind !== 'callbacks' && !sides.includes(g.kind));
           const n = waiting.reduce((s, g) => s + g.items, 0);
           const group = d.groups.find((g) => keyOf(g) === chosen);
           const goes = d.run && (d.run.state === 'running' || d.run.state === 'paused');
@@ -47,7 +48,8 @@ export default function Repair() {
                   </Radio.Group>
                 )}
               </Panel>
-              {group?.act && !goes && <Chosen key={keyOf(group)} g={group} order={order} setOrder={setOrder} again={bench.refetch} operator={operator} />}
+              {group?.act && sides.includes(group.kind) && <Side key={keyOf(group)} g={group} again={bench.refetch} operator={operator} />}
+              {group?.act && !sides.includes(group.kind) && !goes && <Chosen key={keyOf(group)} g={group} order={order} setOrder={setOrder} again={bench.refetch} operator={operator} />}
               {d.past.length > 0 && <Past past={d.past} />}
             </Stack>
           );
@@ -65,11 +67,11 @@ function OneGroup({ g, most, chosen }: { g: Group; most: number; chosen: boolean
       {g.act ? <Radio value={keyOf(g)} aria-label={`${t.maybe(`kind_${g.kind}`) ?? g.kind} ${g.channel ?? ''} ${g.asset ?? ''}`} /> : <span />}
       <div>
         <div className={classes.name}>{t.maybe(`kind_${g.kind}`) ?? g.kind}{g.channel ? ` · ${g.channel}` : ''}</div>
-        <div className={classes.dim}>{t.maybe(`kind_${g.kind}_what`)}</div>
+        <div className={classes.dim}>{g.says || t.maybe(`kind_${g.kind}_what`)}</div>
       </div>
       <div>{t('items', { n: g.items })}{g.overdue > 0 && <> · <State tone="bad">{t('overdue', { n: g.overdue })}</State></>}</div>
       <div>{g.value && g.asset ? <Money amount={g.value} asset={g.asset} strong /> : ''}{g.oldest && <div className={classes.dim}>{t('oldest')} <Ago at={g.oldest} /></div>}</div>
-      <div>{!g.act && (g.kind === 'person' ? <Text size="sm">{t('person_do')}</Text> : g.kind === 'webhooks' ? <Text size="sm">{t('webhooks_do')}</Text> : null)}</div>
+      <div>{!g.act && (g.kind === 'person' ? <Text size="sm">{t('person_do')}</Text> : null)}</div>
       <div className={classes.bar} aria-hidden><span data-late="" style={{ width: share(g.overdue) }} /><span style={{ width: share(g.items - g.overdue) }} /></div>
     </li>
   );
