@@ -59,7 +59,10 @@ func TestAnEndpointThatDiedIsToldWhatItMissed(t *testing.T) {
 			want[event.ID(i).String()] = 2
 		}
 	}
-	p.eventually("told again", func() bool { ids := shop.ids(); return ids[event.ID(5).String()] == 2 && p.pending() == 0 && len(shop.all()) == 10 })
+	p.eventually("told again", func() bool {
+		ids := shop.ids()
+		return ids[event.ID(5).String()] == 2 && p.pending() == 0 && len(shop.all()) == 10
+	})
 	require.Equal(t, want, shop.ids())
 	require.Empty(t, other.all())
 	list, err := p.endpoints.List(t.Context(), 1)
