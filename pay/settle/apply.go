@@ -240,6 +240,9 @@ func (b *Inbox) submit(ctx context.Context, items []item) {
 // conclude writes what became of an item's fact.
 func (b *Inbox) conclude(ctx context.Context, it *item, answer *commit.Outcome) {
 	err := answer.Err
+	if err == nil {
+		b.judged.Store(b.cfg.Clock.Now().UnixNano())
+	}
 	switch class := classOf(err, it.fact); {
 	case err == nil && belies(it.fact, answer):
 		it.verdict = applied

@@ -32,7 +32,6 @@ const (
 	asideAlone  = 2 * time.Second  // for one: a Fact alone takes milliseconds
 	asideWithin = 8 * time.Second  // for all
 	asideShown  = 500              // that are listed
-	asideRecent = 5_000            // newest rows among which one must have been applied
 	aside       = "aside"
 	givenUp     = "given_up"
 	reasonMax   = 300 // bytes
@@ -152,16 +151,16 @@ func (b *Inbox) toBlame(ctx context.Context, letters []letter, reason string) (m
 	for _, group := range groups {
 		g.Go(func() error {
 			for _, l := range group {
-				blame, err := b.alone(ctx, l)
+				blame, judged, err := b.alone(ctx, l)
 				mu.Lock()
 				switch {
 				case errors.Is(err, errNoTime): // it is not tried, and stays
 				case err != nil:
 					mu.Unlock()
 					return err
-				case blame == "":
+				case judged:
 					good++
-				default:
+				case blame != "":
 					bad[l.id] = clipReason(reason + ": " + blame)
 				}
 				mu.Unlock()
@@ -172,51 +171,40 @@ func (b *Inbox) toBlame(ctx context.Context, letters []letter, reason string) (m
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	if len(bad) == 0 || good > 0 {
+	if len(bad) == 0 || good > 0 || b.judged.Load() >= began.Add(-asideAfter).UnixNano() {
 		return bad, nil
-	}
-	if moves, err := b.moves(context.WithoutCancel(ctx), began.Add(-asideAfter)); err != nil || moves {
-		return bad, err
 	}
 	return nil, fault.New(fault.IllegalTransition, errNotOne.Error()).WithOp("settle.SetAside").WithCause(errNotOne)
 }
 
 // alone applies one letter, and says what is wrong with it, if it is to blame; an error
-// is nobody's.
-func (b *Inbox) alone(ctx context.Context, l letter) (blame string, err error) {
+// is nobody's. Judged says that the decider has answered: what is not worth asking it
+// shows nothing of whether it answers.
+func (b *Inbox) alone(ctx context.Context, l letter) (blame string, judged bool, err error) {
 	if ctx.Err() != nil {
-		return "", errNoTime
+		return "", false, errNoTime
 	}
 	own, cancel := context.WithTimeout(ctx, asideAlone)
 	defer cancel()
 	items, err := b.applyItems(own, []letter{l})
 	switch {
 	case refusedData(err):
-		return "the database refuses it: " + err.Error(), nil
+		return "the database refuses it: " + err.Error(), false, nil
 	case ctx.Err() != nil: // this one had less than its own time
-		return "", errNoTime
+		return "", false, errNoTime
 	case own.Err() != nil:
-		return fmt.Sprintf("applying it alone does not end within %s", asideAlone), nil
+		return fmt.Sprintf("applying it alone does not end within %s", asideAlone), false, nil
 	case err != nil:
-		return "", err
+		return "", false, err
 	}
 	switch left := items[0].left; {
 	case left == nil:
-		return "", nil
+		return "", items[0].fact != nil, nil
 	case fault.CodeOf(left) == fault.Internal:
-		return "applying it alone fails: " + left.Error(), nil
+		return "applying it alone fails: " + left.Error(), false, nil
 	default: // no leader, read-only, the database: none of it is its fault
-		return "", left
+		return "", false, left
 	}
-}
-
-// moves reports whether any callback was applied since.
-func (b *Inbox) moves(ctx context.Context, since time.Time) (yes bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, asideAlone)
-	defer cancel()
-	err = b.cfg.Pool.QueryRow(ctx, `select exists (select from (select applied_at, verdict from inbox order by id desc limit $2) i
-    where applied_at >= $1 and verdict in ('applied', 'duplicate'))`, since, asideRecent).Scan(&yes)
-	return yes, err
 }
 
 const putAsideSQL = `with done as (

@@ -125,11 +125,14 @@ func (r *road) swept(inbox *settle.Inbox, holds func() bool) {
 	run.Wait()
 }
 
-// When nothing can be applied, it is no callback's fault, and none is set aside.
+// When nothing can be applied, it is no callback's fault, and none is set aside; that one
+// which says nothing was read to its end shows nothing of the decider.
 func TestNothingIsSetAsideWhereNothingMoves(t *testing.T) {
 	t.Parallel()
 	r, inbox, _, _, _ := stuckRoad(t, func(int) bool { return true })
-	_, err := inbox.SetAside(t.Context(), &settle.AsideOrder{Channel: "bank-ab", By: "doctor", Reason: "x"})
+	_, err := r.pool.Exec(t.Context(), `insert into inbox (channel, headers, body, received_at) values ('bank-ab', '{}', 'x', now() - interval '1 minute')`)
+	require.NoError(t, err)
+	_, err = inbox.SetAside(t.Context(), &settle.AsideOrder{Channel: "bank-ab", By: "doctor", Reason: "x"})
 	require.Equal(t, fault.IllegalTransition, fault.CodeOf(err), "%v", err)
 	require.Equal(t, int64(3), r.number(`select count(*) from inbox where applied_at is null and verdict is null`))
 	require.Zero(t, r.number(`select count(*) from callbacks_aside`))

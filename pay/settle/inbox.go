@@ -119,6 +119,7 @@ type Inbox struct {
 	letters  [appliers]chan letter   // by channel, so that one channel's words are applied in the order in which they came
 	closed   chan struct{}           // Run has ended: nothing is stored any more
 	beat     atomic.Int64
+	judged   atomic.Int64  // when the decider last took what a callback said
 	again    chan struct{} // SweepNow
 	storing  turns
 	applying turns
