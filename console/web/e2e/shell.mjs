@@ -1,5 +1,3 @@
-export const looks = [{ name: 'signin', path: '/signin', context: { storageState: undefined } }];
-
 export const tests = {
   'a link lets in once, and back to the page that was asked for': async ({ browser, world, link, ok }) => {
     const context = await browser.newContext();
@@ -58,7 +56,7 @@ export const tests = {
     await page.goto(`${world.console}/doctor`);
     await settled();
     await page.keyboard.press('Control+k');
-    const box = page.getByRole('combobox');
+    const box = page.getByRole('dialog').getByRole('combobox');
     await box.fill(world.payments.held);
     await page.getByRole('option', { name: world.payments.held }).first().waitFor();
     await page.keyboard.press('Escape');
@@ -68,7 +66,7 @@ export const tests = {
       data.setData('text', id);
       document.body.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }));
     }, world.accounts.ann);
-    await page.waitForFunction((id) => location.href.includes(id) || document.querySelector('[role=combobox]')?.value === id, world.accounts.ann);
+    await page.waitForFunction((id) => location.href.includes(id) || document.querySelector('[role=dialog] [role=combobox]')?.value === id, world.accounts.ann);
     await page.goto(`${world.console}/doctor`);
     await settled();
     await page.keyboard.press('/');
