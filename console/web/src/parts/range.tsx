@@ -51,7 +51,8 @@ function local(ms: number | undefined): string {
 }
 
 /** RangePick chooses it. The spans are those for which the screen has something: where a
- * quarter of an hour is remembered, nobody is offered a day, nor days to choose from. */
+ * quarter of an hour is remembered, nobody is offered a day, nor days to choose from. A label
+ * is shown only where the fields beside it have one. */
 export function RangePick({ spans, days = true, label }: { spans: readonly string[]; days?: boolean; label?: string }) {
   const t = useWords();
   const say = useSpan();
@@ -68,10 +69,11 @@ export function RangePick({ spans, days = true, label }: { spans: readonly strin
     set({ range: '', from: a, to: b, [name]: ms === undefined ? '' : new Date(ms).toISOString() });
   };
   return (
-    <Group gap="xs" wrap="wrap" align="center" role="group" aria-label={label ?? t('range')}>
+    <Group gap="xs" wrap="wrap" align="end" role="group" aria-label={label ?? t('range')}>
       <NativeSelect
         size="xs"
-        aria-label={label ?? t('range')}
+        label={label}
+        aria-label={label ? undefined : t('range')}
         value={own ? 'own' : last}
         onChange={(e) => pick(e.currentTarget.value)}
         data={[

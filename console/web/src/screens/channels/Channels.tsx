@@ -50,7 +50,7 @@ function Summary({ all }: { all: ChannelLook[] }) {
 
 function Card({ c, chosen, choose }: { c: ChannelLook; chosen: boolean; choose: () => void }) {
   const t = useWords(words);
-  const behind = (c.open?.items ?? 0) + (c.queued?.items ?? 0) + (c.unknown?.items ?? 0);
+  const behind = (c.open?.items ?? 0) + (c.held ?? 0) + (c.queued?.items ?? 0) + (c.unknown?.items ?? 0);
   return (
     <button type="button" className={`${classes.card} ${classes[`card_${c.state}`]} ${chosen ? classes.chosen : ''}`} onClick={choose} aria-pressed={chosen} data-channel={c.name}>
       <Group justify="space-between" gap="xs" wrap="nowrap">
@@ -225,6 +225,7 @@ function Waits({ c }: { c: ChannelLook }) {
     <dl className={classes.figures}>
       <PileFigure name={t('queued')} pile={c.queued} />
       <PileFigure name={t('open')} pile={c.open} />
+      {!!c.held && <Figure name={t('with_somebody')}>{c.held}</Figure>}
       <PileFigure name={t('unknown')} pile={c.unknown} />
       <Figure name={t('busy')}>{percent(c.busy)}</Figure>
       <Figure name={t('callbacks')}>{c.callbacks_s === undefined ? '—' : t('per_s', { n: c.callbacks_s.toFixed(1) })}</Figure>
