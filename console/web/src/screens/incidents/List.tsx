@@ -20,10 +20,12 @@ export default function List() {
     if (turned !== undefined) rows.refetch();
   }, [turned]); // eslint-disable-line
   const open = rows.data?.incidents.filter((i) => !i.closed_at) ?? [];
+  const focus = useLook<Focus>('/focus', { every: 3000, keep: true });
+  const tickets = focus.data?.on ? 0 : (now?.alarms.length ?? 0);
   return (
     <>
       <Title right={<Twin cmd="moneta incident list" />}>{t('incidents')}</Title>
-      {rows.data && (open[0] ? <Sentence tone={toneOf(open[0])}>{t('list_open', { n: open.length, cause: open[0].cause })}</Sentence> : <Sentence tone={now && now.alarms.length > 0 ? 'wait' : 'good'}>{now && now.alarms.length > 0 ? t('list_tickets', { n: now.alarms.length }) : t('list_calm', { n: rows.data.incidents.length })}</Sentence>)}
+      {rows.data && (open[0] ? <Sentence tone={toneOf(open[0])}>{t('list_open', { n: open.length, cause: open[0].cause })}</Sentence> : <Sentence tone={tickets > 0 ? 'wait' : 'good'}>{tickets > 0 ? t('list_tickets', { n: tickets }) : t('list_calm', { n: rows.data.incidents.length })}</Sentence>)}
       <Stack gap="md">
         <FocusPanel />
         <Panel
