@@ -105,6 +105,7 @@ var rules = map[string]rule{
 	"doctor/signal/probe":     {imports: with("doctor", "doctor/signal"), outside: withoutDriver},
 	"doctor/signal/canary":    {imports: with("doctor", "doctor/signal"), outside: withoutDriver},
 	"doctor/signal/otlp":      {imports: with("doctor", "doctor/signal", "doctor/signal/telemetry"), outside: withoutDriver},
+	"doctor/signal/logs":      {imports: with("doctor", "doctor/signal"), outside: withoutDriver},
 	"doctor/catalog":          {imports: with("doctor"), outside: withoutDriver},
 	"doctor/journal":          {imports: with("doctor"), outside: withoutDriver},
 	"doctor/river":            {imports: with("doctor"), outside: stdlibOnly},

@@ -22,6 +22,8 @@ import (
 	"github.com/moneta-pay/moneta/doctor/drain"
 	"github.com/moneta-pay/moneta/doctor/river"
 	"github.com/moneta-pay/moneta/doctor/signal"
+	"github.com/moneta-pay/moneta/doctor/signal/logs"
+	"github.com/moneta-pay/moneta/doctor/signal/metrics"
 	"github.com/moneta-pay/moneta/doctor/signal/money"
 	"github.com/moneta-pay/moneta/doctor/signal/otlp"
 	"github.com/moneta-pay/moneta/doctor/signal/process"
@@ -113,7 +115,9 @@ type watch struct {
 	public     publicStatus
 	contracts  atomic.Pointer[map[string]*claims] // by channel
 	traces     *otlp.Store
-	tracesAt   string // where spans are taken, as a URL; empty: nowhere
+	heats      *metrics.Heats // nil without serve's metrics
+	logs       *logs.Tail     // nil without its log
+	tracesAt   string         // where spans are taken, as a URL; empty: nowhere
 }
 
 // startWatch puts the doctor together: the collectors, what they remember, and what is

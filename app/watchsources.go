@@ -15,6 +15,7 @@ import (
 	"github.com/moneta-pay/moneta/doctor"
 	"github.com/moneta-pay/moneta/doctor/signal"
 	"github.com/moneta-pay/moneta/doctor/signal/canary"
+	"github.com/moneta-pay/moneta/doctor/signal/logs"
 	"github.com/moneta-pay/moneta/doctor/signal/metrics"
 	"github.com/moneta-pay/moneta/doctor/signal/postgres"
 	"github.com/moneta-pay/moneta/doctor/signal/probe"
@@ -43,20 +44,26 @@ func (w *watch) processSources(ctx context.Context) []signal.Source {
 	if w.cfg.ServeURL != "" {
 		m := metrics.New(metrics.Config{URL: w.cfg.ServeURL + "/metrics", Remote: !here, Clock: w.clock})
 		w.stops = append(w.stops, func(context.Context) error { m.Close(); return nil })
+		w.heats = m.Heats()
 		all = append(all, signal.Source{Collector: m, Hop: doctor.HopServe})
 	}
 	if !here || !w.supervised() {
 		return all
 	}
+	w.logs = logs.New(logs.Config{File: filepath.Join(w.cfg.DataDir, serveLog), Hop: doctor.HopServe, Clock: w.clock})
+	all = append(all, signal.Source{Collector: w.logs}) // a log that cannot be read is nobody's silence
 	return append(all, signal.Source{Hop: doctor.HopServe, Collector: process.New(process.Config{
 		Match: process.Serve(w.cfg.State), Disks: w.disks(ctx), Clock: w.clock,
 	})})
 }
 
+// serveLog is where up has its serve write.
+const serveLog = "serve.log"
+
 // supervised reports whether a moneta up of this machine has put its serve into the data
 // folder: without one, no process of this machine is ours.
 func (w *watch) supervised() bool {
-	for _, trace := range []string{filepath.Join(w.cfg.DataDir, "serve.log"), w.cfg.State} {
+	for _, trace := range []string{filepath.Join(w.cfg.DataDir, serveLog), w.cfg.State} {
 		if _, err := os.Stat(trace); err == nil {
 			return true
 		}
