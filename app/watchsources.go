@@ -3,6 +3,8 @@ package app
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net"
@@ -20,6 +22,7 @@ import (
 	"github.com/moneta-pay/moneta/doctor/signal/postgres"
 	"github.com/moneta-pay/moneta/doctor/signal/probe"
 	"github.com/moneta-pay/moneta/doctor/signal/process"
+	"github.com/moneta-pay/moneta/doctor/signal/prometheus"
 )
 
 // databaseSources look at the database from inside and at its door.
@@ -55,6 +58,32 @@ func (w *watch) processSources(ctx context.Context) []signal.Source {
 	return append(all, signal.Source{Hop: doctor.HopServe, Collector: process.New(process.Config{
 		Match: process.Serve(w.cfg.State), Disks: w.disks(ctx), Clock: w.clock,
 	})})
+}
+
+// prometheusSources ask a Prometheus that is there already. What it cannot tell is missing:
+// no hop of ours is silent for it.
+func (w *watch) prometheusSources() ([]signal.Source, error) {
+	if w.cfg.Prometheus == "" {
+		return nil, nil
+	}
+	if w.cfg.PrometheusSignals == "" {
+		return nil, errors.New("--prometheus needs --prometheus-signals, a file with what to ask it: see docs/telemetry.md")
+	}
+	f, err := os.Open(w.cfg.PrometheusSignals)
+	if err != nil {
+		return nil, fmt.Errorf("--prometheus-signals: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	file, err := prometheus.ReadFile(f)
+	if err != nil {
+		return nil, fmt.Errorf("--prometheus-signals %s: %w", w.cfg.PrometheusSignals, err)
+	}
+	c, err := prometheus.New(prometheus.Config{URL: w.cfg.Prometheus, File: file, Clock: w.clock})
+	if err != nil {
+		return nil, fmt.Errorf("--prometheus: %w", err)
+	}
+	w.stops = append(w.stops, func(context.Context) error { c.Close(); return nil })
+	return []signal.Source{{Collector: c}}, nil
 }
 
 // serveLog is where up has its serve write.

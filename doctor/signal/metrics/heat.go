@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -75,8 +76,9 @@ func (h *Heat) Quantile(q float64) (float64, bool) {
 
 // Heats are the distributions of the last hour. It is safe for concurrent use.
 type Heats struct {
-	mu  sync.Mutex
-	all map[string]*Heat
+	mu    sync.Mutex
+	all   map[string]*Heat
+	asked Asked
 }
 
 // heatOf says whose time a histogram is; the label names the hop when it has one.
@@ -94,6 +96,7 @@ var heatOf = []struct {
 func (h *Heats) take(before, now *scrape) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.asked.count(before, now)
 	at := now.at.Truncate(ColumnEvery)
 	for _, of := range heatOf {
 		for i := range now.families[of.family] {
@@ -182,4 +185,60 @@ func (h *Heats) All() []Heat {
 		return 1
 	})
 	return out
+}
+
+// Asked counts the requests for payments since the watch began, all of them.
+type Asked struct {
+	// All were answered, Faults of them with 5xx.
+	All, Faults float64
+	// Answered have a time, Quick of them within half a second.
+	Answered, Quick float64
+}
+
+const (
+	askedFor = "POST /v1/payments"
+	quickS   = 0.5
+)
+
+// Asked is what came so far.
+func (h *Heats) Asked() Asked {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.asked
+}
+
+// count adds what came between two scrapes.
+func (a *Asked) count(before, now *scrape) {
+	each := func(family string, where match, add func(s, old *sample)) {
+		for i := range now.families[family] {
+			if s := &now.families[family][i]; s.is(where) {
+				old := before.find(family, s.key)
+				if old == nil {
+					old = &sample{}
+				}
+				add(s, old)
+			}
+		}
+	}
+	each("moneta_http_requests_total", match{"route": askedFor}, func(s, old *sample) {
+		n := max(s.value-old.value, 0)
+		a.All += n
+		if strings.HasPrefix(s.label("code"), "5") {
+			a.Faults += n
+		}
+	})
+	each("moneta_accept_duration_seconds", nil, func(s, old *sample) {
+		a.Answered += max(s.count-old.count, 0)
+		a.Quick += max(upTo(s, quickS)-upTo(old, quickS), 0)
+	})
+}
+
+// upTo counts what took at most so long; the bound is one of the histogram's.
+func upTo(s *sample, le float64) float64 {
+	for _, b := range s.buckets {
+		if b.le == le {
+			return b.count
+		}
+	}
+	return 0
 }
