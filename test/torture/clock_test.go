@@ -69,6 +69,8 @@ func TestDatabaseClockLeaps(t *testing.T) {
 		return open == 0, fmt.Sprintf("%d open", open)
 	})
 	figure(t, "database clock ± 3 days: all final after its return", "%.1f s", took.Seconds())
+	w.query(&sent, `select count(*) from attempts`)
+	require.Equal(t, 2, sent, "the control: the same look sees what is sent when everybody knows the time")
 	prove(t, w, l, l.stop())
 }
 
