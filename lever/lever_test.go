@@ -58,6 +58,7 @@ func TestWhatMustNotBePulled(t *testing.T) {
 		"no such kind":                  {pull(lever.PauseIntake, "kind:chargeback", ""), "aim"},
 		"tenant without number":         {pull(lever.PauseIntake, "tenant:acme", ""), "aim"},
 		"tenant with a zero before it":  {pull(lever.PauseIntake, "tenant:01", ""), "aim"},
+		"pause of an account":           {pull(lever.PauseIntake, "account:acct_0000000000002", ""), "aim"},
 		"limit without window":          {pull(lever.Limit, "everything", "600"), "value"},
 		"limit of nothing":              {pull(lever.Limit, "everything", "0/1m"), "value"},
 		"bulkhead of nothing":           {pull(lever.Bulkhead, "channel:bank-ab", "0"), "value"},
@@ -167,7 +168,7 @@ func TestAPullSurvivesItsText(t *testing.T) {
 }
 
 func FuzzParseAim(f *testing.F) {
-	for _, s := range []string{"everything", "channel:bank-ab", "tenant:1", "key:", ":", "kind:payout:x", "route:\u202e"} {
+	for _, s := range []string{"everything", "channel:bank-ab", "tenant:1", "key:", ":", "kind:payout:x", "route:\u202e", "account:acct_0000000000002"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
