@@ -45,16 +45,17 @@ func TestDatabaseClockLeaps(t *testing.T) {
 		w.behave(bank, `{"magic_amounts": false}`)
 	}
 	l := newLoad(t, w, "clock", 6, 0, time.Second)
-	for name, by := range map[string]string{"ahead": "+3d", "back": "-3d"} {
+	leaps := choose([]string{"+3d", "-3d"}, []string{"+3d", "-3d", "+2h", "-2h", "+5m", "-5m"})
+	for _, by := range leaps {
 		leap(by)
 		o := &outage{world: w, from: l.accounts[0], to: l.accounts[1]}
 		eventually(t, 15*time.Second, by+": readyz tells of the clocks", func() (bool, string) {
 			status, body := o.get("/readyz", "")
 			return status == http.StatusOK && strings.Contains(body, "clocks disagree"), body
 		})
-		paid := w.order1(l, name, order{Kind: "send", From: l.accounts[0], To: l.accounts[1]})
+		paid := w.order1(l, by, order{Kind: "send", From: l.accounts[0], To: l.accounts[1]})
 		require.NoError(t, paid.err, "a send does not depend on the time")
-		waits := w.order1(l, name+"-out", order{Kind: "payout", From: l.accounts[0], Channel: "bank-ab", Payee: &payee{"123456"}})
+		waits := w.order1(l, by+"-out", order{Kind: "payout", From: l.accounts[0], Channel: "bank-ab", Payee: &payee{"123456"}})
 		require.NoError(t, waits.err, "a payout is taken, and waits")
 		status, body := o.get("/v1/accounts/"+l.accounts[0]+"/balances", w.keys.Tenant)
 		require.Equal(t, http.StatusOK, status, body)
@@ -70,7 +71,7 @@ func TestDatabaseClockLeaps(t *testing.T) {
 	})
 	figure(t, "database clock ± 3 days: all final after its return", "%.1f s", took.Seconds())
 	w.query(&sent, `select count(*) from attempts`)
-	require.Equal(t, 2, sent, "the control: the same look sees what is sent when everybody knows the time")
+	require.Equal(t, len(leaps), sent, "the control: the same look sees what is sent when everybody knows the time")
 	prove(t, w, l, l.stop())
 }
 
