@@ -48,14 +48,15 @@ func TestDatabaseClockLeaps(t *testing.T) {
 	leaps := choose([]string{"+3d", "-3d"}, []string{"+3d", "-3d", "+2h", "-2h", "+5m", "-5m"})
 	for _, by := range leaps {
 		leap(by)
+		name := strings.NewReplacer("+", "ahead", "-", "back").Replace(by)
 		o := &outage{world: w, from: l.accounts[0], to: l.accounts[1]}
 		eventually(t, 15*time.Second, by+": readyz tells of the clocks", func() (bool, string) {
 			status, body := o.get("/readyz", "")
 			return status == http.StatusOK && strings.Contains(body, "clocks disagree"), body
 		})
-		paid := w.order1(l, by, order{Kind: "send", From: l.accounts[0], To: l.accounts[1]})
+		paid := w.order1(l, name, order{Kind: "send", From: l.accounts[0], To: l.accounts[1]})
 		require.NoError(t, paid.err, "a send does not depend on the time")
-		waits := w.order1(l, by+"-out", order{Kind: "payout", From: l.accounts[0], Channel: "bank-ab", Payee: &payee{"123456"}})
+		waits := w.order1(l, name+"-out", order{Kind: "payout", From: l.accounts[0], Channel: "bank-ab", Payee: &payee{"123456"}})
 		require.NoError(t, waits.err, "a payout is taken, and waits")
 		status, body := o.get("/v1/accounts/"+l.accounts[0]+"/balances", w.keys.Tenant)
 		require.Equal(t, http.StatusOK, status, body)
