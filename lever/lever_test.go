@@ -38,7 +38,7 @@ func TestTheCatalogueIsWhole(t *testing.T) {
 			require.NotEmpty(t, e.Value.Zh, e.Name)
 		}
 		for _, by := range e.Aims {
-			aim := map[lever.Dimension]string{lever.Everything: "everything", lever.Channel: "channel:bank-ab", lever.Tenant: "tenant:1", lever.Key: "key:abcdefgh", lever.Route: "route:create-payment", lever.Kind: "kind:payout"}[by]
+			aim := map[lever.Dimension]string{lever.Everything: "everything", lever.Channel: "channel:bank-ab", lever.Tenant: "tenant:1", lever.Key: "key:abcdefgh", lever.Route: "route:create-payment", lever.Account: "account:acct_0000000000002", lever.Kind: "kind:payout"}[by]
 			p := pull(e.Name, aim, values[e.Name])
 			require.NoError(t, p.Check(), "%s %s", e.Name, aim)
 		}
