@@ -2,6 +2,7 @@ export * from './ascurl';
 export * from './chart';
 export * from './progress';
 export * from './screen';
+export * from './sheet';
 export * from './small';
 export * from './states';
 export * from './tick';
