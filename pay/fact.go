@@ -158,7 +158,8 @@ type Fact struct {
 	// Covered is how much of a debt the holder's available balance covers at this
 	// moment; the decider fills it in.
 	Covered money.Amount
-	// NextAt is when the next step is due; zero takes the state's default.
+	// NextAt is when the next step is due; zero takes the state's default. One that has
+	// passed when the fact is decided is due at once.
 	NextAt time.Time
 }
 

@@ -520,6 +520,12 @@ const (
 	personTime = 24 * time.Hour
 )
 
+// dueSoon is when a step is due whose time has passed while its fact waited to be
+// decided: the wait was waited already, and a payment must not stand for the state's
+// default because the ledger was slow. It is not zero, so that every step lies ahead
+// (P8), and whoever forms nothing but stale times makes no spinning loop.
+const dueSoon = 100 * time.Millisecond
+
 func nextAt(p *Payment, s State, f Fact) time.Time {
 	next := f.At.Add(timers[s].step)
 	switch {
@@ -529,6 +535,8 @@ func nextAt(p *Payment, s State, f Fact) time.Time {
 		return f.At.Add(debtStep)
 	case f.NextAt.After(f.At):
 		next = f.NextAt
+	case !f.NextAt.IsZero():
+		next = f.At.Add(dueSoon)
 	case s == Dispatching && f.SendBy.After(f.At):
 		next = f.SendBy
 	}

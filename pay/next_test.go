@@ -404,6 +404,20 @@ func TestIntendNeedsTheNextNumberAndALastInstant(t *testing.T) {
 	require.Equal(t, noon.Add(5*time.Second), c.After.NextAt, "look again when it may no longer be sent")
 }
 
+// A fact waits for the ledger while its database stands still; what was to follow half a
+// second later is then due, and not half a minute later.
+func TestStepWhoseTimePassedWhileItsFactWaitedIsDueAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, k := range []pay.FactKind{pay.ProveAbsent, pay.Ack, pay.Doubt, pay.Checked} {
+		f := about(asIs(pay.Payout, pay.Dispatching), k)
+		f.NextAt = f.At.Add(-5 * time.Second)
+		c, err := pay.Next(asIs(pay.Payout, pay.Dispatching), f)
+		require.NoError(t, err, k)
+		require.True(t, c.After.NextAt.After(f.At), "%s: every step lies ahead (P8)", k)
+		require.LessOrEqual(t, c.After.NextAt.Sub(f.At), time.Second, "%s: nobody waits the state's default for it", k)
+	}
+}
+
 func TestAbsenceRemembersWhetherItWasSent(t *testing.T) {
 	t.Parallel()
 	p := asIs(pay.Payout, pay.Dispatching)
