@@ -27,6 +27,7 @@ import (
 
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/internal/telemetry"
 	"github.com/moneta-pay/moneta/pay"
 )
 
@@ -363,6 +364,7 @@ func patience(h http.Header) time.Duration {
 // settle waits as long as the caller prefers for p to become final, and returns
 // it as it is then. It gives up the slot in flight: waiting is not work.
 func (c *call) settle(p *pay.Payment) {
+	telemetry.Mark(c.r.Context(), telemetry.KeyPayment, p.ID.String())
 	d := patience(c.r.Header)
 	if d == 0 || !p.Open() {
 		return
@@ -375,7 +377,9 @@ func (c *call) settle(p *pay.Payment) {
 	c.release()
 	c.mayTake(d)
 	c.w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(d/time.Second)))
-	ctx, cancel := context.WithTimeout(c.r.Context(), d)
+	ctx, end := telemetry.Child(c.r.Context(), "api.wait")
+	defer end(nil)
+	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	read := func(ctx context.Context) (pay.Payment, error) { return c.s.Payments.Payment(ctx, p.Tenant, p.ID) }
 	if c.s.Waiter == nil {

@@ -28,6 +28,7 @@ func (w *watch) browsers(doctor http.Handler) http.Handler {
 	w.developerRoutes(mux)
 	w.mapRoutes(mux)
 	w.paymentRoutes(mux)
+	w.traceRoutes(mux)
 	w.publicRoutes(mux)
 	mux.Handle("/api/watch/", http.StripPrefix("/api/watch", doctor))
 	mux.HandleFunc("/api/", func(rw http.ResponseWriter, r *http.Request) {

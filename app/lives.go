@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -87,10 +88,16 @@ func (p *plane) databaseIll(ctx context.Context) bool {
 	return err != nil || readOnly
 }
 
+// makesPayments chooses the requests whose way is looked for later: those of callers who
+// want something done. What a channel tells belongs to the payment's own trace.
+func makesPayments(r *http.Request) bool {
+	return r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/v1/payments")
+}
+
 // newPlane prepares one life.
 func newPlane(ctx context.Context, cfg config.Config, broken *faults) (*plane, error) {
 	tel, err := telemetry.Setup(ctx, telemetry.Config{
-		Service: "moneta-serve", Version: Version, OTLPEndpoint: cfg.OTLPEndpoint, SampleOneIn: cfg.TraceOneIn, LogFormat: telemetry.Format(cfg.LogFormat),
+		Service: "moneta-serve", Version: Version, OTLPEndpoint: cfg.OTLPEndpoint, SampleOneIn: cfg.TraceOneIn, LogFormat: telemetry.Format(cfg.LogFormat), Follow: makesPayments,
 	})
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/config"
+	"github.com/moneta-pay/moneta/doctor/signal/otlp"
 	"github.com/moneta-pay/moneta/internal/pgtest"
 	"github.com/moneta-pay/moneta/internal/telemetry"
 	"github.com/moneta-pay/moneta/sandbox"
@@ -39,7 +40,13 @@ func TestOnePaymentIsOneTrace(t *testing.T) {
 	cfg.DSN, cfg.Listen, cfg.TraceOneIn = pgtest.DSN(t), ports[0], 1
 	cfg.Channels = config.SandboxChannels(bank.URL, "s3cret-for-a-test", []string{"AB"})
 	require.NoError(t, cfg.Validate())
-	tel, err := telemetry.Setup(ctx, telemetry.Config{Service: "test", SampleOneIn: 1, LogOutput: t.Output()})
+	spans := otlp.New(otlp.Config{})
+	receiver := httptest.NewServer(spans.Handler())
+	t.Cleanup(receiver.Close)
+	// One in a million: it is recorded because it makes a payment, as in production.
+	tel, err := telemetry.Setup(ctx, telemetry.Config{
+		Service: otlp.OwnService, SampleOneIn: 1_000_000, Follow: makesPayments, LogOutput: t.Output(), OTLPEndpoint: receiver.URL,
+	})
 	require.NoError(t, err)
 	p := &plane{cfg: cfg, tel: tel, log: tel.Logger()}
 	require.NoError(t, p.prepare(ctx))
@@ -89,7 +96,36 @@ func TestOnePaymentIsOneTrace(t *testing.T) {
 			}
 		}
 		return true
-	}, 10*time.Second, 10*time.Millisecond, "spans of %v", paid["trace_id"])
+	}, 30*time.Second, 10*time.Millisecond, "spans of %v", paid["trace_id"])
+
+	// The same outside, by the payment's name, with whose the time was.
+	var w otlp.Waterfall
+	require.Eventually(t, func() bool {
+		id, ok := spans.OfPayment(paid["id"].(string))
+		if !ok {
+			return false
+		}
+		found, ok := spans.Trace(id)
+		w = found.Waterfall()
+		return ok && len(w.Rows) >= len(want)+1
+	}, 30*time.Second, 50*time.Millisecond)
+	require.Equal(t, paid["trace_id"], w.TraceID)
+	shares, hops := 0.0, map[string]bool{}
+	for _, p := range w.Hops {
+		shares += p.Share
+		hops[p.Hop] = true
+	}
+	require.InDelta(t, 1, shares, 1e-6, "every moment is somebody's: %+v", w.Hops)
+	for _, hop := range []string{"api", "decider", "bank-ab", "settle"} {
+		require.True(t, hops[hop], "%s in %+v", hop, w.Hops)
+	}
+	require.False(t, hops["unknown"], "%+v", w)
+	for _, r := range w.Rows {
+		if r.Name == "api.wait" {
+			require.True(t, r.Waits)
+			require.Zero(t, r.OwnS, "who waits has none of the time")
+		}
+	}
 }
 
 // TestAPortThatIsTakenIsSaidPlainly keeps a second serve from half starting.

@@ -34,7 +34,9 @@ type Triage struct {
 	Questions []Question `json:"questions"`
 	// Answer is the watch's of now.
 	Answer *doctor.Answer `json:"answer,omitempty"`
-	Notes  []string       `json:"notes,omitempty"`
+	// Trace is where its time went, from the spans that the watch keeps, or why it has none.
+	Trace *TraceLook `json:"trace,omitempty"`
+	Notes []string   `json:"notes,omitempty"`
 }
 
 // Question is one of the twelve.
@@ -61,6 +63,9 @@ func (c *DiagnoseConfig) payment(ctx context.Context) error {
 	if w, err := findWatch(c.DataDir); err == nil {
 		if n, err := w.now(ctx); err == nil {
 			t.out.Watch, t.out.Answer = true, n.Answer
+			if look, _, err := findTrace(ctx, c.DataDir, id.String(), c.Lang); err == nil {
+				t.out.Trace = look
+			}
 		} else {
 			t.out.Notes = append(t.out.Notes, err.Error())
 		}
@@ -546,6 +551,12 @@ func (t *triage) print(w io.Writer) error {
 		fmt.Fprintf(w, "%2d. %s\n    %s\n", q.N, q.Question, q.Answer)
 		if q.Then != "" {
 			fmt.Fprintf(w, "    → %s\n", q.Then)
+		}
+	}
+	if t.out.Trace != nil {
+		fmt.Fprintln(w)
+		if err := t.out.Trace.print(w, t.lang); err != nil {
+			return err
 		}
 	}
 	if a := t.out.Answer; a != nil && a.Verdict == doctor.CauseFound {

@@ -163,6 +163,13 @@ func startWorld(ctx context.Context, cfg UpConfig) (w *world, err error) {
 	if cfg.FaultFile != "" {
 		args = append(args, "--allow-faults", cfg.FaultFile)
 	}
+	spansTo := "off"
+	if !cfg.Unwatched {
+		var endpoints string
+		if spansTo, endpoints = otlpFor(ctx); endpoints != "" {
+			args = append(args, "--otlp-endpoint", endpoints)
+		}
+	}
 	watchEnv := slices.Clone(env) // the watch has a way of its own to the database
 	if cfg.Link != nil {
 		through, err := w.linked(ctx, self)
@@ -178,7 +185,7 @@ func startWorld(ctx context.Context, cfg UpConfig) (w *world, err error) {
 	if cfg.Unwatched {
 		return w, nil
 	}
-	watching := []string{"watch", "--data", cfg.DataDir, "--serve-url", w.api()}
+	watching := []string{"watch", "--data", cfg.DataDir, "--serve-url", w.api(), "--otlp-listen", spansTo}
 	if cfg.Sandbox {
 		watching = append(watching, "--sandbox-url", w.outside())
 	}

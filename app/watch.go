@@ -23,6 +23,7 @@ import (
 	"github.com/moneta-pay/moneta/doctor/river"
 	"github.com/moneta-pay/moneta/doctor/signal"
 	"github.com/moneta-pay/moneta/doctor/signal/money"
+	"github.com/moneta-pay/moneta/doctor/signal/otlp"
 	"github.com/moneta-pay/moneta/doctor/signal/process"
 	"github.com/moneta-pay/moneta/doctor/stuck"
 	"github.com/moneta-pay/moneta/internal/clock"
@@ -65,6 +66,12 @@ type WatchConfig struct {
 	// Out is told where the console is, unless up has started this; nil is nobody.
 	Out io.Writer
 
+	// OTLPListen is a host:port on this machine that takes spans; empty is otlpListen, and a
+	// free port when that is taken; off takes none.
+	OTLPListen string
+	// JaegerURL is a Jaeger that has the traces too, such as http://127.0.0.1:16686.
+	JaegerURL string
+
 	// AllowDrills lets the console run drills on a machine whose wallet is none of the
 	// sandbox: a drill has a world of its own, and takes this machine's processors.
 	AllowDrills bool
@@ -105,6 +112,8 @@ type watch struct {
 	river      *river.Keeper // the maps of the last quarter of an hour
 	public     publicStatus
 	contracts  atomic.Pointer[map[string]*claims] // by channel
+	traces     *otlp.Store
+	tracesAt   string // where spans are taken, as a URL; empty: nowhere
 }
 
 // startWatch puts the doctor together: the collectors, what they remember, and what is
@@ -119,6 +128,9 @@ func startWatch(ctx context.Context, cfg WatchConfig, log *slog.Logger) (*watch,
 		return w, err
 	}
 	w.stops = append(w.stops, func(context.Context) error { w.sessions.end(); return nil })
+	if err := w.receiveTraces(ctx); err != nil {
+		return w, err
+	}
 	sources, err := w.sources(ctx)
 	if err != nil {
 		return w, err
@@ -357,9 +369,8 @@ func (w *watch) greet(cfg *WatchConfig, file *watching) {
 
 // complete finds the database of a running up, and refuses to be reached from outside.
 func (c *WatchConfig) complete(ctx context.Context) error {
-	host, _, err := net.SplitHostPort(cmp.Or(c.Listen, consoleListen))
-	if ip := net.ParseIP(host); err != nil || (host != "localhost" && (ip == nil || !ip.IsLoopback())) {
-		return fmt.Errorf("--listen %s: the watch is reached from its own machine only; name a port of 127.0.0.1", c.Listen)
+	if err := onlyLoopback("--listen", cmp.Or(c.Listen, consoleListen)); err != nil {
+		return err
 	}
 	if c.State == "" {
 		c.State = stateDir(c.DataDir)
@@ -370,6 +381,7 @@ func (c *WatchConfig) complete(ctx context.Context) error {
 	if err := os.MkdirAll(doctorFolder(c.DataDir), 0o700); err != nil {
 		return fmt.Errorf("make the doctor's folder: %w", err)
 	}
+	var err error
 	c.DSN, err = Database{DSN: c.DSN, DataDir: c.DataDir}.dsn(ctx)
 	return err
 }

@@ -66,6 +66,7 @@ func (w *watch) routes(file *watching) http.Handler {
 		return own != "/" || below != ""
 	}
 	commands.HandleFunc("POST /console/links", w.giveLink)
+	commands.HandleFunc("GET /traces/{id}", w.giveTrace)
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		given := r.Header.Get("Authorization")
 		switch {

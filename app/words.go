@@ -293,6 +293,15 @@ var words = map[string][2]string{
 	"then-orphan":         {"a bug of ours: page; nobody will look at it by itself", "我方缺陷:立即呼叫;不会有人自动处理"},
 	"then-late":           {"it is past its deadline: see what `moneta diagnose` says of the hop", "已超过期限:用 `moneta diagnose` 查看该环节"},
 	"then-changed":        {"if it began after one of them, undo that one first", "若在其后开始,先撤销该操作"},
+	"trace-slow":          {"The slow hop is %s: %s, %.0f %% of the %s that the trace took.", "慢在 %s:%s,占整条链路的 %.0f %%(共 %s)。"},
+	"trace-even":          {"No hop stands out: the trace took %s.", "没有特别慢的环节:整条链路用时 %s。"},
+	"trace-partial":       {"Only what failed or was slow of it was recorded, over %s: gaps mean nothing.", "只记录了其中失败或缓慢的部分,跨度 %s:空白不代表任何含义。"},
+	"trace-mark":          {"← slow hop", "← 最慢环节"},
+	"trace-none_came":     {"No span has come since %s. They are taken at %s: start serve with --otlp-endpoint and that address.", "自 %s 以来没有收到任何追踪数据。接收地址是 %s:请用 --otlp-endpoint 加该地址启动 serve。"},
+	"trace-before_watch":  {"The trace is not here: it is older than this watch, which takes spans since %s.", "这里没有该追踪:它早于本次 watch 的启动(自 %s 起接收)。"},
+	"trace-forgotten":     {"The trace is not here: what went well is kept for %s, what failed or was slow for %s, together at most %d MB.", "这里没有该追踪:正常的保留 %s,失败或缓慢的保留 %s,总计最多 %d MB。"},
+	"trace-not_recorded":  {"The trace was not recorded: 20 payments a second are, one in 128 of the rest, and every step that fails or takes a second. The states below are complete.", "该追踪未被记录:每秒记录 20 笔,其余每 128 笔记录一笔,失败或超过一秒的步骤总会记录。下方的状态是完整的。"},
+	"trace-unknown":       {"Its trace cannot be told: no span names the payment, and the database does not answer.", "无法确定追踪:没有数据提到该付款,数据库也没有应答。"},
 }
 
 // say fills in the text of a key in lang, en or zh.

@@ -23,6 +23,17 @@ func (c *diagnoseCmd) Run(ctx context.Context) error {
 	})
 }
 
+type traceCmd struct {
+	ID   string `arg:"" help:"A payment, pay_…, or a trace by its 32 digits."`
+	Data string `help:"Folder of the running watch." default:".moneta/data" type:"path"`
+	JSON bool   `help:"Print JSON."`
+	Lang string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
+}
+
+func (c *traceCmd) Run(ctx context.Context) error {
+	return app.Trace(ctx, app.TraceConfig{DataDir: c.Data, ID: c.ID, JSON: c.JSON, Lang: c.Lang, Out: os.Stdout})
+}
+
 type telemetryCmd struct {
 	Import telemetryImportCmd `cmd:"" help:"Write a telemetry folder from somebody else's files."`
 }

@@ -4,7 +4,8 @@
 // A trace id is made (or taken over from the caller) for every request, sampled
 // or not, because it is the name by which people ask about a payment. Recording
 // the spans behind the id is the expensive part, so only one trace in
-// [DefaultSampleOneIn] is recorded, into a bounded ring in memory; they leave the
+// [DefaultSampleOneIn] is recorded, besides a bounded number of those that were asked for
+// (Config.Follow) or that fail or are slow, into a bounded ring in memory; they leave the
 // process only when an OTLP endpoint is configured.
 //
 // The package refuses three things: to let a secret out (keys, tokens, card
@@ -19,8 +20,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -51,7 +54,13 @@ const (
 	spanEventsMax      = 32
 	spanAttributeBytes = 2048
 	forcedTracesPerSec = 50 // sampled flags honoured from callers, per second
+	followedPerSec     = 20 // traces recorded because Config.Follow chose them, per second
+	latePerSec         = 50 // spans recorded because they failed or were slow, per second
 )
+
+// SlowAfter is how long a step or a request takes that is recorded for it alone: a
+// person notices a second.
+const SlowAfter = time.Second
 
 // SampleOff as Config.SampleOneIn records no trace of its own accord.
 const SampleOff = -1
@@ -82,12 +91,15 @@ type Config struct {
 	LogOutput io.Writer
 
 	// OTLPEndpoint is a base URL like http://127.0.0.1:4318 that spans are sent
-	// to. Empty means the environment decides (OTEL_EXPORTER_OTLP_ENDPOINT or
+	// to, or several, separated by commas. Empty means the environment decides (OTEL_EXPORTER_OTLP_ENDPOINT or
 	// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT), and without either nothing is sent.
 	OTLPEndpoint string
 	// SampleOneIn records one of so many traces that start here; 0 is the default,
 	// 1 is every trace, SampleOff none.
 	SampleOneIn int
+	// Follow chooses requests whose whole trace is recorded, at most followedPerSec a
+	// second, besides one in SampleOneIn. Nil follows none.
+	Follow func(*http.Request) bool
 	// RingSpansMax is the number of finished spans kept in memory; 0 is the default.
 	RingSpansMax int
 	// ShutdownTimeout bounds Shutdown; 0 is the default.
@@ -136,7 +148,9 @@ type Telemetry struct {
 	provider *sdktrace.TracerProvider
 	http     trace.Tracer
 	steps    trace.Tracer
-	forced   *forced
+	forced   *forced // by a caller
+	followed *forced // because Config.Follow chose them
+	ill      *forced // because a step failed or was slow
 	ring     *ring
 }
 
@@ -147,21 +161,24 @@ func Setup(ctx context.Context, cfg Config) (*Telemetry, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
 	}
-	t := &Telemetry{cfg: cfg, registry: newRegistry(), forced: newForced(), ring: newRing(cfg.RingSpansMax)}
+	t := &Telemetry{
+		cfg: cfg, registry: newRegistry(), ring: newRing(cfg.RingSpansMax),
+		forced: newForced(forcedTracesPerSec), followed: newForced(followedPerSec), ill: newForced(latePerSec),
+	}
 	t.logger = newLogger(cfg)
 
 	opts := []sdktrace.TracerProviderOption{
 		sdktrace.WithResource(resource.NewSchemaless(
 			attribute.String("service.name", cfg.Service), attribute.String("service.version", cfg.Version))),
-		sdktrace.WithSampler(newSampler(cfg.SampleOneIn, t.forced)),
+		sdktrace.WithSampler(newSampler(cfg.SampleOneIn, t.forced, t.followed)),
 		sdktrace.WithRawSpanLimits(spanLimits()),
 		sdktrace.WithSpanProcessor(t.ring),
 	}
-	exporter, err := t.exporter(ctx)
+	exporters, err := t.exporters(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if exporter != nil {
+	for _, exporter := range exporters {
 		opts = append(opts, sdktrace.WithBatcher(exporter,
 			sdktrace.WithMaxQueueSize(exportQueueMax), sdktrace.WithMaxExportBatchSize(exportBatchMax),
 			sdktrace.WithBatchTimeout(exportDelay), sdktrace.WithExportTimeout(exportTimeout)))
@@ -190,28 +207,33 @@ func spanLimits() sdktrace.SpanLimits {
 	}
 }
 
-// exporter returns nil when nobody asked for spans to leave the process.
-func (t *Telemetry) exporter(ctx context.Context) (sdktrace.SpanExporter, error) {
-	var opts []otlptracehttp.Option
+// exporters are none when nobody asked for spans to leave the process.
+func (t *Telemetry) exporters(ctx context.Context) ([]sdktrace.SpanExporter, error) {
+	var each [][]otlptracehttp.Option
 	switch {
 	case t.cfg.OTLPEndpoint != "":
-		u, err := url.Parse(t.cfg.OTLPEndpoint)
-		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-			return nil, errors.New("telemetry: OTLP endpoint: want a URL such as http://127.0.0.1:4318")
+		for text := range strings.SplitSeq(t.cfg.OTLPEndpoint, ",") {
+			u, err := url.Parse(strings.TrimSpace(text))
+			if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+				return nil, errors.New("telemetry: OTLP endpoint: want a URL such as http://127.0.0.1:4318")
+			}
+			if u.Path == "" || u.Path == "/" {
+				u.Path = "/v1/traces"
+			}
+			each = append(each, []otlptracehttp.Option{otlptracehttp.WithEndpointURL(u.String())})
 		}
-		if u.Path == "" || u.Path == "/" {
-			u.Path = "/v1/traces"
-		}
-		opts = append(opts, otlptracehttp.WithEndpointURL(u.String()))
 	case os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "", os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != "":
-	default:
-		return nil, nil
+		each = append(each, nil)
 	}
-	inner, err := otlptracehttp.New(ctx, opts...)
-	if err != nil {
-		return nil, fmt.Errorf("telemetry: OTLP exporter: %w", err)
+	var out []sdktrace.SpanExporter
+	for _, opts := range each {
+		inner, err := otlptracehttp.New(ctx, opts...)
+		if err != nil {
+			return nil, fmt.Errorf("telemetry: OTLP exporter: %w", err)
+		}
+		out = append(out, newExporter(inner, t))
 	}
-	return newExporter(inner, t), nil
+	return out, nil
 }
 
 // Shutdown sends what is still queued for the collector and stops the exporter,

@@ -126,8 +126,8 @@ func TestOneTraceInNIsRecorded(t *testing.T) {
 func TestCallersCannotForceUnboundedRecording(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1000, 0)
-	s := newForced()
-	s.perSecond, s.now = 5, func() time.Time { return now }
+	s := newForced(5)
+	s.now = func() time.Time { return now }
 	sampled := func() (n int) {
 		for range 100 {
 			if s.ShouldSample(sdktrace.SamplingParameters{ParentContext: t.Context()}).Decision == sdktrace.RecordAndSample {
@@ -295,6 +295,132 @@ func BenchmarkMiddleware(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				h.ServeHTTP(httptest.NewRecorder(), r)
+			}
+		})
+	}
+}
+
+func TestWhatIsFollowedIsRecordedUpToALimit(t *testing.T) {
+	t.Parallel()
+	tel := setup(t, Config{SampleOneIn: 1 << 30, Follow: func(r *http.Request) bool { return r.Method == http.MethodPost }})
+	tel.followed.now = func() time.Time { return time.Unix(1000, 0) } // one second
+	h := tel.Middleware(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	var ids []string
+	for range 3 * followedPerSec {
+		ids = append(ids, serve(h, "").Header().Get(TraceIDHeader))
+	}
+	require.Len(t, tel.RecentSpans("", 1000), followedPerSec)
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+	require.Len(t, tel.RecentSpans("", 1000), followedPerSec, "nobody follows this one")
+
+	// Its steps are recorded as well, long after the request.
+	step := func(id string) int {
+		of, err := trace.TraceIDFromHex(id)
+		require.NoError(t, err)
+		_, end := tel.Step(context.Background(), of, "dispatch.send", time.Time{})
+		end(nil)
+		return len(tel.RecentSpans(id, 10))
+	}
+	require.Equal(t, 2, step(ids[0]))
+	require.Equal(t, 0, step(ids[len(ids)-1]), "nor are those of a request that was not")
+
+	// A caller that does not record for himself has ours recorded all the same.
+	tel.followed.now = func() time.Time { return time.Unix(1001, 0) }
+	serve(h, "00-"+someTrace+"-"+someSpan+"-00")
+	require.Len(t, tel.RecentSpans(someTrace, 10), 1)
+}
+
+func TestWhatFailsOrIsSlowIsRecordedAfterTheFact(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		oneIn int
+		from  time.Duration // ago
+		err   error
+		want  int
+	}{
+		"well":                {1 << 30, 0, nil, 0},
+		"failed":              {1 << 30, 0, errors.New("no route"), 1},
+		"slow":                {1 << 30, 2 * time.Second, nil, 1},
+		"failed, and all off": {SampleOff, 0, errors.New("no route"), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tel := setup(t, Config{SampleOneIn: c.oneIn})
+			var from time.Time
+			if c.from > 0 {
+				from = time.Now().Add(-c.from)
+			}
+			id := [16]byte{1, 2, 3, 15: 1}
+			ctx, end := tel.Step(t.Context(), id, "dispatch.send", from, attribute.String("channel", "bank-ab"))
+			end(c.err)
+			got := tel.RecentSpans(TraceID(ctx), 10)
+			require.Len(t, got, c.want)
+			if c.want == 0 {
+				return
+			}
+			require.Equal(t, "true", got[0].Attrs[KeyLate])
+			require.Equal(t, "bank-ab", got[0].Attrs["channel"])
+			require.GreaterOrEqual(t, got[0].Duration, c.from)
+			_, end = tel.Step(t.Context(), id, "settle.query", time.Time{})
+			end(nil)
+			got = tel.RecentSpans(TraceID(ctx), 10)
+			require.Len(t, got, 2, "from here on all of it is")
+			require.Empty(t, got[0].Attrs[KeyLate])
+		})
+	}
+}
+
+func TestARequestThatFailsIsRecordedAndOneThatWaitsIsNot(t *testing.T) {
+	t.Parallel()
+	tel := setup(t, Config{SampleOneIn: 1 << 30})
+	status := http.StatusServiceUnavailable
+	h := tel.Middleware(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+	id := serve(h, "").Header().Get(TraceIDHeader)
+	got := tel.RecentSpans(id, 10)
+	require.Len(t, got, 1)
+	require.Equal(t, "503", got[0].Attrs["http.response.status_code"])
+	status = http.StatusNotFound
+	require.Empty(t, tel.RecentSpans(serve(h, "").Header().Get(TraceIDHeader), 10), "a refusal is the caller's")
+
+	r := httptest.NewRequest(http.MethodPost, "/v1/payments", nil)
+	require.False(t, asked(r, httptest.NewRecorder()))
+	r.Header.Set("Prefer", "wait=20")
+	require.True(t, asked(r, httptest.NewRecorder()))
+	stream := httptest.NewRecorder()
+	stream.Header().Set("Content-Type", "text/event-stream")
+	require.True(t, asked(httptest.NewRequest(http.MethodGet, "/", nil), stream))
+}
+
+// BenchmarkPaymentSpans is what the spans of one payout cost: its request, its submit, its
+// order with the call, and its callback. The ratio of "usual" to "all" is what sampling
+// saves, that of "usual" to "off" what the rest costs.
+func BenchmarkPaymentSpans(b *testing.B) {
+	for name, cfg := range map[string]Config{
+		"off":   {SampleOneIn: SampleOff},
+		"usual": {Follow: func(*http.Request) bool { return true }},
+		"all":   {SampleOneIn: 1},
+	} {
+		b.Run(name, func(b *testing.B) {
+			cfg.LogOutput = io.Discard
+			tel, err := Setup(b.Context(), cfg)
+			require.NoError(b, err)
+			var id [16]byte
+			h := tel.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				id = trace.SpanContextFromContext(r.Context()).TraceID()
+				_, end := Child(r.Context(), "commit.submit")
+				end(nil)
+			}))
+			r := httptest.NewRequest(http.MethodPost, "/v1/payments", nil)
+			attrs := []attribute.KeyValue{attribute.String("payment", "pay_0000000000001"), attribute.String("channel", "bank-ab")}
+			b.ReportAllocs()
+			for b.Loop() {
+				h.ServeHTTP(httptest.NewRecorder(), r)
+				ctx, end := tel.Step(b.Context(), id, "dispatch.send", time.Time{}, attrs...)
+				_, call := Child(ctx, "http.client")
+				call(nil)
+				end(nil)
+				_, end = tel.Step(b.Context(), id, "settle.callback", time.Time{}, attrs...)
+				end(nil)
 			}
 		})
 	}

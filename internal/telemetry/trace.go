@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -50,14 +51,24 @@ func WithTraceID(ctx context.Context, traceID string) context.Context {
 
 // Step begins one step on a payment's way, in the trace that the payment carries:
 // the road goes through queues, timers and callbacks, where the request's context
-// is long gone. It is recorded when the trace is, and costs next to nothing when
-// not. It began at from, or now if that is zero. End it with the function returned;
-// its error marks the step as failed.
+// is long gone. It is recorded when the trace is, and when it fails or takes SlowAfter;
+// else it costs next to nothing. It began at from, or now if that is zero. End it with
+// the function returned; its error marks the step as failed.
 func (t *Telemetry) Step(ctx context.Context, id [16]byte, name string, from time.Time, attrs ...attribute.KeyValue) (context.Context, func(error)) {
 	ctx = WithTraceID(ctx, trace.TraceID(id).String())
 	sc := trace.SpanContextFromContext(ctx)
-	if !sc.HasTraceID() || !sc.IsSampled() && !t.recorded(sc.TraceID()) {
+	if !sc.HasTraceID() {
 		return ctx, func(error) {}
+	}
+	if !sc.IsSampled() && !t.recorded(sc.TraceID()) {
+		if from.IsZero() {
+			from = time.Now()
+		}
+		return ctx, func(err error) {
+			if took := time.Since(from); err != nil || took >= SlowAfter {
+				t.late(ctx, t.steps, name, from, err, attrs...)
+			}
+		}
 	}
 	ctx = trace.ContextWithSpanContext(ctx, sc.WithTraceFlags(sc.TraceFlags().WithSampled(true)))
 	opts := []trace.SpanStartOption{trace.WithAttributes(attrs...)}
@@ -74,9 +85,36 @@ func (t *Telemetry) Step(ctx context.Context, id [16]byte, name string, from tim
 }
 
 // recorded tells by the trace id alone whether its spans are kept, as the sampler
-// did when the trace began; traces that a caller forced are remembered for a while.
+// did when the trace began; traces that were recorded for another reason are remembered
+// for a while.
 func (t *Telemetry) recorded(id trace.TraceID) bool {
-	return everyNth{uint64(max(t.cfg.SampleOneIn, 0))}.picks(id) || t.forced.remembers(id)
+	return everyNth{uint64(max(t.cfg.SampleOneIn, 0))}.picks(id) || t.forced.remembers(id) || t.followed.remembers(id) || t.ill.remembers(id)
+}
+
+// KeyLate marks a span that was recorded after the fact, because it failed or was slow.
+const KeyLate = "moneta.late"
+
+// late records what was not to be recorded and ended badly, up to a limit a second: what
+// fails is looked for, and what goes well is like the rest. The trace is recorded from
+// here on.
+func (t *Telemetry) late(ctx context.Context, by trace.Tracer, name string, from time.Time, err error, attrs ...attribute.KeyValue) {
+	sc := trace.SpanContextFromContext(ctx)
+	if t.cfg.SampleOneIn == SampleOff || !t.ill.allow(sc.TraceID()) {
+		return
+	}
+	ctx = trace.ContextWithSpanContext(ctx, sc.WithTraceFlags(sc.TraceFlags().WithSampled(true)))
+	_, span := by.Start(ctx, name, trace.WithTimestamp(from), trace.WithAttributes(attrs...), trace.WithAttributes(attribute.Bool(KeyLate, true)))
+	if err != nil {
+		span.SetStatus(codes.Error, err.Error())
+	}
+	span.End()
+}
+
+// Mark puts an attribute on the span that ctx is recording, if any.
+func Mark(ctx context.Context, key, value string) {
+	if span := trace.SpanFromContext(ctx); span.IsRecording() {
+		span.SetAttributes(attribute.String(key, value))
+	}
 }
 
 // Child begins a span below the one that ctx is recording; without one it does
@@ -131,28 +169,52 @@ func (t tracing) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // Middleware gives every request a trace: the caller's (traceparent) or a new one.
 // The id is in the request's context and in the answer's Trace-Id header. Only a
-// sampled request pays for a span with its method, route and status.
+// sampled request, or one that fails or is slow, pays for a span with its method, route
+// and status.
 func (t *Telemetry) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, span := t.http.Start(Extract(r.Context(), r.Header), "http.request", trace.WithSpanKind(trace.SpanKindServer))
+		began := time.Now()
+		ctx := Extract(r.Context(), r.Header)
+		if t.cfg.Follow != nil && t.cfg.Follow(r) {
+			ctx = context.WithValue(ctx, followKey{}, true)
+		}
+		ctx, span := t.http.Start(ctx, "http.request", trace.WithSpanKind(trace.SpanKindServer))
 		w.Header()[TraceIDHeader] = []string{span.SpanContext().TraceID().String()}
 		r = r.WithContext(ctx)
-		if !span.IsRecording() {
-			next.ServeHTTP(w, r)
-			return
-		}
 		seen := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		defer func() {
-			// The mux fills in the pattern; the path itself may hold ids of people.
-			span.SetAttributes(attribute.String("http.request.method", r.Method),
-				attribute.String("http.route", r.Pattern), attribute.Int("http.response.status_code", seen.status))
+			var err error
 			if seen.status >= http.StatusInternalServerError {
-				span.SetStatus(codes.Error, http.StatusText(seen.status))
+				err = errors.New(http.StatusText(seen.status))
+			}
+			if !span.IsRecording() {
+				if err != nil || time.Since(began) >= SlowAfter && !asked(r, w) {
+					t.late(ctx, t.http, "http.request", began, err, aboutRequest(r, seen.status)...)
+				}
+				return
+			}
+			span.SetAttributes(aboutRequest(r, seen.status)...)
+			if err != nil {
+				span.SetStatus(codes.Error, err.Error())
 			}
 			span.End()
 		}()
 		next.ServeHTTP(seen, r)
 	})
+}
+
+// aboutRequest tells of a request what the mux made of it; the path itself may hold ids
+// of people.
+func aboutRequest(r *http.Request, status int) []attribute.KeyValue {
+	return []attribute.KeyValue{
+		attribute.String("http.request.method", r.Method), attribute.String("http.route", r.Pattern), attribute.Int("http.response.status_code", status),
+	}
+}
+
+// asked reports whether the caller wanted the request to last: he waits for an end, or
+// follows a stream.
+func asked(r *http.Request, w http.ResponseWriter) bool {
+	return r.Header.Get("Prefer") != "" || r.URL.Query().Has("wait") || strings.HasPrefix(w.Header().Get("Content-Type"), "text/event-stream")
 }
 
 type statusWriter struct {
@@ -179,15 +241,36 @@ func (w *statusWriter) Write(b []byte) (int, error) {
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // newSampler follows the parent's decision. For a trace that starts here it
-// records one in oneIn; a caller's sampled flag is honoured up to a limit, since
-// anybody can set it and recording costs us, not them.
-func newSampler(oneIn int, byCaller *forced) sdktrace.Sampler {
-	root := sdktrace.NeverSample()
-	if oneIn > 0 {
-		root = everyNth{n: uint64(oneIn)}
+// records one in oneIn, and what is followed up to a limit; a caller's sampled flag is
+// honoured up to a limit, since anybody can set it and recording costs us, not them. A
+// caller who does not record speaks of his own spans, so what is followed is all the same.
+func newSampler(oneIn int, byCaller, followed *forced) sdktrace.Sampler {
+	if oneIn <= 0 {
+		return sdktrace.ParentBased(sdktrace.NeverSample(), sdktrace.WithRemoteParentSampled(byCaller))
 	}
-	return sdktrace.ParentBased(root, sdktrace.WithRemoteParentSampled(byCaller))
+	return sdktrace.ParentBased(following{everyNth{n: uint64(oneIn)}, followed},
+		sdktrace.WithRemoteParentSampled(byCaller), sdktrace.WithRemoteParentNotSampled(following{everyNth{}, followed}))
 }
+
+// followKey marks the context of a request that Config.Follow chose.
+type followKey struct{}
+
+// following records what is followed, up to its limit, besides one in so many.
+type following struct {
+	everyNth
+	limit *forced
+}
+
+// ShouldSample implements sdktrace.Sampler.
+func (s following) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	if !s.picks(p.TraceID) && p.ParentContext.Value(followKey{}) != nil {
+		return decide(p, s.limit.allow(p.TraceID))
+	}
+	return s.everyNth.ShouldSample(p)
+}
+
+// Description implements sdktrace.Sampler.
+func (s following) Description() string { return "Following" }
 
 // everyNth decides by the trace id, so that every process decides alike.
 type everyNth struct{ n uint64 }
@@ -218,12 +301,12 @@ type forced struct {
 }
 
 // forcedRemembered is how many forced traces go on being recorded after their
-// request has ended.
-const forcedRemembered = 1024
+// request has ended: those of seven minutes at the least.
+const forcedRemembered = 8192
 
-func newForced() *forced {
+func newForced(perSecond int64) *forced {
 	return &forced{
-		perSecond: forcedTracesPerSec, now: time.Now,
+		perSecond: perSecond, now: time.Now,
 		ids: make(map[trace.TraceID]struct{}), order: make([]trace.TraceID, forcedRemembered),
 	}
 }
@@ -246,15 +329,20 @@ func (s *forced) remembers(id trace.TraceID) bool {
 
 // ShouldSample implements sdktrace.Sampler.
 func (s *forced) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	return decide(p, s.allow(p.TraceID))
+}
+
+// allow reports whether one more trace may be recorded in this second, and remembers it.
+func (s *forced) allow(id trace.TraceID) bool {
 	second := s.now().Unix()
 	if s.second.Swap(second) != second {
 		s.used.Store(0)
 	}
-	sample := s.used.Add(1) <= s.perSecond
-	if sample {
-		s.remember(p.TraceID)
+	if s.used.Add(1) > s.perSecond {
+		return false
 	}
-	return decide(p, sample)
+	s.remember(id)
+	return true
 }
 
 // Description implements sdktrace.Sampler.

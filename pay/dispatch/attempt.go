@@ -104,7 +104,7 @@ func (d *Dispatcher) send(l *lane, p pay.Payment, limit time.Time, resend bool) 
 	// A second more than the channel's own bound: if it must be cut off, it is
 	// the adapter that does it, and knows what was written.
 	ctx, end := d.cfg.Telemetry.Step(d.ctx, p.TraceID, "dispatch.send", time.Time{},
-		attribute.String("channel", string(l.name)), attribute.String("reference", p.Attempt.Reference))
+		attribute.String("payment", p.ID.String()), attribute.String("channel", string(l.name)), attribute.String("reference", p.Attempt.Reference))
 	ctx, cancel := context.WithTimeout(ctx, l.caps.ClientTimeout+time.Second)
 	word := channel.Word{Verdict: channel.NeverSent, Reason: reasonHeld}
 	if d.sendable(l) {

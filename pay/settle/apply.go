@@ -225,7 +225,7 @@ func (b *Inbox) submit(ctx context.Context, items []item) {
 	}
 	for i, answer := range b.cfg.Submitter.SubmitAll(ctx, facts) {
 		_, end := b.cfg.Telemetry.Step(ctx, answer.Payment.TraceID, "settle.callback", of[i].receivedAt,
-			attribute.String("channel", string(of[i].channel)))
+			attribute.String("payment", answer.Payment.ID.String()), attribute.String("channel", string(of[i].channel)))
 		end(answer.Err)
 		b.conclude(ctx, of[i], &answer)
 	}

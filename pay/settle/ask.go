@@ -266,7 +266,8 @@ func (a *Asker) ask(ctx context.Context, l *askLane) {
 
 func (a *Asker) askOne(ctx context.Context, l *askLane, p *pay.Payment) pay.Fact {
 	asked := a.cfg.Clock.Now() // proof of absence counts from when we asked, not from the answer
-	ctx, end := a.cfg.Telemetry.Step(ctx, p.TraceID, "settle.query", time.Time{}, attribute.String("channel", string(l.name)))
+	ctx, end := a.cfg.Telemetry.Step(ctx, p.TraceID, "settle.query", time.Time{},
+		attribute.String("payment", p.ID.String()), attribute.String("channel", string(l.name)))
 	ctx, cancel := context.WithTimeout(ctx, l.caps.ClientTimeout+time.Second)
 	defer cancel()
 	l.calls.Add(1)

@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -23,6 +24,9 @@ const (
 	linearAccounts = 5
 	linearOpening  = 1_000
 	linearCheckMax = 2 * time.Minute
+	// linearAbreast is how many histories the whole torture makes at once: alone, eight
+	// clients mostly wait for the disk.
+	linearAbreast = 8
 )
 
 // asked is what a client asked of the bank: a send, or a balance (amount 0).
@@ -90,48 +94,89 @@ var bank = porcupine.Model{
 func TestLinearizable(t *testing.T) {
 	together(t)
 	p := newPair(t)
-	histories, slowest := choose(10, percent(2_000)), time.Duration(0)
-	unknown, refusals := 0, 0
-	for n := range histories {
+	histories, abreast := choose(10, percent(2_000)), choose(1, linearAbreast)
+	var sum linearFigures
+	for first := 0; first < histories; first += abreast {
 		if !p.second.running() {
 			p.startSecond()
 		}
-		kill := n%5 == 4
-		h := p.history(n, kill)
-		began := time.Now()
-		result, info := porcupine.CheckOperationsVerbose(bank, h, linearCheckMax)
-		slowest = max(slowest, time.Since(began))
-		if result != porcupine.Ok {
-			name := fmt.Sprintf("%s/history-%d.html", p.dir, n)
-			t.Logf("the history is in %s (keep it with MONETA_TORTURE_KEEP=1): %v", name, porcupine.VisualizePath(bank, info, name))
+		kill := first/abreast%5 == 4
+		for i, h := range p.histories(first, min(abreast, histories-first), kill) {
+			p.judge(first+i, h, &sum)
 		}
-		require.Equal(t, porcupine.Ok, result, "history %d", n)
-		for i := range h {
-			switch h[i].Output.(told).outcome { //nolint:forcetypeassert // ours
-			case nobodyKnows:
-				unknown++
-			case refusedFloor:
-				refusals++
-			case done:
-			}
+		if full && first/abreast%10 == 9 {
+			t.Logf("%d of %d histories", first+abreast, histories)
 		}
-		require.Equal(t, porcupine.Illegal, porcupine.CheckOperationsTimeout(bank, stale(h), linearCheckMax),
-			"history %d: a stale read was not found: the checker is blind", n)
 	}
-	require.Positive(t, refusals, "no send met the floor: the histories say nothing about it")
-	figure(t, "linearizable histories", "%d of %d operations each, %d refusals, %d unknown; slowest check %s",
-		histories, linearClients*linearOps, refusals, unknown, slowest.Round(time.Millisecond))
+	require.Positive(t, sum.refusals, "no send met the floor: the histories say nothing about it")
+	figure(t, "linearizable histories", "%d of %d operations each, %d at a time, %d refusals, %d unknown; slowest check %s",
+		histories, linearClients*linearOps, abreast, sum.refusals, sum.unknown, sum.slowest.Round(time.Millisecond))
 }
 
-// history is what clients asked and were told, on accounts of its own.
-func (p *pair) history(n int, kill bool) []porcupine.Operation {
+// linearFigures are what the histories went through.
+type linearFigures struct {
+	unknown, refusals int
+	slowest           time.Duration
+}
+
+// judge looks for an order that explains the history, and for none that explains it
+// with a stale read in it.
+func (p *pair) judge(n int, h []porcupine.Operation, sum *linearFigures) {
+	p.t.Helper()
+	began := time.Now()
+	result, info := porcupine.CheckOperationsVerbose(bank, h, linearCheckMax)
+	sum.slowest = max(sum.slowest, time.Since(began))
+	if result != porcupine.Ok {
+		name := fmt.Sprintf("%s/history-%d.html", p.dir, n)
+		p.t.Logf("the history is in %s (keep it with MONETA_TORTURE_KEEP=1): %v", name, porcupine.VisualizePath(bank, info, name))
+	}
+	require.Equal(p.t, porcupine.Ok, result, "history %d", n)
+	for i := range h {
+		switch h[i].Output.(told).outcome { //nolint:forcetypeassert // ours
+		case nobodyKnows:
+			sum.unknown++
+		case refusedFloor:
+			sum.refusals++
+		case done:
+		}
+	}
+	require.Equal(p.t, porcupine.Illegal, porcupine.CheckOperationsTimeout(bank, stale(h), linearCheckMax),
+		"history %d: a stale read was not found: the checker is blind", n)
+}
+
+// histories are so many at once, each by clients of its own on accounts of its own;
+// with kill the node that leads dies when the first of them is half through.
+func (p *pair) histories(first, abreast int, kill bool) [][]porcupine.Operation {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
+	accounts := make([][]string, abreast)
+	for i := range accounts {
+		accounts[i] = p.fund(ctx, first+i)
+	}
+	var half func()
+	if kill {
+		p.secondLeads()
+		half = func() { killPid(p.t, p.second.pid) }
+	}
+	out := make([][]porcupine.Operation, abreast)
+	var work sync.WaitGroup
+	for i := range accounts {
+		atHalf := half
+		half = nil
+		work.Go(func() { out[i] = p.history(ctx, first+i, accounts[i], atHalf) })
+	}
+	work.Wait()
+	return out
+}
+
+// fund opens the accounts of one history.
+func (p *pair) fund(ctx context.Context, n int) []string {
+	p.t.Helper()
 	admin := &client{http: newHTTP(2), nodes: []string{p.api}, key: p.keys.Admin, attempt: attemptWithin}
 	house, err := admin.open(ctx, fmt.Sprintf("linear-%d-house", n), "house")
 	require.NoError(p.t, err)
-	var accounts [linearAccounts]string
+	accounts := make([]string, linearAccounts)
 	for i := range accounts {
 		accounts[i], err = admin.open(ctx, fmt.Sprintf("linear-%d-%d", n, i), "user")
 		require.NoError(p.t, err)
@@ -139,9 +184,12 @@ func (p *pair) history(n int, kill bool) []porcupine.Operation {
 		_, _, err = admin.pay(ctx, order{Kind: "send", From: house, To: accounts[i], Amount: strconv.Itoa(linearOpening), Asset: asset, Remittance: key}, key)
 		require.NoError(p.t, err)
 	}
-	if kill {
-		p.secondLeads()
-	}
+	return accounts
+}
+
+// history is what the clients of one history asked and were told; atHalf, when there
+// is one, is called by one of them when half of its operations are done.
+func (p *pair) history(ctx context.Context, n int, accounts []string, atHalf func()) []porcupine.Operation {
 	began := time.Now()
 	all := make([][]porcupine.Operation, linearClients)
 	var work sync.WaitGroup
@@ -151,19 +199,15 @@ func (p *pair) history(n int, kill bool) []porcupine.Operation {
 			cl := &client{http: pool, nodes: []string{p.api, p.url}, at: c, key: p.keys.Tenant, attempt: 4 * time.Second}
 			dice := rand.New(rand.NewPCG(uint64(n), uint64(c)))
 			for op := range linearOps {
-				if kill && c == 0 && op == linearOps/2 {
-					killPid(p.t, p.second.pid)
+				if c == 0 && op == linearOps/2 && atHalf != nil {
+					atHalf()
 				}
-				all[c] = append(all[c], cl.operate(ctx, accounts[:], dice, began, fmt.Sprintf("linear-%d-%d-%d", n, c, op), c))
+				all[c] = append(all[c], cl.operate(ctx, accounts, dice, began, fmt.Sprintf("linear-%d-%d-%d", n, c, op), c))
 			}
 		})
 	}
 	work.Wait()
-	var out []porcupine.Operation
-	for _, of := range all {
-		out = append(out, of...)
-	}
-	return out
+	return slices.Concat(all...)
 }
 
 // operate asks once, repeating under the same key until it is answered.

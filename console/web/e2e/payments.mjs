@@ -71,6 +71,16 @@ export const tests = {
     ok(await dialog.getByRole('button', { name: 'Ask now' }).isDisabled(), 'who only reads cannot');
   },
 
+  'its trace says whose the time was, and marks the slow hop': async ({ page, world, api }) => {
+    const p = await api('POST', '/v1/payments', { kind: 'payout', from: world.accounts.ann, channel: world.channel, payee: { account: '123456', name: 'Jan' }, amount: '900', asset: 'CZK' }, 'spec-trace');
+    await page.goto(`${world.console}/payments/${p.id}?lang=en`);
+    const panel = page.locator('section', { hasText: 'Hop by hop, from its trace' });
+    await panel.getByText(/The slow hop is|No hop stands out/).first().waitFor();
+    await panel.locator('svg[role=img] rect').nth(3).waitFor();
+    await panel.getByRole('list', { name: 'Whose the time was' }).getByText('the decider').waitFor();
+    await panel.getByText(`moneta trace ${p.id}`).waitFor();
+  },
+
   'whatever is pasted opens the payment': async ({ page, world, api }) => {
     const p = await api('POST', '/v1/payments', { kind: 'send', from: world.accounts.ann, to: world.accounts.bob, amount: '700', asset: 'CZK' }, 'order 4711/e2e');
     const status = await api('GET', `/v1/payments/${p.id}/status`);

@@ -8,9 +8,10 @@ import { Way } from './List';
 import { Next } from './Next';
 import { Preview } from './Preview';
 import { Tiles } from './Tiles';
+import { Trace } from './Trace';
 import { Waterfall } from './Waterfall';
 import classes from './payments.module.css';
-import { toneOf, type Timeline, type Trail, type Triage, type View } from './types';
+import { toneOf, type Timeline, type TraceLook, type Trail, type Triage, type View } from './types';
 import words from './words.json';
 
 const idForm = /^pay_[0-9A-HJKMNP-TV-Z]{13}$/;
@@ -34,6 +35,7 @@ function One({ id }: { id: string }) {
   const view = usePay<View>(`/v1/payments/${id}/view?lang=${t.lang}`, { every: 3000, keep: true });
   const timeline = usePay<Timeline>(`/v1/payments/${id}/timeline`, { every: 4000 });
   const trail = usePay<Trail>(`/v1/payments/${id}/trail`, { every: 4000 });
+  const trace = useLook<TraceLook>(`/payments/${id}/trace?lang=${t.lang}`, { every: 8000, keep: true });
   const triage = useLook<Triage>(`/payments/${id}/triage?lang=${t.lang}`, { every: 15_000, keep: true });
   const v = view.data;
   const p = timeline.data?.payment;
@@ -72,6 +74,7 @@ function One({ id }: { id: string }) {
         <Panel title={t('waterfall')} right={trail.data && <Text size="xs" c="dimmed">{t('trace')} <Id id={trail.data.trace_id} link={false} /></Text>}>
           <Shown of={trail} rows={6}>{(d) => <Waterfall trail={d} />}</Shown>
         </Panel>
+        <Panel title={t('trace_title')} right={<Twin cmd={`moneta trace ${id}`} />}><Shown of={trace} rows={5}>{(d) => <Trace look={d} />}</Shown></Panel>
         <Panel title={t('flow')}><Shown of={timeline} rows={4}>{(d) => <Flow of={d} />}</Shown></Panel>
         <Attempts of={timeline} />
         <Callbacks of={trail} />

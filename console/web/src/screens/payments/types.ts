@@ -96,3 +96,18 @@ export function toneOf(p: { state: string; deadline?: string; status: string }):
   if (p.deadline && new Date(p.deadline).getTime() < Date.now()) return 'wait';
   return 'info';
 }
+
+/** One stretch of a trace; a gap is a time in which nobody recorded anything. */
+export type TraceRow = {
+  hop: string; name: string; from_s: number; took_s: number; own_s: number; depth: number;
+  gap?: boolean; waits?: boolean; failed?: boolean; error?: string; slow?: boolean; attrs?: Record<string, string>;
+};
+
+export type TraceLook = {
+  trace_id?: string;
+  payments: string[];
+  state: 'here' | 'none_came' | 'before_watch' | 'forgotten' | 'not_recorded' | 'unknown';
+  says: string;
+  waterfall?: { took_s: number; rows: TraceRow[]; hops: { hop: string; s: number; share: number }[]; slow?: { hop: string }; cut?: boolean; partial?: boolean };
+  jaeger_url?: string;
+};
