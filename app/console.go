@@ -29,6 +29,8 @@ func (w *watch) browsers(doctor http.Handler) http.Handler {
 	w.mapRoutes(mux)
 	w.paymentRoutes(mux)
 	w.traceRoutes(mux)
+	w.latencyRoutes(mux)
+	w.sloRoutes(mux)
 	w.publicRoutes(mux)
 	mux.Handle("/api/watch/", http.StripPrefix("/api/watch", doctor))
 	mux.HandleFunc("/api/", func(rw http.ResponseWriter, r *http.Request) {

@@ -7,16 +7,19 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/moneta-pay/moneta/doctor/signal/logs"
 	"github.com/moneta-pay/moneta/doctor/signal/otlp"
 	"github.com/moneta-pay/moneta/pay"
 )
@@ -39,6 +42,10 @@ type TraceLook struct {
 	// JaegerURL opens it in a Jaeger outside; left out without --jaeger-url.
 	JaegerURL string    `json:"jaeger_url,omitempty"`
 	Held      otlp.Held `json:"held"`
+	// Logs are the lines of serve's log that name the trace or its payments, oldest first;
+	// left out where the watch sees no log. LogsSince is how far back they are kept.
+	Logs      []logs.Line `json:"logs,omitempty"`
+	LogsSince *time.Time  `json:"logs_since,omitempty"`
 }
 
 // receiveTraces takes in spans on a listener of its own, until the watch stops. Without a
@@ -153,6 +160,7 @@ func (w *watch) traceOfPayment(ctx context.Context, id pay.ID, lang string) Trac
 	out := w.traceLook(t, &at, lang)
 	if len(out.Payments) == 0 {
 		out.Payments = []string{id.String()}
+		w.logsOf(&out, out.TraceID)
 	}
 	return out
 }
@@ -180,6 +188,7 @@ func (w *watch) traceLook(id otlp.TraceID, made *time.Time, lang string) TraceLo
 	if out.Payments == nil {
 		out.Payments = []string{}
 	}
+	w.logsOf(&out, id.String())
 	if w.cfg.JaegerURL != "" {
 		out.JaegerURL = strings.TrimRight(w.cfg.JaegerURL, "/") + "/trace/" + id.String()
 	}
@@ -201,6 +210,17 @@ func (w *watch) traceLook(id otlp.TraceID, made *time.Time, lang string) TraceLo
 		out.State, out.Says = "not_recorded", say(lang, "trace-not_recorded")
 	}
 	return out
+}
+
+// logsMost is how many lines of the log are shown beside a trace.
+const logsMost = 100
+
+func (w *watch) logsOf(out *TraceLook, trace string) {
+	if w.logs == nil {
+		return
+	}
+	_, since, _ := w.logs.Kept()
+	out.Logs, out.LogsSince = w.logs.Of(logsMost, append(slices.Clone(out.Payments), trace)...), &since
 }
 
 // traceSays is the waterfall in a sentence.
@@ -288,10 +308,23 @@ func (l *TraceLook) print(out io.Writer, lang string) error {
 			fmt.Fprintf(out, "%5.1f %%  %s\n", 100*p.Share, p.Hop)
 		}
 	}
+	for i := range l.Logs {
+		g := &l.Logs[i]
+		fmt.Fprintf(out, "%s %-5s %s %s\n", momentAt(g.At), g.Level, g.Message, pairs(g.Attrs))
+	}
 	if l.JaegerURL != "" {
 		fmt.Fprintln(out, l.JaegerURL)
 	}
 	return nil
+}
+
+// pairs are what a line of the log says besides its message.
+func pairs(attrs map[string]string) string {
+	var all []string
+	for _, k := range slices.Sorted(maps.Keys(attrs)) {
+		all = append(all, k+"="+attrs[k])
+	}
+	return strings.Join(all, " ")
 }
 
 func bar(r *otlp.Row, all float64) string {

@@ -22,9 +22,12 @@ import (
 	"github.com/moneta-pay/moneta/doctor/drain"
 	"github.com/moneta-pay/moneta/doctor/river"
 	"github.com/moneta-pay/moneta/doctor/signal"
+	"github.com/moneta-pay/moneta/doctor/signal/logs"
+	"github.com/moneta-pay/moneta/doctor/signal/metrics"
 	"github.com/moneta-pay/moneta/doctor/signal/money"
 	"github.com/moneta-pay/moneta/doctor/signal/otlp"
 	"github.com/moneta-pay/moneta/doctor/signal/process"
+	"github.com/moneta-pay/moneta/doctor/slo"
 	"github.com/moneta-pay/moneta/doctor/stuck"
 	"github.com/moneta-pay/moneta/internal/clock"
 	"github.com/moneta-pay/moneta/internal/lifecycle"
@@ -72,6 +75,10 @@ type WatchConfig struct {
 	// JaegerURL is a Jaeger that has the traces too, such as http://127.0.0.1:16686.
 	JaegerURL string
 
+	// Prometheus is one that is there already, PrometheusSignals the file with what it is
+	// asked.
+	Prometheus, PrometheusSignals string
+
 	// AllowDrills lets the console run drills on a machine whose wallet is none of the
 	// sandbox: a drill has a world of its own, and takes this machine's processors.
 	AllowDrills bool
@@ -113,6 +120,9 @@ type watch struct {
 	public     publicStatus
 	contracts  atomic.Pointer[map[string]*claims] // by channel
 	traces     *otlp.Store
+	heats      *metrics.Heats // nil without serve's metrics
+	logs       *logs.Tail     // nil without its log
+	budgets    *slo.Book
 	tracesAt   string // where spans are taken, as a URL; empty: nowhere
 }
 
@@ -145,6 +155,9 @@ func startWatch(ctx context.Context, cfg WatchConfig, log *slog.Logger) (*watch,
 	}
 	w.runner.Start(ctx)
 	w.stops = append(w.stops, w.runner.Stop)
+	if err := w.followSLO(ctx); err != nil {
+		return w, err
+	}
 	w.each(ctx)
 	w.followContracts(ctx)
 	return w, nil
@@ -191,6 +204,11 @@ func (w *watch) sources(ctx context.Context) ([]signal.Source, error) {
 		return nil, err
 	}
 	all = append(all, database...)
+	foreign, err := w.prometheusSources()
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, foreign...)
 	all = append(all, w.processSources(ctx)...)
 	return append(all, w.outsideSources()...), nil
 }

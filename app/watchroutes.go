@@ -67,6 +67,8 @@ func (w *watch) routes(file *watching) http.Handler {
 	}
 	commands.HandleFunc("POST /console/links", w.giveLink)
 	commands.HandleFunc("GET /traces/{id}", w.giveTrace)
+	commands.HandleFunc("GET /slo", func(rw http.ResponseWriter, r *http.Request) { answer(rw, w.slo(langOf(r))) })
+	commands.HandleFunc("GET /latency", func(rw http.ResponseWriter, r *http.Request) { answer(rw, w.latency(langOf(r))) })
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		given := r.Header.Get("Authorization")
 		switch {

@@ -3,6 +3,8 @@ package app
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net"
@@ -15,10 +17,12 @@ import (
 	"github.com/moneta-pay/moneta/doctor"
 	"github.com/moneta-pay/moneta/doctor/signal"
 	"github.com/moneta-pay/moneta/doctor/signal/canary"
+	"github.com/moneta-pay/moneta/doctor/signal/logs"
 	"github.com/moneta-pay/moneta/doctor/signal/metrics"
 	"github.com/moneta-pay/moneta/doctor/signal/postgres"
 	"github.com/moneta-pay/moneta/doctor/signal/probe"
 	"github.com/moneta-pay/moneta/doctor/signal/process"
+	"github.com/moneta-pay/moneta/doctor/signal/prometheus"
 )
 
 // databaseSources look at the database from inside and at its door.
@@ -43,20 +47,52 @@ func (w *watch) processSources(ctx context.Context) []signal.Source {
 	if w.cfg.ServeURL != "" {
 		m := metrics.New(metrics.Config{URL: w.cfg.ServeURL + "/metrics", Remote: !here, Clock: w.clock})
 		w.stops = append(w.stops, func(context.Context) error { m.Close(); return nil })
+		w.heats = m.Heats()
 		all = append(all, signal.Source{Collector: m, Hop: doctor.HopServe})
 	}
 	if !here || !w.supervised() {
 		return all
 	}
+	w.logs = logs.New(logs.Config{File: filepath.Join(w.cfg.DataDir, serveLog), Hop: doctor.HopServe, Clock: w.clock})
+	all = append(all, signal.Source{Collector: w.logs}) // a log that cannot be read is nobody's silence
 	return append(all, signal.Source{Hop: doctor.HopServe, Collector: process.New(process.Config{
 		Match: process.Serve(w.cfg.State), Disks: w.disks(ctx), Clock: w.clock,
 	})})
 }
 
+// prometheusSources ask a Prometheus that is there already. What it cannot tell is missing:
+// no hop of ours is silent for it.
+func (w *watch) prometheusSources() ([]signal.Source, error) {
+	if w.cfg.Prometheus == "" {
+		return nil, nil
+	}
+	if w.cfg.PrometheusSignals == "" {
+		return nil, errors.New("--prometheus needs --prometheus-signals, a file with what to ask it: see docs/telemetry.md")
+	}
+	f, err := os.Open(w.cfg.PrometheusSignals)
+	if err != nil {
+		return nil, fmt.Errorf("--prometheus-signals: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	file, err := prometheus.ReadFile(f)
+	if err != nil {
+		return nil, fmt.Errorf("--prometheus-signals %s: %w", w.cfg.PrometheusSignals, err)
+	}
+	c, err := prometheus.New(prometheus.Config{URL: w.cfg.Prometheus, File: file, Clock: w.clock})
+	if err != nil {
+		return nil, fmt.Errorf("--prometheus: %w", err)
+	}
+	w.stops = append(w.stops, func(context.Context) error { c.Close(); return nil })
+	return []signal.Source{{Collector: c}}, nil
+}
+
+// serveLog is where up has its serve write.
+const serveLog = "serve.log"
+
 // supervised reports whether a moneta up of this machine has put its serve into the data
 // folder: without one, no process of this machine is ours.
 func (w *watch) supervised() bool {
-	for _, trace := range []string{filepath.Join(w.cfg.DataDir, "serve.log"), w.cfg.State} {
+	for _, trace := range []string{filepath.Join(w.cfg.DataDir, serveLog), w.cfg.State} {
 		if _, err := os.Stat(trace); err == nil {
 			return true
 		}

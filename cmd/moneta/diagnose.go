@@ -34,6 +34,27 @@ func (c *traceCmd) Run(ctx context.Context) error {
 	return app.Trace(ctx, app.TraceConfig{DataDir: c.Data, ID: c.ID, JSON: c.JSON, Lang: c.Lang, Out: os.Stdout})
 }
 
+type latencyCmd struct {
+	Hop  string `help:"Draw the distribution of this hop: api, decider, or a channel." placeholder:"HOP"`
+	Data string `help:"Folder of the running watch." default:".moneta/data" type:"path"`
+	JSON bool   `help:"Print JSON."`
+	Lang string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
+}
+
+func (c *latencyCmd) Run(ctx context.Context) error {
+	return app.Latency(ctx, app.LatencyConfig{DataDir: c.Data, Hop: c.Hop, JSON: c.JSON, Lang: c.Lang, Out: os.Stdout})
+}
+
+type sloCmd struct {
+	Data string `help:"Folder of the running watch." default:".moneta/data" type:"path"`
+	JSON bool   `help:"Print JSON."`
+	Lang string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
+}
+
+func (c *sloCmd) Run(ctx context.Context) error {
+	return app.SLO(ctx, app.SLOConfig{DataDir: c.Data, JSON: c.JSON, Lang: c.Lang, Out: os.Stdout})
+}
+
 type telemetryCmd struct {
 	Import telemetryImportCmd `cmd:"" help:"Write a telemetry folder from somebody else's files."`
 }

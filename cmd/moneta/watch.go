@@ -20,6 +20,8 @@ type watchCmd struct {
 	CanaryChannels map[string]string `name:"canary-channel" help:"Send canary payouts of the smallest unit through this channel too, to this account there: bank-ab=123456." placeholder:"CHANNEL=ACCOUNT"`
 	NoCanary       bool              `name:"no-canary" help:"Make no canary payments."`
 	OTLPListen     string            `name:"otlp-listen" help:"host:port of this machine that takes spans (OTLP over HTTP); 127.0.0.1:4318 when left out, and a free port when that is taken; off for none." placeholder:"127.0.0.1:4318"`
+	Prometheus     string            `help:"A Prometheus that is there already: it is asked for the signals of --prometheus-signals." env:"MONETA_PROMETHEUS" placeholder:"http://127.0.0.1:9090"`
+	PromSignals    string            `name:"prometheus-signals" help:"JSON file with a query a signal; docs/telemetry.md has the form." env:"MONETA_PROMETHEUS_SIGNALS" type:"path"`
 	Jaeger         string            `name:"jaeger-url" help:"A Jaeger that has the traces too: each is linked to it." env:"MONETA_JAEGER_URL" placeholder:"http://127.0.0.1:16686"`
 	AllowDrills    bool              `name:"allow-drills" help:"Let the console run drills beside a wallet that is not the sandbox's. A drill has a world of its own, and takes processors of this machine."`
 
@@ -36,7 +38,7 @@ func (c *watchCmd) Run(ctx context.Context) error {
 		DataDir: c.Data, DSN: c.DSN, ServeURL: c.URL, Listen: c.Listen, State: c.State,
 		Config: c.Config, SandboxURL: c.Sandbox, Auto: c.Auto, Lang: c.Lang,
 		CanaryKey: c.Canary, CanaryChannels: c.CanaryChannels, NoCanary: c.NoCanary, AllowDrills: c.AllowDrills, Out: os.Stdout, ConsoleURL: c.ConsoleURL,
-		OTLPListen: c.OTLPListen, JaegerURL: c.Jaeger,
+		OTLPListen: c.OTLPListen, JaegerURL: c.Jaeger, Prometheus: c.Prometheus, PrometheusSignals: c.PromSignals,
 	})
 }
 

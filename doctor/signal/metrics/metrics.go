@@ -66,6 +66,7 @@ type Collector struct {
 	client *http.Client
 	seen   []*scrape // oldest first
 	starts starts
+	heats  Heats
 }
 
 // starts are those of the process, as its metrics tell.
@@ -90,6 +91,9 @@ func New(cfg Config) *Collector {
 
 // Name of the collector.
 func (*Collector) Name() string { return "metrics" }
+
+// Heats are the distributions of how long hops took, over the last hour.
+func (c *Collector) Heats() *Heats { return &c.heats }
 
 // Every is the package's.
 func (*Collector) Every() time.Duration { return Every }
@@ -198,6 +202,9 @@ func bounded(r io.Reader) func(*dto.MetricFamily) error {
 func (c *Collector) remember(s *scrape) {
 	if n := len(c.seen); n > 0 && (s.restarted(c.seen[n-1]) || !s.at.After(c.seen[n-1].at)) {
 		c.seen = nil
+	}
+	if n := len(c.seen); n > 0 {
+		c.heats.take(c.seen[n-1], s)
 	}
 	if len(c.seen) >= kept {
 		c.seen = append(c.seen[:0], c.seen[1:]...)

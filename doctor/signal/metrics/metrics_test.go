@@ -443,3 +443,40 @@ func BenchmarkLook(b *testing.B) {
 		require.NoError(b, err)
 	}
 }
+
+func TestEveryRequestIsInTheDistribution(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t)
+	const of = "moneta_channel_duration_seconds"
+	p.took(1, 5, of, "channel", bank, "op", "pay") // before anybody looked: nobody knows when
+	p.look()
+	for range 40 {
+		p.took(9, .05, of, "channel", bank, "op", "pay")
+		p.took(1, 20, of, "channel", bank, "op", "pay")
+		p.took(3, .05, of, "channel", bank, "op", "query")
+		p.look()
+	}
+	all := p.c.Heats().All()
+	require.Len(t, all, 1)
+	h := all[0]
+	require.Equal(t, bank, h.Hop)
+	require.Equal(t, []float64{.01, .1, 1, 10}, h.Bounds)
+	require.Equal(t, []float64{0, 360, 0, 0, 40}, h.Total(), "all that came, none sampled, and no queries")
+	require.GreaterOrEqual(t, len(h.Columns), 2)
+	require.Equal(t, metrics.ColumnEvery, h.Columns[1].At.Sub(h.Columns[0].At))
+	q, ok := h.Quantile(.5)
+	require.True(t, ok)
+	require.InDelta(t, .01+.09*200/360, q, 1e-9, "straight through the row")
+	q, _ = h.Quantile(.99)
+	require.InDelta(t, 10, q, 1e-9, "nobody knows how much longer")
+
+	p.begin() // it began anew: what it counts now is no difference to before
+	p.took(100, .05, of, "channel", bank, "op", "pay")
+	p.look()
+	require.Equal(t, []float64{0, 360, 0, 0, 40}, func() []float64 { h := p.c.Heats().All()[0]; return h.Total() }())
+	p.clock.Advance(time.Hour)
+	p.look()
+	p.took(1, .05, of, "channel", bank, "op", "pay")
+	p.look()
+	require.Len(t, p.c.Heats().All()[0].Columns, 1, "an hour later the rest is forgotten")
+}

@@ -371,3 +371,42 @@ func FuzzReceive(f *testing.F) {
 		}
 	})
 }
+
+func TestACellOfADistributionHasAPayment(t *testing.T) {
+	t.Parallel()
+	clock := &hand{noon}
+	s, url := start(t, otlp.Config{Clock: clock})
+	for n := range 20 {
+		took := time.Duration(n+1) * 10 * time.Millisecond
+		id := traceNo(n)
+		payment := fmt.Sprintf(`,"attributes":[{"key":"payment","value":{"stringValue":"pay_%d"}},{"key":"channel","value":{"stringValue":"bank-ab"}}]`, n)
+		code, said := post(t, url, "application/json", batch(otlp.OwnService,
+			spanJSON(id, "0000000000000003", "0000000000000001", "api.wait", noon.Add(5*time.Millisecond), took, ""),
+			spanJSON(id, "0000000000000001", "", "http.request", noon, took+5*time.Millisecond, ""),
+			spanJSON(id, "0000000000000004", "00000000000000ff", "dispatch.send", noon.Add(5*time.Millisecond), took, payment)))
+		require.Equal(t, http.StatusOK, code, said)
+	}
+	got := s.Exemplars("dispatch", noon, noon.Add(time.Minute), .095, .105, 3)
+	require.Len(t, got, 3)
+	require.True(t, got[0].Exact)
+	require.Equal(t, "pay_9", got[0].Payment)
+	require.False(t, got[1].Exact, "the nearest of those that are there, and it says so")
+	got = s.Exemplars("dispatch", noon, noon.Add(time.Minute), 10, 0, 1)
+	require.Equal(t, "pay_19", got[0].Payment, "the slowest comes nearest to what is slower")
+	require.InDelta(t, .005, s.Exemplars("api", noon, noon.Add(time.Minute), 0, 1, 1)[0].TookS, 1e-9, "without what the caller preferred to wait")
+	require.Empty(t, s.Exemplars("dispatch", noon.Add(time.Minute), noon.Add(2*time.Minute), 0, 1, 1), "another time")
+
+	tail := s.TailOf(noon.Add(-time.Second))
+	require.Equal(t, 20, tail.Traces)
+	require.Equal(t, 1, tail.Tail, "a hundredth, and one at least")
+	require.Equal(t, "pay_19", tail.Slowest.Payment)
+	require.InDelta(t, .205, tail.P99S, 1e-9)
+	require.Equal(t, "dispatch", tail.Hops[0].Hop)
+	sum := 0.0
+	for _, p := range tail.Hops {
+		sum += p.Share
+	}
+	require.InDelta(t, 1, sum, 1e-9)
+	require.InDelta(t, .2/.205, tail.Hops[0].Share, 1e-9)
+	require.Zero(t, s.TailOf(noon.Add(time.Hour)).Traces)
+}

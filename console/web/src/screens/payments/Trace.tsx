@@ -1,6 +1,6 @@
 import { Text } from '@mantine/core';
 import { useElementSize } from '@mantine/hooks';
-import { State, useSpan } from '../../parts';
+import { State, useSpan, When } from '../../parts';
 import { useWords } from '../../words/words';
 import classes from './payments.module.css';
 import type { TraceLook, TraceRow } from './types';
@@ -17,8 +17,29 @@ export function Trace({ look }: { look: TraceLook }) {
     <>
       <Text size="sm" mb="xs">{look.says}</Text>
       {look.waterfall && <Fall rows={look.waterfall.rows} all={look.waterfall.took_s} says={look.says} hops={look.waterfall.hops} slow={look.waterfall.slow?.hop} cut={look.waterfall.cut} />}
+      {look.logs && <Logs look={look} />}
       {look.jaeger_url && <Text size="sm" mt="xs"><a href={look.jaeger_url} target="_blank" rel="noreferrer">{t('open_jaeger')}</a></Text>}
     </>
+  );
+}
+
+/** Logs are the lines of the server's log that name the trace or the payment. */
+function Logs({ look }: { look: TraceLook }) {
+  const t = useWords(words);
+  const all = look.logs ?? [];
+  if (all.length === 0) return <Text size="sm" c="dimmed" mt="xs">{t('logs_none')} {look.logs_since && <When at={look.logs_since} age={false} />}</Text>;
+  return (
+    <div className={classes.story}>
+      <Text size="sm" fw={600}>{t('logs', { n: all.length })}</Text>
+      <ol className={classes.logs}>
+        {all.map((l, i) => (
+          <li key={i}>
+            <When at={l.at} age={false} /> <State tone={l.level === 'ERROR' ? 'bad' : l.level === 'WARN' ? 'wait' : 'idle'}>{l.level}</State> {l.message}{' '}
+            <span className={classes.mono}>{Object.entries(l.attrs ?? {}).map(([k, v]) => `${k}=${v}`).join(' ')}</span>
+          </li>
+        ))}
+      </ol>
+    </div>
   );
 }
 
@@ -29,7 +50,7 @@ function Fall({ rows, all, says, hops, slow, cut }: FallProps) {
   const span = useSpan();
   const { ref, width } = useElementSize();
   const narrow = width < 560;
-  const label = narrow ? 0 : 210;
+  const label = narrow ? 0 : 250;
   const room = Math.max(40, width - label - 80);
   const step = narrow ? high + 16 : high;
   const x = (s: number) => label + (all > 0 ? s / all : 0) * room;

@@ -110,4 +110,6 @@ export type TraceLook = {
   says: string;
   waterfall?: { took_s: number; rows: TraceRow[]; hops: { hop: string; s: number; share: number }[]; slow?: { hop: string }; cut?: boolean; partial?: boolean };
   jaeger_url?: string;
+  logs?: { at: string; level: string; message: string; attrs?: Record<string, string> }[];
+  logs_since?: string;
 };
