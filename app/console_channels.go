@@ -50,6 +50,8 @@ type ChannelLook struct {
 	Queued  *river.Pile `json:"queued,omitempty"`
 	Open    *river.Pile `json:"open,omitempty"`
 	Unknown *river.Pile `json:"unknown,omitempty"`
+	// Held are with it too, and wait for somebody: a payer, or whoever has the case.
+	Held int64 `json:"held,omitempty"`
 	// Contract is what it claims, and what of it was shown; nil where the watch does not
 	// know the settings of serve.
 	Contract *claims `json:"contract,omitempty"`
@@ -116,7 +118,7 @@ func (w *watch) channelLooks() []ChannelLook {
 		if h.Kind != doctor.Channel {
 			continue
 		}
-		c := ChannelLook{Name: h.Name, State: h.State, Since: h.Since, Why: h.Why, Paused: heldFor(&m, h.Name), Open: h.Pile, Queued: lanes[doctor.HopDispatch][h.Name], Unknown: lanes[doctor.HopSettle][h.Name], Contract: known[h.Name]}
+		c := ChannelLook{Name: h.Name, State: h.State, Since: h.Since, Why: h.Why, Paused: heldFor(&m, h.Name), Open: h.Pile, Held: h.Held, Queued: lanes[doctor.HopDispatch][h.Name], Unknown: lanes[doctor.HopSettle][h.Name], Contract: known[h.Name]}
 		w.signalsOf(&c)
 		out = append(out, c)
 	}

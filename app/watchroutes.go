@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/moneta-pay/moneta/doctor"
 	"github.com/moneta-pay/moneta/doctor/attend"
@@ -105,17 +106,31 @@ func (w *watch) oneIncident(rw http.ResponseWriter, r *http.Request) {
 }
 
 // lines are those of the journal after a number, at most linesMost; ask again from the
-// last one.
+// last one for more. With ?from= and ?to=, times of RFC 3339, they are the newest linesMost
+// of those between.
 func (w *watch) lines(rw http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
 	var after uint64
-	if text := r.URL.Query().Get("after"); text != "" {
+	if text := q.Get("after"); text != "" {
 		var err error
 		if after, err = strconv.ParseUint(text, 10, 64); err != nil {
 			http.Error(rw, "after is the number of the last line that you have", http.StatusBadRequest)
 			return
 		}
 	}
-	lines, err := w.attendance.journal.Since(after, linesMost)
+	from, wrongFrom := moment(q.Get("from"))
+	to, wrongTo := moment(q.Get("to"))
+	if wrongFrom != nil || wrongTo != nil {
+		http.Error(rw, "from and to are times such as 2026-11-22T10:42:00Z", http.StatusBadRequest)
+		return
+	}
+	var lines []doctor.Entry
+	var err error
+	if from.IsZero() && to.IsZero() {
+		lines, err = w.attendance.journal.Since(after, linesMost)
+	} else {
+		lines, err = w.attendance.journal.Between(from, to, linesMost)
+	}
 	if err != nil {
 		http.Error(rw, err.Error(), http.StatusInternalServerError)
 		return
@@ -124,6 +139,14 @@ func (w *watch) lines(rw http.ResponseWriter, r *http.Request) {
 		lines = []doctor.Entry{}
 	}
 	answer(rw, lines)
+}
+
+// moment reads a time that may be left out.
+func moment(text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	return time.Parse(time.RFC3339Nano, text)
 }
 
 func (w *watch) runs(rw http.ResponseWriter, _ *http.Request) {

@@ -26,6 +26,7 @@ var version = "dev"
 
 type cli struct {
 	Up          upCmd          `cmd:"" help:"Start everything on this machine: a private Postgres, the pay plane and, with --sandbox, outside banks."`
+	Init        initCmd        `cmd:"" help:"Write settings for serve that work as they are, with the key that seals secrets, and say what comes next."`
 	Serve       serveCmd       `cmd:"" help:"Run the pay plane on a Postgres of yours."`
 	Sandbox     sandboxCmd     `cmd:"" help:"Play the outside world: banks over real HTTP, with books of their own."`
 	Demo        demoCmd        `cmd:"" help:"Replay a real bank's year while banks misbehave and the server is killed; then prove the books."`

@@ -106,6 +106,9 @@ func (p *physics) accounts(i int, m mechanism) (share float64, any bool) {
 
 func (p *physics) raises(i int, m mechanism, a *doctor.Alarm) bool {
 	at := p.index[a.Hop]
+	if a.Signal == doctor.CanaryAge && p.hops[i].Kind == doctor.Client {
+		return false // a canary is our own: no customer's device or network delays it
+	}
 	for _, s := range p.signed[signedKey{i, m.name}] {
 		if s.met && s.Signal == a.Signal && s.reading.Hop == a.Hop {
 			return true
@@ -176,18 +179,23 @@ const (
 // alone reports whether all alarms that page are of one channel's lane while work flows
 // in all the others, and how many those are. What all lanes share is hardly the reason.
 func (p *physics) alone() (bool, int) {
-	name := ""
+	_, flow := p.oneLane()
+	return flow >= flowsLeast, flow
+}
+
+// oneLane is the channel of whose lane all alarms that page are, and in how many others
+// work flows; none where one of them does not.
+func (p *physics) oneLane() (name string, flow int) {
 	for _, a := range p.pages {
 		of := a.Hop
 		if _, lane := p.index[a.Statistic]; lane {
 			of = a.Statistic
 		}
 		if h, ok := p.index[of]; !ok || p.hops[h].Kind != doctor.Channel || name != "" && of != name {
-			return false, 0
+			return "", 0
 		}
 		name = of
 	}
-	flow := 0
 	for i := range p.hops {
 		h := &p.hops[i]
 		if name == "" || h.Kind != doctor.Channel || h.Name == name {
@@ -195,12 +203,12 @@ func (p *physics) alone() (bool, int) {
 		}
 		switch flows, known := p.flows(i); {
 		case known && !flows:
-			return false, 0
+			return "", 0
 		case flows:
 			flow++
 		}
 	}
-	return flow >= flowsLeast, flow
+	return name, flow
 }
 
 // flowsLeast lanes must flow for one that does not to be alone.

@@ -279,3 +279,79 @@ func TestWhoBeganInTheMiddleSaysSo(t *testing.T) {
 	require.Len(t, a.Notes, 1)
 	require.Contains(t, a.Notes[0], "began in the middle")
 }
+
+// A counter says how often since, not how often on average: what began anew twice has
+// begun anew twice, although the mean of the window is below one.
+func TestACounterIsReadAtItsEnd(t *testing.T) {
+	t.Parallel()
+	anew := oddSign(doctor.Restarts, 1.5, 40, .1)
+	anew.Of = "rise"
+	down := oddSign(doctor.PoolIdleHeld, 5, 30, .1)
+	r := plane(stuckDecider).stuck(doctor.HopDecider)
+	r.read(doctor.HopServe, "", doctor.Restarts, "", 0, .6)
+	r.Readings[len(r.Readings)-1].Last = 2
+	a, err := diagnose.Diagnose(&r.Evidence, cause(doctor.Service, "crash-loop", anew), cause(doctor.Service, "pool-leak", down))
+	require.NoError(t, err)
+	requireFirst(t, a, doctor.HopServe, "crash-loop")
+}
+
+// Where one comes in two seconds, the usual of a second is none, and one is no flood.
+func TestFewEventsAreNoFlood(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		now   float64
+		flood bool
+	}{{.6, false}, {20, true}} {
+		more := oddSign(doctor.Rate, 1.5, 40, .1)
+		more.Of = "times"
+		refused := oddSign(doctor.Refused, .05, 4, .3)
+		r := plane(stuckDecider).stuck(doctor.HopDecider)
+		r.read(doctor.HopAPI, "", doctor.Rate, "", 0, c.now)
+		rate := &r.Readings[len(r.Readings)-1]
+		rate.StepS, rate.Newest = 1, &r.TakenAt
+		r.last(doctor.HopAPI, doctor.Refused, .2*c.now, nil)
+		a, err := diagnose.Diagnose(&r.Evidence, cause(doctor.Gateway, "overload", more, refused), cause(doctor.Database, "long-hold", oddSign(doctor.PGRootIdle, 3, 40, .1)))
+		require.NoError(t, err)
+		if c.flood {
+			requireFirst(t, a, doctor.HopAPI, "overload")
+		} else {
+			require.NotEqual(t, doctor.HopAPI, a.Ranked[0].Node, "%v", a.Ranked[0])
+		}
+	}
+}
+
+// What is wrong at a station and shows at one bank alone concerns those who go by that
+// bank, and what is done about it is done there.
+func TestAStationsTroubleAtOneChannelIsThatChannels(t *testing.T) {
+	t.Parallel()
+	hops, calls := doctor.Road("bank-a", "bank-b", "bank-c")
+	r := newRoad(doctor.Symptom{Hop: "bank-a", Signal: doctor.Stuck}, hops...)
+	r.Calls = calls
+	for _, bank := range []string{"bank-a", "bank-b", "bank-c"} {
+		r.read(bank, "", doctor.Departures, "", 10, 10)
+		r.last(bank, doctor.Stuck, .1, nil).last(bank, doctor.BadCallbacks, 0, nil)
+	}
+	r.last(doctor.HopCallbacks, doctor.BadCallbacks, 6, nil).last("bank-a", doctor.BadCallbacks, 6, nil).last("bank-a", doctor.Stuck, 9, nil).pages("bank-a", doctor.Stuck)
+	bad, there := oddSign(doctor.BadCallbacks, .01, 40, .05), oddSign(doctor.BadCallbacks, .01, 35, .3)
+	there.At, there.Family = string(doctor.Channel), "there"
+	a, err := diagnose.Diagnose(&r.Evidence, cause(doctor.Relay, "signature", bad, there), cause(doctor.Channel, "slow", oddSign(doctor.Latency, 1, 9, .3)))
+	require.NoError(t, err)
+	requireFirst(t, a, doctor.HopCallbacks, "signature")
+	require.Equal(t, "bank-a", a.Ranked[0].Details["channel"])
+	require.Equal(t, "cohort", a.Scope.Class)
+	require.Equal(t, "bank-a", a.Scope.Cohorts[0].Value)
+	r.pages(doctor.HopDecider, doctor.Standstill)
+	a, err = diagnose.Diagnose(&r.Evidence, cause(doctor.Relay, "signature", bad, there), cause(doctor.Channel, "slow", oddSign(doctor.Latency, 1, 9, .3)))
+	require.NoError(t, err)
+	require.NotEqual(t, "cohort", a.Scope.Class, "the writer stands still too: it is not those of one bank")
+}
+
+// Where a heart does not beat, the one who was the first to be hurt is not the only one.
+func TestNobodyIsAloneWhereAHeartDoesNotBeat(t *testing.T) {
+	t.Parallel()
+	r := plane(stuckDecider).last(doctor.HopServe, doctor.PoolIdleHeld, 9, nil).last(doctor.HopServe, doctor.PoolBusy, 1, nil).pages(doctor.HopServe, doctor.PoolBusy)
+	r.Cohorts = []doctor.Cohort{{Dimension: "account", Value: "84", Affected: 9, Total: 9}, {Dimension: "account", Value: "others", Affected: 0, Total: 90}}
+	require.Equal(t, doctor.ScopeOne, r.judged(t).Scope.Class)
+	r.Alarms[0].Rule = doctor.Beat
+	require.Equal(t, "everyone", r.judged(t).Scope.Class)
+}

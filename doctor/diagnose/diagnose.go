@@ -52,7 +52,7 @@ func Diagnose(in *doctor.Evidence, causes ...doctor.Cause) (*doctor.Answer, erro
 	if a.Verdict == doctor.CauseFound {
 		a.Also = p.alsoAtFault(a.Ranked[0])
 		if p.live {
-			a.Scope = placed(a.Scope, &a.Ranked[0], p.pages)
+			a.Scope = p.concerns(a.Scope, &a.Ranked[0])
 		}
 	}
 	return a, nil

@@ -56,13 +56,16 @@ func scope(p *physics) doctor.Scope {
 	return doctor.Scope{Class: scopeUnknown, High: 1, Code: "scope-uncounted", Why: Say("en", "scope-uncounted", nil)}
 }
 
-// placed says who is affected where counting does not tell: by whose road goes through
+// concerns says who is affected where counting does not tell: by whose road goes through
 // the hop at fault. What stands on everybody's road is everybody's trouble, although
-// the first to show it are few; a rail's is that of those who go by it. A single holder,
-// a client's trouble and a cohort that goes by a hop of its own are as they were counted.
-// Where all flows, and only money or single facts are wrong, it concerns just those.
-func placed(s doctor.Scope, h *doctor.Hypothesis, pages []*doctor.Alarm) doctor.Scope {
-	if s.Class == scopeOne || h.Cause == "" || h.Posterior < placedFrom {
+// the first to show it are few; a rail's is that of those who go by it. A single holder
+// (unless a heart does not beat), a client's trouble and a cohort that goes by a hop of its own are as they were counted.
+// What is wrong at a station shows at one channel alone where only that channel's lane has
+// alarms while work flows in the others. Where all flows, and only money or single facts
+// are wrong, it concerns just those.
+func (p *physics) concerns(s doctor.Scope, h *doctor.Hypothesis) doctor.Scope {
+	pages := p.pages
+	if h.Cause == "" || h.Posterior < placedFrom || s.Class == scopeOne && !slices.ContainsFunc(pages, lifeless) {
 		return s
 	}
 	stands := func(a *doctor.Alarm) bool { return a.Rule != doctor.Money && a.Rule != doctor.Conservation }
@@ -79,12 +82,24 @@ func placed(s doctor.Scope, h *doctor.Hypothesis, pages []*doctor.Alarm) doctor.
 			verdictOf(&s, scopeEveryone, "scope-on-the-road", h.Node)
 		}
 	case doctor.Channel:
-		if s.Class != scopeCohort {
-			s.Cohorts = []doctor.CohortFinding{{Cohort: doctor.Cohort{Dimension: "channel", Value: h.Node}}}
-			verdictOf(&s, scopeCohort, "scope-its-channel", h.Node)
+		itsChannel(&s, h.Node)
+	case doctor.Relay, doctor.Queue:
+		if name, flow := p.oneLane(); flow >= flowsLeast {
+			itsChannel(&s, name)
 		}
 	}
 	return s
+}
+
+// lifeless: where a heart does not beat, nobody is the only one.
+func lifeless(a *doctor.Alarm) bool { return a.Rule == doctor.Beat }
+
+// itsChannel makes it those who go by one channel, unless it was a cohort before.
+func itsChannel(s *doctor.Scope, name string) {
+	if s.Class != scopeCohort {
+		s.Cohorts = []doctor.CohortFinding{{Cohort: doctor.Cohort{Dimension: "channel", Value: name}}}
+		verdictOf(s, scopeCohort, "scope-its-channel", name)
+	}
 }
 
 // placedFrom is the posterior from which the place of a fault tells who is affected.

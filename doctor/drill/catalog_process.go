@@ -58,7 +58,9 @@ func processDrills() []*Drill {
 			Name: "gc-thrash", Class: "SV", World: Plain, Least: 0.05,
 			About: doctor.Text{EN: "The heap stands at its limit, and the collector takes the processors.", ZH: "堆达到上限,垃圾回收占满处理器。"},
 			Inject: inServe("gc-thrash", func(s *Scene) map[string]any {
-				return map[string]any{"megabytes": 500 + s.Dice.IntN(200), "each_kb": 2048, "procs": 1}
+				// So much garbage a request, because the runtime never gives its collector more than
+				// half of the processors: with less, what is left is enough for everybody.
+				return map[string]any{"megabytes": 500 + s.Dice.IntN(200), "each_kb": 12_288 + s.Dice.IntN(4096), "procs": 1}
 			}),
 			Truth: processTruth(everyone, Pair{"serve", "gc-thrash"}, Pair{"serve", "cpu-starved"}),
 		},

@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"sync"
@@ -260,6 +262,40 @@ func (j *Journal) Since(after uint64, limit int) ([]doctor.Entry, error) {
 	defer func() { _ = r.Close() }()
 	b, err := r.Next(limit)
 	return b.Entries, err
+}
+
+// Between returns the newest entries, up to limit, from a time until another, both
+// included; no time is an open side. Entries have the order of time, so that halving finds
+// both ends.
+func (j *Journal) Between(from, to time.Time, limit int) ([]doctor.Entry, error) {
+	last := j.Health().Last
+	var wrong error
+	// before is how many entries come before the first for which past is true.
+	before := func(past func(time.Time) bool) uint64 {
+		return uint64(sort.Search(int(last), func(i int) bool { //nolint:gosec // a journal has no 2^63 lines
+			got, err := j.Since(uint64(i), 1) //nolint:gosec // not negative
+			if err != nil {
+				wrong = err
+			}
+			return len(got) == 0 || past(got[0].At)
+		}))
+	}
+	begin, end := uint64(0), last
+	if !from.IsZero() {
+		begin = before(func(at time.Time) bool { return !at.Before(from) })
+	}
+	if !to.IsZero() {
+		end = before(func(at time.Time) bool { return at.After(to) })
+	}
+	if wrong != nil || begin >= end {
+		return nil, wrong
+	}
+	if end-begin > uint64(limit) { //nolint:gosec // not negative
+		begin = end - uint64(limit) //nolint:gosec // not negative
+	}
+	out, err := j.Since(begin, int(end-begin)) //nolint:gosec // limit at most
+	// Old files may be gone: what comes after one of them is not in the range.
+	return slices.DeleteFunc(out, func(e doctor.Entry) bool { return e.Seq > end }), err
 }
 
 // Incidents are all that are open, and the last that were closed, oldest first.

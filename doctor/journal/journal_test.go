@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/moneta-pay/moneta/doctor"
+	"github.com/moneta-pay/moneta/internal/clock"
 )
 
 // child makes this test binary a child that appends in its folder until it is killed.
@@ -103,6 +104,42 @@ func TestSinceReadsOldEntriesFromFiles(t *testing.T) {
 	got, err = j.Since(50, 5)
 	require.NoError(t, err)
 	require.Empty(t, got)
+}
+
+func TestBetweenTwoTimes(t *testing.T) {
+	t.Parallel()
+	c := clock.NewManual(time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC))
+	j := mustOpen(t, t.TempDir(), Options{SegmentBytes: 2000, Clock: c})
+	var all []doctor.Entry
+	for range 60 {
+		all = append(all, fill(t, j, 1)...)
+		c.Advance(time.Second)
+	}
+	j.mu.Lock()
+	j.recent = j.recent[40:] // the others are in files only
+	j.mu.Unlock()
+	of := func(from, to, limit int) []doctor.Entry {
+		var a, b time.Time
+		if from >= 0 {
+			a = all[from].At
+		}
+		if to >= 0 {
+			b = all[to].At
+		}
+		got, err := j.Between(a, b, limit)
+		require.NoError(t, err)
+		return got
+	}
+	n := len(all)
+	require.Equal(t, all[3:8], of(3, 7, 100), "from files, both ends included")
+	require.Equal(t, all[n-9:n-3], of(n-9, n-4, 100), "from memory")
+	require.Equal(t, all[:4], of(-1, 3, 100), "an open beginning")
+	require.Equal(t, all[n-2:], of(n-2, -1, 100), "an open end")
+	require.Equal(t, all[20:30], of(5, 29, 10), "the newest of too many")
+	require.Empty(t, of(9, 8, 10), "from after to")
+	got, err := j.Between(all[n-1].At.Add(time.Second), time.Time{}, 10)
+	require.NoError(t, err)
+	require.Empty(t, got, "after everything")
 }
 
 func TestOneWriter(t *testing.T) {

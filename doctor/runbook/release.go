@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/moneta-pay/moneta/doctor"
@@ -106,7 +107,8 @@ func (x *run) watched(ctx context.Context, s *StepResult, watch time.Duration, f
 	for x.cfg.Clock.Now().Before(end) {
 		if err := fine(); err != nil {
 			again := s.Act
-			again.ID += "/again-" + x.cfg.Clock.Now().UTC().Format("150405.000")
+			first, _, _ := strings.Cut(again.ID, "/again-") // or the name would grow each time
+			again.ID = first + "/again-" + x.cfg.Clock.Now().UTC().Format("20060102-150405.000")
 			again.At = x.cfg.Clock.Now().UTC()
 			s.Act = again
 			if err2 := x.set(s, Acting, ""); err2 != nil {

@@ -566,10 +566,22 @@ func TestWhatIsHeldBackIsLetGoOneByOne(t *testing.T) {
 	require.Equal(t, []string{run + "a", run + "b", run + "b/undo"}, got[:3])
 	require.Contains(t, got[3], run+"b/again-")
 
+	looks = 1
+	require.ErrorIs(t, s.Release(t.Context(), "inc_1", time.Second, func() error {
+		if looks++; looks > 2 {
+			return ill
+		}
+		return nil
+	}), ill)
+	got = s.effects()
+	require.Len(t, got, 6)
+	require.Equal(t, got[3]+"/undo", got[4])
+	require.Equal(t, 1, strings.Count(got[5], "/again-"), "what is done again and again has a name of the same length: %s", got[5])
+
 	require.NoError(t, s.Release(t.Context(), "inc_1", 300*time.Millisecond, func() error { return nil }))
-	require.Equal(t, []string{got[3] + "/undo", run + "a/undo"}, s.effects()[4:])
+	require.Equal(t, []string{got[5] + "/undo", run + "a/undo"}, s.effects()[6:])
 	require.NoError(t, s.Release(t.Context(), "inc_1", time.Minute, func() error { return nil }), "nothing is left")
-	require.Len(t, s.effects(), 6)
+	require.Len(t, s.effects(), 8)
 }
 
 func TestStepsAreCheckedBeforeTheyAreNeeded(t *testing.T) {

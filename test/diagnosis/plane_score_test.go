@@ -2,9 +2,12 @@ package diagnosis
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -326,6 +329,8 @@ type planeReport struct {
 	strange, honest int
 	single, extra   int
 	answers         []judged
+	// confused counts, by what was wrong and by what was said of it instead.
+	confused map[[2]string]int
 }
 
 var planeMethods = [4]string{"priors only", "largest z-score of any metric, the hop alone", "priors and one threshold a cause", "**Moneta**"}
@@ -366,6 +371,8 @@ func (r *planeReport) runTrials(t *testing.T) {
 		}
 		if !right {
 			t.Logf("MISS %s: %q (%.2f)", tr.name(), ranked[:3], a.Ranked[0].Posterior)
+			r.confused[[2]string{label, ranked[0]}]++
+			keepEvidence(t, fmt.Sprintf("%s-%d", strings.ReplaceAll(label, " ", "-"), tr.seed), e)
 		}
 	}
 }
@@ -402,6 +409,32 @@ func (r *planeReport) runControls(t *testing.T) {
 	}
 }
 
+// confusion is which faults were taken for which: what to look at when signs are added.
+func (r *planeReport) confusion() string {
+	var b strings.Builder
+	b.WriteString("what was wrong                 what was said                  times\n")
+	keys := slices.SortedFunc(maps.Keys(r.confused), func(x, y [2]string) int {
+		return cmp.Or(cmp.Compare(r.confused[y], r.confused[x]), cmp.Compare(x[0], y[0]), cmp.Compare(x[1], y[1]))
+	})
+	for _, k := range keys {
+		fmt.Fprintf(&b, "%-30s %-30s %d\n", k[0], k[1], r.confused[k])
+	}
+	return b.String()
+}
+
+// keepEvidence writes what a miss rests on into the folder MONETA_KEEP, for moneta
+// diagnose --replay; without it nothing is kept.
+func keepEvidence(t *testing.T, name string, e *doctor.Evidence) {
+	t.Helper()
+	dir := os.Getenv("MONETA_KEEP")
+	if dir == "" {
+		return
+	}
+	f, err := os.Create(filepath.Join(dir, name+".json"))
+	require.NoError(t, err)
+	require.NoError(t, errors.Join(e.Write(f), f.Close()))
+}
+
 func (r *planeReport) tables() string {
 	var b strings.Builder
 	b.WriteString("| method, hop and cause | cases | top-1 | top-3 | Avg@5 |\n|---|---|---|---|---|\n")
@@ -420,9 +453,10 @@ func (r *planeReport) tables() string {
 
 func TestOwnPlane(t *testing.T) {
 	t.Parallel()
-	r := &planeReport{by: map[string]*tally{}}
+	r := &planeReport{by: map[string]*tally{}, confused: map[[2]string]int{}}
 	r.runTrials(t)
 	r.runControls(t)
+	t.Log("\n" + r.confusion())
 	w := fit(r.answers)
 	t.Logf("the calibration fits %d answers with %.2f", len(r.answers), w)
 	tables := r.tables()
@@ -441,11 +475,11 @@ func TestOwnPlane(t *testing.T) {
 		other, _, _ := r.methods[i].figures()
 		require.Greater(t, top1, other, planeMethods[i])
 	}
-	require.GreaterOrEqual(t, top1, .85)
-	require.GreaterOrEqual(t, top3, .93)
+	require.GreaterOrEqual(t, top1, .93)
+	require.GreaterOrEqual(t, top3, .97)
 	require.LessOrEqual(t, float64(r.blamed)/float64(r.quiet), .05)
 	require.GreaterOrEqual(t, float64(r.honest)/float64(r.strange), .8)
 	require.LessOrEqual(t, float64(r.extra)/float64(r.single), .1)
 	_, ece, _, _ := calibration(r.answers)
-	require.LessOrEqual(t, ece, .12)
+	require.LessOrEqual(t, ece, .10)
 }

@@ -44,8 +44,8 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	if why := missing(); why != "" {
 		fmt.Println("SKIPPED, no browser looks at the console:", why)
-		if os.Getenv("CI") == "1" && !console.Built() {
-			fmt.Println("FAIL: the build machine must build the console")
+		if os.Getenv("CI") == "1" {
+			fmt.Println("FAIL: on the build machine nothing of this may be missing")
 			os.Exit(1)
 		}
 		os.Exit(0)
@@ -114,7 +114,12 @@ type world struct {
 	keys int
 }
 
-func TestConsole(t *testing.T) { watched(t, "", (*world).trade) }
+// The worlds go beside each other: what stalls is mostly waited for, while the looks take
+// the processors.
+func TestConsole(t *testing.T) {
+	t.Parallel()
+	watched(t, "", (*world).trade)
+}
 
 // result is what became of one test of a spec.
 type result struct {

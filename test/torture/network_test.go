@@ -237,7 +237,7 @@ func TestNetwork(t *testing.T) {
 	figure(t, "network: payments repeated by their clients", "%d of %d; %d payments were unknown for a while", repeated, len(receipts), doubted)
 	require.Positive(t, repeated, "no client was ever in doubt: the storm hit nothing")
 	require.Positive(t, doubted, "no payment was ever unknown: the storm did not hit the banks' link")
-	proveStormy(t, w, l, receipts)
+	proveStormy(t, w, l, receipts, "network", 50)
 	w.noLateEffects()
 	w.controlOfNetwork(net, l)
 }
@@ -262,31 +262,6 @@ func newNetworked(t *testing.T) (*world, *network, []string) {
 		w.awaitReady(node)
 	}
 	return w, n, nodes
-}
-
-// proveStormy is prove for payments that the plane may have given up: it sends a
-// payout three times at the most, each time after proof that the last one did not
-// leave. Whoever was told that it failed must be right: what the banks executed all
-// the same is a stray.
-func proveStormy(t *testing.T, w *world, l *load, receipts []receipt) {
-	t.Helper()
-	healed := time.Now()
-	w.settle(choose(90*time.Second, 5*time.Minute))
-	figure(t, "network: nothing open and no breaks after", "%.1f s", time.Since(healed).Seconds())
-	rest, failed := w.apart(receipts)
-	v := count(t, w, l, rest)
-	v.Failed -= failed
-	for i := range receipts {
-		if receipts[i].err != nil {
-			t.Logf("without a good end: %s: %v", receipts[i].key, receipts[i].err)
-		}
-	}
-	require.Empty(t, v.faults(), "%+v", v)
-	require.LessOrEqual(t, failed, len(receipts)/50, "too many payments were given up")
-	var again int
-	w.query(&again, `select count(*) from attempts where n > 1`)
-	figure(t, "network: acknowledged (payouts, deposits)", "%d (%d, %d): 0 lost, 0 doubled; %d attempts after proof that the one before was not executed, %d given up, rightly",
-		v.Acknowledged, v.Payouts, v.Deposits, again, failed)
 }
 
 // apart parts the receipts of payments that ended as failed from all others.

@@ -72,6 +72,31 @@ func prove(t *testing.T, w *world, l *load, receipts []receipt) *verdict {
 	return v
 }
 
+// proveStormy is prove for payments that the plane may have given up: it sends a
+// payout three times at the most, each time after proof that the last one did not
+// leave. Whoever was told that it failed must be right: what the banks executed all
+// the same is a stray, and one in so many may be given up.
+func proveStormy(t *testing.T, w *world, l *load, receipts []receipt, name string, oneIn int) {
+	t.Helper()
+	healed := time.Now()
+	w.settle(choose(90*time.Second, 5*time.Minute))
+	figure(t, name+": nothing open and no breaks after", "%.1f s", time.Since(healed).Seconds())
+	rest, failed := w.apart(receipts)
+	v := count(t, w, l, rest)
+	v.Failed -= failed
+	for i := range receipts {
+		if receipts[i].err != nil {
+			t.Logf("without a good end: %s: %v", receipts[i].key, receipts[i].err)
+		}
+	}
+	require.Empty(t, v.faults(), "%+v", v)
+	require.LessOrEqual(t, failed, len(receipts)/oneIn, "too many payments were given up")
+	var again int
+	w.query(&again, `select count(*) from attempts where n > 1`)
+	figure(t, name+": acknowledged (payouts, deposits)", "%d (%d, %d): 0 lost, 0 doubled; %d attempts after proof that the one before was not executed, %d given up, rightly",
+		v.Acknowledged, v.Payouts, v.Deposits, again, failed)
+}
+
 // settle waits until no payment is open and reconciles until no break is.
 func (w *world) settle(within time.Duration) {
 	w.t.Helper()

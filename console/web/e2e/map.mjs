@@ -18,7 +18,8 @@ export const tests = {
     await until('the figure of what is under way', async () => {
       const [shown, said] = await page.evaluate(async () => {
         const dd = [...document.querySelectorAll('dl dd')][0]?.textContent;
-        return [dd, String((await (await fetch('/api/look/map')).json()).open?.items)];
+        const m = await (await fetch('/api/look/map')).json();
+        return [dd, String(m.open?.items + m.hops.reduce((n, h) => n + (h.held ?? 0), 0))];
       });
       return shown === said;
     });

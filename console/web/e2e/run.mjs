@@ -106,10 +106,19 @@ async function stay() {
   if (who.signed_in) await fetch(`${world.console}/api/session/alive`, { method: 'POST', headers: { ...headers, 'Moneta-Csrf': who.csrf }, body: '{}' });
 }
 
-async function fresh(options = {}) {
+const emulated = { colorScheme: 'light', reducedMotion: 'reduce' };
+const desk = { width: 1280, height: 800 };
+
+/** opened is a context in which a page begins as people's do. */
+async function opened(options = {}) {
   await stay();
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, colorScheme: 'light', locale: 'en-GB', timezoneId: 'Asia/Shanghai', reducedMotion: 'reduce', storageState: await current(), ...options });
+  const context = await browser.newContext({ viewport: desk, ...emulated, locale: 'en-GB', timezoneId: 'Asia/Shanghai', storageState: await current(), ...options });
   context.setDefaultTimeout(patience);
+  return context;
+}
+
+/** watched is a page whose errors are noted. */
+async function watched(context) {
   const page = await context.newPage();
   const wrong = [];
   page.on('pageerror', (e) => wrong.push(`page: ${e}`));
@@ -118,6 +127,68 @@ async function fresh(options = {}) {
     if (m.type() === 'error' && !/Failed to load resource/.test(m.text())) wrong.push(`console: ${m.text()}`);
   });
   return { context, page, wrong };
+}
+
+/** fresh is a browser that was never here. */
+const fresh = async (options) => watched(await opened(options));
+
+/** Loading the console anew each time is most of what a look takes. What only looks shares
+ * one page and goes on in it as people do, by the console's own links and its button for
+ * the language; tests share a context, and with it the scripts that are compiled already.
+ * Nothing else stays: what a test's page stored is thrown away after it, and a session that
+ * ended ends the context. */
+class Shared {
+  async alive() {
+    await stay();
+    if (this.context && !(await (await this.context.request.get(`${world.console}/api/session`)).json()).signed_in) await this.close();
+    this.context ??= await opened();
+  }
+  async forLook() {
+    await this.alive();
+    this.look ??= await watched(this.context);
+    this.look.wrong.length = 0;
+    return this.look;
+  }
+  async forTest() {
+    await this.alive();
+    await this.look?.page.close();
+    this.look = undefined;
+    return (this.now = await watched(this.context));
+  }
+  async leave() {
+    await this.now.page.evaluate(() => (localStorage.clear(), sessionStorage.clear())).catch(() => {});
+    // A test may have opened further ones.
+    for (const p of this.context.pages()) await p.close();
+  }
+  async close() {
+    await this.context?.close();
+    this.context = this.look = undefined;
+  }
+}
+
+/** visit goes to a path of the console: inside the page when the console is there already
+ * and shows another screen, else by loading it. */
+async function visit(page, path, lang) {
+  const to = new URL(path, world.console);
+  const inside = await page.evaluate((want) => location.origin === want.origin && location.pathname !== want.pathname && !!document.querySelector('header nav, nav a') && !!document.querySelector('h1'), { origin: to.origin, pathname: to.pathname }).catch(() => false);
+  if (!inside) {
+    if (lang) to.searchParams.set('lang', lang);
+    await page.goto(to.href);
+    return;
+  }
+  await page.evaluate((at) => {
+    document.querySelector('h1').dataset.left = '';
+    history.pushState({}, '', at);
+  }, to.pathname + to.search);
+  await page.waitForFunction(() => !!document.querySelector('h1:not([data-left])'));
+  if (lang) await speak(page, lang);
+}
+
+/** speak changes the language as people do. */
+async function speak(page, lang) {
+  if ((await page.evaluate(() => document.documentElement.lang)).startsWith(lang)) return;
+  await page.locator(`header button[lang="${lang}"]`).click();
+  await page.waitForFunction((l) => document.documentElement.lang.startsWith(l), lang);
 }
 
 /** settled: the page has its heading and nothing is being loaded. */
@@ -130,53 +201,104 @@ async function settled(page) {
 const sizes = [
   { width: 1280, height: 800 },
   { width: 390, height: 844 },
+  { width: 1920, height: 1080 },
 ];
+const tongues = ['en', 'zh'].flatMap((lang) => ['light', 'dark'].map((colorScheme) => ({ lang, colorScheme })));
 
-/** look goes through a screen in both languages and themes and sizes: nothing wider than
- * the window, no error, and nothing serious in what axe finds. Of the eight ways to put
- * these together it takes the four in which each meets each; with `every` all of them. */
-async function look(spec, l) {
-  const { context, page, wrong } = await fresh(l.context);
+/** combos are the ways in which a screen is looked at: both languages in both themes, and
+ * each size at least once; which size with which differs from screen to screen. With
+ * `every` all twelve. */
+function combos(name) {
+  if (world.every) return tongues.flatMap((t) => sizes.map((size) => ({ ...t, size })));
+  const turn = [...name].reduce((n, c) => n + c.codePointAt(0), 0);
+  return tongues.map((t, i) => ({ ...t, size: sizes[(i + turn) % sizes.length] }));
+}
+
+/** What is found counts when it stays: on a busy machine a colour may be on its way. */
+async function audited(page) {
+  if (!(await page.evaluate(() => !!window.axe))) await page.evaluate(axeSource);
+  // Preloading fetches every style again for one rule that is off.
+  const audit = async () => (await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'], preload: false }))).violations.filter((v) => v.impact === 'serious' || v.impact === 'critical');
+  let violations = await audit();
+  for (let again = 0; violations.length > 0 && again < 5; again++) {
+    await page.evaluate(() => new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r))));
+    violations = await audit();
+  }
+  return violations.map((v) => `${v.id} (${v.impact}): ${v.nodes.slice(0, 3).map((n) => `${n.target.join(' ')}: ${n.failureSummary.replace(/\s+/g, ' ')}`).join('; ')}`);
+}
+
+/** look goes through a screen in both languages and themes and all sizes: nothing wider
+ * than the window, no error, and nothing serious in what axe finds. */
+async function look(spec, l, shared) {
+  const name = l.name ?? spec;
+  const own = l.context ? await fresh(l.context) : await shared.forLook();
+  const { page, wrong } = own;
   try {
     const path = typeof l.path === 'function' ? await l.path(world, tools) : l.path;
+    looked.add(path.split('?')[0]);
     const found = [];
-    for (const lang of ['en', 'zh']) {
-      await page.goto(`${world.console}${path}${path.includes('?') ? '&' : '?'}lang=${lang}`);
+    const all = combos(name);
+    let lang;
+    for (const c of all) {
+      await page.setViewportSize(c.size);
+      await page.emulateMedia({ ...emulated, colorScheme: c.colorScheme });
+      if (lang !== c.lang) {
+        if (!lang) await visit(page, path, c.lang);
+        else if (await page.locator(`header button[lang="${c.lang}"]`).count()) await speak(page, c.lang);
+        else await page.goto(`${world.console}${path}${path.includes('?') ? '&' : '?'}lang=${c.lang}`);
+        lang = c.lang;
+        await settled(page);
+        if (l.ready) await l.ready({ page, ...tools });
+      }
+      // The page follows the system a moment later.
+      await page.waitForFunction((want) => (document.documentElement.dataset.mantineColorScheme ?? want) === want, c.colorScheme);
       await settled(page);
-      if (l.ready) await l.ready({ page, ...tools });
-      await settled(page);
-      await page.evaluate(axeSource);
-      for (const size of sizes)
-        for (const colorScheme of ['light', 'dark']) {
-          if (!world.every && (lang === 'en') !== ((colorScheme === 'light') === (size.width > 1000))) continue;
-          await page.setViewportSize(size);
-          await page.emulateMedia({ colorScheme });
-          // The page follows the system a moment later.
-          await page.waitForFunction((c) => (document.documentElement.dataset.mantineColorScheme ?? c) === c, colorScheme);
-          await settled(page);
-          const at = `${lang}, ${colorScheme}, ${size.width} px`;
-          const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-          if (wide > 1) found.push(`${at}: ${wide} px wider than the window`);
-          // What is found counts when it stays: on a busy machine a colour may be on its way.
-          const audit = async () => (await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }))).violations.filter((v) => v.impact === 'serious' || v.impact === 'critical');
-          let violations = await audit();
-          for (let again = 0; violations.length > 0 && again < 5; again++) {
-            await settled(page);
-            violations = await audit();
-          }
-          for (const v of violations)
-            if (v.impact === 'serious' || v.impact === 'critical')
-              found.push(`${at}: ${v.id} (${v.impact}): ${v.nodes.slice(0, 3).map((n) => `${n.target.join(' ')}: ${n.failureSummary.replace(/\s+/g, ' ')}`).join('; ')}`);
-          if (world.keep) await page.screenshot({ path: join(world.out, `${l.name ?? spec}-${lang}-${colorScheme}-${size.width}.png`) });
-          if (l.picture && world.update && lang === (l.pictureLang ?? 'en') && colorScheme === (l.pictureTheme ?? 'light') && size.width === (l.pictureWidth ?? 1280))
-            await page.screenshot({ path: join(world.update, `${l.picture}.png`) });
-        }
+      const at = `${lang}, ${c.colorScheme}, ${c.size.width} px`;
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+      if (wide > 1) found.push(`${at}: ${wide} px wider than the window`);
+      for (const v of await audited(page)) found.push(`${at}: ${v}`);
+      if (c === all[0]) for (const v of await unseen(page)) found.push(`${at}: focus is not seen on ${v}`);
+      if (world.keep) await page.screenshot({ path: join(world.out, `${name}-${lang}-${c.colorScheme}-${c.size.width}.png`) });
+      if (l.picture && world.update && lang === (l.pictureLang ?? 'en') && c.colorScheme === (l.pictureTheme ?? 'light') && c.size.width === (l.pictureWidth ?? 1280))
+        await page.screenshot({ path: join(world.update, `${l.picture}.png`) });
     }
     found.push(...wrong);
     if (found.length) throw new Error([...new Set(found)].join('\n'));
+  } catch (e) {
+    await shared.close(); // whatever it left is nobody else's
+    throw e;
   } finally {
-    await context.close();
+    if (l.context) await own.context.close();
   }
+}
+
+/** unseen are the stops of the keyboard on which nobody sees the focus: neither the stop
+ * nor what is around it looks other than before. */
+async function unseen(page) {
+  await page.keyboard.press('Tab'); // the keyboard is in use: :focus-visible holds
+  return page.evaluate(() => {
+    const style = (el) => {
+      const all = [];
+      for (let e = el, i = 0; e && i < 4; e = e.parentElement, i++)
+        for (const part of [null, '::before', '::after']) {
+          const s = getComputedStyle(e, part);
+          all.push(s.outlineStyle, s.outlineWidth, s.outlineColor, s.boxShadow, s.borderColor, s.backgroundColor, s.textDecorationLine, s.left);
+        }
+      // A radio or a switch shows it on what is drawn in its place.
+      for (const e of el.parentElement?.children ?? []) if (e !== el) all.push(getComputedStyle(e).outlineStyle, getComputedStyle(e).boxShadow);
+      return all.join('|');
+    };
+    const stops = [...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex="0"]')].filter((e) => !e.disabled && e.tabIndex >= 0 && e.getClientRects().length > 0 && e.type !== 'file' && getComputedStyle(e).visibility !== 'hidden');
+    document.activeElement?.blur();
+    const before = new Map(stops.map((e) => [e, style(e)]));
+    const out = [];
+    for (const e of stops) {
+      e.focus({ preventScroll: true });
+      if (document.activeElement === e && style(e) === before.get(e)) out.push(`${e.tagName.toLowerCase()} "${(e.getAttribute('aria-label') ?? e.textContent ?? '').trim().slice(0, 40)}"`);
+      e.blur();
+    }
+    return [...new Set(out)].slice(0, 5);
+  });
 }
 
 async function bounded(within, work) {
@@ -198,51 +320,60 @@ async function run(file) {
   } catch (e) {
     return () => report(spec, 'loads', began, e);
   }
-  const work = async () => {
+  const work = async (shared) => {
     for (const l of m.looks ?? []) {
       const at = Date.now();
-      await bounded(specMost, look(spec, l)).then(
+      await bounded(specMost, look(spec, l, shared)).then(
         () => report(spec, `looks ${l.name ?? spec}`, at),
         (e) => report(spec, `looks ${l.name ?? spec}`, at, e),
       );
     }
     for (const [name, step] of Object.entries(m.tests ?? {})) {
       const at = Date.now();
-      const { context, page, wrong } = await fresh(m.context);
       try {
-        await bounded(specMost, step({ page, context, browser, fresh, settled: () => settled(page), ...tools }));
-        if (wrong.length) throw new Error(wrong.join('\n'));
+        const { context, page, wrong } = await shared.forTest();
+        try {
+          await bounded(specMost, step({ page, context, browser, fresh, audited, visit, settled: () => settled(page), ...tools }));
+          if (wrong.length) throw new Error(wrong.join('\n'));
+        } catch (e) {
+          await page.screenshot({ path: join(world.out, `${spec}-${name.replace(/\W+/g, '-')}-failed.png`) }).catch(() => {});
+          throw e;
+        } finally {
+          await shared.leave();
+        }
         report(spec, name, at);
       } catch (e) {
-        await page.screenshot({ path: join(world.out, `${spec}-${name.replace(/\W+/g, '-')}-failed.png`) }).catch(() => {});
         report(spec, name, at, e);
-      } finally {
-        await context.close();
       }
     }
   };
-  // A path that is made up at the look is none of the menu's.
-  for (const l of m.looks ?? []) if (typeof l.path === 'string') looked.add(l.path.split('?')[0]);
+  // What takes the world long is begun at once; who needs it waits, or fails, then.
+  m.early?.(tools).catch(() => {});
   work.alone = !!m.alone;
+  work.paths = (m.looks ?? []).map((l) => l.path);
   return work;
 }
 
 const only = world.only ? new RegExp(world.only) : /./;
 const files = readdirSync(specs).filter((f) => f.endsWith('.mjs') && f !== 'run.mjs' && only.test(f)).sort();
 const all = await Promise.all(files.map(run));
-const queue = all.filter((w) => !w.alone);
+const walkers = [new Shared(), new Shared()];
+const walk = (queue) => Promise.all(walkers.map(async (shared) => { for (let w; (w = queue.shift()); ) await w(shared); }));
+await walk(all.filter((w) => !w.alone));
 // A screen of the menu that no spec looks at is looked at all the same.
 if (!world.specs && (!world.only || only.test('menu')))
-  for (const path of menu.filter((p) => !looked.has(p)))
-    queue.push(async () => {
-      const at = Date.now();
-      const name = path === '/' ? 'first' : path.slice(1).replaceAll('/', '-');
-      await bounded(specMost, look('menu', { name, path })).then(
-        () => report('menu', `looks ${name}`, at),
-        (e) => report('menu', `looks ${name}`, at, e),
-      );
-    });
-await Promise.all([0, 1].map(async () => { for (let w; (w = queue.shift()); ) await w(); }));
+  await walk(
+    menu
+      .filter((path) => !looked.has(path) && !all.some((w) => w.alone && w.paths.includes(path)))
+      .map((path) => async (shared) => {
+        const at = Date.now();
+        const name = path === '/' ? 'first' : path.slice(1).replaceAll('/', '-');
+        await bounded(specMost, look('menu', { name, path }, shared)).then(
+          () => report('menu', `looks ${name}`, at),
+          (e) => report('menu', `looks ${name}`, at, e),
+        );
+      }),
+  );
 // What changes the world for others comes last, one by one.
-for (const w of all.filter((x) => x.alone)) await w();
+for (const w of all.filter((x) => x.alone)) await w(walkers[0]);
 await browser.close();

@@ -25,13 +25,13 @@ export const tests = {
       await page.goto(world.console + path);
       await settled();
       await browser.startTracing(page, { categories: ['toplevel', 'disabled-by-default-devtools.timeline', 'devtools.timeline', '__metadata'] });
-      // Ten looks of the stream, whatever the machine takes for them.
+      // Six looks of the stream, whatever the machine takes for them.
       await page.evaluate(
         () =>
           new Promise((done) => {
             let n = 0;
             const s = new EventSource('/api/watch/stream');
-            s.addEventListener('now', () => ++n > 10 && (s.close(), done()));
+            s.addEventListener('now', () => ++n > 6 && (s.close(), done()));
           }),
       );
       const all = tasks(await browser.stopTracing());

@@ -141,13 +141,18 @@ func TestManyOpenItemsAreReadInPages(t *testing.T) {
 		_, f = w.look()
 	}
 	require.InDelta(t, 90_000, f["bank-ab waiting "].Value, 0)
-	require.InDelta(t, 500, f["bank-ab oldest_age "].Value, 60)
+	// A look that was cut off begins with smaller pages, and all of them come round again.
+	old := func() bool { _, f = w.look(); return f["bank-ab oldest_age "].Value > 400 }
+	settles := func(is bool, why string) {
+		for n := 0; old() != is; n++ {
+			require.Less(t, n, 400, why)
+		}
+	}
+	settles(true, "both are there")
 	w.leave(33333, 33333)
-	_, f = w.look()
-	require.InDelta(t, 500, f["bank-ab oldest_age "].Value, 60, "the other one")
+	settles(true, "the other one")
 	w.leave(71717, 71717)
-	_, f = w.look()
-	require.InDelta(t, 2, f["bank-ab oldest_age "].Value, 60)
+	settles(false, "both have left")
 	w.leave(20_001, 90_000)
 	for range 12 {
 		_, f = w.look()

@@ -36,3 +36,4 @@ export const IconMoon = icon(<><path d="M16 11.5A6.5 6.5 0 0 1 8.5 4a6.5 6.5 0 1
 export const IconOut = icon(<><path d="M8 4H4v12h4" /><path d="M8 10h9l-3-3M17 10l-3 3" /></>);
 export const IconQuestion = icon(<><circle cx="10" cy="10" r="7" /><path d="M8 8a2 2 0 1 1 2.5 2c-.5.2-.5.6-.5 1.2M10 13.8v.1" /></>);
 export const IconMore = icon(<><path d="M5 10h.1M10 10h.1M15 10h.1" /></>);
+export const IconPerson = icon(<><circle cx="10" cy="7" r="3" /><path d="M4.5 16.5c.6-6.5 10.4-6.5 11 0" /></>);

@@ -1,6 +1,7 @@
 export * from './ascurl';
 export * from './chart';
 export * from './progress';
+export * from './range';
 export * from './screen';
 export * from './sheet';
 export * from './small';

@@ -2,13 +2,13 @@
 import { Loader, Modal, Text, TextInput } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
 import { useId, useState, type KeyboardEvent } from 'react';
-import { may, useGo, usePay, type Session } from '../data';
+import { may, useGo, useLook, type Session } from '../data';
 import { CopyButton, screens, whereIs } from '../parts';
 import { IconSearch } from '../parts/icons';
 import { useWords } from '../words/words';
 import classes from './shell.module.css';
 
-type Found = { object: 'payment' | 'account' | 'case'; id: string; by: string; state?: string };
+type Found = { object: 'payment' | 'account' | 'case' | 'incident'; id: string; by: string; state?: string };
 type Option = { key: string; text: string; more?: string; to?: string; id?: string };
 
 export default function Palette({ session, first, close }: { session: Session; first: string; close: () => void }) {
@@ -21,14 +21,15 @@ export default function Palette({ session, first, close }: { session: Session; f
   const [asked] = useDebouncedValue(q, 200);
   const direct = whereIs(q);
   // A word of a page is no id: ids have a digit, a dash or an underscore.
-  const isName = asked.length >= 3 && /[\d_-]/.test(asked) && !/\s/.test(asked);
-  const found = usePay<{ data: Found[] }>(isName ? `/v1/find?q=${encodeURIComponent(asked)}` : null);
+  const isName = asked.length >= 3 && /[\d_-]/.test(asked) && asked.length <= 255;
+  // The watch knows incidents, and while serve is gone what the form of a name says.
+  const found = useLook<{ found: Found[]; sure: boolean }>(isName ? `/find?q=${encodeURIComponent(asked)}` : null);
 
   const pages: Option[] = screens
     .filter((s) => s.order !== undefined && !s.open && (!s.least || may(session, s.least)))
     .filter((s) => q === '' || `${s.title.en} ${s.title.zh}`.toLowerCase().includes(q.toLowerCase()))
     .map((s) => ({ key: s.path, text: s.title[t.lang], to: s.path }));
-  const things: Option[] = (isName && found.data ? found.data.data : []).map((f) => ({
+  const things: Option[] = (isName && found.data ? found.data.found : []).map((f) => ({
     key: `${f.object}${f.id}`,
     text: `${t(`found_${f.object}`)} ${f.id}`,
     more: [f.by === 'id' ? '' : f.by.replaceAll('_', ' '), f.state ?? ''].filter(Boolean).join(' · '),
@@ -97,7 +98,7 @@ export default function Palette({ session, first, close }: { session: Session; f
       </div>
       {options.length === 0 && (
         <Text size="sm" c="dimmed" p="sm" role="status">
-          {found.loading && isName ? t('search_looking') : found.problem ? found.problem.message : t('search_nothing')}
+          {found.loading && isName ? t('search_looking') : found.problem ? found.problem.message : t(found.data && !found.data.sure ? 'search_unsure' : 'search_nothing')}
         </Text>
       )}
       <Text size="xs" c="dimmed" px="sm" py={6} id={`${list}-hint`}>

@@ -4,7 +4,7 @@ import { Link, Outlet, useRouterState } from '@tanstack/react-router';
 import { Suspense, useEffect } from 'react';
 import { may, startPresence, startStream, useLive, useSessionChange, type Session } from '../data';
 import { clockText, Fence, groups, Loading, Mark, screens, type Screen } from '../parts';
-import { IconMoon, IconOut, IconSun } from '../parts/icons';
+import { IconMoon, IconOut, IconPerson, IconSun } from '../parts/icons';
 import { useLang, useWords } from '../words/words';
 import { Everywhere } from './Everywhere';
 import classes from './shell.module.css';
@@ -149,12 +149,15 @@ function Who({ session }: { session: Session }) {
   return (
     <Menu position="bottom-end" withinPortal>
       <Menu.Target>
-        <Button variant="subtle" color="gray" size="compact-sm" className={classes.who} title={t('signed_in_as', { name })}>
-          {name}
+        <Button variant="subtle" color="gray" size="compact-sm" className={classes.who} title={t('signed_in_as', { name })} aria-label={name}>
+          <span className={classes.whoName}>{name}</span>
+          <span className={classes.whoIcon}>
+            <IconPerson />
+          </span>
         </Button>
       </Menu.Target>
       <Menu.Dropdown maw={320}>
-        <Menu.Label>{t('signed_in_as', { name: session.name ?? '' })}{session.role && !session.local ? ` · ${session.role}` : ''}</Menu.Label>
+        <Menu.Label>{t('signed_in_as', { name: session.local ? name : (session.name ?? '') })}{session.role && !session.local ? ` · ${session.role}` : ''}</Menu.Label>
         {session.local && (
           <Text size="xs" px="sm" pb="xs" c="dimmed">
             {t('local_why')}

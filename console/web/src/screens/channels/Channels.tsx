@@ -1,8 +1,8 @@
 import { Group, Stack, Text } from '@mantine/core';
 import { useLook, useParam, usePay } from '../../data';
-import { Chart, Empty, Go, Money, Panel, screens, Sentence, Shown, State, Title, Twin, useSpan, useTick, When } from '../../parts';
+import { Chart, Empty, Go, Money, Panel, RangePick, screens, Sentence, Shown, State, Title, Twin, useRange, useSpan, useTick, When, type Range } from '../../parts';
 import { useWords } from '../../words/words';
-import { kinds, nanos, percent, time, tones, type ChannelLook, type Contract, type Pile } from './look';
+import { kinds, nanos, percent, time, tones, type ChannelLook, type Contract, type Course, type Pile } from './look';
 import classes from './channels.module.css';
 import words from './words.json';
 
@@ -50,7 +50,7 @@ function Summary({ all }: { all: ChannelLook[] }) {
 
 function Card({ c, chosen, choose }: { c: ChannelLook; chosen: boolean; choose: () => void }) {
   const t = useWords(words);
-  const behind = (c.open?.items ?? 0) + (c.queued?.items ?? 0) + (c.unknown?.items ?? 0);
+  const behind = (c.open?.items ?? 0) + (c.held ?? 0) + (c.queued?.items ?? 0) + (c.unknown?.items ?? 0);
   return (
     <button type="button" className={`${classes.card} ${classes[`card_${c.state}`]} ${chosen ? classes.chosen : ''}`} onClick={choose} aria-pressed={chosen} data-channel={c.name}>
       <Group justify="space-between" gap="xs" wrap="nowrap">
@@ -93,6 +93,7 @@ function Mix({ mix, tall }: { mix: Record<string, number> | undefined; tall?: bo
 function One({ name, close }: { name: string; close: () => void }) {
   const t = useWords(words);
   const one = useLook<ChannelLook>(`/channels/${encodeURIComponent(name)}`, { every: 5000, keep: true });
+  const range = useRange();
   return (
     <Panel
       title={name}
@@ -103,7 +104,9 @@ function One({ name, close }: { name: string; close: () => void }) {
       }
     >
       <Shown of={one} rows={8}>
-        {(c) => (
+        {(whole) => {
+          const c = { ...whole, course: whole.course && narrowed(whole.course, range) };
+          return (
           <div className={classes.one}>
             <Stack gap="lg">
               <div>
@@ -113,6 +116,7 @@ function One({ name, close }: { name: string; close: () => void }) {
                 </Text>
               </div>
               <Legend c={c} />
+              <RangePick spans={['1m', '5m']} days={false} />
               <Bands c={c} />
               <MixCourse c={c} />
             </Stack>
@@ -123,10 +127,20 @@ function One({ name, close }: { name: string; close: () => void }) {
               {c.contract ? <Terms name={c.name} k={c.contract} /> : <Text size="sm">{t('no_contract')}</Text>}
             </Stack>
           </div>
-        )}
+          );
+        }}
       </Shown>
     </Panel>
   );
+}
+
+/** narrowed is the part of a course in the range. */
+function narrowed(c: Course, range: Range): Course {
+  if (!range.narrow) return c;
+  const on = c.at.map((a) => range.holds(a));
+  const only = <T,>(all: T[]) => all.filter((_, i) => on[i]);
+  const each = (of: Course['mix']) => Object.fromEntries(Object.entries(of).map(([k, v]) => [k, only(v)]));
+  return { at: only(c.at), latency_s: each(c.latency_s), mix: each(c.mix), rate_s: only(c.rate_s) };
 }
 
 function Legend({ c }: { c: ChannelLook }) {
@@ -211,6 +225,7 @@ function Waits({ c }: { c: ChannelLook }) {
     <dl className={classes.figures}>
       <PileFigure name={t('queued')} pile={c.queued} />
       <PileFigure name={t('open')} pile={c.open} />
+      {!!c.held && <Figure name={t('with_somebody')}>{c.held}</Figure>}
       <PileFigure name={t('unknown')} pile={c.unknown} />
       <Figure name={t('busy')}>{percent(c.busy)}</Figure>
       <Figure name={t('callbacks')}>{c.callbacks_s === undefined ? '—' : t('per_s', { n: c.callbacks_s.toFixed(1) })}</Figure>

@@ -23,6 +23,7 @@ export type ChannelLook = {
   callback_lag_s?: number;
   queued?: Pile;
   open?: Pile;
+  held?: number;
   unknown?: Pile;
   contract?: Contract;
   course?: Course;

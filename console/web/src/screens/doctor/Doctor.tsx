@@ -1,7 +1,7 @@
 import { Stack, Table, Text } from '@mantine/core';
 import { memo } from 'react';
-import { useLines, useNow, useWatch, type Collector, type Entry } from '../../data';
-import { Ago, Empty, Id, Loading, Panel, Sentence, Shown, State, Title, Twin, When, Wide } from '../../parts';
+import { useLines, useLook, useNow, useWatch, type Collector, type Entry } from '../../data';
+import { Ago, Empty, Go, Id, Loading, Panel, RangePick, Sentence, Shown, State, Title, Twin, useRange, When, Wide } from '../../parts';
 import { useWords } from '../../words/words';
 import words from './words.json';
 
@@ -13,24 +13,34 @@ export default function Doctor() {
   const now = useNow();
   const lines = useLines();
   const blind = now?.collectors.filter(late) ?? [];
-  const first = now?.alarms[0];
+  // Who shows exceptions only (a switch among the incidents) is spared what wakes nobody.
+  const focus = useLook<{ on: { until: string } | null }>('/focus', { every: 5000, keep: true });
+  const on = focus.data?.on;
+  const alarms = (now?.alarms ?? []).filter((a) => a.page || !on);
+  const muted = (now?.alarms.length ?? 0) - alarms.length;
+  const first = alarms[0];
   return (
     <>
       <Title right={<Twin cmd="moneta incident watch" />}>{t('title')}</Title>
       {!now ? (
         <Sentence tone="idle">{t('waiting_first')}</Sentence>
       ) : first ? (
-        <Sentence tone={now.alarms.some((a) => a.page) ? 'bad' : 'wait'}>{t(now.alarms.length === 1 ? 'alarm_one' : 'alarms', { n: now.alarms.length, first: first.says })}</Sentence>
+        <Sentence tone={alarms.some((a) => a.page) ? 'bad' : 'wait'}>{t(alarms.length === 1 ? 'alarm_one' : 'alarms', { n: alarms.length, first: first.says })}</Sentence>
       ) : blind.length > 0 ? (
         <Sentence tone="wait">{t('blind', { n: blind.length, of: now.collectors.length })}</Sentence>
       ) : (
         <Sentence tone="good">{t('all_well', { n: now.collectors.length })}</Sentence>
       )}
       <Stack gap="md">
-        {now && now.alarms.length > 0 && (
+        {on && (
+          <Text size="sm">
+            <Go to="/incidents">{t('exceptions_only')}</Go> <When at={on.until} />. {muted > 0 && t('exceptions_muted', { n: muted })}
+          </Text>
+        )}
+        {alarms.length > 0 && (
           <Panel title={t('alarms_now')}>
             <Stack gap={6}>
-              {now.alarms.map((a) => (
+              {alarms.map((a) => (
                 <div key={`${a.rule}${a.hop}${a.code}`}>
                   <State tone={a.page ? 'bad' : 'wait'}>{a.hop}</State> {a.says} <Text span size="sm" c="dimmed">{t('since')} <When at={a.since} /></Text>
                 </div>
@@ -82,21 +92,26 @@ function Collectors({ all }: { all: Collector[] }) {
 }
 
 const shown = 60;
+const shownOfRange = 300;
 
 /** Journal is drawn when there is a line more, and not with each look: it is the largest
  * part of the page. */
 const Journal = memo(function Journal({ lines, refusing, held, last }: { lines: Entry[]; refusing?: string; held: number; last?: number }) {
   const t = useWords(words);
-  const before = useWatch<Entry[]>(last === undefined ? null : `/journal?after=${Math.max(0, last - lines.length - shown)}`, { keep: true });
+  const range = useRange();
+  const between = Object.entries({ from: range.from, to: range.to }).flatMap(([k, v]) => (v === undefined ? [] : [`${k}=${new Date(v).toISOString()}`]));
+  const after = last === undefined ? null : `after=${Math.max(0, last - lines.length - shown)}`;
+  const before = useWatch<Entry[]>(range.narrow ? `/journal?${between.join('&')}` : after && `/journal?${after}`, { keep: true });
   return (
-    <Panel title={t('journal')}>
+    <Panel title={t('journal')} right={<RangePick spans={['15m', '1h', '24h', '7d']} />}>
       {refusing && <Sentence tone="bad">{t('journal_refusing', { why: refusing, n: held })}</Sentence>}
       <Shown of={before}>
         {(old) => {
           const all = new Map([...old, ...lines].map((e) => [e.seq, e]));
-          const newest = [...all.values()].sort((a, b) => b.seq - a.seq).slice(0, shown);
+          const held = [...all.values()].filter((e) => range.holds(e.at));
+          const newest = held.sort((a, b) => b.seq - a.seq).slice(0, range.narrow ? shownOfRange : shown);
           return newest.length === 0 ? (
-            <Empty title={t('journal_none')}>{t('journal_why')}</Empty>
+            range.narrow ? <Empty title={t('range_none')} /> : <Empty title={t('journal_none')}>{t('journal_why')}</Empty>
           ) : (
             <Wide label={t('journal')} least={560}>
               <Table verticalSpacing={4}>

@@ -1,7 +1,7 @@
 import { Button, Group, SegmentedControl, Stack, Table, Text } from '@mantine/core';
 import { useEffect, useRef } from 'react';
 import { may, useDo, useLook, useParam, useSession } from '../../data';
-import { clockText, Empty, Panel, Problem, Sentence, Shown, State, Title, Twin, When, Wide, useSpan, useTick, type Tone } from '../../parts';
+import { clockText, Empty, Panel, Problem, RangePick, Sentence, Shown, State, Title, Twin, When, Wide, useRange, useSpan, useTick, type Tone } from '../../parts';
 import { useWords } from '../../words/words';
 import classes from './drills.module.css';
 import { Picture } from './pictures';
@@ -141,8 +141,9 @@ function RowLine({ r }: { r: Row }) {
 /** Scores are the points over time: one dot a run, what is red drawn as a triangle. */
 function Scores({ rows }: { rows: Row[] }) {
   const t = useWords(words);
+  const range = useRange();
   if (rows.length === 0) return null;
-  const shown = rows.slice(-120);
+  const shown = rows.filter((r) => range.holds(r.at)).slice(-120);
   const faults = shown.filter((r) => !r.control);
   const W = 720;
   const H = 150;
@@ -150,8 +151,8 @@ function Scores({ rows }: { rows: Row[] }) {
   const y = (p: number) => 12 + ((100 - p) * (H - 36)) / 100;
   const share = (n: number) => (faults.length === 0 ? '–' : `${Math.round((100 * n) / faults.length)} %`);
   return (
-    <Panel title={t('scores')} right={<Text size="sm" c="dimmed">{t('scores_of', { n: shown.length })}</Text>}>
-      <Stack gap="md">
+    <Panel title={t('scores')} right={<Group gap="sm"><Text size="sm" c="dimmed">{t('scores_of', { n: shown.length })}</Text><RangePick spans={['24h', '7d', '30d']} /></Group>}>
+      {shown.length === 0 ? <Empty title={t('range_none')} /> : <Stack gap="md">
         <div className={classes.figures}>
           {([
             ['points_mean', String(average(shown))],
@@ -186,7 +187,7 @@ function Scores({ rows }: { rows: Row[] }) {
           </Wide>
         </details>
         {faults.length === 0 && <Empty title={t('only_controls')} />}
-      </Stack>
+      </Stack>}
     </Panel>
   );
 }

@@ -1,7 +1,7 @@
 import { Button, Group, NativeSelect, Stack, Text, TextInput } from '@mantine/core';
 import { useEffect, useState } from 'react';
 import { may, useDo, useLines, useLook, useNow, useParam, useSession } from '../../data';
-import { Empty, Go, Panel, Problem, Sentence, Shown, State, Title, Twin, When, useSpan, useTick } from '../../parts';
+import { Empty, Go, Panel, Problem, RangePick, Sentence, Shown, State, Title, Twin, When, useRange, useSpan, useTick } from '../../parts';
 import { useWords } from '../../words/words';
 import { toneOf } from './Room';
 import classes from './room.module.css';
@@ -13,26 +13,36 @@ export default function List() {
   const now = useNow();
   const lines = useLines();
   const [which, setWhich] = useParam('state');
+  const range = useRange();
   const rows = useLook<Rows>(`/incidents?lang=${t.lang}`, { every: 10_000, keep: true });
   const turned = lines.filter((l) => l.what === 'opened' || l.what === 'closed' || l.what === 'stage').at(-1)?.seq;
   useEffect(() => {
     if (turned !== undefined) rows.refetch();
   }, [turned]); // eslint-disable-line
   const open = rows.data?.incidents.filter((i) => !i.closed_at) ?? [];
+  const focus = useLook<Focus>('/focus', { every: 3000, keep: true });
+  const tickets = focus.data?.on ? 0 : (now?.alarms.length ?? 0);
   return (
     <>
       <Title right={<Twin cmd="moneta incident list" />}>{t('incidents')}</Title>
-      {rows.data && (open[0] ? <Sentence tone={toneOf(open[0])}>{t('list_open', { n: open.length, cause: open[0].cause })}</Sentence> : <Sentence tone={now && now.alarms.length > 0 ? 'wait' : 'good'}>{now && now.alarms.length > 0 ? t('list_tickets', { n: now.alarms.length }) : t('list_calm', { n: rows.data.incidents.length })}</Sentence>)}
+      {rows.data && (open[0] ? <Sentence tone={toneOf(open[0])}>{t('list_open', { n: open.length, cause: open[0].cause })}</Sentence> : <Sentence tone={tickets > 0 ? 'wait' : 'good'}>{tickets > 0 ? t('list_tickets', { n: tickets }) : t('list_calm', { n: rows.data.incidents.length })}</Sentence>)}
       <Stack gap="md">
         <FocusPanel />
         <Panel
           title={t('all_incidents')}
-          right={<NativeSelect size="xs" aria-label={t('show')} value={which} onChange={(e) => setWhich(e.currentTarget.value)} data={[{ value: '', label: t('show_all') }, { value: 'open', label: t('show_open') }, { value: 'paged', label: t('show_paged') }]} />}
+          right={<Group gap="xs"><RangePick spans={['1h', '24h', '7d', '30d']} /><NativeSelect size="xs" aria-label={t('show')} value={which} onChange={(e) => setWhich(e.currentTarget.value)} data={[{ value: '', label: t('show_all') }, { value: 'open', label: t('show_open') }, { value: 'paged', label: t('show_paged') }]} /></Group>}
         >
           <Shown of={rows}>
             {(d) => {
-              const shown = d.incidents.filter((i) => (which === 'open' ? !i.closed_at : which === 'paged' ? i.paged : true));
-              return shown.length === 0 ? <Empty title={t('none')} tone="good">{t('none_why')}</Empty> : <div>{shown.map((i) => <One key={i.id} i={i} />)}</div>;
+              const of = d.incidents.filter((i) => (which === 'open' ? !i.closed_at : which === 'paged' ? i.paged : true));
+              const shown = of.filter((i) => range.holds(i.since, i.closed_at ?? Date.now()));
+              if (shown.length === 0) return <Empty title={t(of.length > 0 ? 'range_none' : 'none')} tone="good">{of.length > 0 ? undefined : t('none_why')}</Empty>;
+              return (
+                <>
+                  {shown.map((i) => <One key={i.id} i={i} />)}
+                  {d.more && <Text size="sm" c="dimmed" mt="xs">{t('older', { n: d.incidents.length })}</Text>}
+                </>
+              );
             }}
           </Shown>
         </Panel>

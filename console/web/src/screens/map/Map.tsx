@@ -70,11 +70,14 @@ function Facts({ look }: { look: Look }) {
   const t = useWords(words);
   const span = useSpan();
   const open = look.open;
+  // What waits for a payer, a holder or one of us is under way too.
+  const held = look.hops.reduce((n, h) => n + (h.held ?? 0), 0);
   return (
     <dl className={classes.facts}>
       <div>
         <dt>{t('under_way')}</dt>
-        <dd>{open ? open.items : t('not_counted')}</dd>
+        <dd>{open ? open.items + held : t('not_counted')}</dd>
+        {open && held > 0 && <dd className={classes.small}>{t('held_of', { n: held })}</dd>}
         {open && open.items > 0 && (
           <dd className={classes.small}>
             <Worth value={open.value} most={3} />
@@ -110,7 +113,7 @@ function Bed({ look, chosen, choose }: { look: Look; chosen: string; choose: (ho
   const t = useWords(words);
   const all = bed.map((n) => look.hops.find((h) => h.name === n)).filter((h): h is Hop => !!h);
   const arms = look.hops.filter((h) => h.kind === 'channel');
-  const idle = arms.filter((h) => h.state === 'fine' && !h.in_s && !h.out_s && !(h.waits?.items));
+  const idle = arms.filter((h) => h.state === 'fine' && !h.in_s && !h.out_s && !h.waits?.items && !h.held);
   return (
     <div className={classes.bed} role="group" aria-label={t('bed')}>
       {all.map((h) => (

@@ -1,14 +1,17 @@
 // The last quarter of an hour: how it was at each moment, and a handle to go there.
 import { Button } from '@mantine/core';
 import { useEffect, useState } from 'react';
-import { clockText } from '../../parts';
+import { clockText, RangePick, useRange } from '../../parts';
 import { useWords } from '../../words/words';
+import type { Range } from '../../parts';
 import type { History } from './look';
 import classes from './map.module.css';
 import words from './words.json';
 
-export function Scrubber({ history, at, choose }: { history: History; at: string; choose: (at: string) => void }) {
+export function Scrubber({ history: whole, at, choose }: { history: History; at: string; choose: (at: string) => void }) {
   const t = useWords(words);
+  const range = useRange();
+  const history = narrowed(whole, range);
   const n = history.at.length;
   const index = at === '' ? n - 1 : Math.max(0, history.at.findLastIndex((x) => x <= at));
   const [held, setHeld] = useState<number>();
@@ -21,7 +24,16 @@ export function Scrubber({ history, at, choose }: { history: History; at: string
     }, 180);
     return () => clearTimeout(later);
   }, [held]); // eslint-disable-line
-  if (n < 3) return null;
+  if (whole.at.length < 3) return null;
+  if (n < 3)
+    return (
+      <div className={classes.scrubber}>
+        <div className={classes.times}>
+          <span>{t('range_none')}</span>
+          <RangePick spans={spans} days={false} />
+        </div>
+      </div>
+    );
   const first = history.at[0] ?? '';
   const last = history.at[n - 1] ?? '';
   const from = new Date(first).getTime();
@@ -60,11 +72,21 @@ export function Scrubber({ history, at, choose }: { history: History; at: string
       </div>
       <div className={classes.times}>
         <span>{clockText(new Date(first), t.lang)}</span>
-        <span>{t('waiting_over')}</span>
+        <span className={classes.over}>{t('waiting_over')} <RangePick spans={spans} days={false} /></span>
         {at === '' ? <span>{t('now')}</span> : <Button size="compact-xs" variant="light" onClick={() => choose('')}>{t('back_to_now')}</Button>}
       </div>
     </div>
   );
+}
+
+/** spans are what a quarter of an hour can be narrowed to. */
+const spans = ['1m', '5m'];
+
+function narrowed(h: History, range: Range): History {
+  if (!range.narrow) return h;
+  const on = h.at.map((a) => range.holds(a));
+  const only = <T,>(all: T[]) => all.filter((_, i) => on[i]);
+  return { at: only(h.at), worst: only(h.worst), hops: Object.fromEntries(Object.entries(h.hops).map(([k, c]) => [k, { waiting: only(c.waiting), in_s: only(c.in_s), out_s: only(c.out_s), state: only(c.state) }])) };
 }
 
 function total(h: History, i: number): number {

@@ -67,7 +67,7 @@ const loudly = (hop: Hop, pile: Pile) => (hop.state === 'stalled' || hop.state =
 export function armsOf(look: Look): { arms: Hop[]; idle: Hop[] } {
   const all = look.hops.filter((h) => h.kind === 'channel');
   const weight = (h: Hop) =>
-    (h.state === 'stalled' ? 1e9 : h.state === 'waiting' ? 1e8 : h.state === 'unknown' ? 1e7 : 0) + behind(look, h).items * 10 + (h.in_s ?? 0) + (h.out_s ?? 0);
+    (h.state === 'stalled' ? 1e9 : h.state === 'waiting' ? 1e8 : h.state === 'unknown' ? 1e7 : 0) + (behind(look, h).items + (h.held ?? 0)) * 10 + (h.in_s ?? 0) + (h.out_s ?? 0);
   const busy = all.filter((h) => weight(h) > 0).sort((a, b) => weight(b) - weight(a));
   const arms = busy.slice(0, channelsMost).sort((a, b) => a.name.localeCompare(b.name));
   return { arms, idle: all.filter((h) => !arms.includes(h)) };

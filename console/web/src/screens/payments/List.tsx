@@ -3,7 +3,7 @@ import { useDebouncedCallback } from '@mantine/hooks';
 import { useInfiniteQuery } from '@tanstack/react-query';
 import { useEffect, useMemo, useRef, useState } from 'react';
 import { ask, decimal, useGo, useLook, useParam, type Problem as ProblemError } from '../../data';
-import { AsCurl, Empty, Go, Id, Loading, Money, Panel, Problem, Sentence, Stale, State, Title, useSpan, useTick, When, whereIs, type Tone } from '../../parts';
+import { AsCurl, Empty, Go, Id, Loading, Money, Panel, Problem, RangePick, Sentence, Stale, State, Title, useRange, useSpan, useTick, When, whereIs, type Tone } from '../../parts';
 import { IconSearch } from '../../parts/icons';
 import { useWords } from '../../words/words';
 import classes from './payments.module.css';
@@ -13,15 +13,18 @@ import words from './words.json';
 const statuses = ['processing', 'succeeded', 'failed'] as const;
 const states = ['created', 'requires_action', 'in_review', 'reserved', 'dispatching', 'processing', 'unknown', 'succeeded', 'failed', 'cancelled', 'expired'] as const;
 const kinds = ['send', 'payout', 'deposit', 'hold', 'capture', 'refund', 'late_payout', 'late_deposit', 'return', 'inbound', 'assignment', 'chargeback', 'compensation'] as const;
-const filters = ['status', 'state', 'kind', 'channel', 'account', 'created_from', 'created_to'] as const;
+const filters = ['status', 'state', 'kind', 'channel', 'account'] as const;
 
-/** query is the API's, from the address; times are the reader's there and UTC here. */
+/** query is the API's, from the address. */
 function useQueryOf(): { path: string; any: boolean } {
   const all: Record<string, string> = {};
   for (const name of filters) {
     const [value] = useParam(name);
-    if (value) all[name] = name.startsWith('created_') ? new Date(value).toISOString() : value;
+    if (value) all[name] = value;
   }
+  const range = useRange();
+  if (range.from !== undefined) all.created_from = new Date(range.from).toISOString();
+  if (range.to !== undefined) all.created_to = new Date(range.to).toISOString();
   const any = Object.keys(all).length > 0;
   return { path: `/v1/payments?${new URLSearchParams({ limit: '100', ...all }).toString()}`, any };
 }
@@ -140,8 +143,7 @@ function Filters() {
       <Choice name="kind" all={kinds} prefix="kind_" />
       <Text_ name="channel" hint="bank-ab" />
       <Text_ name="account" hint="acct_…" />
-      <Moment name="created_from" />
-      <Moment name="created_to" />
+      <RangePick spans={['1h', '24h', '7d', '30d']} label={t('filter_created')} />
       <Clear label={t('clear')} />
     </div>
   );
@@ -179,12 +181,6 @@ function Text_({ name, hint }: { name: string; hint: string }) {
       }}
     />
   );
-}
-
-function Moment({ name }: { name: string }) {
-  const t = useWords(words);
-  const [value, set] = useParam(name);
-  return <TextInput size="xs" type="datetime-local" label={t.maybe(`filter_${name}`)} value={value} onChange={(e) => set(e.currentTarget.value)} />;
 }
 
 function Clear({ label }: { label: string }) {

@@ -11,5 +11,5 @@ export const screens: Screen[] = [
     icon: IconBooks,
     component: lazy(() => import('./Recon')),
   },
-  { path: '/recon/breaks/$id', title: { en: 'Difference', zh: '差异' }, component: lazy(() => import('./Break')) },
+  { path: '/recon/breaks/$id', title: { en: 'Difference', zh: '差异' }, component: lazy(() => import('./Break')), opens: [{ id: /^#\d{1,12}$/, to: (id) => `/recon/breaks/${id.slice(1)}` }] },
 ];
