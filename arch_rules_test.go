@@ -131,10 +131,16 @@ func TestPlantedViolationsAreFound(t *testing.T) {
 		"bare clock, no reason given":   {"pay/timer/timer.go", strings.Replace(timed("timer", "Now()"), " }\n", " } //nolint:forbidigo\n", 1), "take a clock"},
 		"float near money":              {"money/b.go", "package money\nvar rate float64\n", "never a float"},
 		"float in the ledger":           {"pay/ledger/b.go", "package ledger\nfunc f(x float32) {}\n", "never a float"},
-		"work not done":                 {"docs/a.md", "a TO" + "DO for later\n", "finish it"},
-		"command not there":             {"docs/a.md", "this is not imple" + "mented\n", "is not offered"},
-		"merge mark":                    {"docs/a.md", strings.Repeat("<", 7) + " HEAD\n", "a merge left this"},
-		"somebody's machine":            {"docs/a.md", "see /ho" + "me/ann/x\n", "one machine"},
+		"an order within a transaction": {
+			"pay/dispatch/b.go", "package dispatch\nfunc f() { pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { ch.Send(ctx, o); return nil }) }\n", "while a transaction is open",
+		},
+		"an order behind a begin": {
+			"pay/dispatch/b.go", "package dispatch\nfunc f() { tx, _ := pool.Begin(ctx); defer tx.Rollback(ctx); http.DefaultClient.Do(r) }\n", "while a transaction is open",
+		},
+		"work not done":      {"docs/a.md", "a TO" + "DO for later\n", "finish it"},
+		"command not there":  {"docs/a.md", "this is not imple" + "mented\n", "is not offered"},
+		"merge mark":         {"docs/a.md", strings.Repeat("<", 7) + " HEAD\n", "a merge left this"},
+		"somebody's machine": {"docs/a.md", "see /ho" + "me/ann/x\n", "one machine"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -72,7 +72,7 @@ var rules = map[string]rule{
 	"pay/desk":                {imports: with("pay", "pay/status"), outside: withDriver},
 	"pay/trail":               {imports: with("pay"), outside: withDriver},
 	"pay/timer":               {imports: station, outside: withDriver},
-	"pay/invariant":           {imports: []string{"internal/..."}, outside: withDriver}, // shares nothing with what it checks
+	"pay/invariant":           {imports: []string{"pay", "internal/..."}, outside: withDriver}, // shares nothing with what it checks but the table of legal moves
 	"pay/channel":             {imports: with(), outside: withoutDriver},
 	"pay/channel/once":        {imports: with("pay/channel"), outside: withoutDriver},
 	"pay/channel/sandbox":     {imports: with("pay/channel", "pay/channel/once"), outside: withoutDriver},
@@ -218,6 +218,7 @@ func checkTree(root string) ([]string, error) {
 		byDir[s.dir] = append(byDir[s.dir], s)
 		found = append(found, checkImports(s)...)
 		found = append(found, checkWords(s)...)
+		found = append(found, checkTransactions(s)...)
 	}
 	for dir, files := range byDir {
 		found = append(found, checkPackage(dir, files)...)
@@ -405,6 +406,62 @@ func checkWords(s source) []string {
 		}
 		return true
 	})
+	return found
+}
+
+// outward are calls that leave the process, or wait for the decider, by their names.
+var outward = []string{"Send", "Do", "RoundTrip", "Statement", "Dial", "DialContext", "Submit", "SubmitAll"}
+
+// checkTransactions finds what leaves the process while a database transaction is open:
+// in the function literal that pgx.BeginFunc or BeginTxFunc runs, and in a function that
+// begins one itself, behind that. It reads names, so it sees what stands there, and not
+// what a called function does.
+func checkTransactions(s source) []string {
+	if s.isTest() || !withinAny(s.dir, []string{"pay/...", "access", "app", "api", "lever/..."}) {
+		return nil
+	}
+	var found []string
+	look := func(body ast.Node, from token.Pos) {
+		ast.Inspect(body, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || call.Pos() < from {
+				return true
+			}
+			if sel, ok := call.Fun.(*ast.SelectorExpr); ok && slices.Contains(outward, sel.Sel.Name) {
+				found = append(found, s.at(call.Pos())+": "+sel.Sel.Name+" while a transaction is open: commit first, or ask first; a slow partner must hold no lock")
+			}
+			return true
+		})
+	}
+	for _, d := range s.file.Decls {
+		f, ok := d.(*ast.FuncDecl)
+		if !ok || f.Body == nil {
+			continue
+		}
+		ast.Inspect(f.Body, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			sel, ok := call.Fun.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			switch sel.Sel.Name {
+			case "BeginFunc", "BeginTxFunc":
+				for _, a := range call.Args {
+					if lit, ok := a.(*ast.FuncLit); ok {
+						look(lit.Body, lit.Pos())
+					}
+				}
+			case "Begin", "BeginTx":
+				if x, ok := sel.X.(*ast.SelectorExpr); !ok || !strings.EqualFold(x.Sel.Name, "flights") { // those are keys under way
+					look(f.Body, call.End())
+				}
+			}
+			return true
+		})
+	}
 	return found
 }
 

@@ -129,3 +129,41 @@ func TestDecisionsAreListedAndWhole(t *testing.T) {
 		require.Less(t, len(strings.Fields(text)), 700, "%s: one page", page)
 	}
 }
+
+var fuzzTarget = regexp.MustCompile(`(?m)^func (Fuzz[A-Za-z0-9_]+)\(`)
+
+// withoutCorpus names the fuzz targets of a tree that have no committed corpus: what
+// was hard once is tried by every `go test`, without fuzzing.
+func withoutCorpus(root string) (targets int, bare []string, err error) {
+	err = walk(root, func(rel string) error {
+		if !strings.HasSuffix(rel, "_test.go") {
+			return nil
+		}
+		b, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(rel)))
+		if err != nil {
+			return err
+		}
+		for _, m := range fuzzTarget.FindAllStringSubmatch(string(b), -1) {
+			targets++
+			inputs, _ := os.ReadDir(filepath.Join(root, filepath.FromSlash(path.Dir(rel)), "testdata", "fuzz", m[1])) // none is empty
+			if len(inputs) == 0 {
+				bare = append(bare, path.Dir(rel)+": "+m[1])
+			}
+		}
+		return nil
+	})
+	return targets, bare, err
+}
+
+func TestEveryFuzzTargetHasACorpus(t *testing.T) {
+	t.Parallel()
+	targets, bare, err := withoutCorpus(".")
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, targets, 40)
+	require.Empty(t, bare, "commit what is worth trying again below testdata/fuzz")
+
+	// The control: a target whose corpus was forgotten.
+	_, bare, err = withoutCorpus(files{"a/a_test.go": "package a\n\nfunc FuzzA(f *testing.F) {}\n"}.write(t))
+	require.NoError(t, err)
+	require.Equal(t, []string{"a: FuzzA"}, bare)
+}

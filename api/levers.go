@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"reflect"
@@ -12,12 +13,14 @@ import (
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/lever"
+	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/intake"
 )
 
 // NewLever is the body of POST /v1/levers.
 type NewLever struct {
 	Lever     string     `json:"lever" enum:"banner,limit,bulkhead,breaker,pause-dispatch,pause-intake,read-only,safe-mode" doc:"Which one; docs/levers.md tells what each does"`
-	Aim       string     `json:"aim" doc:"everything, or channel:, tenant:, key:, route: or kind: and a name" example:"channel:bank-ab"`
+	Aim       string     `json:"aim" doc:"everything, or channel:, tenant:, key:, route:, account: or kind: and a name" example:"channel:bank-ab"`
 	Value     string     `json:"value,omitempty" doc:"limit: quota and window, such as 600/1m. bulkhead: calls at once. banner: the text in English. safe-mode: empty, or intake=open" maxLength:"500"`
 	ValueZH   string     `json:"value_zh,omitempty" doc:"banner: the text in Chinese" maxLength:"500"`
 	Owner     string     `json:"owner" doc:"Who sees to it that it ends" minLength:"1" maxLength:"100"`
@@ -115,9 +118,24 @@ func (c *call) useLevers(n int64) error {
 	})
 }
 
-// useChannel takes n payments off the limits that levers set on a channel.
-func (c *call) useChannel(name string, n int64) error {
-	return c.useLimits(&lever.Subject{Channel: name}, n, func(by lever.Dimension) bool { return by == lever.Channel })
+// useOf takes n payments off the limits that levers set on what they name: a channel,
+// or the account of a holder.
+func (c *call) useOf(of *lever.Subject, n int64) error {
+	return c.useLimits(of, n, func(by lever.Dimension) bool { return by == lever.Channel || by == lever.Account })
+}
+
+// holder is the account whose holder wants the payment, as the ledger writes it: who
+// pays, or of a deposit who receives. What is no account is refused elsewhere.
+func holder(r *intake.Request) string {
+	text := r.From
+	if text == "" && r.Kind == pay.Deposit.String() {
+		text = r.To
+	}
+	id, err := intake.ParseAccount(text)
+	if err != nil {
+		return ""
+	}
+	return pay.AccountID(id).String()
 }
 
 func (c *call) useLimits(of *lever.Subject, n int64, counts func(lever.Dimension) bool) (err error) {
@@ -275,6 +293,15 @@ func (c *call) target(p *lever.Pull) error {
 	case lever.Channel:
 		if !c.s.Intake.HasChannel(p.Aim.Of) {
 			return fault.New(fault.ChannelUnknown, "").WithParam("/aim")
+		}
+	case lever.Account:
+		id, err := intake.ParseAccount(p.Aim.Of)
+		if err != nil {
+			return malformed("this is not the id of an account").WithParam("/aim")
+		}
+		p.Aim.Of = pay.AccountID(id).String()
+		if known, err := c.s.Ledger.Known(c.ctx, id); err != nil || !known {
+			return cmp.Or(err, error(fault.New(fault.AccountNotFound, "").WithParam("/aim")))
 		}
 	case lever.Route:
 		i := slices.IndexFunc(c.s.routes, func(rt *route) bool { return rt.id == p.Aim.Of })

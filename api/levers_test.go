@@ -119,6 +119,32 @@ func TestAChannelLimitCountsEachPaymentOfABatch(t *testing.T) {
 	require.Equal(t, http.StatusCreated, send.StatusCode, "no channel, no limit")
 }
 
+// One holder is limited, in single payments and in batches, whichever way he writes his
+// account; the others of his tenant are not, and the one at the other end is not.
+func TestAHolderIsLimited(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	from, other := w.funded("a", "10000"), w.funded("b", "10000")
+	pulled := w.pull(`{"lever":"limit","aim":"account:` + from + `","value":"3/10m","owner":"ann","reason":"pays again and again","for_s":600}`)
+	require.Equal(t, http.StatusCreated, pulled.StatusCode, string(pulled.body))
+	item := func(k, from, to string) string {
+		return `{"idempotency_key":"` + k + `","kind":"send","from":"` + from + `","to":"` + to + `","amount":"1","asset":"CZK"}`
+	}
+	batch := w.do(http.MethodPost, "/v1/payments/batch", w.user, `{"payments":[`+item("a", from, other)+`,`+item("b", strings.ToLower(from), other)+`,`+item("c", other, from)+`]}`)
+	require.Equal(t, http.StatusOK, batch.StatusCode, string(batch.body))
+	require.Contains(t, batch.Header.Get("RateLimit"), `"account:`+from+`";r=1;`)
+	one := func(k, from, to string) *answer {
+		return w.post("/v1/payments", w.user, `{"kind":"send","from":"`+from+`","to":"`+to+`","amount":"1","asset":"CZK"}`, k)
+	}
+	require.Equal(t, http.StatusCreated, one("d", from, other).StatusCode)
+	requireProblem(t, one("e", from, other), fault.RateLimited)
+	deposit := w.post("/v1/payments", w.user, `{"kind":"deposit","to":"`+from+`","channel":"bank-ab","amount":"1","asset":"CZK"}`, "f")
+	requireProblem(t, deposit, fault.RateLimited)
+	require.Equal(t, http.StatusCreated, one("g", other, from).StatusCode, "of the other holder there is no limit")
+	require.Equal(t, http.StatusOK, w.undo(pulled.str("id")).StatusCode)
+	require.Equal(t, http.StatusCreated, one("e", from, other).StatusCode, "a refused key is not used up")
+}
+
 func TestABannerIsShownToHoldersOfOpenPayments(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)
@@ -153,6 +179,8 @@ func TestLeversThatAreRefused(t *testing.T) {
 			`"lever":"limit","aim":"route:nonsense","value":"1/1h","for_s":60`:                             fault.MalformedRequest,
 			`"lever":"pause-dispatch","aim":"channel:bank-zz","for_s":60`:                                  fault.ChannelUnknown,
 			`"lever":"pause-intake","aim":"tenant:4711","for_s":60`:                                        fault.MalformedRequest,
+			`"lever":"limit","aim":"account:acct_zzzz","value":"1/1h","for_s":60`:                          fault.MalformedRequest,
+			`"lever":"limit","aim":"account:acct_000000000ZZZY","value":"1/1h","for_s":60`:                 fault.AccountNotFound,
 			`"lever":"limit","aim":"key:zzzzzzzz","value":"1/1h","for_s":60`:                               fault.MalformedRequest,
 			`"lever":"read-only","aim":"everything"`:                                                       fault.MalformedRequest,
 			`"lever":"read-only","aim":"everything","for_s":90000`:                                         fault.MalformedRequest,

@@ -12,6 +12,7 @@ import (
 
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/lever"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/commit"
 	"github.com/moneta-pay/moneta/pay/intake"
@@ -219,8 +220,10 @@ func (c *call) pay() error {
 	if err := decodeObject(body, func(d *decoder, name []byte) error { return member(d, name, &r) }); err != nil {
 		return err
 	}
-	if err := c.useChannel(r.Channel, 1); err != nil {
-		return err
+	if !c.standingLevers().Empty() {
+		if err := c.useNamed([]intake.Request{r}); err != nil {
+			return err
+		}
 	}
 	res, err := c.s.Intake.Accept(c.ctx, &r)
 	c.s.metrics.accept.Observe(time.Since(c.started).Seconds()) //nolint:forbidigo // a duration for the metric
@@ -267,7 +270,7 @@ func (c *call) payBatch() error {
 	if err := c.use(int64(len(requests)) - 1); err != nil { // the request itself was counted as one
 		return err
 	}
-	if err := c.useChannels(requests); err != nil {
+	if err := c.useNamed(requests); err != nil {
 		return err
 	}
 	answers := make([]BatchAnswer, len(requests))
@@ -291,17 +294,18 @@ func (c *call) payBatch() error {
 	return c.replyBatch(answers)
 }
 
-// useChannels takes a batch's payments off the limits of their channels.
-func (c *call) useChannels(requests []intake.Request) error {
+// useNamed takes payments off the limits of their channels and of their holders.
+func (c *call) useNamed(requests []intake.Request) error {
 	if c.standingLevers().Empty() {
 		return nil
 	}
-	counts := make(map[string]int64)
+	counts := make(map[lever.Subject]int64)
 	for i := range requests {
-		counts[requests[i].Channel]++
+		counts[lever.Subject{Channel: requests[i].Channel}]++
+		counts[lever.Subject{Account: holder(&requests[i])}]++
 	}
-	for name, n := range counts {
-		if err := c.useChannel(name, n); err != nil {
+	for of, n := range counts {
+		if err := c.useOf(&of, n); err != nil {
 			return err
 		}
 	}
@@ -413,7 +417,10 @@ func (c *call) capturePayment() error {
 	if r.Hold, err = c.payment(); err != nil { // it is the tenant's, and never changes its parties
 		return err
 	}
-	if err := c.useChannel(r.Hold.Channel, 1); err != nil {
+	if err := c.useOf(&lever.Subject{Channel: r.Hold.Channel}, 1); err != nil {
+		return err
+	}
+	if err := c.useOf(&lever.Subject{Account: r.Hold.From.String()}, 1); err != nil {
 		return err
 	}
 	r.TraceID, r.House = c.trace, c.who.May(access.Admin)

@@ -47,7 +47,7 @@ type NewCompensation struct {
 	To     string `json:"to" doc:"The holder's account" example:"acct_0000000000002"`
 	Amount string `json:"amount" doc:"Smallest units, above zero" pattern:"^[1-9][0-9]*$" example:"500"`
 	Asset  string `json:"asset" example:"CZK"`
-	Link   string `json:"link" doc:"What it makes good: the id of a payment, a break or an incident" maxLength:"140" example:"pay_0000000000001"`
+	Link   string `json:"link" doc:"What it makes good: the id of a payment, a break as break 12, a case as C-2026-000123 (they must be there), or the name of an incident" maxLength:"140" example:"pay_0000000000001"`
 }
 
 // members reads a body of texts, each under its own name.

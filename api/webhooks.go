@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -19,6 +21,22 @@ import (
 type NewWebhook struct {
 	URL         string `json:"url" doc:"Where to send; https, and a public address" maxLength:"2048" example:"https://shop.example/moneta"`
 	Description string `json:"description,omitempty" doc:"Yours to use" maxLength:"200"`
+}
+
+// WebhookChange is the body of POST /v1/webhooks/{id}; what is left out stays as it is.
+type WebhookChange struct {
+	URL         string `json:"url,omitempty" doc:"Where to send from now on; what waits goes there too, under the same secret" maxLength:"2048"`
+	Description string `json:"description,omitempty" doc:"Yours to use" maxLength:"200"`
+}
+
+// WebhookStop is the body of POST /v1/webhooks/{id}/disable.
+type WebhookStop struct {
+	Reason string `json:"reason" doc:"Shown with the endpoint" maxLength:"120" example:"their release of tonight"`
+}
+
+// WebhookRecovery is the body of POST /v1/webhooks/{id}/recover.
+type WebhookRecovery struct {
+	Since time.Time `json:"since" doc:"Within the last 30 days"`
 }
 
 // Webhook is an endpoint as the API shows it.
@@ -152,6 +170,70 @@ func (c *call) rotateWebhook() error {
 	return c.reply(http.StatusOK, &out)
 }
 
+// webhookBody reads the texts of a body; what it did not name stays nil.
+func (c *call) webhookBody(known ...string) (map[string]*string, error) {
+	body, err := c.body(bodyMax)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]*string{}
+	err = decodeObject(body, func(d *decoder, member []byte) error {
+		if !slices.Contains(known, string(member)) {
+			return unknownField(member)
+		}
+		into := new(string)
+		found[string(member)] = into
+		return d.text("/"+string(member), into)
+	})
+	return found, err
+}
+
+func (c *call) editWebhook() error {
+	texts, err := c.webhookBody("url", "description")
+	if err != nil {
+		return err
+	}
+	return c.changeWebhook(func(s *notify.Endpoints, ctx context.Context, tenant pay.TenantID, id notify.EndpointID) (notify.Endpoint, error) {
+		return s.Change(ctx, tenant, id, texts["url"], texts["description"])
+	})
+}
+
+const stopReasonMax = 120 // bytes; the name before it is known
+
+func (c *call) disableWebhook() error {
+	texts, err := c.webhookBody("reason")
+	if err != nil {
+		return err
+	}
+	reason := texts["reason"]
+	if reason == nil || strings.TrimSpace(*reason) == "" || len(*reason) > stopReasonMax {
+		return malformed("give a reason of 1 to 120 bytes").WithParam("/reason")
+	}
+	return c.changeWebhook(func(s *notify.Endpoints, ctx context.Context, tenant pay.TenantID, id notify.EndpointID) (notify.Endpoint, error) {
+		return s.Disable(ctx, tenant, id, c.who.Name()+": "+*reason)
+	})
+}
+
+func (c *call) recoverWebhook() error {
+	body, err := c.body(bodyMax)
+	if err != nil {
+		return err
+	}
+	var since time.Time
+	err = decodeObject(body, func(d *decoder, member []byte) error {
+		if string(member) != "since" {
+			return unknownField(member)
+		}
+		return d.instant("/since", &since)
+	})
+	if err != nil {
+		return err
+	}
+	return c.changeWebhook(func(s *notify.Endpoints, ctx context.Context, tenant pay.TenantID, id notify.EndpointID) (notify.Endpoint, error) {
+		return s.Recover(ctx, tenant, id, since)
+	})
+}
+
 type (
 	webhookCall  func(*notify.Endpoints, context.Context, pay.TenantID, notify.EndpointID) (notify.Endpoint, error)
 	deliveryCall func(*notify.Endpoints, context.Context, pay.TenantID, notify.EndpointID, notify.DeliveryID) (notify.Delivery, error)
@@ -258,10 +340,30 @@ func webhookRoutes() []*route {
 	again.params, again.answers, again.faults = look.params, look.answers, ping.faults
 	enable := one(http.MethodPost, "/v1/webhooks/{id}/enable", "enable-webhook", "Be told again",
 		"After it was disabled: what waits is due at once, and what it missed is queued from the log.", access.WebhooksWrite, (*call).enableWebhook)
-	// Telling an endpoint once more what it was to be told anyway gives nothing away:
-	// people do so too. Where messages go is for keys alone.
-	for _, rt := range []*route{ping, again, enable} {
+	disable := one(http.MethodPost, "/v1/webhooks/{id}/disable", "disable-webhook", "Stop telling for a while",
+		"What becomes final meanwhile is queued from the log when the endpoint is enabled.", access.WebhooksWrite, (*call).disableWebhook)
+	disable.body = of[WebhookStop]()
+	retell := one(http.MethodPost, "/v1/webhooks/{id}/recover", "recover-webhook", "Tell again since a time",
+		"Everything that became final since then and that the endpoint has not taken: what was given up, and what was never queued for it, such as from "+
+			"before it was made. What it took is not repeated. catching_up is true until all is queued.", access.WebhooksWrite, (*call).recoverWebhook)
+	retell.body, retell.faults = of[WebhookRecovery](), append(retell.faults, fault.IllegalTransition)
+	edit := one(http.MethodPost, "/v1/webhooks/{id}", "change-webhook", "Change an endpoint", "", access.WebhooksWrite, (*call).editWebhook)
+	edit.body = of[WebhookChange]()
+	remove := one(http.MethodDelete, "/v1/webhooks/{id}", "delete-webhook", "Stop being told", "", access.WebhooksWrite, (*call).deleteWebhook)
+	rotate := one(http.MethodPost, "/v1/webhooks/{id}/rotate-secret", "rotate-webhook-secret", "Replace the secret",
+		"The new one is shown once. For 24 hours messages carry both signatures, so that nothing is refused while you change over.",
+		access.WebhooksWrite, (*call).rotateWebhook)
+	for _, rt := range []*route{disable, retell, edit} {
+		rt.faults = append(rt.faults, fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType)
+	}
+	// Telling an endpoint once more what it was to be told anyway gives nothing away, and
+	// silence is undone: operators do so. Where messages go, and what they are signed
+	// with, is for an admin, who may make a key that decides it anyway.
+	for _, rt := range []*route{ping, again, enable, disable, retell} {
 		rt.role = access.Operate
+	}
+	for _, rt := range []*route{edit, remove, rotate} {
+		rt.role = access.Chief
 	}
 	return []*route{
 		{
@@ -269,7 +371,7 @@ func webhookRoutes() []*route {
 			about: "Each payment.final after this is sent to the URL, signed after Standard Webhooks with the secret in this answer, at least once, " +
 				"and in no promised order: webhook-id names the event, and a repetition has the same. An answer of 2xx takes it; anything else is " +
 				"tried again, ten times over 76 hours. 410 disables the endpoint, as does failing for 76 hours without one success.",
-			scope: access.WebhooksWrite, body: of[NewWebhook](), answers: map[int]reflect.Type{201: of[Webhook]()},
+			scope: access.WebhooksWrite, role: access.Chief, body: of[NewWebhook](), answers: map[int]reflect.Type{201: of[Webhook]()},
 			faults: []fault.Code{fault.UnknownField, fault.BodyTooLarge, fault.UnsupportedMediaType, fault.NotFound}, do: (*call).createWebhook,
 		},
 		{
@@ -277,10 +379,6 @@ func webhookRoutes() []*route {
 			answers: map[int]reflect.Type{200: of[ListOf[Webhook]]()}, faults: []fault.Code{fault.NotFound}, do: (*call).listWebhooks,
 		},
 		one(http.MethodGet, "/v1/webhooks/{id}", "get-webhook", "Look at an endpoint", "", access.WebhooksRead, (*call).getWebhook),
-		one(http.MethodDelete, "/v1/webhooks/{id}", "delete-webhook", "Stop being told", "", access.WebhooksWrite, (*call).deleteWebhook),
-		one(http.MethodPost, "/v1/webhooks/{id}/rotate-secret", "rotate-webhook-secret", "Replace the secret",
-			"The new one is shown once. For 24 hours messages carry both signatures, so that nothing is refused while you change over.",
-			access.WebhooksWrite, (*call).rotateWebhook),
-		enable, ping, list, look, again,
+		edit, remove, rotate, disable, enable, retell, ping, list, look, again,
 	}
 }

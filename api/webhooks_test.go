@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -94,4 +95,41 @@ func TestAWebhookFromEndToEnd(t *testing.T) {
 	for _, bad := range []string{"/v1/webhooks/x", "/v1/webhooks/" + id + "/deliveries/x", "/v1/webhooks/wh_0000000000ZZZ/deliveries"} {
 		requireProblem(t, w.get(bad), fault.NotFound)
 	}
+}
+
+// What operators do about an endpoint, and what takes an admin; each is in the log.
+func TestPeopleKeepEndpoints(t *testing.T) {
+	t.Parallel()
+	c := newCrew(t, map[string]access.Role{"ola": access.Operate, "adam": access.Chief})
+	const at = "https://127.0.0.1/x"
+	requireProblem(t, c.as("ola", http.MethodPost, "/v1/webhooks", `{"url":"`+at+`"}`), fault.Forbidden)
+	made := c.as("adam", http.MethodPost, "/v1/webhooks", `{"url":"`+at+`"}`)
+	require.Equal(t, http.StatusCreated, made.StatusCode, string(made.body))
+	require.Contains(t, made.str("secret"), "whsec_")
+	hook := "/v1/webhooks/" + made.str("id")
+	since := `{"since":"` + time.Now().UTC().Add(-time.Hour).Format(time.RFC3339) + `"}`
+
+	requireProblem(t, c.as("ola", http.MethodPost, hook, `{"url":"https://127.0.0.1/z"}`), fault.Forbidden)
+	requireProblem(t, c.as("ola", http.MethodPost, hook+"/rotate-secret", ""), fault.Forbidden)
+	requireProblem(t, c.as("ola", http.MethodDelete, hook, ""), fault.Forbidden)
+	changed := c.as("adam", http.MethodPost, hook, `{"description":"till"}`)
+	require.Equal(t, "till", changed.str("description"), string(changed.body))
+	require.Equal(t, at, changed.str("url"))
+	require.Empty(t, changed.str("secret"))
+	require.Contains(t, c.as("adam", http.MethodPost, hook+"/rotate-secret", "").str("secret"), "whsec_")
+
+	require.Equal(t, "true", fmt.Sprint(c.as("ola", http.MethodPost, hook+"/recover", since).json["catching_up"]))
+	requireProblem(t, c.as("ola", http.MethodPost, hook+"/recover", `{"since":"2020-01-01T00:00:00Z"}`), fault.MalformedRequest)
+	requireProblem(t, c.as("ola", http.MethodPost, hook+"/disable", `{"reason":" "}`), fault.MalformedRequest)
+	stopped := c.as("ola", http.MethodPost, hook+"/disable", `{"reason":"their release"}`)
+	require.Equal(t, []string{"disabled", "operator ola: their release"}, []string{stopped.str("state"), stopped.str("reason")})
+	requireProblem(t, c.as("ola", http.MethodPost, hook+"/recover", since), fault.IllegalTransition)
+	require.Equal(t, "active", c.as("ola", http.MethodPost, hook+"/enable", "").str("state"))
+	require.Equal(t, "deleted", c.as("adam", http.MethodDelete, hook, "").str("state"))
+
+	deeds := string(c.as("adam", http.MethodGet, "/v1/operators/deeds?limit=100", "").body)
+	for _, deed := range []string{"create-webhook", "change-webhook", "rotate-webhook-secret", "recover-webhook", "disable-webhook", "delete-webhook"} {
+		require.Contains(t, deeds, deed)
+	}
+	require.NotContains(t, deeds, "whsec_")
 }

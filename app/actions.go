@@ -202,12 +202,12 @@ func compensate(in *intake.Intake) access.Kind {
 	}
 	return access.Kind{
 		Name: "compensate", Members: []access.Member{{Name: "account"}, {Name: "asset"}, {Name: "amount"}, {Name: "link"}, {Name: "payment", Optional: true}},
-		Check: func(_ context.Context, act *access.Action) error {
+		Check: func(ctx context.Context, act *access.Action) error {
 			r, err := read(act)
 			if err != nil {
 				return err
 			}
-			return in.CheckCompensation(r)
+			return in.CheckCompensation(ctx, r)
 		},
 		Describe: func(act *access.Action) fault.Text {
 			p := act.Parameters

@@ -104,7 +104,7 @@ func (d *CaseDesk) problem(status string, raw []byte) error {
 	if p.Detail != "" {
 		title += ": " + p.Detail
 	}
-	return fmt.Errorf("%s (%s); %s%s says what to do", title, p.Code, strings.TrimRight(d.API, "/"), p.Type)
+	return fmt.Errorf("%s (%s); %s says what to do", title, p.Code, p.Type)
 }
 
 // CaseList prints cases, what is due first comes first.

@@ -68,7 +68,12 @@ func newBureau(t *testing.T) *bureau {
 	b.losing = &losing{Submitter: node}
 	b.accounts = ledger.NewReader(b.pool)
 	var err error
-	b.in, err = intake.New(intake.Config{Submitter: b.losing, Accounts: b.accounts, Originals: commit.NewReader(b.pool), Channels: []string{"bank-ab"}})
+	b.in, err = intake.New(intake.Config{
+		Submitter: b.losing, Accounts: b.accounts, Originals: commit.NewReader(b.pool), Channels: []string{"bank-ab"},
+		Linked: func(ctx context.Context, tenant pay.TenantID, link string) error {
+			return linkedTo(b.breaks, nil)(ctx, tenant, link)
+		},
+	})
 	require.NoError(t, err)
 	tel, err := telemetry.Setup(t.Context(), telemetry.Config{Service: "test"})
 	require.NoError(t, err)
@@ -285,7 +290,7 @@ func TestACompensationIsPaidOnceThroughACrash(t *testing.T) {
 	ctx := t.Context()
 	for name, lost := range map[string][2]bool{"before the Fact's COMMIT": {true, false}, "after it": {false, true}} {
 		account := b.open()
-		v := b.approved("compensate", access.Parameters{"account": account, "asset": "CZK", "amount": "250", "link": "case C-7"})
+		v := b.approved("compensate", access.Parameters{"account": account, "asset": "CZK", "amount": "250", "link": "incident 7"})
 		require.Contains(t, v.Words.En, "Pay 2.50 CZK of our own money to the account "+account)
 		v = b.lost(v, lost[0], lost[1])
 		require.Equal(t, access.Done, v.Outcome, name)
@@ -295,7 +300,7 @@ func TestACompensationIsPaidOnceThroughACrash(t *testing.T) {
 	require.Zero(t, b.count(`select sum(amount)::bigint from facts.postings`))
 
 	// The ledger's refusal is the outcome, and stays one.
-	v := b.approved("compensate", access.Parameters{"account": b.open(), "asset": "EUR", "amount": "250", "link": "case C-7"})
+	v := b.approved("compensate", access.Parameters{"account": b.open(), "asset": "EUR", "amount": "250", "link": "incident 7"})
 	v, err := b.desk.Execute(ctx, b.who("abe"), v.ID, v.Hash)
 	require.NoError(t, err)
 	require.Equal(t, access.Refused, v.Outcome)
@@ -304,6 +309,7 @@ func TestACompensationIsPaidOnceThroughACrash(t *testing.T) {
 		{"account": b.open(), "asset": "CZK", "amount": "0", "link": "x"},
 		{"account": b.open(), "asset": "CZK", "amount": "-1", "link": "x"},
 		{"account": b.open(), "asset": "CZK", "amount": "1"},
+		{"account": b.open(), "asset": "CZK", "amount": "1", "link": "break 4711"},
 		{"account": b.open(), "asset": "CZK", "amount": "1", "link": "x", "payment": "y"},
 	} {
 		_, err := b.desk.Propose(ctx, b.who("abe"), access.Proposal{Kind: "compensate", Parameters: p, Reason: "r"})

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"net/url"
@@ -232,6 +233,9 @@ func Load(path string) (Config, error) {
 	d.DisallowUnknownFields()
 	if err := d.Decode(&c); err != nil {
 		return c, fmt.Errorf("configuration %s: %w; compare it with docs/configuration.md", path, err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) { // half of it would be left out without a word
+		return c, fmt.Errorf("configuration %s: something follows the first JSON object; compare it with docs/configuration.md", path)
 	}
 	return c, nil
 }

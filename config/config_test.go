@@ -45,6 +45,8 @@ func TestUnknownFieldsAndMissingFilesAreRefused(t *testing.T) {
 	t.Parallel()
 	_, err := Load(file(t, `{"dns": "host=/x"}`))
 	require.ErrorContains(t, err, "dns")
+	_, err = Load(file(t, `{"dsn": "host=/x"} {"listen": "0.0.0.0:7070"}`))
+	require.ErrorContains(t, err, "something follows")
 	_, err = Load(filepath.Join(t.TempDir(), "none.json"))
 	require.ErrorIs(t, err, os.ErrNotExist)
 }

@@ -15,6 +15,7 @@ const (
 	Tenant     Dimension = "tenant"
 	Key        Dimension = "key"
 	Route      Dimension = "route"
+	Account    Dimension = "account"
 	Kind       Dimension = "kind"
 )
 
@@ -22,7 +23,7 @@ const (
 type Aim struct {
 	By Dimension
 	// Of is the name: a channel's, a tenant's number, a key's prefix, the id of an
-	// operation, a kind of payments.
+	// operation, the account of a holder, a kind of payments.
 	Of string
 }
 
@@ -39,14 +40,14 @@ func ParseAim(s string) (Aim, error) {
 	by, of, ok := strings.Cut(s, ":")
 	a := Aim{Dimension(by), of}
 	switch a.By {
-	case Channel, Tenant, Key, Route, Kind:
+	case Channel, Tenant, Key, Route, Account, Kind:
 	case Everything:
 		ok = false
 	default:
 		ok = false
 	}
 	if !ok || of == "" || len(of) > aimMax || !visible(of) {
-		return Aim{}, refuse("aim", "aim at everything, or at channel:, tenant:, key:, route: or kind: and a name")
+		return Aim{}, refuse("aim", "aim at everything, or at channel:, tenant:, key:, route:, account: or kind: and a name")
 	}
 	return a, nil
 }
@@ -75,6 +76,7 @@ type Subject struct {
 	Tenant  int32
 	Key     string
 	Route   string
+	Account string // of the holder who pays, or of a deposit who receives
 	Kind    string
 	Channel string
 }
@@ -92,6 +94,8 @@ func (a Aim) covers(s *Subject) bool {
 		return s.Key != "" && s.Key == a.Of
 	case Route:
 		return s.Route != "" && s.Route == a.Of
+	case Account:
+		return s.Account != "" && s.Account == a.Of
 	case Kind:
 		return s.Kind != "" && s.Kind == a.Of
 	}

@@ -73,7 +73,7 @@ var catalogue = []Entry{
 		Value: Text{"the text in English; value_zh is the Chinese one", "英文文字;value_zh 为中文"},
 	},
 	{
-		Name: Limit, Class: R1, Aims: []Dimension{Everything, Channel, Tenant, Key, Route},
+		Name: Limit, Class: R1, Aims: []Dimension{Everything, Channel, Tenant, Key, Route, Account},
 		Does:  Text{"Lets only so many requests through in a window, on each node", "在时间窗内只放行限定数量的请求,按节点计"},
 		Value: Text{"quota and window, such as 600/1m", "配额与窗口,例如 600/1m"},
 	},

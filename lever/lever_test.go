@@ -38,7 +38,7 @@ func TestTheCatalogueIsWhole(t *testing.T) {
 			require.NotEmpty(t, e.Value.Zh, e.Name)
 		}
 		for _, by := range e.Aims {
-			aim := map[lever.Dimension]string{lever.Everything: "everything", lever.Channel: "channel:bank-ab", lever.Tenant: "tenant:1", lever.Key: "key:abcdefgh", lever.Route: "route:create-payment", lever.Kind: "kind:payout"}[by]
+			aim := map[lever.Dimension]string{lever.Everything: "everything", lever.Channel: "channel:bank-ab", lever.Tenant: "tenant:1", lever.Key: "key:abcdefgh", lever.Route: "route:create-payment", lever.Account: "account:acct_0000000000002", lever.Kind: "kind:payout"}[by]
 			p := pull(e.Name, aim, values[e.Name])
 			require.NoError(t, p.Check(), "%s %s", e.Name, aim)
 		}
@@ -58,6 +58,7 @@ func TestWhatMustNotBePulled(t *testing.T) {
 		"no such kind":                  {pull(lever.PauseIntake, "kind:chargeback", ""), "aim"},
 		"tenant without number":         {pull(lever.PauseIntake, "tenant:acme", ""), "aim"},
 		"tenant with a zero before it":  {pull(lever.PauseIntake, "tenant:01", ""), "aim"},
+		"pause of an account":           {pull(lever.PauseIntake, "account:acct_0000000000002", ""), "aim"},
 		"limit without window":          {pull(lever.Limit, "everything", "600"), "value"},
 		"limit of nothing":              {pull(lever.Limit, "everything", "0/1m"), "value"},
 		"bulkhead of nothing":           {pull(lever.Bulkhead, "channel:bank-ab", "0"), "value"},
@@ -167,7 +168,7 @@ func TestAPullSurvivesItsText(t *testing.T) {
 }
 
 func FuzzParseAim(f *testing.F) {
-	for _, s := range []string{"everything", "channel:bank-ab", "tenant:1", "key:", ":", "kind:payout:x", "route:\u202e"} {
+	for _, s := range []string{"everything", "channel:bank-ab", "tenant:1", "key:", ":", "kind:payout:x", "route:\u202e", "account:acct_0000000000002"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

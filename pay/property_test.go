@@ -14,6 +14,15 @@ import (
 	"github.com/moneta-pay/moneta/pay"
 )
 
+// legal are the moves of the table.
+var legal = func() map[pay.Move]bool {
+	out := map[pay.Move]bool{}
+	for _, m := range pay.Moves() {
+		out[m] = true
+	}
+	return out
+}()
+
 // life follows one payment through facts and keeps its own books of it, in
 // big integers, to hold the invariants P1 to P9 of the life cycle against.
 type life struct {
@@ -56,6 +65,10 @@ func (l *life) hand(f pay.Fact) {
 	}
 	require.Equal(l.t, before.State, c.From)
 	require.Equal(l.t, c.To, c.After.State)
+	if c.T != 0 {
+		m := pay.Move{Kind: before.Kind, T: c.T, From: c.From, To: c.To}
+		require.True(l.t, legal[m], "P7: %+v is no move of the table", m)
+	}
 	if c.NoOp() {
 		require.Equal(l.t, before, c.After, "a replay changes nothing")
 		require.Empty(l.t, c.Postings)

@@ -33,6 +33,7 @@ type cli struct {
 	Replay      replayCmd      `cmd:"" help:"Drive any bank's CSV through the HTTP API and compare with the balances it recorded."`
 	Bench       benchCmd       `cmd:"" help:"Measure honestly: durable, balance-checked, beside plain SQL in the same run."`
 	Key         keyCmd         `cmd:"" help:"Create, list and revoke API keys."`
+	Webhook     webhookCmd     `cmd:"" help:"Who is told what becomes final: list, add, change, disable, enable, recover, rotate, ping."`
 	Case        caseCmd        `cmd:"" help:"What people must look at: list, show, note, assign, close; and the journey of a payment."`
 	Lever       leverCmd       `cmd:"" help:"Hold something back on purpose, and let it go again: list, pull, undo, history."`
 	Operator    operatorCmd    `cmd:"" help:"People by name: enrol, add, list, disable, rotate."`

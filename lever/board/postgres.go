@@ -208,7 +208,7 @@ func (b *Board) Radius(ctx context.Context, p *lever.Pull) (r lever.Radius, err 
 		if tenant, err = strconv.Atoi(p.Aim.Of); err != nil {
 			return r, fault.New(fault.MalformedRequest, "a tenant is named by its number").WithOp(op)
 		}
-	case lever.Key, lever.Route:
+	case lever.Key, lever.Route, lever.Account:
 		return r, nil // nobody counts requests by these
 	case lever.Everything:
 	}

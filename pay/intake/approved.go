@@ -22,7 +22,8 @@ type CompensationRequest struct {
 	Asset  money.Asset
 	// Amount in the asset's smallest unit.
 	Amount string
-	// Link names the break, the case or the incident that it makes up for.
+	// Link names the break ("break 12"), the case ("case C-2026-000123"), the payment or
+	// the incident that it makes up for.
 	Link string
 	// Original is the payment that it is about; zero for none.
 	Original pay.ID
@@ -30,19 +31,23 @@ type CompensationRequest struct {
 	Key pay.Key
 }
 
-// CheckCompensation refuses what Compensate could never do.
-func (in *Intake) CheckCompensation(r *CompensationRequest) error {
+// CheckCompensation refuses what Compensate could never do, and what would make up for
+// a break or a case that is not there.
+func (in *Intake) CheckCompensation(ctx context.Context, r *CompensationRequest) error {
 	var bad Problems
 	parseAmount(r.Amount, &bad)
 	if !plainText(r.Link, remittanceMax) || r.Link == "" {
 		bad.add(fault.MalformedRequest, "/link", "name the break, the case or the incident that this makes up for")
 	}
-	return bad.as()
+	if err := bad.as(); err != nil || in.linked == nil {
+		return err
+	}
+	return in.linked(ctx, r.Tenant, r.Link)
 }
 
 // Compensate pays from our expense to the holder, once per key.
 func (in *Intake) Compensate(ctx context.Context, r *CompensationRequest) (commit.Result, error) {
-	if err := in.CheckCompensation(r); err != nil {
+	if err := in.CheckCompensation(ctx, r); err != nil {
 		return commit.Result{}, err
 	}
 	var bad Problems

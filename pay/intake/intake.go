@@ -90,6 +90,9 @@ type Config struct {
 	// Flights knows the keys under way; nil makes its own, which knows nothing of other
 	// nodes' callers.
 	Flights *Flights
+	// Linked refuses what a compensation names as its break or its case and what is not
+	// there; nil asks nobody.
+	Linked func(ctx context.Context, tenant pay.TenantID, link string) error
 	// Clock is clock.System when nil.
 	Clock clock.Clock
 }
@@ -105,6 +108,7 @@ type Intake struct {
 	depositFor time.Duration
 	clock      clock.Clock
 	flights    *Flights
+	linked     func(ctx context.Context, tenant pay.TenantID, link string) error
 }
 
 // New makes an Intake; an error names the setting that is missing.
@@ -117,7 +121,7 @@ func New(cfg Config) (*Intake, error) {
 	}
 	in := &Intake{
 		submit: cfg.Submitter, originals: cfg.Originals, houses: newHouses(cfg.Accounts), channels: make(map[string]bool),
-		clock: cfg.Clock, flights: cfg.Flights, guard: cfg.Guard, depositFor: cfg.DepositFor,
+		clock: cfg.Clock, flights: cfg.Flights, guard: cfg.Guard, depositFor: cfg.DepositFor, linked: cfg.Linked,
 	}
 	if in.flights == nil {
 		in.flights = NewFlights(cfg.Clock.Now)

@@ -1,10 +1,18 @@
 package invariant
 
+import (
+	"fmt"
+	"strings"
+
+	"github.com/moneta-pay/moneta/pay"
+)
+
 // check is a question to the raw rows that must have no answer. It is asked about
 // the rows with ids in ($1, $2] of its log, and returns who breaks it, the payment
 // if there is one, and what was seen. The statements share nothing with the code
 // that wrote the rows but the numbers of states and kinds, which the functions
-// facts.state_name and facts.kind_name spell out.
+// facts.state_name and facts.kind_name spell out, and, of P7, the table of legal moves,
+// which is the specification. (moneta prove has written it once more.)
 type check struct {
 	// name is that of the life cycle's §6.4 (P) or of the money invariants (M).
 	name string
@@ -114,7 +122,12 @@ var transitionChecks = []check{
 	{"P7", `select 'transition ' || t.id, t.payment, format('step %s from state %s, but the step before it %s', t.seq, t.from_state,
 	       coalesce('led to ' || b.to_state, 'is missing'))
 	  from transitions t left join transitions b on b.payment = t.payment and b.seq = t.seq - 1 and b.id < t.id
-	 where t.id > $1 and t.id <= $2 and (t.seq < 1 or coalesce(b.to_state, case t.seq when 1 then 0 end) is distinct from t.from_state)`},
+	 where t.id > $1 and t.id <= $2 and (t.seq < 1 or coalesce(b.to_state, case t.seq when 1 then 0 end) is distinct from t.from_state)
+	union all select 'transition ' || t.id, t.payment, format('T%s of a %s from %s to %s is no move of the table', t.transition, facts.kind_name(p.kind),
+	       facts.state_name(t.from_state), facts.state_name(t.to_state))
+	  from transitions t join payments p on p.id = t.payment
+	 where t.id > $1 and t.id <= $2 and ((p.kind::int * 100 + t.transition) * 100 + t.from_state) * 100 + t.to_state <> all ('{` + legal() + `}')
+	   and not (t.from_state between 6 and 9 and t.to_state <> t.from_state)`}, // that is P9
 
 	{"P9", `select 'transition ' || id, payment, format('from final state %s to %s', from_state, to_state)
 	  from transitions where id > $1 and id <= $2 and from_state between 6 and 9 and to_state <> from_state`},
@@ -129,4 +142,13 @@ var transitionChecks = []check{
 
 	{"P11", touched + `select 'payment ' || p.id, p.id, 'its idempotency key leads elsewhere or nowhere' from p
 	 where not exists (select from keys k where k.key = p.key and k.kind = 1 and k.subject = p.id)`},
+}
+
+// legal lists the codes of the table's moves, as SQL writes an array's elements.
+func legal() string {
+	var codes []string
+	for _, m := range pay.Moves() {
+		codes = append(codes, fmt.Sprint(m.Code()))
+	}
+	return strings.Join(codes, ",")
 }

@@ -223,6 +223,10 @@ func TestEachDamageIsSeen(t *testing.T) {
 		{"P5", `update accounts set floor = null, kind = 1 where name = 'cash'; update accounts set floor = 0 where name = 'cash'`, `update accounts set floor = null, kind = 2 where name = 'cash'`},
 		{"P7", `update transitions set seq = 99 where seq = 3 and payment = ` + settled, `update transitions set seq = 3 where seq = 99`},
 		{
+			"P7", `update transitions set transition = 6 where transition = 5 and payment = ` + settled,
+			`update transitions set transition = 5 where transition = 6 and payment = ` + settled,
+		},
+		{
 			"P9", `insert into transitions select (select max(id) + 1 from transitions), payment, seq + 1, 8, to_state, 7, settlement, attempt, null, 0, 'x', 'x', at
 			   from transitions where payment = ` + settled + ` order by seq desc limit 1`, `delete from transitions where source = 'x'`,
 		},

@@ -62,7 +62,7 @@ var texts = map[string]CheckText{
 	"P4":  {En: "Nothing of a settled payment is left in clearing", Zh: "已结清的支付在清算科目中无余额"},
 	"P5":  {En: "No holder's book falls below its floor", Zh: "持有人账簿不低于其下限"},
 	"P6":  {En: "One confirmed attempt a payment", Zh: "每笔支付至多一次确认的发送"},
-	"P7":  {En: "A payment's steps are numbered from 1 and join end to start", Zh: "支付的步骤从 1 编号且首尾相接"},
+	"P7":  {En: "A payment's steps are numbered from 1, join end to start, and are moves of the table", Zh: "支付的步骤从 1 编号、首尾相接，且均为状态表中的变更"},
 	"P9":  {En: "A final state never changes", Zh: "终态不再改变"},
 	"P10": {En: "Steps and transfers name each other; what is open is where its last step led", Zh: "步骤与转账互相对应；未完成项与最后一步一致"},
 	"P11": {En: "A payment's key leads to it", Zh: "支付的幂等键指向该支付"},

@@ -94,6 +94,14 @@ func (r *Reader) Account(ctx context.Context, tenant int32, id AccountID) (Accou
 	return a, nil
 }
 
+// Known reports whether any tenant has the account.
+func (r *Reader) Known(ctx context.Context, id AccountID) (known bool, err error) {
+	if err := r.pool.QueryRow(ctx, `select exists (select from accounts where id = $1)`, int64(id)).Scan(&known); err != nil {
+		return false, readFault("ledger.Reader.Known", err)
+	}
+	return known, nil
+}
+
 // scanAccount reads accountColumns; more are the columns behind them.
 func scanAccount(row pgx.CollectableRow, more ...any) (Account, error) {
 	var a Account

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/netip"
 	"time"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -63,8 +62,8 @@ func (s *Endpoints) Create(ctx context.Context, tenant pay.TenantID, url, descri
 	if err := s.guard.check(ctx, url); err != nil {
 		return Endpoint{}, "", err
 	}
-	if len(description) > descriptionMax || !utf8.ValidString(description) {
-		return Endpoint{}, "", fault.New(fault.MalformedRequest, "a description has at most 200 bytes").WithParam("/description")
+	if err := checkDescription(description); err != nil {
+		return Endpoint{}, "", err
 	}
 	var out Endpoint
 	secret := newSecret()

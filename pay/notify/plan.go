@@ -69,8 +69,9 @@ func (s *Sender) planRound(ctx context.Context) (more bool, err error) {
 	return more, err
 }
 
-// catchUp queues one window for an endpoint that was disabled, until it has
-// everything up to the cursor and follows it again.
+// catchUp queues one window for an endpoint that was disabled or is to be told again,
+// until it has everything up to the cursor and follows it again. What was given up is
+// tried again; what it took, or waits, stays as it is.
 func catchUp(ctx context.Context, tx pgx.Tx, cursor int64) (more bool, err error) {
 	rows, err := tx.Query(ctx, `select id, behind from webhook_endpoints where state = $1 and behind is not null order by id limit 1`, Active)
 	if err != nil {
@@ -87,7 +88,8 @@ func catchUp(ctx context.Context, tx pgx.Tx, cursor int64) (more bool, err error
 	e := found[0]
 	end := min(cursor, e.Behind+planWindow)
 	if end > e.Behind {
-		if _, err := tx.Exec(ctx, queueSQL+`e.id = $4 order by t.id on conflict do nothing`, e.Behind, end, finals, e.ID); err != nil {
+		if _, err := tx.Exec(ctx, queueSQL+`e.id = $4 order by t.id on conflict (endpoint, event) do update
+			set state = $5, tries = 0, next_at = now() where webhook_deliveries.state = $6`, e.Behind, end, finals, e.ID, Pending, GivenUp); err != nil {
 			return false, err
 		}
 	}

@@ -20,7 +20,7 @@ func TestACrashAtEachStepToAnotherChannel(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cells := []*cell{{failure: failure{name: "T10"}, path: elsewhere, code: "first"}}
-			w := build(t, cells, 1, false, false)
+			w := build(t, cells, 1, mistake{})
 			w.behave("first")
 			w.hold("bank-first", true)
 			answers := w.node.SubmitAll(t.Context(), []commit.Fact{w.payout(cells[0], 0, 700)})

@@ -34,6 +34,8 @@ type failure struct {
 	// unresolvable says that no word of the bank can be believed: the payment waits
 	// for a person, and that is right.
 	unresolvable bool
+	// patient is how long a cell waits for the truth; resolvedIn when left out.
+	patient time.Duration
 }
 
 var failures = []failure{
@@ -232,6 +234,9 @@ func (c *cell) patience() time.Duration {
 	if c.unresolvable || c.path == never || c.crowd && c.path == again {
 		return 6 * time.Second
 	}
+	if c.patient > 0 {
+		return c.patient
+	}
 	return resolvedIn
 }
 
@@ -295,7 +300,7 @@ func playMatrix(t *testing.T, seed uint64) {
 	t.Helper()
 	cells := matrix()
 	require.Len(t, cells, 17*5*3)
-	w := build(t, cells, seed, false, false)
+	w := build(t, cells, seed, mistake{})
 	moved, stands := play(t, w, cells)
 	doubled, told, stuck := judge(cells, moved, stands)
 	require.Empty(t, doubled, "moved twice")
@@ -324,20 +329,44 @@ func report(t *testing.T, seed uint64, cells []*cell, stands map[pay.ID]stand, m
 		seed, len(cells), len(stands), len(moved), count, slowest.Round(time.Millisecond), which)
 }
 
+// mistake is what a plane may get wrong.
+type mistake struct {
+	// trusting takes a claim of de-duplication for a proof.
+	trusting bool
+	// hasty lets a not-found count at once.
+	hasty bool
+	// alone leaves no other channel: whoever is wrong about a payment fails it.
+	alone bool
+	// mute never asks the bank.
+	mute bool
+}
+
 // The controls: what the matrix must find when the plane is wrong on purpose. A gate
 // that takes a claim of de-duplication for a proof, and a not-found that counts at
-// once, both pay twice; only the banks' books show it.
+// once, both pay twice, or tell "failed" for what was executed; a plane that does not
+// ask never learns. Only the banks' books show it.
 func TestControls(t *testing.T) {
 	t.Parallel()
+	lagging := failure{name: "F3", wire: `"lose_reply":1,"callback_lose":1`, query: `"query_lag_ms":3000`}
 	for name, c := range map[string]struct {
-		cell            cell
-		trusting, hasty bool
+		cell    cell
+		mistake mistake
+		found   func(doubled, told, stuck []string) []string
 	}{
 		"a claim taken for a proof": {
-			cell: cell{failure: failure{name: "F1", wire: `"lose_reply":1,"callback_lose":1,"dedup":false`, query: `"query_lag_ms":3000`, lasts: 5 * time.Second}, path: again}, trusting: true,
+			cell:    cell{failure: failure{name: "F1", wire: `"lose_reply":1,"callback_lose":1,"dedup":false`, query: `"query_lag_ms":3000`, lasts: 5 * time.Second}, path: again},
+			mistake: mistake{trusting: true}, found: func(doubled, _, _ []string) []string { return doubled },
 		},
 		"a not-found taken for never": {
-			cell: cell{failure: failure{name: "F3", wire: `"lose_reply":1,"callback_lose":1`, query: `"query_lag_ms":3000`}, path: elsewhere}, hasty: true,
+			cell: cell{failure: lagging, path: elsewhere}, mistake: mistake{hasty: true}, found: func(doubled, _, _ []string) []string { return doubled },
+		},
+		"failed told for what was executed": {
+			cell:    cell{failure: failure{name: "F3", wire: `"lose_reply":1,"callback_lose":1`, query: `"query_lag_ms":60000`, lasts: 12 * time.Second}, path: elsewhere},
+			mistake: mistake{hasty: true, alone: true}, found: func(_, told, _ []string) []string { return told },
+		},
+		"nobody asks": {
+			cell:    cell{failure: failure{name: "F1", wire: `"lose_reply":1,"callback_lose":1`, patient: 8 * time.Second}, path: elsewhere},
+			mistake: mistake{mute: true}, found: func(_, _, stuck []string) []string { return stuck },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -345,10 +374,9 @@ func TestControls(t *testing.T) {
 			one := c.cell
 			one.state, one.code = pay.Reserved, "control"
 			cells := []*cell{&one}
-			w := build(t, cells, 1, c.trusting, c.hasty)
+			w := build(t, cells, 1, c.mistake)
 			moved, stands := play(t, w, cells)
-			doubled, _, _ := judge(cells, moved, stands)
-			require.NotEmpty(t, doubled, "the plane was wrong on purpose, and the checks are blind")
+			require.NotEmpty(t, c.found(judge(cells, moved, stands)), "the plane was wrong on purpose, and the checks are blind")
 			var sum int64
 			require.NoError(t, w.pool.QueryRow(t.Context(), `select coalesce(sum(amount), 0)::bigint from facts.postings`).Scan(&sum))
 			require.Zero(t, sum, "our own books show nothing")

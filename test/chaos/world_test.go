@@ -75,9 +75,8 @@ func caps(p path) channel.Capabilities {
 	return c
 }
 
-// build opens the world. trusting makes the gate take every claim for proven, and
-// hasty makes a not-found count at once: the two mistakes that the checks must find.
-func build(t *testing.T, cells []*cell, seed uint64, trusting, hasty bool) *world {
+// build opens the world, with a mistake in it if the checks are to find one.
+func build(t *testing.T, cells []*cell, seed uint64, wrong mistake) *world {
 	t.Helper()
 	w := &world{t: t, held: map[string]bool{}, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}}
 	dsn := pgtest.DSN(t)
@@ -88,11 +87,11 @@ func build(t *testing.T, cells []*cell, seed uint64, trusting, hasty bool) *worl
 	tel, err := telemetry.Setup(context.Background(), telemetry.Config{LogOutput: io.Discard})
 	require.NoError(t, err)
 	w.openBanks(cells, seed)
-	channels, routes, proven := w.channels(cells, trusting, hasty)
+	channels, routes, proven := w.channels(cells, wrong)
 	w.node = commit.New(commit.Config{DSN: dsn, Lead: w.lead, Left: w.left, Logger: tel.Logger(), Changed: func(p []pay.Payment) { w.wheel.Note(p) }})
 	w.dispatch = dispatch.New(dispatch.Config{
 		Submitter: w.node, Channels: channels, Telemetry: tel, BreakerDelay: 300 * time.Millisecond, Routes: routes,
-		Hold: w.holds, DedupProven: func(name channel.Name) bool { return trusting || proven[name] },
+		Hold: w.holds, DedupProven: func(name channel.Name) bool { return wrong.trusting || proven[name] },
 	})
 	w.asker = settle.NewAsker(settle.AskerConfig{
 		Submitter: w.node, Channels: channels, Pool: w.pool, Live: w.dispatch.Live, Telemetry: tel, Concurrency: 1,
@@ -102,20 +101,24 @@ func build(t *testing.T, cells []*cell, seed uint64, trusting, hasty bool) *worl
 		Pool: w.pool, Submitter: w.node, Channels: channels, Telemetry: tel, Redirects: routes.Redirects,
 		SweepEvery: 100 * time.Millisecond, SweepAfter: 500 * time.Millisecond,
 	})
+	ask := w.asker.Check
+	if wrong.mute {
+		ask = func(pay.Payment) bool { return true }
+	}
 	w.wheel = timer.New(timer.Config{
-		Due: timer.Route{Dispatch: w.dispatch.Offer, Settle: w.asker.Check}.Due, Pool: w.pool, Telemetry: tel, Guard: 200 * time.Millisecond,
+		Due: timer.Route{Dispatch: w.dispatch.Offer, Settle: ask}.Due, Pool: w.pool, Telemetry: tel, Guard: 200 * time.Millisecond,
 	})
 	w.run()
 	return w
 }
 
-func (w *world) channels(cells []*cell, trusting, hasty bool) ([]channel.Channel, dispatch.Routes, map[channel.Name]bool) {
+func (w *world) channels(cells []*cell, wrong mistake) ([]channel.Channel, dispatch.Routes, map[channel.Name]bool) {
 	var all []channel.Channel
 	var routes dispatch.Routes
 	proven := map[channel.Name]bool{}
 	add := func(code string, p path) {
 		c := caps(p)
-		if hasty {
+		if wrong.hasty {
 			c.ClientTimeout, c.VisibilityDelay, c.SendWindow = 300*time.Millisecond, 0, 100*time.Millisecond
 		}
 		ch, err := rail.New(rail.Config{BaseURL: w.bank.URL, Bank: code, Secrets: []string{secret}, Capabilities: c})
@@ -126,7 +129,7 @@ func (w *world) channels(cells []*cell, trusting, hasty bool) ([]channel.Channel
 	}
 	for _, c := range cells {
 		add(c.code, c.path)
-		if c.path == elsewhere {
+		if c.path == elsewhere && !wrong.alone {
 			routes = append(routes, dispatch.Route{Channels: []channel.Name{channel.Name(c.channel()), "bank-" + backup}, RetryOn: []string{"insufficient_funds"}})
 		}
 	}

@@ -45,8 +45,10 @@ func TestDatabaseClockLeaps(t *testing.T) {
 		w.behave(bank, `{"magic_amounts": false}`)
 	}
 	l := newLoad(t, w, "clock", 6, 0, time.Second)
-	for name, by := range map[string]string{"ahead": "+3d", "back": "-3d"} {
+	leaps := choose([]string{"+3d", "-3d"}, []string{"+3d", "-3d", "+2h", "-2h", "+5m", "-5m"})
+	for _, by := range leaps {
 		leap(by)
+		name := strings.NewReplacer("+", "ahead", "-", "back").Replace(by)
 		o := &outage{world: w, from: l.accounts[0], to: l.accounts[1]}
 		eventually(t, 15*time.Second, by+": readyz tells of the clocks", func() (bool, string) {
 			status, body := o.get("/readyz", "")
@@ -69,6 +71,8 @@ func TestDatabaseClockLeaps(t *testing.T) {
 		return open == 0, fmt.Sprintf("%d open", open)
 	})
 	figure(t, "database clock ± 3 days: all final after its return", "%.1f s", took.Seconds())
+	w.query(&sent, `select count(*) from attempts`)
+	require.Equal(t, len(leaps), sent, "the control: the same look sees what is sent when everybody knows the time")
 	prove(t, w, l, l.stop())
 }
 

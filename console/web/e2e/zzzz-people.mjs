@@ -73,6 +73,32 @@ export const tests = {
     await ben.getByRole('button', { name: 'Confirm and sign in' }).click();
     await ben.getByRole('heading', { name: 'People', exact: true }).waitFor(wait);
 
+    // An endpoint: made, changed, told again, stopped and let go on by who may; its secret
+    // is shown once.
+    await ann.goto(`${world.console}/developers?tab=webhooks`);
+    await ann.getByLabel('Address (https, public)').fill('https://shop.example/moneta');
+    await ann.getByRole('button', { name: 'Add it' }).click();
+    await ann.locator('[data-secret]', { hasText: 'whsec_' }).waitFor(wait);
+    await ann.getByRole('button', { name: 'Change…' }).click();
+    await ann.getByLabel('What it is for').first().fill('order system');
+    await ann.getByRole('button', { name: 'Change it' }).click();
+    await ann.getByRole('cell', { name: /order system/ }).waitFor(wait);
+    await ann.getByRole('button', { name: 'Tell it again since…' }).click();
+    await ann.getByRole('button', { name: '24 h' }).click();
+    await ann.getByRole('button', { name: 'Tell it again', exact: true }).click();
+    await ann.getByRole('cell', { name: /payment\.final/ }).first().waitFor(wait); // what became final before it was there
+    await ann.reload();
+    await ann.getByRole('cell', { name: /order system/ }).waitFor(wait);
+    ok((await ann.getByText('whsec_').count()) === 0, 'a secret is shown once');
+    await ann.getByRole('button', { name: 'Stop telling…' }).click();
+    await ann.getByLabel('Why').fill('their release');
+    await ann.getByRole('button', { name: 'Stop telling it' }).click();
+    await ann.getByText('operator ann: their release').waitFor(wait);
+    await ann.getByRole('button', { name: 'Tell it again', exact: true }).click();
+    await ann.getByText('operator ann: their release').waitFor({ state: 'detached', ...wait });
+    await ben.goto(`${world.console}/developers?tab=webhooks`);
+    await ben.getByText('is decided by an admin').waitFor(wait);
+
     // The local person is gone now that there are two.
     await first.goto(`${world.console}/people`);
     await first.getByRole('button', { name: 'Sign in with a passkey' }).waitFor(wait);

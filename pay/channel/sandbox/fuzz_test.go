@@ -97,3 +97,24 @@ func FuzzSendAnswer(f *testing.F) {
 		}
 	})
 }
+
+// Whatever a bank answers to a cancellation: only its word about our reference counts.
+func FuzzCancelAnswer(f *testing.F) {
+	f.Add(200, []byte(`{"status":"cancelled","reference":"r"}`))
+	f.Add(200, []byte(`{"status":"cancelled","reference":"s"}`))
+	f.Add(409, []byte(`{"error":{"code":"too_late"}}`))
+	f.Add(404, []byte(`{"status":"cancelled","reference":"r"}`))
+	f.Add(200, []byte(`<html>`))
+	f.Fuzz(func(t *testing.T, status int, body []byte) {
+		word := readCancelAnswer(channel.Word{Reference: "r"}, once.Answer{Status: status, Body: body, Written: true})
+		switch word.Verdict {
+		case channel.Declined:
+			require.Equal(t, http.StatusOK, status)
+		case channel.Confirmed:
+			require.Equal(t, http.StatusConflict, status)
+		default:
+			require.Equal(t, channel.Unknown, word.Verdict)
+			require.NotEmpty(t, word.Reason)
+		}
+	})
+}

@@ -275,3 +275,26 @@ func FuzzRead(f *testing.F) {
 		require.True(t, net.IsZero())
 	})
 }
+
+// FuzzMapping: a mapping is refused, or it reads any file to its end or to a refusal.
+func FuzzMapping(f *testing.F) {
+	for _, s := range []string{
+		`{}`, `{"time_zone":"Europe/Prague","camt_line_id":"entry"}`, `{"time_zone":"../../etc/passwd"}`,
+		`{"columns":{"line_id":"a","booked_at":"b","amount":"c","asset":"d"},"delimiter":"\u0000"}`, `{"columns":{"line_id":"a","booked_at":"b","in":"c","out":"d"},"asset":"CZK","decimal":",","grouping":".","skip":100}`,
+		`{"columns":{"line_id":"a"}}`, `{"skip":-1}`, `[]`, ``, `{"x":1}`, `{"columns":{"line_id":"a","booked_at":"a","amount":"a","asset":"a"},"delimiter":"\r"}`,
+	} {
+		f.Add([]byte(s))
+	}
+	own := []byte(sample(f, "own.csv"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		m, err := statement.ParseMapping(raw)
+		if err != nil {
+			require.NotEmpty(t, err.Error())
+			return
+		}
+		for _, file := range [][]byte{own, []byte("a,b,c,d\n1,2026-01-01,5,CZK\n")} {
+			var p page
+			_ = statement.Read(bytes.NewReader(file), m, &p) // it ends, and does not fall
+		}
+	})
+}

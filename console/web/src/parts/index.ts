@@ -3,6 +3,7 @@ export * from './chart';
 export * from './progress';
 export * from './range';
 export * from './screen';
+export * from './sheet';
 export * from './small';
 export * from './states';
 export * from './tick';

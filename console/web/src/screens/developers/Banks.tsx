@@ -1,6 +1,6 @@
-import { Code, Select, Stack, Table, Text } from '@mantine/core';
+import { Code, Select, Stack, Text } from '@mantine/core';
 import { may, useDo, useLook, type Session } from '../../data';
-import { Panel, Problem, Shown, State, Wide } from '../../parts';
+import { Panel, Problem, Sheet, Shown, State } from '../../parts';
 import { useWords } from '../../words/words';
 import words from './words.json';
 
@@ -19,36 +19,30 @@ export function Banks({ session }: { session: Session | undefined }) {
           <Stack gap="sm">
             <Text size="sm" c="dimmed">{t('sandbox_how')}</Text>
             {set.error && <Problem of={set.error} />}
-            <Wide label={t('tab_sandbox')} least={460}>
-              <Table verticalSpacing={6}>
-                <Table.Thead>
-                  <Table.Tr>
-                    <Table.Th scope="col">{t('bank')}</Table.Th>
-                    <Table.Th scope="col">{t('state')}</Table.Th>
-                    <Table.Th scope="col">{t('does')}</Table.Th>
-                  </Table.Tr>
-                </Table.Thead>
-                <Table.Tbody>
-                  {l.banks.map((b) => (
-                    <Table.Tr key={b.code}>
-                      <Table.Td><Code>bank-{b.code}</Code></Table.Td>
-                      <Table.Td>{b.trigger === 'honest' ? <State tone="good">{t('honest')}</State> : <State tone="wait">{t('misbehaves')}</State>}</Table.Td>
-                      <Table.Td>
-                        <Select
-                          aria-label={t('does_of', { bank: b.code })}
-                          value={b.trigger}
-                          onChange={(v) => v && set.mutate({ bank: b.code, trigger: v })}
-                          data={[{ value: 'honest', label: t('honest_does') }, ...l.triggers.map((x) => ({ value: x.id, label: x.does[t.lang] }))]}
-                          disabled={!may(session, 'operator') || set.isPending}
-                          allowDeselect={false}
-                          maw={340}
-                        />
-                      </Table.Td>
-                    </Table.Tr>
-                  ))}
-                </Table.Tbody>
-              </Table>
-            </Wide>
+            <Sheet
+              label={t('tab_sandbox')}
+              least={460}
+              rows={l.banks}
+              keyOf={(b) => b.code}
+              columns={[
+                { name: t('bank'), of: (b) => <Code>bank-{b.code}</Code> },
+                { name: t('state'), of: (b) => (b.trigger === 'honest' ? <State tone="good">{t('honest')}</State> : <State tone="wait">{t('misbehaves')}</State>) },
+                {
+                  name: t('does'),
+                  of: (b) => (
+                    <Select
+                      aria-label={t('does_of', { bank: b.code })}
+                      value={b.trigger}
+                      onChange={(v) => v && set.mutate({ bank: b.code, trigger: v })}
+                      data={[{ value: 'honest', label: t('honest_does') }, ...l.triggers.map((x) => ({ value: x.id, label: x.does[t.lang] }))]}
+                      disabled={!may(session, 'operator') || set.isPending}
+                      allowDeselect={false}
+                      maw={340}
+                    />
+                  ),
+                },
+              ]}
+            />
           </Stack>
         )}
       </Shown>

@@ -1,7 +1,7 @@
-import { Accordion, Code, Group, Stack, Table, Text, TextInput } from '@mantine/core';
+import { Accordion, Code, Group, Stack, Text, TextInput } from '@mantine/core';
 import { useMemo } from 'react';
 import { useLook, useParam, type Result } from '../../data';
-import { AsCurl, Empty, Panel, Shown, State, Wide } from '../../parts';
+import { AsCurl, Empty, Panel, Sheet, Shown, State, Wide } from '../../parts';
 import { useWords } from '../../words/words';
 import words from './words.json';
 
@@ -80,26 +80,17 @@ export function Events() {
         <Stack gap="md">
           <Panel title={t('tab_events')} right={<AsCurl call={{ path: '/v1/events?wait=20' }} />}>
             <Text size="sm" c="dimmed" mb="sm">{t('events_how')}</Text>
-            <Wide label={t('tab_events')} least={520}>
-              <Table verticalSpacing={4}>
-                <Table.Thead>
-                  <Table.Tr>
-                    <Table.Th scope="col">{t('type')}</Table.Th>
-                    <Table.Th scope="col">{t('when')}</Table.Th>
-                    <Table.Th scope="col">{t('by_webhook')}</Table.Th>
-                  </Table.Tr>
-                </Table.Thead>
-                <Table.Tbody>
-                  {l.types.map((e) => (
-                    <Table.Tr key={e.type}>
-                      <Table.Td><Code>{e.type}</Code></Table.Td>
-                      <Table.Td>{e.when[t.lang]}</Table.Td>
-                      <Table.Td>{e.sent ? <State tone="good">{t('yes')}</State> : <State tone="idle">{t('list_only')}</State>}</Table.Td>
-                    </Table.Tr>
-                  ))}
-                </Table.Tbody>
-              </Table>
-            </Wide>
+            <Sheet
+              label={t('tab_events')}
+              least={520}
+              rows={l.types}
+              keyOf={(e) => e.type}
+              columns={[
+                { name: t('type'), of: (e) => <Code>{e.type}</Code> },
+                { name: t('when'), of: (e) => e.when[t.lang] },
+                { name: t('by_webhook'), of: (e) => (e.sent ? <State tone="good">{t('yes')}</State> : <State tone="idle">{t('list_only')}</State>) },
+              ]}
+            />
           </Panel>
           <Panel title={t('one_event')}>
             <Wide label={t('one_event')}><Code block>{JSON.stringify(l.example, null, 1)}</Code></Wide>
@@ -130,28 +121,19 @@ function ErrorList({ all }: { all: Known[] }) {
       {found.length === 0 ? (
         <Empty title={t('none_found')}>{t('none_found_do')}</Empty>
       ) : (
-        <Wide label={t('tab_errors')} least={680}>
-          <Table verticalSpacing={6}>
-            <Table.Thead>
-              <Table.Tr>
-                <Table.Th scope="col">{t('code')}</Table.Th>
-                <Table.Th scope="col">{t('why')}</Table.Th>
-                <Table.Th scope="col">{t('fix')}</Table.Th>
-                <Table.Th scope="col">{t('money')}</Table.Th>
-              </Table.Tr>
-            </Table.Thead>
-            <Table.Tbody>
-              {found.map((e) => (
-                <Table.Tr key={e.code} style={{ verticalAlign: 'top' }}>
-                  <Table.Td><Code>{e.code}</Code><Text size="sm" c="dimmed">{e.status}</Text></Table.Td>
-                  <Table.Td>{e.cause[t.lang]}</Table.Td>
-                  <Table.Td>{e.fix[t.lang]}</Table.Td>
-                  <Table.Td>{e.money_state ? t.maybe(`money_${e.money_state}`) : '—'}</Table.Td>
-                </Table.Tr>
-              ))}
-            </Table.Tbody>
-          </Table>
-        </Wide>
+        <Sheet
+          label={t('tab_errors')}
+          least={680}
+          rows={found}
+          keyOf={(e) => e.code}
+          top
+          columns={[
+            { name: t('code'), of: (e) => <><Code>{e.code}</Code><Text size="sm" c="dimmed">{e.status}</Text></> },
+            { name: t('why'), of: (e) => e.cause[t.lang] },
+            { name: t('fix'), of: (e) => e.fix[t.lang] },
+            { name: t('money'), of: (e) => (e.money_state ? t.maybe(`money_${e.money_state}`) : '—') },
+          ]}
+        />
       )}
     </>
   );

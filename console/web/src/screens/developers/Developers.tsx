@@ -30,7 +30,7 @@ export default function Developers() {
   const broken = hooks.data?.data.filter((h) => h.state === 'disabled' || h.failing_since) ?? [];
   return (
     <>
-      <Title right={<Twin cmd="moneta key list" />}>{t('title')}</Title>
+      <Title right={<Twin cmd={tab === 'webhooks' ? 'moneta webhook list' : 'moneta key list'} />}>{t('title')}</Title>
       {valid === undefined ? (
         <Sentence tone={keys.problem ? 'wait' : 'idle'}>{t(keys.problem ? 'pay_down' : 'looking')}</Sentence>
       ) : broken.length > 0 ? (

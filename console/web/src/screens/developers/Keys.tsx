@@ -1,8 +1,9 @@
-import { Button, Checkbox, Code, Group, NumberInput, Stack, Table, Text, TextInput } from '@mantine/core';
+import { Button, Checkbox, Code, Group, NumberInput, Stack, Text, TextInput } from '@mantine/core';
 import { useState } from 'react';
 import { freshKey, may, useDo, type Result, type Session } from '../../data';
-import { Ago, AsCurl, CopyButton, Empty, Panel, Plain, Problem, Shown, State, Twin, Wide } from '../../parts';
+import { Ago, AsCurl, Empty, Panel, Plain, Problem, Sheet, Shown, State, Twin } from '../../parts';
 import { useWords } from '../../words/words';
+import { Once } from './Once';
 import words from './words.json';
 
 type Limit = { quota: number; window_s: number };
@@ -30,33 +31,27 @@ function List({ all, chief }: { all: Key[]; chief: boolean }) {
   const t = useWords(words);
   const [open, setOpen] = useState('');
   return (
-    <Wide label={t('keys')} least={680}>
-      <Table verticalSpacing={6}>
-        <Table.Thead>
-          <Table.Tr>
-            <Table.Th scope="col">{t('key')}</Table.Th>
-            <Table.Th scope="col">{t('scopes')}</Table.Th>
-            <Table.Th scope="col">{t('made')}</Table.Th>
-            <Table.Th scope="col">{t('limits')}</Table.Th>
-            <Table.Th scope="col">{t('state')}</Table.Th>
-          </Table.Tr>
-        </Table.Thead>
-        <Table.Tbody>
-          {all.map((k) => (
-            <Table.Tr key={k.prefix}>
-              <Table.Td>{k.name || '—'} <Code>{k.prefix}</Code></Table.Td>
-              <Table.Td style={{ maxWidth: 260 }}>{k.scopes.join(', ')}</Table.Td>
-              <Table.Td><Ago at={k.created_at} /></Table.Td>
-              <Table.Td>
-                <Limits k={k} />
-                {chief && !k.revoked_at && (open === k.prefix ? <SetLimits k={k} onDone={() => setOpen('')} /> : <div><Plain onClick={() => setOpen(k.prefix)}>{t('limit')}</Plain></div>)}
-              </Table.Td>
-              <Table.Td>{k.revoked_at ? <State tone="idle">{t('revoked')}</State> : chief ? <Revoke k={k} /> : <State tone="good">{t('valid')}</State>}</Table.Td>
-            </Table.Tr>
-          ))}
-        </Table.Tbody>
-      </Table>
-    </Wide>
+    <Sheet
+      label={t('keys')}
+      least={680}
+      rows={all}
+      keyOf={(k) => k.prefix}
+      columns={[
+        { name: t('key'), of: (k) => <>{k.name || '—'} <Code>{k.prefix}</Code></> },
+        { name: t('scopes'), of: (k) => k.scopes.join(', '), max: 260 },
+        { name: t('made'), of: (k) => <Ago at={k.created_at} /> },
+        {
+          name: t('limits'),
+          of: (k) => (
+            <>
+              <Limits k={k} />
+              {chief && !k.revoked_at && (open === k.prefix ? <SetLimits k={k} onDone={() => setOpen('')} /> : <div><Plain onClick={() => setOpen(k.prefix)}>{t('limit')}</Plain></div>)}
+            </>
+          ),
+        },
+        { name: t('state'), of: (k) => (k.revoked_at ? <State tone="idle">{t('revoked')}</State> : chief ? <Revoke k={k} /> : <State tone="good">{t('valid')}</State>) },
+      ]}
+    />
   );
 }
 
@@ -127,15 +122,7 @@ function New() {
           </Group>
         </Stack>
       </form>
-      {make.data?.key && (
-        <Stack gap={4} role="status">
-          <Text fw={600}>{t('key_once')}</Text>
-          <Group gap={4} wrap="nowrap">
-            <Code data-key style={{ overflowWrap: 'anywhere' }}>{make.data.key}</Code>
-            <CopyButton text={make.data.key} />
-          </Group>
-        </Stack>
-      )}
+      {make.data?.key && <Once secret={make.data.key}>{t('key_once')}</Once>}
     </Stack>
   );
 }
