@@ -114,7 +114,7 @@ func (b backlog) rebuild(ctx context.Context, o *api.Hasten) (out api.BacklogWor
 
 // recover has endpoints told what they were not.
 func (b backlog) recover(ctx context.Context, r notify.Recovery) (out api.BacklogWork, err error) {
-	done, err := b.p.webhooks.Recover(ctx, r)
+	done, err := b.p.webhooks.TellAgain(ctx, r)
 	out.Value, out.Cut, out.Enabled = map[string]string{}, done.Cut, len(done.Enabled) > 0
 	if out.Items = done.GivenUp + done.Waiting + done.Missing; !r.Dry && !r.Again {
 		out.Items = done.Endpoints // what has no row is queued by and by

@@ -53,11 +53,11 @@ type Recovered struct {
 	Enabled []EndpointID
 }
 
-// Recover queues again what endpoints were not told, under the same webhook-ids. What a
+// TellAgain queues again what endpoints were not told, under the same webhook-ids. What a
 // row says was delivered stays. It is one transaction an endpoint: a crash leaves the
 // rest as it was, and twice is once.
-func (s *Endpoints) Recover(ctx context.Context, r Recovery) (out Recovered, err error) {
-	const op = "notify.Endpoints.Recover"
+func (s *Endpoints) TellAgain(ctx context.Context, r Recovery) (out Recovered, err error) {
+	const op = "notify.Endpoints.TellAgain"
 	var ids []EndpointID
 	rows, err := s.pool.Query(ctx, `select id from webhook_endpoints where state <> $1 and ($2 = 0 or id = $2) and ($3 = 0 or tenant = $3) and (state = $4 or $2 <> 0) order by id`,
 		deleted, r.Endpoint, r.Tenant, Active)
