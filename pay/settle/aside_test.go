@@ -67,7 +67,7 @@ func (r *road) over(s commit.Submitter) *settle.Inbox {
 	})
 }
 
-func (r *road) credited(id pay.ID) bool {
+func (r *road) hasCredit(id pay.ID) bool {
 	state, _ := r.state(id)
 	return state == pay.Succeeded && r.number(`select count(*) from transfers where payment = $1`, int64(id)) == 1
 }
@@ -88,7 +88,7 @@ func TestACallbackThatHangsIsSetAside(t *testing.T) {
 	require.Len(t, done, 1)
 	require.Equal(t, []any{ids[0], "doctor"}, []any{done[0].ID, done[0].By})
 	require.Contains(t, done[0].Reason, "it holds up the others: applying it alone")
-	require.True(t, r.credited(deposits[1].ID) && r.credited(deposits[2].ID), "those behind it are applied")
+	require.True(t, r.hasCredit(deposits[1].ID) && r.hasCredit(deposits[2].ID), "those behind it are applied")
 	require.Zero(t, r.number(`select count(*) from inbox where applied_at is null`))
 	require.Equal(t, int64(1), r.number(`select count(*) from facts.callbacks_aside where callback = $1 and "by" = 'doctor'`, ids[0]))
 	require.Equal(t, int64(1), r.number(`select count(*) from inbox where id = $1 and octet_length(body) > 10`, ids[0]), "its bytes stay")
@@ -110,7 +110,7 @@ func TestACallbackThatHangsIsSetAside(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, n, "twice is once")
 	require.Equal(t, fault.IllegalTransition, fault.CodeOf(inbox.IsAside(t.Context(), one)))
-	r.swept(inbox, func() bool { return r.credited(deposits[0].ID) })
+	r.swept(inbox, func() bool { return r.hasCredit(deposits[0].ID) })
 	require.Equal(t, int64(1), r.number(`select count(*) from callbacks_aside where inbox = $1 and ended_as = 'replayed' and ended_by = 'ann'`, ids[0]))
 }
 
@@ -232,6 +232,6 @@ func (r *road) crashAside(ch channel.Channel, c *cut) (crashed bool) {
 	healthy := r.over(r.node) // another process goes on
 	_, err = healthy.Replay(t.Context(), order)
 	require.NoError(t, err, what)
-	r.swept(healthy, func() bool { return r.credited(p.ID) })
+	r.swept(healthy, func() bool { return r.hasCredit(p.ID) })
 	return crashed
 }
