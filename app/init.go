@@ -121,12 +121,10 @@ func wouldServe(raw []byte) error {
 
 func nextSteps(cfg InitConfig, file string, s *settings, secret string) string {
 	out := say(cfg.Lang, "init-wrote", file, s.SecretsKeyFile)
-	dsn := ""
+	dsn := "'" + s.DSN + "'"
 	if s.DSN == "" {
 		out += say(cfg.Lang, "init-dsn")
 		dsn = `"$MONETA_DSN"`
-	} else {
-		dsn = "'" + s.DSN + "'"
 	}
 	out += say(cfg.Lang, "init-next")
 	out += fmt.Sprintf("  moneta migrate --dsn %s\n", dsn)

@@ -46,7 +46,7 @@ func TestFromTheSlowestToItsLogLines(t *testing.T) {
 			span("0000000000000003", "dispatch.send", 5*time.Millisecond, time.Millisecond))
 	}
 	body := `{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"` + otlp.OwnService + `"}}]},"scopeSpans":[{"spans":[` + strings.Join(spans, ",") + `]}]}]}`
-	resp, err := http.Post(receiver.URL+otlp.Path, "application/json", strings.NewReader(body)) //nolint:noctx // a test
+	resp, err := http.Post(receiver.URL+otlp.Path, "application/json", strings.NewReader(body))
 	require.NoError(t, err)
 	require.NoError(t, resp.Body.Close())
 	require.Equal(t, http.StatusOK, resp.StatusCode)

@@ -81,7 +81,7 @@ func (p *Pull) checkAim() error {
 		if p.Aim.Of == Callbacks {
 			return refuse("aim", "callbacks are never refused: they may be the only proof that money moved")
 		}
-	case Everything, Channel, Key:
+	case Everything, Channel, Key, Account:
 	}
 	return nil
 }

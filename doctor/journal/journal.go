@@ -272,8 +272,8 @@ func (j *Journal) Between(from, to time.Time, limit int) ([]doctor.Entry, error)
 	var wrong error
 	// before is how many entries come before the first for which past is true.
 	before := func(past func(time.Time) bool) uint64 {
-		return uint64(sort.Search(int(last), func(i int) bool { //nolint:gosec // a journal has no 2^63 lines
-			got, err := j.Since(uint64(i), 1) //nolint:gosec // not negative
+		return uint64(sort.Search(int(last), func(i int) bool {
+			got, err := j.Since(uint64(i), 1)
 			if err != nil {
 				wrong = err
 			}
@@ -290,10 +290,10 @@ func (j *Journal) Between(from, to time.Time, limit int) ([]doctor.Entry, error)
 	if wrong != nil || begin >= end {
 		return nil, wrong
 	}
-	if end-begin > uint64(limit) { //nolint:gosec // not negative
-		begin = end - uint64(limit) //nolint:gosec // not negative
+	if end-begin > uint64(limit) {
+		begin = end - uint64(limit)
 	}
-	out, err := j.Since(begin, int(end-begin)) //nolint:gosec // limit at most
+	out, err := j.Since(begin, int(end-begin))
 	// Old files may be gone: what comes after one of them is not in the range.
 	return slices.DeleteFunc(out, func(e doctor.Entry) bool { return e.Seq > end }), err
 }

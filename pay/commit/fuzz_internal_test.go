@@ -3,7 +3,6 @@ package commit
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -31,7 +30,7 @@ func FuzzForwarded(f *testing.F) {
 	}
 	f.Add([]byte("[{}]"), "-9223372036854775808")
 	const credential = "Bearer of the shard"
-	n := New(Config{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	n := New(Config{Logger: slog.New(slog.DiscardHandler)})
 	held := credential
 	n.forward.credential.Store(&held)
 	h := n.Handler()

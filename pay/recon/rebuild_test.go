@@ -55,12 +55,12 @@ func TestWhatIsExpectedIsDerivedAgain(t *testing.T) {
 	would, err := w.recon.Rebuild(t.Context(), since, 0, true)
 	require.NoError(t, err)
 	require.Equal(t, []any{2, 2, false}, []any{would.Added, would.Dropped, would.More})
-	require.Equal(t, spoiled, w.expected(), "a look changes nothing")
+	require.Equal(t, w.expected(), spoiled, "a look changes nothing")
 
 	done, err := w.recon.Rebuild(t.Context(), since, 0, false)
 	require.NoError(t, err)
 	require.Equal(t, []any{3, 2, false}, []any{done.Added, done.Dropped, done.More}, "the one with another amount went and came")
-	require.Equal(t, right, w.expected())
+	require.Equal(t, w.expected(), right)
 	done, err = w.recon.Rebuild(t.Context(), since, 0, false)
 	require.NoError(t, err)
 	require.Zero(t, done.Added+done.Dropped, "twice is once")
@@ -79,7 +79,7 @@ func TestWhatIsExpectedIsDerivedAgain(t *testing.T) {
 	require.NoError(t, err)
 	_, err = w.recon.Rebuild(t.Context(), since, 0, false)
 	require.NoError(t, err)
-	require.Equal(t, right, w.expected())
+	require.Equal(t, w.expected(), right)
 	w.run()
 	require.Equal(t, map[string]int{"missing_in_statement": 6}, w.classes(), "each is missed once, as before")
 }

@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	// ColumnEvery is what one column of a heat map covers, and ColumnsMax how many are kept:
-	// an hour.
+	// ColumnEvery is what one column of a heat map covers.
 	ColumnEvery = 30 * time.Second
-	ColumnsMax  = 120
+	// ColumnsMax is how many columns are kept: an hour.
+	ColumnsMax = 120
 	// heatsMax bounds the hops that are told apart.
 	heatsMax = 64
 )

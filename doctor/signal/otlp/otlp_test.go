@@ -142,7 +142,7 @@ func TestWhatIsNoSpansIsRefusedAndSaysWhy(t *testing.T) {
 		require.Contains(t, said, c.says, name)
 	}
 	require.Zero(t, s.Held().Received)
-	resp, err := http.Get(url + "/v1/metrics") //nolint:noctx // a test
+	resp, err := http.Get(url + "/v1/metrics")
 	require.NoError(t, err)
 	require.NoError(t, resp.Body.Close())
 	require.Equal(t, http.StatusNotFound, resp.StatusCode)

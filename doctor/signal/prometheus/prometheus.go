@@ -214,14 +214,14 @@ func (c *Collector) ask(ctx context.Context, q *Query) ([]doctor.Point, error) {
 	defer func() { _ = resp.Body.Close() }()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, bodyMax+1))
 	if err != nil {
-		return nil, fmt.Errorf("Prometheus' answer broke off: %w", err)
+		return nil, fmt.Errorf("the answer of Prometheus broke off: %w", err)
 	}
 	var a answer
 	if len(raw) > bodyMax || json.Unmarshal(raw, &a) != nil {
-		return nil, fmt.Errorf("Prometheus answered %s with something else to %.120s", resp.Status, q.PromQL)
+		return nil, fmt.Errorf("a Prometheus answered %s with something else to %.120s", resp.Status, q.PromQL)
 	}
 	if a.Status != "success" {
-		return nil, fmt.Errorf("Prometheus refuses %.120s: %.200s", q.PromQL, a.Error)
+		return nil, fmt.Errorf("a Prometheus refuses %.120s: %.200s", q.PromQL, a.Error)
 	}
 	return c.points(q, &a)
 }
@@ -231,12 +231,12 @@ func (c *Collector) points(q *Query, a *answer) ([]doctor.Point, error) {
 	switch a.Data.ResultType {
 	case "vector":
 		if err := json.Unmarshal(a.Data.Result, &all); err != nil {
-			return nil, fmt.Errorf("Prometheus' answer to %.120s: %w", q.PromQL, err)
+			return nil, fmt.Errorf("the answer of Prometheus to %.120s: %w", q.PromQL, err)
 		}
 	case "scalar":
 		var one series
 		if err := json.Unmarshal(a.Data.Result, &one.Value); err != nil {
-			return nil, fmt.Errorf("Prometheus' answer to %.120s: %w", q.PromQL, err)
+			return nil, fmt.Errorf("the answer of Prometheus to %.120s: %w", q.PromQL, err)
 		}
 		all = append(all, one)
 	default:
