@@ -192,7 +192,9 @@ func printAnswer(w io.Writer, lang string, a *doctor.Answer) error {
 		fmt.Fprint(w, say(lang, key, first.Node, howWord(lang, &first)))
 	}
 	fmt.Fprint(w, say(lang, "diag-confidence", 100*a.Confidence.Probability, a.Confidence.Cases))
-	fmt.Fprint(w, say(lang, "diag-scope", scopeWord(lang, a.Scope.Class), 100*a.Scope.Low, 100*a.Scope.High, diagnose.Say(lang, a.Scope.Code, a.Scope.Args)))
+	if a.Verdict != doctor.NoFault { // a difference between people is nobody's harm
+		fmt.Fprint(w, say(lang, "diag-scope", scopeWord(lang, a.Scope.Class), 100*a.Scope.Low, 100*a.Scope.High, diagnose.Say(lang, a.Scope.Code, a.Scope.Args)))
+	}
 	for _, h := range a.Also {
 		fmt.Fprint(w, say(lang, "diag-also", h.Node, howWord(lang, &h)))
 	}

@@ -150,8 +150,11 @@ const (
 		(select max(minute) from facts.callback_minutes where channel = $1)`
 	triageLevers = `select lever || ' ' || aim || ' (' || owner || ')' from facts.levers
 		where pulled_at between $1::timestamptz - interval '15 minutes' and $1::timestamptz + interval '1 minute' or expires_at > now() and undone_at is null order by pulled_at desc limit 10`
-	triageBehind = `select name || ' ' || behind from facts.projections
-		where behind > 0 and (name <> 'webhooks' or exists (select from facts.webhooks))` // nobody is told late where nobody is to be told
+	// A reader is late for this payment when it has not come to a move of a minute ago;
+	// nobody is told late where nobody is to be told.
+	triageBehind = `select name || ' ' || behind from facts.projections p
+		where behind > 0 and (name <> 'webhooks' or exists (select from facts.webhooks))
+		and exists (select from facts.transitions t where t.payment = $1 and t.id > p.position and t.at < now() - interval '1 minute')`
 	triageCohorts = `select 'channel', coalesce(channel, ''), count(*) filter (where stalled), count(*) from facts.timers where hop not in ('holder', 'operator') group by 2`
 )
 
@@ -201,7 +204,7 @@ func (t *triage) read(ctx context.Context, d Database, id pay.ID) error {
 	if t.breaks, err = rowsOf(ctx, tx, triageBreaks, texts, int64(id)); err != nil {
 		return err
 	}
-	if t.behind, err = rowsOf(ctx, tx, triageBehind, texts); err != nil {
+	if t.behind, err = rowsOf(ctx, tx, triageBehind, texts, int64(id)); err != nil {
 		return err
 	}
 	if channel := t.channel(); channel != "" {
@@ -345,6 +348,10 @@ func (t *triage) then(q *Question, code string, args ...any) {
 func (t *triage) who(q *Question) {
 	var s doctor.Scope
 	switch {
+	case t.out.Answer != nil && t.out.Answer.Verdict == doctor.NoFault:
+		q.Source = "watch"
+		t.tell(q, "nobody")
+		return
 	case t.out.Answer != nil:
 		q.Source, s = "watch", t.out.Answer.Scope
 	case t.known && len(t.cohorts) > 0:

@@ -80,6 +80,10 @@ func TestTriageAnswersFromTheFactsAlone(t *testing.T) {
 	_, err = b.pool.Exec(t.Context(), `insert into webhook_endpoints (tenant, url, secret) values ($1, 'https://x.example', '')`, b.tenant)
 	require.NoError(t, err)
 	out, _, _ = b.triaged(res.Payment.ID, t.TempDir())
+	require.Equal(t, "both", codes(out)[7], "who is to be told has not been told yet, and that is not late")
+	_, err = b.pool.Exec(t.Context(), `alter table transitions disable trigger user; update transitions set at = at - interval '2 minutes'; alter table transitions enable trigger user`)
+	require.NoError(t, err)
+	out, _, _ = b.triaged(res.Payment.ID, t.TempDir())
 	require.Equal(t, "display", codes(out)[7])
 	_, err = b.pool.Exec(t.Context(), `delete from webhook_endpoints`)
 	require.NoError(t, err)
@@ -207,4 +211,16 @@ func TestTriageCarriesTheWatchsAnswer(t *testing.T) {
 	require.NotNil(t, out.Answer)
 	require.Equal(t, "check", out.Questions[11].Code)
 	require.Contains(t, text, "On the road now: postgres")
+}
+
+// Where nothing is wrong, a difference between people is nobody's harm.
+func TestNobodyIsAffectedByNoFault(t *testing.T) {
+	t.Parallel()
+	scope := doctor.Scope{Class: "cohort", Low: 0.26, High: 0.3, Code: "cohort", Args: []string{"app", "x"}}
+	for verdict, want := range map[doctor.Verdict]string{doctor.NoFault: "nobody", doctor.CauseFound: "scope"} {
+		tr := triage{lang: "en", out: Triage{Answer: &doctor.Answer{Verdict: verdict, Scope: scope}}}
+		var q Question
+		tr.who(&q)
+		require.Equal(t, want, q.Code)
+	}
 }

@@ -254,6 +254,7 @@ var words = map[string][2]string{
 	"triage-q11":          {"Which hop holds the time?", "时间耗在哪个环节?"},
 	"triage-q12":          {"What would prove the second-best cause instead?", "什么检查能证明次优原因?"},
 	"triage-unread":       {"Not known: the facts could not be read.", "未知:无法读取事实。"},
+	"triage-nobody":       {"Nobody: nothing is out of the ordinary.", "无人:一切正常。"},
 	"triage-scope":        {"%s (%.0f to %.0f %%): %s.", "%s(%.0f 至 %.0f %%):%s。"},
 	"triage-no-row":       {"There is no row: nothing of it arrived, or it was another id.", "没有记录:请求未到达,或编号有误。"},
 	"triage-submitted":    {"Yes: its first row is of %s.", "是:首条记录于 %s。"},
