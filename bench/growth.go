@@ -235,7 +235,7 @@ select c.relname, coalesce(t.relname, c.relname), pg_relation_size(c.oid)
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
   left join pg_index i on i.indexrelid = c.oid left join pg_class t on t.oid = i.indrelid
  where n.nspname = 'public' and c.relkind in ('r', 'i') and pg_relation_size(c.oid) > 0
- order by pg_relation_size(c.oid) desc, c.relname limit 100`
+ order by pg_relation_size(c.oid) desc, c.relname limit 250`
 
 // relations lists the largest tables and indexes of a ledger.
 func relations(ctx context.Context, dsn string, payments int64) ([]Relation, error) {

@@ -24,6 +24,7 @@ export const IconDrill = icon(<><path d="M4 10a6 6 0 1 1 2 4.5" /><path d="M3 12
 export const IconPeople = icon(<><circle cx="7.5" cy="7" r="3" /><path d="M2.5 16c.5-3 2.5-4 5-4s4.5 1 5 4" /><path d="M13 4.5a3 3 0 0 1 0 5.5M14.5 12.3c1.7.5 2.7 1.7 3 3.7" /></>);
 export const IconApprove = icon(<><path d="M4 10.5l4 4 8-9" /></>);
 export const IconPulse = icon(<><path d="M2 10h4l2-5 4 10 2-5h4" /></>);
+export const IconTimer = icon(<><circle cx="10" cy="11" r="6" /><path d="M10 8v3l2 1.5M8 2.5h4" /></>);
 export const IconShield = icon(<><path d="M10 2.5l6 2v5c0 4-2.5 6.5-6 8-3.5-1.5-6-4-6-8v-5z" /><path d="M7.5 9.5l2 2 3-3.5" /></>);
 export const IconBell = icon(<><path d="M5 14V9a5 5 0 0 1 10 0v5l1.5 1h-13z" /><path d="M8.5 17h3" /></>);
 export const IconCopy = icon(<><path d="M7 7h9v9H7z" /><path d="M13 7V4H4v9h3" /></>);

@@ -128,6 +128,7 @@ function Heat({ of, open }: { of: Hop; open: (c: Cell) => void }) {
   const last = new Date(of.columns[of.columns.length - 1]!.at).getTime();
   const every = of.every_s * 1000;
   const n = Math.max(20, (last - first) / every + 1);
+  const start = last + every - n * every; // the newest stands at the right, however short the history
   const label = 66;
   const room = Math.max(60, width - label);
   const w = room / n;
@@ -147,7 +148,7 @@ function Heat({ of, open }: { of: Hop; open: (c: Cell) => void }) {
           ))}
           {of.columns.map((c) => {
             const at = new Date(c.at).getTime();
-            const x = label + ((at - first) / every) * w;
+            const x = label + ((at - start) / every) * w;
             return rows.map((row, i) => {
               const count = c.counts[row] ?? 0;
               if (count === 0) return null;
@@ -160,7 +161,7 @@ function Heat({ of, open }: { of: Hop; open: (c: Cell) => void }) {
               );
             });
           })}
-          <text x={label} y={rows.length * rowHigh + 15}>{clock(first)}</text>
+          <text x={label} y={rows.length * rowHigh + 15}>{clock(start)}</text>
           <text x={label + room} y={rows.length * rowHigh + 15} textAnchor="end">{clock(last + every)} UTC</text>
         </svg>
       )}

@@ -1,5 +1,5 @@
 import { lazy } from 'react';
-import { IconPulse } from '../../parts/icons';
+import { IconTimer } from '../../parts/icons';
 import type { Screen } from '../../parts/screen';
 
 export const screen: Screen = {
@@ -7,6 +7,6 @@ export const screen: Screen = {
   title: { en: 'How long it takes', zh: '耗时' },
   group: 'doctor',
   order: 91,
-  icon: IconPulse,
+  icon: IconTimer,
   component: lazy(() => import('./Latency')),
 };
