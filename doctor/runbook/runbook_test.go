@@ -292,6 +292,7 @@ func TestTheNeverListHoldsInARun(t *testing.T) {
 			Dir: dir, Hands: []doctor.Hand{h}, Look: func() *doctor.Evidence { return &doctor.Evidence{} },
 			Policy: runbook.Policy{Alone: doctor.Reach(rapid.IntRange(0, 4).Draw(t, "alone")), Items: 1 << 30, ActsPerHour: 1 << 30},
 			Person: func(_ context.Context, a runbook.Approval) (string, error) { return a.Person, nil },
+			Turns:  time.Millisecond, // nobody's turn comes here
 		})
 		require.NoError(t, err)
 		q := request(step("a", "deed"))
