@@ -140,9 +140,8 @@ func TestFrozenAtRandom(t *testing.T) {
 func (p *pair) freezeAtIntent() (caught int) {
 	p.t.Helper()
 	ctx := context.Background()
-	// The doctor may hold payouts back for a while after a leader that was frozen.
 	const flying = `select count(*) from attempts where answered_at is null and intended_at > now() - interval '1 minute'`
-	eventually(p.t, 3*time.Minute, "an intent is seen", func() (bool, string) {
+	eventually(p.t, time.Minute, "an intent is seen", func() (bool, string) {
 		for range 50 { // without a pause: the window is a fraction of a millisecond
 			if err := p.db.QueryRow(ctx, flying).Scan(&caught); err != nil {
 				return false, err.Error()

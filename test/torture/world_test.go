@@ -3,6 +3,7 @@ package torture
 import (
 	"context"
 	"encoding/json"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -103,24 +104,32 @@ func folder(t *testing.T) string {
 	return dir
 }
 
+// freePorts are free now, and below those that the system gives to whoever asks for
+// any: a port is used again and again here, and while its server is dead no other
+// process of the world may be given it.
 func freePorts(t *testing.T, n int) []string {
 	t.Helper()
 	var out []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
+	for tries := 0; len(out) < n; tries++ {
+		require.Less(t, tries, 1000, "no free port was found")
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(12_000+rand.IntN(18_000))))
+		if err != nil {
+			continue
+		}
 		defer func() { _ = l.Close() }()
 		out = append(out, l.Addr().String())
 	}
 	return out
 }
 
-// start runs up on the world's folder and waits until it serves.
+// start runs up on the world's folder and waits until it serves. The doctor looks, and
+// does nothing: each payment must come to its end without it, and what it holds back
+// after a storm of kills would only make the torture longer.
 func (w *world) start() {
 	w.t.Helper()
 	began := time.Now()
 	w.up = start(w.t, w.dir, "up", nil, append([]string{
-		"up", "--quiet", "--sandbox", "--data", w.dir, "--listen", w.listen[0], "--sandbox-listen", w.listen[1],
+		"up", "--quiet", "--sandbox", "--auto", "observe", "--data", w.dir, "--listen", w.listen[0], "--sandbox-listen", w.listen[1],
 	}, w.extra...)...)
 	w.awaitReady(w.api)
 	eventually(w.t, readyWithin, "the sandbox serves", func() (bool, string) { return answersOK(w.banks + "/healthz") })
