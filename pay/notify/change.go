@@ -2,7 +2,6 @@ package notify
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 	"unicode/utf8"
@@ -83,13 +82,9 @@ func (s *Endpoints) Recover(ctx context.Context, tenant pay.TenantID, id Endpoin
 		if !young || !past {
 			return fault.New(fault.MalformedRequest, fmt.Sprintf("since lies within the last %d days: what an endpoint took is known for as long", keepDays)).WithParam("/since")
 		}
-		first, err := firstSince(ctx, tx, since.Add(-recoverMargin))
-		if err != nil {
-			return err
-		}
 		rows, err := tx.Query(ctx, `update webhook_endpoints set changed_at = now(),
-			behind = least(coalesce(behind, (select position from webhook_cursor)), $3::bigint - 1)
-			where tenant = $1 and id = $2 and state = $4 returning `+endpointColumns, tenant, id, first, Active)
+			behind = least(coalesce(behind, (select position from webhook_cursor)), facts.transitions_since($3) - 1)
+			where tenant = $1 and id = $2 and state = $4 returning `+endpointColumns, tenant, id, since.Add(-recoverMargin), Active)
 		if err != nil {
 			return err
 		}
@@ -97,29 +92,4 @@ func (s *Endpoints) Recover(ctx context.Context, tenant pay.TenantID, id Endpoin
 		return err
 	})
 	return out, err
-}
-
-// firstSince finds the first event at or after a time, or the one that will come next.
-// The log is in the order of time but for the margin, and has no index by it: some forty
-// look-ups by id do.
-func firstSince(ctx context.Context, tx pgx.Tx, at time.Time) (int64, error) {
-	var low, high int64
-	if err := tx.QueryRow(ctx, `select coalesce(min(id), 1), coalesce(max(id), 0) + 1 from transitions`).Scan(&low, &high); err != nil {
-		return 0, err
-	}
-	for low < high {
-		middle := low + (high-low)/2
-		var id int64
-		var early bool
-		err := tx.QueryRow(ctx, `select id, at < $2 from transitions where id >= $1 order by id limit 1`, middle, at).Scan(&id, &early)
-		switch {
-		case errors.Is(err, pgx.ErrNoRows), err == nil && !early:
-			high = middle // ids between middle and id are nobody's
-		case err != nil:
-			return 0, err
-		default:
-			low = id + 1
-		}
-	}
-	return low, nil
 }
