@@ -117,9 +117,20 @@ func TestACallbackThatHangsIsSetAside(t *testing.T) {
 // swept runs the sweep of an inbox until something holds.
 func (r *road) swept(inbox *settle.Inbox, holds func() bool) {
 	r.t.Helper()
+	r.during(inbox.Sweep, holds)
+}
+
+// retained runs the retention until something holds.
+func (r *road) retained(inbox *settle.Inbox, holds func() bool) {
+	r.t.Helper()
+	r.during(inbox.Retain, holds)
+}
+
+func (r *road) during(loop func(context.Context) error, holds func() bool) {
+	r.t.Helper()
 	ctx, cancel := context.WithCancel(r.t.Context())
 	var run sync.WaitGroup
-	run.Go(func() { _ = inbox.Sweep(ctx) })
+	run.Go(func() { _ = loop(ctx) })
 	require.Eventually(r.t, holds, patience, 5*time.Millisecond)
 	cancel()
 	run.Wait()
@@ -165,17 +176,6 @@ func TestNamedCallbacksAreSetAsideAndGivenUp(t *testing.T) {
 	state, _ := r.state(deposits[1].ID)
 	require.Equal(t, pay.Created, state, "nothing is said of the money")
 	r.retained(inbox, func() bool { return r.number(`select count(*) from inbox where id = $1`, ids[1]) == 0 })
-}
-
-// retained runs the retention until something holds.
-func (r *road) retained(inbox *settle.Inbox, holds func() bool) {
-	r.t.Helper()
-	ctx, cancel := context.WithCancel(r.t.Context())
-	var run sync.WaitGroup
-	run.Go(func() { _ = inbox.Retain(ctx) })
-	require.Eventually(r.t, holds, patience, 5*time.Millisecond)
-	cancel()
-	run.Wait()
 }
 
 // The Nth message to the database is cut while callbacks are set aside and replayed,
