@@ -95,7 +95,7 @@ func TestTheRulesFireWhenABudgetBurns(t *testing.T) {
 	require.Equal(t, string(slo.Rules()), string(have), "stale: run `go test ./doctor/slo -update`")
 	promtool, err := exec.LookPath("promtool")
 	if err != nil {
-		t.Skip("NO OUTSIDE JUDGE: promtool is not installed, so nobody but us has read the alert rules (apt-get install prometheus)")
+		t.Skip("NO OUTSIDE JUDGE: promtool is not installed, so nobody but us has read the burn-rate rules (apt-get install prometheus)")
 	}
 	for _, args := range [][]string{{"check", "rules", "slo.rules.yml"}, {"test", "rules", "slo_test.yml"}} {
 		cmd := exec.CommandContext(t.Context(), promtool, args...)
