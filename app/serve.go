@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ import (
 	"github.com/moneta-pay/moneta/config"
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/keyring"
+	"github.com/moneta-pay/moneta/internal/pgfence"
 	"github.com/moneta-pay/moneta/internal/pgserver"
 	"github.com/moneta-pay/moneta/internal/telemetry"
 	"github.com/moneta-pay/moneta/lever/board"
@@ -64,6 +66,7 @@ type plane struct {
 	stations *pgxpool.Pool
 	leverage *pgxpool.Pool
 	pools    []namedPool // all three
+	fence    *pgfence.Fence
 	levers   *board.Board
 	channels []channel.Channel
 
@@ -115,13 +118,22 @@ func tuneGC() {
 	}
 }
 
-// prepare checks that the database is fit for money and builds the stations.
-func (p *plane) prepare(ctx context.Context) error {
+// prepare checks that the database is fit for money and builds the stations. seen is
+// the history that the former life of this process knew.
+func (p *plane) prepare(ctx context.Context, seen pgfence.History) error {
 	var err error
 	if p.ring, err = secretsRing(&p.cfg); err != nil {
 		return err
 	}
-	conn, err := pgx.Connect(ctx, p.cfg.DSN)
+	if p.fence, err = pgfence.New(historyFile(p.cfg.StateDir), seen, p.log); err != nil {
+		return err
+	}
+	cfg, err := pgx.ParseConfig(p.cfg.DSN)
+	if err != nil {
+		return fmt.Errorf("database address: %w", err)
+	}
+	p.fence.Guard(&cfg.Config)
+	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return fmt.Errorf("connect to the database: %w", err)
 	}
@@ -177,6 +189,7 @@ func (p *plane) pool(ctx context.Context, name string, conns int32, timeout stri
 	if err != nil {
 		return nil, fmt.Errorf("database address: %w", err)
 	}
+	p.fence.Guard(&cfg.ConnConfig.Config)
 	cfg.MaxConns = conns
 	cfg.ConnConfig.ConnectTimeout = 3 * time.Second
 	rp := cfg.ConnConfig.RuntimeParams
@@ -193,9 +206,18 @@ func (p *plane) pool(ctx context.Context, name string, conns int32, timeout stri
 	cfg.ConnConfig.Tracer = watch
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err == nil {
+		p.fence.OnNewer(pool.Reset)
 		p.pools = append(p.pools, namedPool{strings.TrimPrefix(name, "moneta "), pool, watch})
 	}
 	return pool, err
+}
+
+// historyFile is where a node remembers which history of its database it has seen.
+func historyFile(state string) string {
+	if state == "" {
+		return ""
+	}
+	return filepath.Join(state, "history.json")
 }
 
 func (p *plane) connectChannels() error {
@@ -239,8 +261,8 @@ func (p *plane) build() {
 	p.feed = outbox.NewFeed(p.events, p.tel)
 	p.flights = intake.NewFlights(nil)
 	p.node = commit.New(commit.Config{
-		Flights: p.flights,
-		DSN:     p.cfg.DSN, URL: p.cfg.NodeURL, Reads: p.reads, Logger: p.log, Registerer: p.tel.Registry(),
+		Flights: p.flights, Fence: p.fence,
+		DSN: p.cfg.DSN, URL: p.cfg.NodeURL, Reads: p.reads, Logger: p.log, Registerer: p.tel.Registry(),
 		Lead: p.lead, Left: p.left, Changed: func(changed []pay.Payment) {
 			p.wheel.Note(changed)
 			p.asker.Note(changed)
