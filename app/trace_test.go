@@ -16,8 +16,8 @@ import (
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/config"
 	"github.com/moneta-pay/moneta/doctor/signal/otlp"
-	"github.com/moneta-pay/moneta/internal/pgtest"
 	"github.com/moneta-pay/moneta/internal/pgfence"
+	"github.com/moneta-pay/moneta/internal/pgtest"
 	"github.com/moneta-pay/moneta/internal/telemetry"
 	"github.com/moneta-pay/moneta/sandbox"
 )
