@@ -9,9 +9,14 @@ import (
 	"github.com/moneta-pay/moneta/doctor"
 )
 
-// signsWithin bounds for how long a step waits for the signs that tell whom it is about;
-// a step that says how long it may take waits no longer than that.
-const signsWithin = 30 * time.Second
+const (
+	// signsWithin bounds for how long a step waits for the signs that tell whom it is about;
+	// a step that says how long it may take waits no longer than that.
+	signsWithin = 30 * time.Second
+	// calledFor is for how long a step without its signs stays called for after it last was:
+	// what comes again and again is not there at every look.
+	calledFor = 5 * time.Second
+)
 
 // signed fills the step in, and waits a while for what no sign has told yet: an answer
 // stands before all of its signs have come, and of two sessions that knot again and again
@@ -31,7 +36,8 @@ func (x *run) signed(ctx context.Context, s *StepResult, d *doctor.Step) (a doct
 	if err := x.set(s, Pending, "it waits until a sign tells more: "+missing.Error()); err != nil {
 		return a, missing, err
 	}
-	end := x.cfg.Clock.Now().Add(min(limit, signsWithin))
+	called := x.cfg.Clock.Now()
+	end := called.Add(min(limit, signsWithin))
 	for {
 		if told := x.cfg.Told(x.req().Cause, x.req().Hop); len(told) > 0 {
 			q := *x.req()
@@ -45,7 +51,11 @@ func (x *run) signed(ctx context.Context, s *StepResult, d *doctor.Step) (a doct
 			}
 		}
 		if d.If != "" {
-			if held, err := x.words.holds(d.If, x.scene(time.Time{}), x.req()); err == nil && !held {
+			held, err := x.words.holds(d.If, x.scene(time.Time{}), x.req())
+			switch now := x.cfg.Clock.Now(); {
+			case err != nil || held:
+				called = now
+			case now.Sub(called) >= calledFor:
 				return a, errors.New("not called for: " + d.If), nil // whoever it would be about
 			}
 		}
