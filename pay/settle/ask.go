@@ -41,7 +41,8 @@ const (
 type AskerConfig struct {
 	Submitter commit.Submitter
 	Channels  []channel.Channel
-	// Pool keeps breaks; the role of the pay plane. Nil keeps none.
+	// Pool keeps breaks and the contracts of the channels; the role of the pay plane. Nil
+	// keeps none.
 	Pool *pgxpool.Pool
 	// Live reports whether this process has a call for the payment on the wire.
 	Live func(pay.ID) bool
@@ -135,6 +136,7 @@ func (a *Asker) Run(ctx context.Context) error {
 	for range submitters {
 		g.Go(func() error { a.submit(ctx); return nil })
 	}
+	g.Go(func() error { a.tellContracts(ctx); return nil })
 	return g.Wait()
 }
 
