@@ -420,4 +420,4 @@ func (h *house) digest() map[string]string {
 }
 
 // nobodys are tables without a tenant that only the installation changes.
-var nobodys = []string{"breaks", "break_events", "statements", "statement_imports", "statement_lines", "dispatch_pauses", "channel_proofs", "quarantine", "operator_sessions", "operator_passkeys"}
+var nobodys = []string{"breaks", "break_events", "statements", "statement_imports", "statement_lines", "dispatch_pauses", "channel_proofs", "channel_contracts", "quarantine", "operator_sessions", "operator_passkeys"}

@@ -413,6 +413,7 @@ func (p *plane) edge() (http.Handler, error) {
 	in, err := intake.New(intake.Config{
 		Submitter: contained{p.node, p.levers}, Accounts: accounts, Originals: p.payments, Channels: names, Guard: guard,
 		DepositFor: time.Duration(p.cfg.DepositHours) * time.Hour, Flights: p.flights, Linked: linkedTo(p.recon, p.desk),
+		Contradicted: p.recon.Contradicted,
 	})
 	if err != nil {
 		return nil, err

@@ -96,12 +96,12 @@ var profiles = map[string]profile{
 	"soak": {rounds: 1, wallets: 10_000, soak: 30 * time.Minute},
 	"quick": {
 		rounds: 3, probe: 2 * time.Second, baseline: 4 * time.Second, ledger: 5 * time.Second,
-		single: 4 * time.Second, batch: 4 * time.Second, latency: 4 * time.Second, life: 6 * time.Second,
+		single: 4 * time.Second, batch: 4 * time.Second, latency: 4 * time.Second, life: 2 * settleCycle,
 		accounts: 100_000, wallets: 10_000,
 	},
 	"full": {
 		rounds: 3, probe: 5 * time.Second, baseline: 15 * time.Second, ledger: 30 * time.Second,
-		single: 20 * time.Second, batch: 20 * time.Second, latency: 20 * time.Second, life: 30 * time.Second,
+		single: 20 * time.Second, batch: 20 * time.Second, latency: 20 * time.Second, life: 3 * settleCycle,
 		patience: 30 * time.Second, accounts: 100_000, wallets: 10_000,
 	},
 }

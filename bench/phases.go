@@ -12,6 +12,11 @@ import (
 	"github.com/moneta-pay/moneta/internal/lifecycle"
 )
 
+// settleCycle is how often serve reads the banks' statements. A round of whole cycles,
+// behind another one, pays for as many settlements as it makes payouts; shorter ones
+// paid for none or for those of two rounds.
+const settleCycle = 10 * time.Second
+
 // drainMax bounds the wait for the last payouts, and for the banks' callbacks.
 const drainMax = 30 * time.Second
 
@@ -53,6 +58,9 @@ func (p *plane) round(ctx context.Context, phase string, n int, plan loadPlan) e
 	if n == 0 {
 		warm := plan
 		warm.For = warmUp
+		if len(plan.Channels) > 0 && plan.For >= settleCycle {
+			warm.For = settleCycle // until statements settle what payouts did
+		}
 		if _, err := p.load(ctx, phase, warm); err != nil {
 			return err
 		}

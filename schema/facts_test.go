@@ -23,7 +23,7 @@ const factsFile = "testdata/facts_v1.txt"
 var factsV1 = []string{
 	"contract", "open_items", "hops", "timers", "live_attempts", "attempts", "transitions", "throughput", "minutes",
 	"callbacks", "callback_backlog", "callback_minutes", "heartbeats", "projections", "pauses", "quarantine",
-	"postings", "cases", "levers", "callbacks_aside",
+	"postings", "cases", "levers", "callbacks_aside", "channels",
 }
 
 // factColumns describes each view of the contract, a line a column.
@@ -187,4 +187,25 @@ func TestFactsThatAreAskedOftenScanNothingLarge(t *testing.T) {
 		require.False(t, large(plan(sql)), "%s\n%s", sql, plan(sql))
 	}
 	require.True(t, large(plan("select source, count(*) from facts.transitions group by source")), "a scan would be seen")
+}
+
+// TestNamesAreWrittenInPlace: a function that the planner only calls costs each row
+// forty times as much.
+func TestNamesAreWrittenInPlace(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	conn := open(t, pgtest.DSN(t))
+	plan := func(sql string) string {
+		rows, err := conn.Query(ctx, `explain (verbose) `+sql)
+		require.NoError(t, err)
+		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		require.NoError(t, err)
+		return strings.Join(lines, "\n")
+	}
+	for _, view := range factsV1 {
+		require.NotRegexp(t, `facts\.\w+_name\(`, plan("select * from facts."+view), view)
+	}
+	_, err := conn.Exec(ctx, `create function facts.bad_name(kind smallint) returns text language sql immutable as $$ select 'kind_' || kind $$`)
+	require.NoError(t, err)
+	require.Contains(t, plan(`select facts.bad_name(kind) from payments`), "facts.bad_name(", "a call would be seen")
 }

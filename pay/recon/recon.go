@@ -28,8 +28,9 @@ const (
 	DefaultEvery = 10 * time.Second
 	// DefaultMissingAfter is how long after it is due a line may stay away.
 	DefaultMissingAfter = 10 * time.Minute
-	// DefaultPageMax is how many lines are asked for at once.
-	DefaultPageMax = 200
+	// DefaultPageMax is how many lines are asked for at once: two facts each, which
+	// must fit into one batch of the committer.
+	DefaultPageMax = 400
 )
 
 const (
@@ -150,6 +151,9 @@ func (r *Recon) Run(ctx context.Context) error {
 		return errors.Join(append(errs, err)...)
 	}
 	missing := r.each(func(i int, ch channel.Channel) error {
+		if err := r.attested(ctx, ch.Name()); err != nil {
+			return err
+		}
 		if !readings[i].whole { // only a statement read to its end can be missing something
 			return nil
 		}
