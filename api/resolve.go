@@ -27,7 +27,12 @@ type ReviewVerdict struct {
 type Resolution struct {
 	Outcome  string `json:"outcome" enum:"executed,absent" doc:"What the evidence proves"`
 	Evidence string `json:"evidence" doc:"What was seen, and where: a letter of the bank, its statement, a call with a name" maxLength:"200"`
-	AsOf     string `json:"as_of,omitempty" format:"date-time" doc:"When it was seen; now if left out. Absence counts only from after the last order can have left"`
+	// What the evidence says of the attempt; needed where channels contradict themselves.
+	Reference string `json:"reference,omitempty" doc:"For a payment in in_review because its channels contradict themselves: the reference of the attempt that has executed; the payment's last attempt if left out" maxLength:"35"`
+	Channel   string `json:"channel,omitempty" doc:"The channel whose statement or books show it" maxLength:"64"`
+	ChannelID string `json:"channel_id,omitempty" doc:"The channel's own id of it" maxLength:"140"`
+	Amount    string `json:"amount,omitempty" doc:"What was executed, in smallest units" pattern:"^[1-9][0-9]*$" example:"70000"`
+	AsOf      string `json:"as_of,omitempty" format:"date-time" doc:"When it was seen; now if left out. Absence counts only from after the last order can have left"`
 }
 
 // WriteOff is the body of POST /v1/payments/{id}/write-off.
@@ -125,7 +130,11 @@ func (c *call) reviewPayment() error {
 
 func (c *call) resolvePayment() error {
 	var outcome, evidence, said string
-	if err := c.members(map[string]*string{"outcome": &outcome, "evidence": &evidence, "as_of": &said}); err != nil {
+	var e intake.Evidence
+	if err := c.members(map[string]*string{
+		"outcome": &outcome, "evidence": &evidence, "as_of": &said,
+		"reference": &e.Reference, "channel": &e.Channel, "channel_id": &e.ChannelID, "amount": &e.Amount,
+	}); err != nil {
 		return err
 	}
 	asOf := c.s.Clock.Now()
@@ -151,9 +160,11 @@ func (c *call) resolvePayment() error {
 	if err := c.alone(c.who.Tenant, "resolve_unknown"); err != nil {
 		return err
 	}
-	res, err := c.s.Intake.Resolve(c.ctx, &intake.Evidence{
-		Tenant: p.Tenant, Payment: p.ID, Attempt: p.Attempt.N, Executed: outcome == "executed", AsOf: asOf, Approval: c.who.Name() + ": " + evidence,
-	})
+	e.Tenant, e.Payment, e.Attempt, e.Executed, e.AsOf, e.Approval = p.Tenant, p.ID, p.Attempt.N, outcome == "executed", asOf, c.who.Name()+": "+evidence
+	if _, n, err := pay.ParseReference(e.Reference); err == nil {
+		e.Attempt = n
+	}
+	res, err := c.s.Intake.Resolve(c.ctx, &e)
 	return c.moved(res, &p, err)
 }
 
@@ -245,7 +256,8 @@ func resolveRoutes() []*route {
 		{
 			method: http.MethodPost, path: "/v1/payments/{id}/resolve", id: "resolve-payment", tag: "operator", summary: "Resolve what the channel leaves open",
 			about: "For an attempt whose outcome is unknown and of which the channel says nothing, on evidence that a person has seen. If the channel proves the contrary later, " +
-				"that is a late outcome. With two people who may approve, by an approval of the kind resolve_unknown only.",
+				"that is a late outcome. A payment in in_review because its channels contradict themselves succeeds by the attempt that the " +
+				"evidence names by reference, channel and amount, if that channel has said that it executed it. With two people who may approve, by an approval of the kind resolve_unknown only.",
 			scope: access.Admin, params: []*huma.Param{id}, body: of[Resolution](), answers: one, faults: moved(fault.ApprovalRequired), do: (*call).resolvePayment,
 		},
 		{

@@ -1,7 +1,9 @@
 package api_test
 
 import (
+	"context"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -141,6 +143,49 @@ func TestAPersonResolvesWhatTheChannelLeavesOpen(t *testing.T) {
 	linked := w.get("/v1/payments/" + not.String() + "/timeline").json["linked"].([]any)
 	require.Len(t, linked, 1)
 	require.Equal(t, "late_payout", linked[0].(map[string]any)["kind"])
+}
+
+// A payment in review because the bank executed an attempt before the last succeeds by
+// the attempt that is named.
+func TestAPersonNamesTheAttemptThatExecuted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *api.Config) {
+		in, err := intake.New(intake.Config{
+			Submitter: c.Waiter.(*commit.Node), Accounts: c.Ledger, Originals: c.Payments, Channels: []string{"bank-ab"},
+			Contradicted: func(_ context.Context, channel, reference string) (bool, error) {
+				return channel == "bank-ab" && strings.HasSuffix(reference, "A1"), nil
+			},
+		})
+		require.NoError(t, err)
+		c.Intake = in
+	})
+	id := w.payout(w.funded("a", "5000"), "p1")
+	w.dispatched(id)
+	w.fact(pay.Fact{Kind: pay.ProveAbsent, Payment: id, Attempt: 1, AttemptState: pay.Absent})
+	w.fact(pay.Fact{Kind: pay.Intend, Payment: id, Attempt: 2, SendBy: time.Now().Add(time.Second)})
+	_, err := w.node.Submit(t.Context(), commit.Fact{Payment: &pay.Fact{Kind: pay.Confirm, Payment: id, Attempt: 1, Amount: money.Int(1000), Asset: "CZK", Source: "callback"}})
+	require.ErrorIs(t, err, fault.AlreadyFinal)
+	w.fact(pay.Fact{Kind: pay.ProveAbsent, Payment: id, Attempt: 2, AttemptState: pay.Absent})
+	resolve := func(more string) *answer {
+		return w.act("/v1/payments/"+id.String()+"/resolve", w.admin, `{"outcome":"executed","evidence":"line 14 of its statement"`+more+`}`)
+	}
+	bare := resolve("")
+	requireProblem(t, bare, fault.IllegalTransition)
+	require.Equal(t, "/reference", bare.str("param"))
+	require.Contains(t, bare.str("detail"), "name the attempt that has executed")
+	name := func(n int16, channel string) string {
+		return `,"reference":"` + pay.Reference(id, n) + `","channel":"` + channel + `","amount":"1000","channel_id":"AB-7"`
+	}
+	elsewhere := resolve(name(1, "bank-cd"))
+	requireProblem(t, elsewhere, fault.IllegalTransition)
+	require.Equal(t, "/channel", elsewhere.str("param"))
+	requireProblem(t, resolve(name(2, "bank-ab")), fault.IllegalTransition)
+	done := resolve(name(1, "bank-ab"))
+	require.Equal(t, "succeeded", done.str("state"), string(done.body))
+	require.InDelta(t, 1, done.json["attempt"], 0)
+	require.Equal(t, "true", resolve(name(1, "bank-ab")).Header.Get("Idempotency-Replayed"))
+	line := w.get("/v1/payments/" + id.String() + "/timeline")
+	require.Len(t, line.json["attempts"], 2)
 }
 
 func TestMoneyWithoutAnOwnerIsAssigned(t *testing.T) {

@@ -246,6 +246,7 @@ func resolveUnknown(in *intake.Intake) access.Kind {
 			return nil, fault.New(fault.MalformedRequest, "attempt is a number").WithParam("/parameters/attempt").WithCause(err)
 		}
 		e.Attempt = int16(n)
+		e.Reference, e.Channel, e.ChannelID, e.Amount = act.Parameters["reference"], act.Parameters["channel"], act.Parameters["channel_id"], act.Parameters["amount"]
 		switch outcome := act.Parameters["outcome"]; outcome {
 		case "executed", "absent":
 			e.Executed = outcome == "executed"
@@ -275,6 +276,10 @@ func resolveUnknown(in *intake.Intake) access.Kind {
 			{Name: "evidence", Max: 2000},
 			{Name: "evidence_sha256"},
 			{Name: "as_of", Optional: true},
+			{Name: "reference", Optional: true},
+			{Name: "channel", Optional: true},
+			{Name: "channel_id", Optional: true},
+			{Name: "amount", Optional: true},
 		},
 		Check: func(ctx context.Context, act *access.Action) error {
 			e, err := read(act)
@@ -285,6 +290,12 @@ func resolveUnknown(in *intake.Intake) access.Kind {
 		},
 		Describe: func(act *access.Action) fault.Text {
 			p := act.Parameters
+			if p["outcome"] == "executed" && p["reference"] != "" {
+				return fault.Text{
+					En: fmt.Sprintf("Take it for proven by the books of %s that %s, attempt %s of %s, was executed with %s (smallest units): the payment succeeds by it, and by no other", p["channel"], p["reference"], p["attempt"], p["payment"], p["amount"]),
+					Zh: fmt.Sprintf("依 %[1]s 的账簿认定 %[2]s（%[4]s 的第 %[3]s 次尝试）已执行，金额 %[5]s（最小单位）：付款以此次成功，不认其他尝试", p["channel"], p["reference"], p["attempt"], p["payment"], p["amount"]),
+				}
+			}
 			if p["outcome"] == "executed" {
 				return fault.Text{
 					En: fmt.Sprintf("Take it for proven that attempt %s of %s was executed: the payment succeeds", p["attempt"], p["payment"]),

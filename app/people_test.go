@@ -73,6 +73,9 @@ func newBureau(t *testing.T) *bureau {
 		Linked: func(ctx context.Context, tenant pay.TenantID, link string) error {
 			return linkedTo(b.breaks, nil)(ctx, tenant, link)
 		},
+		Contradicted: func(ctx context.Context, channel, reference string) (bool, error) {
+			return b.breaks.Contradicted(ctx, channel, reference)
+		},
 	})
 	require.NoError(t, err)
 	tel, err := telemetry.Setup(t.Context(), telemetry.Config{Service: "test"})

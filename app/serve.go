@@ -39,6 +39,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/ledger"
 	"github.com/moneta-pay/moneta/pay/notify"
 	"github.com/moneta-pay/moneta/pay/outbox"
+	"github.com/moneta-pay/moneta/pay/receipt"
 	"github.com/moneta-pay/moneta/pay/recon"
 	"github.com/moneta-pay/moneta/pay/settle"
 	"github.com/moneta-pay/moneta/pay/status"
@@ -90,6 +91,7 @@ type plane struct {
 	feed      *outbox.Feed
 	notify    *notify.Sender
 	ring      *keyring.Ring
+	signer    *receipt.Signer // nil signs no receipts
 	runs      *recon.Watch
 	terms     map[channel.Name]recon.Terms
 	handler   http.Handler
@@ -128,12 +130,10 @@ func (p *plane) prepare(ctx context.Context, seen pgfence.History) error {
 	if p.fence, err = pgfence.New(historyFile(p.cfg.StateDir), seen, p.log); err != nil {
 		return err
 	}
-	cfg, err := pgx.ParseConfig(p.cfg.DSN)
-	if err != nil {
-		return fmt.Errorf("database address: %w", err)
+	if p.signer, err = receiptsSigner(&p.cfg); err != nil {
+		return err
 	}
-	p.fence.Guard(&cfg.Config)
-	conn, err := pgx.ConnectConfig(ctx, cfg)
+	conn, err := p.connect(ctx)
 	if err != nil {
 		return fmt.Errorf("connect to the database: %w", err)
 	}
@@ -180,6 +180,16 @@ func (p *plane) prepare(ctx context.Context, seen pgfence.History) error {
 	p.measure()
 	p.handler, err = p.edge()
 	return err
+}
+
+// connect opens the first session, on the newest history that this node has seen.
+func (p *plane) connect(ctx context.Context) (*pgx.Conn, error) {
+	cfg, err := pgx.ParseConfig(p.cfg.DSN)
+	if err != nil {
+		return nil, fmt.Errorf("database address: %w", err)
+	}
+	p.fence.Guard(&cfg.Config)
+	return pgx.ConnectConfig(ctx, cfg)
 }
 
 // pool opens connections in the role that may only append to the money tables; off
@@ -435,6 +445,7 @@ func (p *plane) edge() (http.Handler, error) {
 	in, err := intake.New(intake.Config{
 		Submitter: contained{p.node, p.levers}, Accounts: accounts, Originals: p.payments, Channels: names, Guard: guard,
 		DepositFor: time.Duration(p.cfg.DepositHours) * time.Hour, Flights: p.flights, Linked: linkedTo(p.recon, p.desk),
+		Contradicted: p.recon.Contradicted,
 	})
 	if err != nil {
 		return nil, err
@@ -448,7 +459,7 @@ func (p *plane) edge() (http.Handler, error) {
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Approvals: p.approvals, Waiter: p.node,
 		Webhooks: p.webhooks,
-		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: dispatchState{p.gate, p.levers}, Levers: p.levers, Backlog: backlog{p}, Runs: p.runs, Books: finance.NewReader(p.stations), Invariants: invariant.NewReader(p.reads), Desk: p.desk, Ready: p, Outlook: p.outlook, Links: access.NewLinks(p.ring), PublicURL: p.cfg.PublicURL, Trails: trail.NewReader(p.reads, nil), Events: p.events, Feed: p.feed,
+		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: dispatchState{p.gate, p.levers}, Levers: p.levers, Backlog: backlog{p}, Runs: p.runs, Books: finance.NewReader(p.stations), Invariants: invariant.NewReader(p.reads), Desk: p.desk, Ready: p, Outlook: p.outlook, Links: access.NewLinks(p.ring), PublicURL: p.cfg.PublicURL, Trails: trail.NewReader(p.reads, nil), Receipts: p.receipts(), Events: p.events, Feed: p.feed,
 		Registry: p.tel.Registry(), Logger: p.log, Version: Version, DocsURL: p.cfg.DocsURL,
 	})
 	if err != nil {

@@ -82,7 +82,7 @@ var words = map[string][2]string{
 	"no":                {"no", "否"},
 	"never":             {"never", "从未"},
 	"up-stop":           {"Ctrl-C stops everything cleanly.\n", "按 Ctrl-C 可干净地停止全部。\n"},
-	"init-wrote":        {"wrote %s (for its owner's eyes) and %s: keep a copy of the key elsewhere\n", "已写入 %s(仅所有者可读)和 %s:请在别处保存密钥副本\n"},
+	"init-wrote":        {"wrote %s (for its owner's eyes), %s and %s: keep copies of the keys elsewhere\n", "已写入 %s(仅所有者可读)、%s 和 %s:请在别处保存密钥副本\n"},
 	"init-dsn":          {"It names no database yet: write its address into \"dsn\", or set MONETA_DSN. Without a Postgres of yours, `moneta up --sandbox` brings one along and needs no file.\n", "尚未指定数据库:请将地址写入 \"dsn\",或设置 MONETA_DSN。若没有自己的 Postgres,`moneta up --sandbox` 会自带一个,且无需配置文件。\n"},
 	"init-next":         {"\nWhat comes next:\n", "\n后续步骤:\n"},
 	"init-more":         {"\nEvery setting: docs/configuration.md. Alert rules for your Prometheus: docs/alerts.\n", "\n全部设置:docs/configuration.md。供 Prometheus 使用的告警规则:docs/alerts。\n"},

@@ -119,6 +119,7 @@ func TestWhatIsContradictedIsNotSentAgain(t *testing.T) {
 	noted := pay.Note(out, confirm(1), "two of them")
 	require.Equal(t, []any{pay.Dispatching, pay.Dispatching, pay.Transition(17)}, []any{noted.From, noted.To, noted.T})
 	require.Empty(t, noted.Postings)
+	require.Equal(t, out.Channel, noted.FromChannel, "it stays on its channel")
 	doubt, err := pay.Next(noted.After, pay.Fact{Kind: pay.Doubt, Payment: 7, Attempt: 2, At: t0})
 	require.NoError(t, err)
 	for kind, state := range map[pay.FactKind]pay.AttemptState{

@@ -55,7 +55,9 @@ itself. The last attempt then goes on, and nothing is sent beside it (T5, T7 fro
 reserved). Of an attempt before the last it is a contradiction: it stands in the
 log (T17, without postings), and from then on the payment is neither sent again
 nor failed by a word about another attempt, but waits in review for a person, for
-as long as it takes. After a resend (T9) a decline or a proof of absence counts
+as long as it takes. When two people name the attempt that has executed, by evidence,
+the payment has succeeded by that one (T7 from in_review), and another one's success
+is a contradiction. After a resend (T9) a decline or a proof of absence counts
 only when it is about the newest order.
 
 ## States
@@ -171,6 +173,8 @@ func attemptText(r *rule) string {
 		return "a new one, " + Intended.String()
 	case r.move == markAttempt && r.attempt == Absent:
 		return Absent.String() + " or " + NeverSent.String()
+	case r.move == nameAttempt:
+		return "the one named, " + r.attempt.String()
 	case r.move == markAttempt:
 		return r.attempt.String()
 	}
@@ -272,7 +276,7 @@ func answer(p Payment, k FactKind) string {
 	case Resend:
 		f.SendBy = at.Add(time.Second)
 	case Accept, Clear, Ack, Doubt, Redirect, Confirm, Decline, ProveAbsent, GiveUp, Cancel, Settle, Checked, Expire, Returned, ChargedBack,
-		WriteOff, Challenge, ActionDone, Review, ReviewOk, ReviewNo, factEnd:
+		WriteOff, Challenge, ActionDone, Review, ReviewOk, ReviewNo, Attest, factEnd:
 	}
 	c, err := Next(p, f)
 	switch {

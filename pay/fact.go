@@ -66,6 +66,9 @@ const (
 	ReviewOk
 	// ReviewNo: that person refuses it.
 	ReviewNo
+	// Attest: two people name the attempt that has executed, by evidence, of a payment
+	// that waits in review because its channels contradict themselves.
+	Attest
 	factEnd
 )
 
@@ -92,7 +95,7 @@ func (k FactKind) fails() bool {
 
 // aboutAttempt reports whether the fact is somebody's word about one attempt.
 func (k FactKind) aboutAttempt() bool {
-	return k >= Ack && k <= GiveUp || k == Settle || k == Returned || k == Resend || k == Redirect
+	return k >= Ack && k <= GiveUp || k == Settle || k == Returned || k == Resend || k == Redirect || k == Attest
 }
 
 var factNames = [factEnd]string{
@@ -102,7 +105,7 @@ var factNames = [factEnd]string{
 	Take: "take", Expire: "expire", GiveBack: "give_back", Returned: "returned", ChargedBack: "charged_back",
 	Recover: "recover", WriteOff: "write_off", Challenge: "challenge", ActionDone: "action_done",
 	Review: "review", ReviewOk: "review_ok", ReviewNo: "review_no",
-	Resend: "resend", Redirect: "redirect",
+	Resend: "resend", Redirect: "redirect", Attest: "attest",
 }
 
 // String returns the fact's name.
@@ -130,14 +133,16 @@ type Fact struct {
 	Attempt int16
 	// AttemptState refines ProveAbsent: Absent or NeverSent.
 	AttemptState AttemptState
-	// SendBy is until when the attempt may be sent, with Intend and Resend. With
+	// SendBy is until when the attempt may be sent, with Intend and Resend; until when it
+	// might have been, with Attest. With
 	// Decline, Redirect, ProveAbsent and GiveUp it is that of the newest order that the
 	// word covers: an attempt that was sent again since has another, and the word is
 	// stale. Zero is a word of which nobody knows the order, such as a callback's: it
 	// holds for an attempt that was sent once only.
 	SendBy time.Time
-	// Channel is where the attempt goes, with Intend; with the channel's word about an
-	// attempt, whose word it is. Empty is the channel that the payment has.
+	// Channel is where the attempt goes, with Intend, or went, with Attest; with the
+	// channel's word about an attempt, whose word it is. Empty is the channel that the
+	// payment has.
 	Channel   string
 	ChannelID string
 	Reason    string

@@ -172,7 +172,7 @@ func made(p *Payment, f Fact, r *rule) *Payment {
 // be sent once more waits for a person: an attempt before may have executed. It is a
 // no-op where one stands already, and for what no attempt was made of.
 func Note(p Payment, f Fact, what string) Change {
-	c := Change{From: p.State, To: p.State, After: p}
+	c := Change{From: p.State, To: p.State, After: p, FromChannel: p.Channel}
 	tried := p.Kind.Leaves() && p.Attempt.N > 0
 	if p.Noted && p.State != Reserved || !p.State.Final() && !tried {
 		return c

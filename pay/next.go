@@ -99,7 +99,9 @@ func fitting(p *Payment, k FactKind, r *rule) bool {
 	case r.late:
 		return p.Attempt.N > 0
 	case p.State == InReview && p.Attempt.N > 0: // a contradiction waits for a person, not for its holder or a timer
-		return k == ReviewOk || k == ReviewNo
+		return k == ReviewOk || k == ReviewNo || k == Attest
+	case k == Attest: // guard's review: nothing was ever sent
+		return false
 	}
 	return true
 }
@@ -161,17 +163,20 @@ func judgeAttempt(p Payment, f Fact) (stale bool, err error) {
 	if f.Attempt == 0 || f.Kind == Intend {
 		return false, nil
 	}
+	if f.Attempt > max(p.Attempt.N, p.Tried) {
+		return false, fmt.Errorf("%w: %s of attempt %d, the last is %d", ErrIllegal, f.Kind, f.Attempt, max(p.Attempt.N, p.Tried))
+	}
+	if f.Kind == Attest { // any of them may be the one
+		return false, nil
+	}
 	if f.Attempt == p.Attempt.N { // what proves that one order was not executed says nothing of an order sent since
 		return f.Kind.fails() && p.Open() && !covers(&f, &p.Attempt), nil
-	}
-	if f.Attempt > p.Attempt.N {
-		return false, fmt.Errorf("%w: %s of attempt %d, the last is %d", ErrIllegal, f.Kind, f.Attempt, p.Attempt.N)
 	}
 	if p.State == Failed || p.State == Cancelled { // no attempt is known to have executed, so any may be the first
 		return false, nil
 	}
 	if f.Kind == Confirm || f.Kind == Settle || f.Kind == Returned || f.Kind == Ack && p.absent(f.Attempt) {
-		return false, fmt.Errorf("%w: %s of attempt %d after attempt %d", ErrContradiction, f.Kind, f.Attempt, p.Attempt.N)
+		return false, fmt.Errorf("%w: %s of attempt %d beside attempt %d", ErrContradiction, f.Kind, f.Attempt, p.Attempt.N)
 	}
 	return true, nil
 }
@@ -270,6 +275,10 @@ func replayOrError(p Payment, f Fact) (Change, error) {
 		}
 	case Challenge, Review:
 		if f.Kind == Challenge && p.State == RequiresAction || f.Kind == Review && p.State == InReview && p.Kind == Payout {
+			return same, nil
+		}
+	case Attest:
+		if p.State == Succeeded && p.Attempt.N > 0 && p.Attempt.N == f.Attempt {
 			return same, nil
 		}
 	case Recover, WriteOff:
@@ -408,6 +417,26 @@ func mayExpire(p *Payment, at time.Time) error {
 	return nil
 }
 
+// replace makes another attempt the payment's, remembers whether the one before was
+// taken for absent, and follows to the channel.
+func (p *Payment) replace(by Attempt, f *Fact) {
+	bit := func(n int16) uint64 {
+		if n <= 0 || n > absentMax {
+			return 0
+		}
+		return 1 << (n - 1)
+	}
+	if p.Attempt.State == Absent || p.Attempt.State == NeverSent {
+		p.AbsentBefore |= bit(p.Attempt.N)
+	}
+	p.AbsentBefore &^= bit(by.N)
+	by.Reference = Reference(p.ID, by.N)
+	p.Attempt = by
+	if f.Channel != "" {
+		p.Channel = f.Channel
+	}
+}
+
 func moveAttempt(c *Change, f Fact, r *rule) error {
 	a := &c.After.Attempt
 	switch r.move {
@@ -417,13 +446,17 @@ func moveAttempt(c *Change, f Fact, r *rule) error {
 		if a.State.Live() || f.Attempt != a.N+1 || f.SendBy.IsZero() {
 			return fmt.Errorf("%w: attempt %d (%s) before attempt %d with a send_by", ErrIllegal, a.N, a.State, f.Attempt)
 		}
-		if a.N > 0 && a.N <= absentMax && (a.State == Absent || a.State == NeverSent) {
-			c.After.AbsentBefore |= 1 << (a.N - 1)
+		c.After.replace(Attempt{N: f.Attempt, State: Intended, SendBy: f.SendBy}, &f)
+		c.After.Tried = f.Attempt
+	case nameAttempt:
+		named := Attempt{N: f.Attempt, State: r.attempt, SendBy: f.SendBy, ChannelID: f.ChannelID, Reason: f.Reason}
+		if f.Attempt == a.N {
+			named.SendBy, named.Resends = a.SendBy, a.Resends
 		}
-		*a = Attempt{N: f.Attempt, State: Intended, Reference: Reference(c.After.ID, f.Attempt), SendBy: f.SendBy}
-		if f.Channel != "" {
-			c.After.Channel = f.Channel
+		if named.SendBy.IsZero() {
+			return fmt.Errorf("%w: attempt %d is named without its send_by", ErrIllegal, f.Attempt)
 		}
+		c.After.replace(named, &f)
 	case sameAttempt:
 		if a.State != AttemptUnknown || a.ChannelID != "" || !f.SendBy.After(a.SendBy) {
 			return fmt.Errorf("%w: attempt %d (%s, %q) is not one to send again", ErrIllegal, a.N, a.State, a.ChannelID)

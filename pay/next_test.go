@@ -486,7 +486,7 @@ func TestNextIsTotal(t *testing.T) {
 				p := pay.Payment{Kind: pay.Kind(k), State: pay.State(s), Amount: money.Int(1), Asset: "CZK"}
 				c, err := pay.Next(p, pay.Fact{Kind: pay.FactKind(f), At: noon, Amount: p.Amount, Asset: p.Asset, New: &p})
 				if err == nil {
-					require.True(t, k >= 1 && k <= int(pay.Compensation) && s <= int(pay.InReview) && f >= 1 && f <= int(pay.ReviewNo))
+					require.True(t, k >= 1 && k <= int(pay.Compensation) && s <= int(pay.InReview) && f >= 1 && f <= int(pay.Attest))
 					require.LessOrEqual(t, c.To, pay.InReview)
 				}
 			}

@@ -205,8 +205,11 @@ type Payment struct {
 	// Seq counts the payment's transitions.
 	Seq     int32
 	Attempt Attempt
-	// AbsentBefore has a bit for each attempt before the last, the first one lowest,
-	// that was taken never to have executed without its channel's own word.
+	// Tried is how many attempts were made: the number of the last one. Attempt is that
+	// one, or one before it that two people have named as executed.
+	Tried int16
+	// AbsentBefore has a bit for each attempt but Attempt, the first one lowest, that was
+	// taken never to have executed without its channel's own word.
 	AbsentBefore uint64
 	EnteredAt    time.Time
 	// NextAt is when the next automatic step is due: zero only when final.

@@ -61,6 +61,13 @@ func (l *life) hand(f pay.Fact) {
 		require.True(l.t, known, "an error of the known kinds: %v", err)
 		require.Empty(l.t, c.Postings)
 		require.Zero(l.t, c.T)
+		if errors.Is(err, pay.ErrContradiction) { // as the decider does
+			if c := pay.Note(l.p, f, err.Error()); !c.NoOp() {
+				require.True(l.t, legal[pay.Move{Kind: before.Kind, T: c.T, From: c.From, To: c.To}])
+				require.Empty(l.t, c.Postings)
+				l.p = c.After
+			}
+		}
 		return
 	}
 	require.Equal(l.t, before.State, c.From)
@@ -285,7 +292,7 @@ func (l *life) draw() pay.Fact {
 			pay.Clear, pay.Clear, pay.Intend, pay.Intend, pay.Intend, pay.Ack, pay.Doubt, pay.Confirm, pay.Decline,
 			pay.ProveAbsent, pay.ProveAbsent, pay.GiveUp, pay.Cancel, pay.Settle, pay.Settle, pay.Checked, pay.Accept,
 			pay.Take, pay.Take, pay.Take, pay.Expire, pay.Returned, pay.ChargedBack,
-			pay.Challenge, pay.ActionDone, pay.Review, pay.ReviewOk, pay.ReviewNo,
+			pay.Challenge, pay.ActionDone, pay.Review, pay.ReviewOk, pay.ReviewNo, pay.Attest, pay.Attest,
 		}).Draw(t, "fact"),
 		Payment: p.ID, At: l.now, Amount: p.Amount, Asset: p.Asset, ChannelID: "theirs",
 		Reason: rapid.SampledFrom([]string{"", "slow"}).Draw(t, "reason"),

@@ -39,6 +39,7 @@ const (
 	newAttempt
 	markAttempt // to rule.attempt, or to the fact's AttemptState
 	sameAttempt // once more, under the same number and reference
+	nameAttempt // the fact's is the payment's, and executed
 )
 
 // condition says when a rule leads to another state than usually.
@@ -210,6 +211,12 @@ func sent(k Kind, back ...leg) []rule {
 		// In review after an attempt: the channel has contradicted itself, and a person
 		// asks it what it has done before anything is sent again or given back.
 		{t: 3, kind: k, from: []State{InReview}, fact: ReviewOk, to: Reserved, who: "operator"},
+		// Or two people name the one that has executed: the money has left by that one.
+		{
+			t: 7, kind: k, from: []State{InReview}, fact: Attest, to: Succeeded, who: "operators, with evidence",
+			move: nameAttempt, attempt: Confirmed, settles: SettlementExpected, word: true,
+			legs: []leg{{FromHeld, ClearingOut, principal}, {FromHeld, FeeRevenue, fee}},
+		},
 		{t: 11, kind: k, from: []State{InReview}, fact: ReviewNo, to: Cancelled, who: "operator", legs: back},
 		{t: 11, kind: k, from: []State{Reserved}, fact: Cancel, to: Cancelled, who: "holder, operator", legs: back},
 		{

@@ -23,7 +23,7 @@ const factsFile = "testdata/facts_v1.txt"
 var factsV1 = []string{
 	"contract", "open_items", "hops", "timers", "live_attempts", "attempts", "transitions", "throughput", "minutes",
 	"callbacks", "callback_backlog", "callback_minutes", "heartbeats", "projections", "pauses", "quarantine",
-	"postings", "cases", "levers", "callbacks_aside",
+	"postings", "cases", "levers", "callbacks_aside", "channels",
 }
 
 // factColumns describes each view of the contract, a line a column.

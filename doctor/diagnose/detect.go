@@ -376,8 +376,12 @@ func (d *detector) behind(r *doctor.Reading) {
 	}
 }
 
-// flood: outcomes become unknown faster than they become known.
+// flood: outcomes become unknown faster than they become known. Those that a new leader
+// found on the wire all did at once.
 func (d *detector) flood(r *doctor.Reading) {
+	if r.Detail["settling"] != "" {
+		return
+	}
 	came, went, age := d.beside(r, doctor.Arrivals), d.beside(r, doctor.Departures), d.beside(r, doctor.OldestAge)
 	if r.Last >= unknownMost && last(age) > unknownAge && during(came) > 2*during(went) {
 		d.add(r, breach{

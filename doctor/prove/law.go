@@ -92,7 +92,7 @@ payout,refund,capture  5 dispatching unknown > processing
 payout,refund,capture  5 reserved > processing: held>clr:out P
 payout,refund,capture  6 dispatching processing > unknown
 payout,refund,capture  7 dispatching processing unknown > succeeded: held>fee:rev F
-payout,refund,capture  7 reserved > succeeded: held>clr:out P, held>fee:rev F
+payout,refund,capture  7 reserved in_review > succeeded: held>clr:out P, held>fee:rev F
 payout,refund          8 dispatching processing unknown > failed: clr:out>held P, held>from P+F
 capture                8 dispatching processing unknown > failed: clr:out>held P
 payout,refund,capture  9 unknown > dispatching

@@ -73,7 +73,7 @@ func (j *judge) dependsOnTime(f *pay.Fact) bool {
 	case pay.Accept:
 		return f.New.Kind == pay.Hold || f.New.Kind == pay.Capture
 	case pay.Clear, pay.Ack, pay.Doubt, pay.Confirm, pay.Decline, pay.Cancel, pay.Settle, pay.Checked, pay.Redirect,
-		pay.GiveBack, pay.Returned, pay.ChargedBack, pay.Recover, pay.WriteOff, pay.Challenge, pay.ActionDone, pay.Review, pay.ReviewOk, pay.ReviewNo:
+		pay.GiveBack, pay.Returned, pay.ChargedBack, pay.Recover, pay.WriteOff, pay.Challenge, pay.ActionDone, pay.Review, pay.ReviewOk, pay.ReviewNo, pay.Attest:
 	}
 	return false
 }

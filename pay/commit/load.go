@@ -132,13 +132,13 @@ const linkedSQL = `(case when p.kind in (2, 3, 4, 5, 6, 8, 10) then coalesce((se
   p.kind <> 1 and exists (select from transitions n where n.payment = p.id and n.transition in (17, 18))`
 
 // attemptSQL is what the log tells of attempts beside the last one's row: how often it
-// was sent again (T9), and which before it were taken for absent (6) or never sent (7).
+// was sent again (T9), and which others were taken for absent (6) or never sent (7).
 const attemptSQL = `(case when a.n > 0 then (select count(*) from transitions r where r.payment = p.id and r.transition = 9 and r.attempt = a.n) else 0 end),
-  (case when a.n > 1 then (select coalesce(bit_or(1::bigint << (b.n - 1)), 0) from attempts b
-      where b.payment = p.id and b.n < a.n and b.n <= 63 and b.state in (6, 7)) else 0 end)`
+  coalesce(a.tried, 0), (case when a.tried > 1 then (select coalesce(bit_or(1::bigint << (b.n - 1)), 0) from attempts b
+      where b.payment = p.id and b.n <> a.n and b.n <= 63 and b.state in (6, 7)) else 0 end)`
 
-// A payment is its immutable row, its last transition, its last attempt and,
-// while it is open, its open item. Its state was entered by the last transition
+// A payment is its immutable row, its last transition, its attempt (the last one, or an
+// earlier one (4 is confirmed) that was found to have executed) and, while it is open, its open item. Its state was entered by the last transition
 // that moved the state: settling does not.
 const selectPayments = `select p.id, p.tenant, p.kind, p.asset, p.amount::text, p.fee::text, coalesce(p.from_account, 0), coalesce(p.to_account, 0),
        coalesce(a.channel, p.channel, ''), coalesce(p.payee_account, ''), coalesce(p.payee_name, ''), coalesce(p.remittance, ''), coalesce(p.metadata, ''),
@@ -150,7 +150,7 @@ const selectPayments = `select p.id, p.tenant, p.kind, p.asset, p.amount::text, 
   from payments p
   join lateral (select * from transitions where payment = p.id order by seq desc limit 1) t on true
   join lateral (select at from transitions where payment = p.id and from_state <> to_state order by seq desc limit 1) e on true
-  left join lateral (select * from attempts where payment = p.id order by n desc limit 1) a on true
+  left join lateral (select *, max(n) over () tried from attempts where payment = p.id order by (state = 4) desc, n desc limit 1) a on true
   left join open_payments o on o.payment = p.id
  where `
 
@@ -191,7 +191,7 @@ func scanPayment(rows pgx.Rows) (*pay.Payment, error) {
 		&key, &trace, &p.EffectiveAt, &p.CreatedAt, &p.Original, &p.ExpiresAt, &p.Link, &taken, &p.Late, &p.Noted,
 		&p.State, &p.Settlement, &p.Seq, &p.Reason,
 		&p.Attempt.N, &p.Attempt.State, &p.Attempt.Reference, &p.Attempt.SendBy, &p.Attempt.ChannelID, &p.Attempt.Reason,
-		&p.Attempt.Resends, &p.AbsentBefore,
+		&p.Attempt.Resends, &p.Tried, &p.AbsentBefore,
 		&p.NextAt, &p.Deadline, &p.EnteredAt, &p.Checks, &p.LastCheckedAt)
 	if err != nil {
 		return nil, err

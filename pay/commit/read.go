@@ -122,7 +122,7 @@ const readPayment = `select p.id, p.tenant, p.kind, p.asset, p.amount::text, p.f
   from payments p
  cross join lateral (select from_state, to_state, settlement, seq, reason, at from transitions where payment = p.id order by seq desc limit 1) t
   left join lateral (select at from transitions where t.from_state = t.to_state and payment = p.id and from_state <> to_state order by seq desc limit 1) e on true
-  left join lateral (select n, state, reference, send_by, channel_id, reason, channel from attempts where p.kind <> 1 and payment = p.id order by n desc limit 1) a on true
+  left join lateral (select n, state, reference, send_by, channel_id, reason, channel, max(n) over () tried from attempts where p.kind <> 1 and payment = p.id order by (state = 4) desc, n desc limit 1) a on true
   left join lateral (select entered_at, next_at, deadline, checks, last_checked_at from open_payments where t.to_state not between 6 and 9 and payment = p.id offset 0) o on true`
 
 // backSQL is pay.Back of the kinds that have one, in its order.
@@ -196,7 +196,7 @@ func readPaymentRow(row pgx.CollectableRow) (pay.Payment, error) {
 		&key, &trace, &p.EffectiveAt, &p.CreatedAt, &p.Original, &expiresAt, &p.Link, &taken, &p.Late, &p.Noted, &back,
 		&p.State, &p.Settlement, &p.Seq, &p.Reason, &p.EnteredAt,
 		&p.Attempt.N, &p.Attempt.State, &p.Attempt.Reference, &sendBy, &p.Attempt.ChannelID, &p.Attempt.Reason,
-		&p.Attempt.Resends, &p.AbsentBefore,
+		&p.Attempt.Resends, &p.Tried, &p.AbsentBefore,
 		&nextAt, &deadline, &p.Checks, &checkedAt)
 	if err != nil {
 		return p, err
@@ -276,8 +276,8 @@ func readBreaks(ctx context.Context, tx pgx.Tx, p *pay.Payment) (n int64, err er
 	if p.Channel == "" {
 		return 0, nil
 	}
-	refs := make([]string, 0, p.Attempt.N+1)
-	for attempt := range p.Attempt.N + 1 {
+	refs := make([]string, 0, p.Tried+1)
+	for attempt := range p.Tried + 1 {
 		refs = append(refs, pay.Reference(p.ID, attempt))
 	}
 	err = tx.QueryRow(ctx, breaksSQL, p.Channel, refs).Scan(&n)

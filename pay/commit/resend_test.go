@@ -69,6 +69,17 @@ func TestASuccessorKnowsWhatWasSentAgain(t *testing.T) {
 	require.Equal(t, 1, notes, "it stands in the log, once, although the payment is under way")
 	gone := submit(next, about(elsewhere, pay.GiveUp))
 	require.Equal(t, pay.InReview, gone.State, "the first may have executed: it has not failed")
+	named := about(elsewhere, pay.Attest)
+	named.Payment.Attempt, named.Payment.SendBy = 1, elsewhere.Attempt.SendBy
+	byPeople := submit(next, named)
+	require.Equal(t, []any{pay.Succeeded, int16(1), int16(2), uint64(2)}, []any{byPeople.State, byPeople.Attempt.N, byPeople.Tried, byPeople.AbsentBefore})
+	next.stop()
+	next = lead(t, dsn)
+	second := about(elsewhere, pay.Confirm)
+	_, err = next.Submit(t.Context(), second)
+	require.ErrorIs(t, err, fault.AlreadyFinal, "who reads the rows knows that it was not the last one")
+	settled := submit(next, about(byPeople, pay.Settle))
+	require.Equal(t, []any{pay.SettlementMatched, int16(1), byPeople.Tried, byPeople.AbsentBefore}, []any{settled.Settlement, settled.Attempt.N, settled.Tried, settled.AbsentBefore})
 	newest := about(twice, pay.Decline)
 	newest.Payment.SendBy = twice.Attempt.SendBy
 	require.Equal(t, pay.Failed, submit(next, newest).State)

@@ -72,8 +72,20 @@ type Evidence struct {
 	// AsOf is when whoever gave the evidence looked, at the latest: what was sent after
 	// that, it says nothing about. It matters for absence only.
 	AsOf time.Time
+	// Reference, Channel and Amount are the executed attempt's as the evidence has them,
+	// ChannelID the channel's own name of it. What waits in review is settled by nothing
+	// less than the first three; for the rest they may be empty.
+	Reference, Channel, ChannelID, Amount string
 	// Approval has the evidence and the two people; the payment's log names it.
 	Approval string
+}
+
+// reason stands in the payment's log, and names the approval.
+func (e *Evidence) reason() string { return "evidence of " + e.Approval }
+
+// contested reports whether the evidence is to end a review of what contradicts itself.
+func (e *Evidence) contested(p *pay.Payment) bool {
+	return e.Executed && p.State == pay.InReview && p.Attempt.N > 0 && e.Attempt > 0 && e.Attempt <= p.Tried
 }
 
 // unknown returns the payment if the evidence may be about it.
@@ -81,6 +93,12 @@ func (in *Intake) unknown(ctx context.Context, e *Evidence) (*pay.Payment, error
 	p, err := in.originals.Payment(ctx, e.Tenant, e.Payment)
 	if err != nil {
 		return nil, err
+	}
+	if err := e.names(&p); err != nil {
+		return nil, err
+	}
+	if e.contested(&p) {
+		return &p, nil
 	}
 	if p.Attempt.N != e.Attempt || e.Attempt == 0 {
 		return nil, fault.New(fault.IllegalTransition, "the evidence is about attempt "+strconv.Itoa(int(e.Attempt))+
@@ -91,11 +109,15 @@ func (in *Intake) unknown(ctx context.Context, e *Evidence) (*pay.Payment, error
 
 // CheckEvidence refuses evidence about a payment whose outcome is not unknown: the
 // channel's own word is better than people's. It refuses evidence of absence from
-// before the last order could have left as well.
+// before the last order could have left as well. Where a payment waits for a person
+// because its channels contradict themselves, evidence says which attempt has executed.
 func (in *Intake) CheckEvidence(ctx context.Context, e *Evidence) error {
 	p, err := in.unknown(ctx, e)
 	switch {
 	case err != nil:
+		return err
+	case e.contested(p):
+		_, err = in.executed(ctx, p, e)
 		return err
 	case p.State != pay.Unknown:
 		return fault.New(fault.IllegalTransition, "nothing is unknown about it: it is "+p.State.String()).WithResource(p.ID.String())
@@ -134,12 +156,15 @@ func (in *Intake) Resolve(ctx context.Context, e *Evidence) (commit.Result, erro
 	if err != nil {
 		return commit.Result{}, err
 	}
+	if e.contested(p) {
+		return in.settleBy(ctx, p, e)
+	}
 	if p.Open() && e.early(p) {
 		return commit.Result{}, tooEarly(p)
 	}
 	f := &pay.Fact{
 		Kind: pay.GiveUp, Payment: p.ID, At: in.clock.Now().UTC(), Attempt: e.Attempt, AttemptState: pay.Absent,
-		SendBy: p.Attempt.SendBy, Source: pay.SourceOperators, Reason: "evidence of " + e.Approval,
+		SendBy: p.Attempt.SendBy, Source: pay.SourceOperators, Reason: e.reason(),
 	}
 	if e.Executed {
 		f.Kind, f.AttemptState, f.SendBy, f.Amount, f.Asset = pay.Confirm, 0, time.Time{}, p.Amount, p.Asset

@@ -71,6 +71,7 @@ type Accounts interface {
 // remains of it is the decider's to judge.
 type Originals interface {
 	Payment(ctx context.Context, tenant pay.TenantID, id pay.ID) (pay.Payment, error)
+	Timeline(ctx context.Context, tenant pay.TenantID, id pay.ID) (commit.Timeline, error)
 }
 
 // Config says what an Intake works with.
@@ -93,6 +94,9 @@ type Config struct {
 	// Linked refuses what a compensation names as its break or its case and what is not
 	// there; nil asks nobody.
 	Linked func(ctx context.Context, tenant pay.TenantID, link string) error
+	// Contradicted reports whether the channel has said, against its own word or our
+	// proof, that it executed the attempt of this reference; nil means that none ever has.
+	Contradicted func(ctx context.Context, channel, reference string) (bool, error)
 	// Clock is clock.System when nil.
 	Clock clock.Clock
 }
@@ -109,6 +113,8 @@ type Intake struct {
 	clock      clock.Clock
 	flights    *Flights
 	linked     func(ctx context.Context, tenant pay.TenantID, link string) error
+	// contradicted is Config.Contradicted.
+	contradicted func(ctx context.Context, channel, reference string) (bool, error)
 }
 
 // New makes an Intake; an error names the setting that is missing.
@@ -121,7 +127,7 @@ func New(cfg Config) (*Intake, error) {
 	}
 	in := &Intake{
 		submit: cfg.Submitter, originals: cfg.Originals, houses: newHouses(cfg.Accounts), channels: make(map[string]bool),
-		clock: cfg.Clock, flights: cfg.Flights, guard: cfg.Guard, depositFor: cfg.DepositFor, linked: cfg.Linked,
+		clock: cfg.Clock, flights: cfg.Flights, guard: cfg.Guard, depositFor: cfg.DepositFor, linked: cfg.Linked, contradicted: cfg.Contradicted,
 	}
 	if in.flights == nil {
 		in.flights = NewFlights(cfg.Clock.Now)

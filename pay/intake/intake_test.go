@@ -247,6 +247,10 @@ func TestAHoldExpiresInSevenDaysOrWhenItsCallerSays(t *testing.T) {
 // none knows no payment that could be given back.
 type none struct{}
 
+func (none) Timeline(context.Context, pay.TenantID, pay.ID) (commit.Timeline, error) {
+	return commit.Timeline{}, fault.New(fault.NotFound, "")
+}
+
 func (none) Payment(context.Context, pay.TenantID, pay.ID) (pay.Payment, error) {
 	return pay.Payment{}, fault.New(fault.NotFound, "")
 }

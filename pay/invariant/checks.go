@@ -95,7 +95,8 @@ var transitionChecks = []check{
 	{"P2", touched + `select 'payment ' || p.id, p.id, format('%s live attempts', count(*) filter (where a.state between 1 and 4))
 	  from p join attempts a on a.payment = p.id group by p.id
 	 having count(*) filter (where a.state = 4) <= 1 and (count(*) filter (where a.state between 1 and 4) > 1
-	     or max(a.n) filter (where a.state between 1 and 4) < max(a.n))`},
+	     or max(a.n) filter (where a.state between 1 and 4) < max(a.n) and not exists (
+	       select from transitions t where t.payment = p.id and t.transition = 7 and t.from_state = 11 and t.attempt = max(a.n) filter (where a.state = 4)))`},
 
 	{"P6", touched + `select 'payment ' || p.id, p.id, format('%s confirmed attempts', count(*))
 	  from p join attempts a on a.payment = p.id and a.state = 4 group by p.id having count(*) > 1`},

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
+	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/pgtest"
 	"github.com/moneta-pay/moneta/internal/telemetry"
 	"github.com/moneta-pay/moneta/money"
@@ -146,6 +147,13 @@ func (w *world) live() {
 	payout("declined", pay.Intend, pay.Decline)
 	payout("settled", pay.Intend, pay.Ack, pay.Confirm, pay.Settle)
 	payout("second try", pay.Intend, pay.Doubt, pay.ProveAbsent, pay.Intend, pay.Confirm, pay.Settle)
+	named := payout("named by people", pay.Intend, pay.ProveAbsent, pay.Intend)
+	first := pay.Fact{Kind: pay.Confirm, Payment: named.ID, Attempt: 1, Amount: named.Amount, Asset: named.Asset, Channel: "bank-ab"}
+	_, err := w.n.Submit(w.t.Context(), commit.Fact{Payment: &first})
+	require.ErrorIs(w.t, err, fault.AlreadyFinal)
+	require.Equal(w.t, pay.InReview, w.words(named, pay.ProveAbsent).State)
+	first.Kind, first.SendBy = pay.Attest, named.Attempt.SendBy
+	w.words(w.submit(commit.Fact{Payment: &first}), pay.Settle)
 	payout("late", pay.Intend, pay.Decline, pay.Confirm)
 	in := w.words(w.accept(pay.Deposit, 0, alice, 500, "deposit", nil), pay.Confirm, pay.Settle)
 	w.accept(pay.Refund, alice, 0, 50, "refund", func(p *pay.Payment) { p.Original, p.Channel = in.ID, "bank-ab" })
@@ -156,7 +164,7 @@ func (w *world) live() {
 	w.words(w.accept(pay.Hold, alice, shop, 70, "released", nil), pay.Cancel)
 	w.accept(pay.Hold, alice, shop, 30, "open", nil)
 	floor := ledger.AccountFact{Kind: ledger.SetFloor, ID: ledger.AccountID(shop), Tenant: 1, Floor: money.Int(-500), Reason: "granted", By: "test"}
-	_, err := w.n.Submit(w.t.Context(), commit.Fact{Account: &floor})
+	_, err = w.n.Submit(w.t.Context(), commit.Fact{Account: &floor})
 	require.NoError(w.t, err)
 	w.accept(pay.Send, shop, alice, 400, "overdraft", nil)
 }
@@ -211,6 +219,7 @@ func TestEachDamageIsSeen(t *testing.T) {
 			`update transfers set debit_seq = debit_seq - 1000 where id = (select max(id) from transfers)`,
 		},
 		{"P2", `update attempts set state = 3 where n = 1 and payment = ` + second, `update attempts set state = 6 where n = 1 and payment = ` + second},
+		{"P2", `update attempts set state = case n when 1 then 4 else 6 end where payment = ` + second, `update attempts set state = case n when 1 then 6 else 4 end where payment = ` + second},
 		{"P6", `update attempts set state = 4 where n = 1 and payment = ` + second, `update attempts set state = 6 where n = 1 and payment = ` + second},
 		{
 			"P3", `update transfers set credit = credit + 1 where id = 2`, // undone below with its chain

@@ -26,7 +26,7 @@ const (
   awaiting as materialized (select * from chunk c where c.settlement = 1 and c.from_state <> c.to_state
      and not exists (select from transitions s where s.payment = c.payment and s.settlement = 2))
   select c.id, c.payment, c.attempt, p.tenant, p.kind, coalesce(a.channel, p.channel), p.asset, p.amount::text, c.at,
-         coalesce(p.original, 0), coalesce((select max(n) from attempts o where o.payment = p.original), 0), coalesce(p.link, '')
+         coalesce(p.original, 0), coalesce((select n from attempts o where o.payment = p.original order by (state = 4) desc, n desc limit 1), 0), coalesce(p.link, '')
     from awaiting c join payments p on p.id = c.payment and p.channel is not null
     left join attempts a on a.payment = c.payment and a.n = c.attempt
    union all

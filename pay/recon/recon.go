@@ -151,6 +151,9 @@ func (r *Recon) Run(ctx context.Context) error {
 		return errors.Join(append(errs, err)...)
 	}
 	missing := r.each(func(i int, ch channel.Channel) error {
+		if err := r.attested(ctx, ch.Name()); err != nil {
+			return err
+		}
 		if !readings[i].whole { // only a statement read to its end can be missing something
 			return nil
 		}

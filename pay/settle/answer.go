@@ -38,6 +38,9 @@ func answerOf(caps channel.Capabilities, p *pay.Payment, w channel.Word, known, 
 		if absent(caps, p, known, asked) {
 			return absence(p, now)
 		}
+		if once := now.Add(proofIn(caps, p, known, asked)); mayAskSooner(caps, p, &w) && once.Before(next) {
+			next = once
+		}
 	case channel.Unknown, channel.NeverSent, channel.Returned, channel.ChargedBack:
 	}
 	return pay.Fact{Kind: pay.Checked, Payment: p.ID, At: now, Source: "query", Reason: w.Reason, NextAt: next}
@@ -63,6 +66,20 @@ func absent(caps channel.Capabilities, p *pay.Payment, known, asked time.Time) b
 // early.
 func over(caps channel.Capabilities, p *pay.Payment, known, asked time.Time) bool {
 	return !p.Attempt.SendBy.IsZero() && !asked.Before(caps.NotFoundCounts(p.Attempt.SendBy)) && asked.Sub(known) >= caps.NotFoundAfter()
+}
+
+// mayAskSooner reports whether the next query may come before its turn: the rail did not
+// say when, a not-found will prove something, and half of the budget is left, of which
+// any part may be spent at once.
+func mayAskSooner(caps channel.Capabilities, p *pay.Payment, w *channel.Word) bool {
+	return w.RetryAfter == 0 && p.Kind.Leaves() && p.State == pay.Unknown && p.Attempt.ChannelID == "" && caps.NotFoundMeansNever &&
+		!p.Attempt.SendBy.IsZero() && (caps.QueryBudget <= 0 || int(p.Checks)+1 < caps.QueryBudget/2)
+}
+
+// proofIn is in how long a not-found will prove absence, a second at least: a holder
+// need not wait for the turn after that.
+func proofIn(caps channel.Capabilities, p *pay.Payment, known, asked time.Time) time.Duration {
+	return max(caps.NotFoundCounts(p.Attempt.SendBy).Sub(asked), caps.NotFoundAfter()-asked.Sub(known), time.Second)
 }
 
 // absence sends the payment back for a new attempt, or, after several, the money

@@ -115,6 +115,39 @@ func TestTheQueryBudgetHolds(t *testing.T) {
 	})
 }
 
+// The query whose not-found proves absence comes when it does, and not at the next turn of
+// the plan; what proves nothing, or has spent half of its budget, keeps its turn.
+func TestTheQueryThatProvesAbsenceIsNotLate(t *testing.T) {
+	t.Parallel()
+	p := pay.Payment{
+		ID: 7, Kind: pay.Payout, State: pay.Unknown, Checks: 3,
+		Attempt: pay.Attempt{N: 1, State: pay.AttemptUnknown, SendBy: noon.Add(-6 * time.Second)},
+	}
+	c := caps()
+	c.QuerySchedule = []time.Duration{30 * time.Second}
+	next := func(w channel.Word, known time.Duration) time.Duration {
+		f := answerOf(c, &p, w, noon.Add(-known), noon, noon)
+		require.Equal(t, pay.Checked, f.Kind)
+		return f.NextAt.Sub(noon)
+	}
+	notFound := channel.Word{Verdict: channel.NotFound}
+	require.Equal(t, 2*time.Second, next(notFound, time.Hour), "by its send_by")
+	require.Equal(t, 9*time.Second, next(notFound, 4*time.Second), "a new leader counts from its takeover")
+	p.Attempt.SendBy = noon.Add(-time.Minute)
+	require.Equal(t, time.Second, next(notFound, 13*time.Second-time.Millisecond), "and never at once")
+
+	require.Equal(t, 30*time.Second, next(channel.Word{Verdict: channel.Unknown}, 4*time.Second))
+	busy := notFound
+	busy.RetryAfter = 20 * time.Second
+	require.Equal(t, 30*time.Second, next(busy, 4*time.Second), "the bank said when")
+	p.Checks = 9
+	require.Equal(t, 6*time.Minute, next(notFound, 4*time.Second), "the second half of the budget is spread evenly")
+	p.Checks, c.NotFoundMeansNever = 3, false
+	require.Equal(t, 30*time.Second, next(notFound, 4*time.Second))
+	c.NotFoundMeansNever, p.Attempt.ChannelID = true, "B-1"
+	require.Equal(t, 30*time.Second, next(notFound, 4*time.Second))
+}
+
 // TestAbsenceCountsOnOneClock: a leader that takes over with a clock an hour
 // ahead, or that reads a send_by which another's clock wrote, counts anew.
 func TestAbsenceCountsOnOneClock(t *testing.T) {

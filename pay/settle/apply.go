@@ -32,8 +32,8 @@ const (
 	unstorable  = "unstorable" // Postgres refuses what it says; counted, and set aside
 )
 
-// belied is the class of the break that a proof of absence makes which the channel
-// has belied: the payment goes on rightly, the channel's contract is wrong.
+// belied is the class of the break of a channel that belies itself: a proof of absence,
+// after which the payment goes on rightly, or a word about an attempt.
 const belied = "contradiction"
 
 // item is a letter under judgement.
@@ -243,7 +243,7 @@ func (b *Inbox) conclude(ctx context.Context, it *item, answer *commit.Outcome) 
 	if err == nil {
 		b.judged.Store(b.cfg.Clock.Now().UnixNano())
 	}
-	switch class := classOf(err, it.fact); {
+	switch class := classOf(err, it.fact, answer.Payment.State); {
 	case err == nil && belies(it.fact, answer):
 		it.verdict = applied
 		it.brk = it.breakOf(belied, answer.Payment.Reason)
@@ -267,9 +267,13 @@ func (b *Inbox) conclude(ctx context.Context, it *item, answer *commit.Outcome) 
 	}
 }
 
-// classOf names the break that a refused word makes; empty when it makes none.
-func classOf(err error, f *pay.Fact) string {
+// classOf names the break that a refused word about a payment in state s makes; empty
+// when it makes none. Recon sorts lines in the same way, so that a callback and the line
+// of one movement are one break.
+func classOf(err error, f *pay.Fact, s pay.State) string {
 	switch {
+	case errors.Is(err, fault.AlreadyFinal) && (!s.Final() || s == pay.Succeeded): // nothing is late: it is about another attempt, or takes a word back
+		return belied
 	case errors.Is(err, fault.AlreadyFinal):
 		return contradicts
 	case errors.Is(err, fault.AmountInvalid), errors.Is(err, fault.AmountExceedsRemaining):

@@ -41,7 +41,8 @@ const (
 type AskerConfig struct {
 	Submitter commit.Submitter
 	Channels  []channel.Channel
-	// Pool keeps breaks; the role of the pay plane. Nil keeps none.
+	// Pool keeps breaks and the contracts of the channels; the role of the pay plane. Nil
+	// keeps none.
 	Pool *pgxpool.Pool
 	// Live reports whether this process has a call for the payment on the wire.
 	Live func(pay.ID) bool
@@ -135,6 +136,7 @@ func (a *Asker) Run(ctx context.Context) error {
 	for range submitters {
 		g.Go(func() error { a.submit(ctx); return nil })
 	}
+	g.Go(func() error { a.tellContracts(ctx); return nil })
 	return g.Wait()
 }
 
@@ -314,7 +316,7 @@ func (a *Asker) submitBatch(ctx context.Context, batch []pay.Fact) {
 		if answer.Err == nil || !definite(answer.Err) {
 			continue // not committed: the timer offers it again
 		}
-		if class := classOf(answer.Err, f); class != "" {
+		if class := classOf(answer.Err, f, answer.Payment.State); class != "" {
 			breaks = append(breaks, a.breakOf(f, answer.Payment.Channel, class, answer.Err))
 			logBreak(ctx, a.log, &a.metrics, f, class, answer.Err)
 		}
@@ -389,7 +391,7 @@ func (a *Asker) Replied(ctx context.Context, name channel.Name, f *pay.Fact, ans
 	case err == nil || !definite(err):
 		return false
 	default:
-		if class = classOf(err, f); class == "" {
+		if class = classOf(err, f, answer.Payment.State); class == "" {
 			return false
 		}
 		logBreak(ctx, a.log, &a.metrics, f, class, err)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
 	rail "github.com/moneta-pay/moneta/pay/channel/sandbox"
@@ -93,14 +94,11 @@ func TestWhatTheBankExecutesAfterTheProofIsABreak(t *testing.T) {
 	}
 }
 
-// The bank takes, and executes, the first attempt when the second is out and proven
-// absent too: the payment is not sent a third time; a person has it.
-func TestAWordAboutAnOldAttemptStopsThePayment(t *testing.T) {
-	t.Parallel()
-	r := build(t, quick())
-	r.door()
-	r.lead()
-	p, order := r.absent(1, 700)
+// disputed is a payout whose two attempts were proven absent, and of which the bank has
+// taken and executed the first all the same: a person has it, and it is not sent again.
+func (r *road) disputed() (p pay.Payment, order channel.Order) {
+	r.t.Helper()
+	p, order = r.absent(1, 700)
 	sendBy := time.Now().Truncate(time.Microsecond)
 	r.submit(
 		commit.Fact{Payment: &pay.Fact{Kind: pay.Intend, Payment: p.ID, Attempt: 2, SendBy: sendBy, Source: "dispatch"}},
@@ -110,8 +108,28 @@ func TestAWordAboutAnOldAttemptStopsThePayment(t *testing.T) {
 	r.eventually("somebody has to look", func() bool { return r.read(p.ID).State == pay.InReview })
 	r.deaf.Store(false)
 	r.eventually("its break is kept", func() bool { return r.number(`select count(*) from breaks where reference = $1`, order.Reference) == 1 })
-	require.Equal(t, int64(2), r.number(`select count(*) from attempts`))
-	require.Equal(t, int64(1), r.number(`select count(*) from transitions where transition = 17 and to_state = $1`, int16(pay.InReview)))
+	r.eventually("the bank executes it", func() bool { return r.effects()[order.Reference] == 1 })
+	require.Equal(r.t, int64(2), r.number(`select count(*) from attempts`))
+	require.Equal(r.t, int64(1), r.number(`select count(*) from transitions where transition = 17 and to_state = $1`, int16(pay.InReview)))
+	return p, order
+}
+
+// attest names the first attempt for two people.
+func (r *road) attest(p *pay.Payment) pay.Payment {
+	r.t.Helper()
+	return r.submit(commit.Fact{Payment: &pay.Fact{
+		Kind: pay.Attest, Payment: p.ID, Attempt: 1, SendBy: time.Now().Truncate(time.Microsecond), Channel: "bank-ab",
+		Amount: p.Amount, Asset: p.Asset, Source: pay.SourceOperators, Reason: "evidence of apr_1",
+	}})[0]
+}
+
+// A person ends the review with a refusal, and the bank says once more that it executed.
+func TestAWordAboutAnOldAttemptStopsThePayment(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.door()
+	r.lead()
+	p, _ := r.disputed()
 	r.submit(commit.Fact{Payment: &pay.Fact{Kind: pay.ReviewNo, Payment: p.ID, Source: "operator", Reason: "the bank has executed the first"}})
 	r.submit(commit.Fact{Payment: &pay.Fact{
 		Kind: pay.Confirm, Payment: p.ID, Attempt: 1, Amount: p.Amount, Asset: p.Asset, Channel: "bank-ab", Source: "callback",
@@ -120,4 +138,62 @@ func TestAWordAboutAnOldAttemptStopsThePayment(t *testing.T) {
 	require.Equal(t, pay.Cancelled, got.State)
 	require.Equal(t, pay.LatePayout, r.read(got.Late).Kind)
 	require.Zero(t, r.number(`select coalesce(sum(amount), 0)::bigint from facts.postings`))
+}
+
+// Two people name the attempt that the bank has executed, before its line comes or after
+// it was judged: the line settles the payment, clearing runs to zero, and what the bank
+// says of the other attempt afterwards is a break.
+func TestPeopleSettleByTheAttemptThatExecuted(t *testing.T) {
+	t.Parallel()
+	for name, before := range map[string]bool{"before its line": true, "after its line": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := build(t, quick())
+			r.door()
+			r.lead()
+			p, order := r.disputed()
+			open := func() (found []recon.Break) {
+				t.Helper()
+				require.NoError(t, r.recon.Run(t.Context()))
+				found, _, err := r.recon.Breaks(t.Context(), recon.BreakFilter{State: "open"})
+				require.NoError(t, err)
+				return found
+			}
+			if !before {
+				require.Len(t, open(), 1)
+				require.Equal(t, int64(1), r.number(`select count(*) from statement_lines where outcome = 'wrong_state'`))
+				require.Equal(t, pay.InReview, r.read(p.ID).State, "a line alone does not end the review")
+			}
+			got := r.attest(&p)
+			require.Equal(t, []any{pay.Succeeded, int16(1), pay.Confirmed, int16(2)}, []any{got.State, got.Attempt.N, got.Attempt.State, got.Tried})
+			kept := r.read(p.ID)
+			require.Equal(t, []any{got.Attempt.N, got.Tried, got.AbsentBefore, got.Channel}, []any{kept.Attempt.N, kept.Tried, kept.AbsentBefore, kept.Channel}, "as the rows have it")
+			require.Equal(t, int64(703), r.number(`select -sum(amount)::bigint from facts.postings where account = $1`, int64(r.house)), "with our fee, once")
+			left := open()
+			if before { // the word of the callback is still to be looked at: the channel's proof was wrong
+				require.Len(t, left, 1)
+				require.Equal(t, []string{"contradiction", order.Reference, ""}, []string{left[0].Class, left[0].Reference, left[0].Line})
+			} else {
+				require.Empty(t, left, "it was that line's")
+			}
+			require.Equal(t, pay.SettlementMatched, r.read(p.ID).Settlement)
+			require.Equal(t, int64(1), r.number(`select count(*) from statement_lines where outcome = 'matched'`))
+			require.Zero(t, r.number(`select count(*) from expectations`))
+			r.reconciled()
+			r.proof()
+			again := r.attest(&p)
+			require.Equal(t, r.read(p.ID).Seq, again.Seq, "once")
+			other := pay.Reference(p.ID, 2)
+			_, err := r.node.Submit(t.Context(), commit.Fact{Payment: &pay.Fact{
+				Kind: pay.Confirm, Payment: p.ID, Attempt: 2, Amount: p.Amount, Asset: p.Asset, Channel: "bank-ab", Source: "callback",
+			}})
+			require.ErrorIs(t, err, fault.AlreadyFinal)
+			order.Reference, order.SendBy = other, time.Now().Add(time.Minute)
+			r.send(order)
+			r.eventually("it is paid twice, and a break", func() bool {
+				return r.number(`select count(*) from breaks where class = 'contradiction' and reference = $1 and closed_at is null`, other) == 1
+			})
+			require.Equal(t, int64(703), r.number(`select -sum(amount)::bigint from facts.postings where account = $1`, int64(r.house)))
+		})
+	}
 }

@@ -50,5 +50,5 @@ func TestARepliedContradictionIsABreak(t *testing.T) {
 		classes[b.Class] = b.Reference
 	}
 	reference := pay.Reference(p.ID, 1)
-	require.Equal(t, map[string]string{"amount_mismatch": reference, "late_outcome": reference}, classes)
+	require.Equal(t, map[string]string{"amount_mismatch": reference, "contradiction": reference}, classes)
 }

@@ -76,9 +76,11 @@ var invariants = []struct{ name, sql string }{
 	  select format('%s %s %s: %s %s, not %s %s', hop, channel, asset, h.open, h.value, coalesce(o.open, 0), coalesce(o.total, 0))
 	    from hop_counts h full join o using (hop, channel, asset)
 	   where coalesce(h.open, 0) <> coalesce(o.open, 0) or coalesce(h.value, 0) <> coalesce(o.total, 0) or h.open <> h.entered - h."left"`},
-	{"at most one live attempt a payment, and it is the last (P2)", `
+	{"at most one live attempt a payment, and it is the last (P2), or people named it", `
 	  select format('payment %s attempt %s', payment, n) from attempts a
-	   where state in (1, 2, 3, 4) and exists (select from attempts b where b.payment = a.payment and b.n > a.n)`},
+	   where state in (1, 2, 3, 4) and exists (select from attempts b where b.payment = a.payment and (b.n > a.n or b.n < a.n and b.state in (1, 2, 3, 4)))
+	     and not (state = 4 and not exists (select from attempts b where b.payment = a.payment and b.n <> a.n and b.state in (1, 2, 3, 4))
+	       and exists (select from transitions t where t.payment = a.payment and t.transition = 7 and t.from_state = 11 and t.attempt = a.n))`},
 	{"attempts are numbered from 1; no two confirmed (P6)", `
 	  select format('payment %s', payment) from attempts group by payment
 	  having max(n) <> count(*) or count(*) filter (where state = 4) > 1`},

@@ -130,6 +130,8 @@ func TestEachDamageIsFoundAndNamed(t *testing.T) {
 		{"a key missing", `delete from keys where kind = 1 and subject = ` + id("paid 0"), "paid 0", "keys", "pay_"},
 		{"a key that leads elsewhere", `update keys set subject = ` + id("paid 1") + ` where kind = 1 and subject = ` + id("paid 0"), "paid 1", "keys", "key "},
 		{"a second live attempt", `update attempts set state = 3 where n = 1 and payment = ` + id("second try"), "second try", "attempts", "attempt 1"},
+		{"an attempt that nobody named", `update attempts set state = case n when 1 then 4 else 6 end where payment = ` + id("second try"), "second try", "attempts", "attempt 1"},
+		{"another attempt than was named", `update attempts set state = case n when 2 then 4 else 6 end where payment = ` + id("named by people"), "named by people", "attempts", "pay_"},
 		{"an attempt gone", `delete from attempts where payment = ` + id("declined"), "declined", "attempts", "pay_"},
 		{"a payment gone", `delete from payments where id = ` + id("send 2"), "send 2", "chain", "pay_"},
 		{"a payment gone, seen by the ids", `delete from payments where id = ` + id("send 2"), "", "ids", "payment "},

@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/moneta-pay/moneta/doctor/prove"
+	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/pgtest"
 	"github.com/moneta-pay/moneta/internal/telemetry"
 	"github.com/moneta-pay/moneta/money"
@@ -180,6 +181,25 @@ func (w *world) paid(name string, amount int64) pay.Payment {
 	return w.word(p, pay.Confirm)
 }
 
+// disputed is a payout whose first attempt the one bank executed although it was proven
+// absent, and whose second one went to the other bank in vain: two people named the first.
+func (w *world) disputed(name string, amount int64) {
+	w.t.Helper()
+	first := w.word(w.payout(name, amount), pay.Intend)
+	w.order(first, first.Amount.String())
+	w.word(first, pay.ProveAbsent)
+	second := w.fact(pay.Fact{Kind: pay.Intend, Payment: first.ID, Attempt: 2, SendBy: time.Now().Add(5 * time.Second), Channel: "bank-cd"})
+	_, err := w.node.Submit(context.Background(), commit.Fact{Payment: &pay.Fact{
+		Kind: pay.Confirm, Payment: first.ID, Attempt: 1, Amount: first.Amount, Asset: first.Asset, Channel: "bank-ab",
+	}})
+	require.ErrorIs(w.t, err, fault.AlreadyFinal)
+	require.Equal(w.t, pay.InReview, w.word(second, pay.ProveAbsent).State)
+	w.fact(pay.Fact{
+		Kind: pay.Attest, Payment: first.ID, Attempt: 1, SendBy: first.Attempt.SendBy, Channel: "bank-ab", Amount: first.Amount, Asset: first.Asset,
+		Source: pay.SourceOperators, Reason: "evidence of apr_1",
+	})
+}
+
 // payIn is money that somebody sends to us.
 func (w *world) payIn(reference string, amount int64) {
 	w.t.Helper()
@@ -283,6 +303,7 @@ func (w *world) live() {
 	w.order(again, "55")
 	w.word(again, pay.Confirm)
 
+	w.disputed("named by people", 59)
 	late := w.word(w.payout("late", 56), pay.Intend)
 	w.order(late, "56")
 	w.word(w.word(late, pay.Decline), pay.Confirm)

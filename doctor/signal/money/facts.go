@@ -24,6 +24,9 @@ type facts struct {
 	sample, late                   []item
 	notes                          []string
 	cases                          []int64 // payments that a person has a case for
+	// proves is for how long a leader must have known of an order until a channel's not-found
+	// proves absence, by channel; a channel that is not there has no such wait.
+	proves map[string]time.Duration
 }
 
 // place is where work is: a hop, and the channel that it is to go by.
@@ -79,6 +82,9 @@ const (
 	selectCases    = `select payment from facts.cases where state <> 'closed' and payment is not null`
 	selectReaders  = `select name, behind, position from facts.projections`
 	selectWebhooks = `select min(oldest_pending), count(*) filter (where state = 1) from facts.webhooks`
+	// The view came later than the others, and not every wallet has it.
+	hasContracts    = `select to_regclass('facts.channels') is not null`
+	selectContracts = `select channel, not_found_after_s from facts.channels where not_found_after_s > 0 limit 10000`
 	// What was put aside a while ago is somebody's to look at, and no trouble that goes on.
 	selectQuarantine = `select count(*) from facts.quarantine where at > now() - interval '8 seconds'`
 	// Severity 1: money may be lost or paid twice, 2: it is misplaced.
@@ -112,6 +118,27 @@ func (f *facts) small(ctx context.Context, tx pgx.Tx) error {
 		f.webhooks = *webhooks
 	}
 	return nil
+}
+
+// contracts reads what is agreed with the channels. It is not part of the snapshot: it
+// changes with a leader's configuration.
+func (c *Collector) contracts(ctx context.Context) (map[string]time.Duration, error) {
+	has := false
+	if err := c.pool.QueryRow(ctx, hasContracts).Scan(&has); err != nil || !has {
+		return nil, err
+	}
+	rows, err := c.pool.Query(ctx, selectContracts)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]time.Duration)
+	var name string
+	var seconds float64
+	_, err = pgx.ForEachRow(rows, []any{&name, &seconds}, func() error {
+		out[name] = min(time.Duration(seconds*float64(time.Second)), provesMost)
+		return nil
+	})
+	return out, err
 }
 
 // rowsMax bounds each of the small answers.

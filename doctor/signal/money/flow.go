@@ -36,6 +36,11 @@ const (
 	// excusedAgain bounds how often a takeover excuses what stood still before it: a leader
 	// that dies again and again is no excuse.
 	excusedAgain = time.Minute
+	// anewFor bounds how often a takeover makes the proofs of absence begin anew, from the
+	// first of those that come one after the other: each does, but a leader that dies again
+	// and again is no excuse. provesMost bounds what a contract may claim to take.
+	anewFor    = time.Minute
+	provesMost = 2 * time.Minute
 	// settles is for how long means say nothing after a time in which nothing could move.
 	settles = 20 * time.Second
 	// A stay that is oddTimes as long as any of late is on trial for trialFor before it
@@ -83,6 +88,7 @@ type beat struct {
 	looks int
 	beats bool      // it was seen to rise
 	taken time.Time // when it last changed hands
+	first time.Time // when it did for the first time of several that came one after the other
 }
 
 // flow makes readings of snapshots.
@@ -99,7 +105,9 @@ type flow struct {
 	trouble  time.Time     // when somebody last was, beyond doubt
 	silent   time.Duration // for how long nobody has led
 	paused   map[place]bool
-	excused  time.Time       // until when nothing could move for want of a leader
+	excused  time.Time // until when nothing could move for want of a leader
+	anew     time.Time // when the proofs of absence last began anew, with a new leader
+	proves   map[string]time.Duration
 	settling map[string]bool // hops that were let go a moment ago
 	stuckAt  []place         // lanes whose oldest is beyond what is usual
 	behindAt []place         // lanes at which one owner's work is left behind
@@ -134,7 +142,7 @@ func (l *look) add(hop string, s doctor.Signal, statistic string, v float64, vie
 // take makes the readings of a snapshot that was taken now, by our own clock.
 func (f *flow) take(in *facts, now time.Time) doctor.Look {
 	l := &look{Look: doctor.Look{Notes: in.notes}, now: now}
-	f.shift = now.Sub(in.at)
+	f.shift, f.proves = now.Sub(in.at), in.proves
 	held := f.pauses(l, in)
 	silent := f.beat(l, in, now)
 	f.silent, f.paused = silent, make(map[place]bool)
@@ -173,10 +181,13 @@ func (f *flow) beat(l *look, in *facts, now time.Time) (worst time.Duration) {
 		}
 		if r.Epoch != b.row.Epoch && b.beats {
 			if now.Sub(b.taken) > excusedAgain {
-				f.excused = now
+				f.excused, b.first = now, now
 				for _, ln := range f.lanes { // the new leader has as long as anybody
 					ln.excused, ln.lastLeft = now, now
 				}
+			}
+			if now.Sub(b.first) <= anewFor {
+				f.anew = now
 			}
 			b.taken = now
 		}
@@ -281,6 +292,20 @@ func (f *flow) count(in *facts, now time.Time, held map[string]pauseRow) {
 	}
 }
 
+// free is until when a lane's work could not move, for a reason that is known. Who does not
+// know what became of an order asks, and a not-found proves absence only after a time;
+// a new leader's clock for that begins at its takeover, whatever the one before knew.
+func (f *flow) free(k place, ln *lane) time.Time {
+	proves, known := f.proves[k.channel]
+	if k.hop != factSettle || !known || f.anew.IsZero() {
+		return ln.excused
+	}
+	if proven := f.anew.Add(proves); proven.After(ln.excused) {
+		return proven
+	}
+	return ln.excused
+}
+
 // rate is arrivals and departures a second over the last d, or over what is known.
 func (ln *lane) rate(d time.Duration) (came, went float64) {
 	n := len(ln.history)
@@ -323,7 +348,7 @@ func (ln *lane) residence(hop string) time.Duration {
 }
 
 // learn notes how long who was the oldest has stayed, when he left.
-func (ln *lane) learn(oldest moment, hop string, now time.Time, shift time.Duration) {
+func (ln *lane) learn(oldest moment, hop string, now, free time.Time, shift time.Duration) {
 	minute := now.Unix() / 60
 	for ln.minute < minute {
 		if minute-ln.minute > minutesMax {
@@ -338,8 +363,8 @@ func (ln *lane) learn(oldest moment, hop string, now time.Time, shift time.Durat
 		return
 	}
 	stay := now.Add(-shift).Sub(was.at)
-	if !ln.excused.IsZero() {
-		stay = min(stay, now.Sub(ln.excused))
+	if !free.IsZero() {
+		stay = min(stay, now.Sub(free))
 	}
 	residence := ln.residence(hop)
 	if ln.trial > 0 && now.Sub(ln.trialAt) >= trialFor {
@@ -369,9 +394,10 @@ func (f *flow) places(l *look, in *facts, now time.Time, silent time.Duration, h
 			continue
 		}
 		a := in.lanes[k]
-		ln.learn(a.Oldest, k.hop, now, f.shift)
+		free := f.free(k, ln)
+		ln.learn(a.Oldest, k.hop, now, free, f.shift)
 		residence := ln.residence(k.hop)
-		age, stuck := f.age(ln, &a, now, silent)
+		age, stuck := f.age(free, &a, now, silent)
 		if ln.drains(stuck, now) {
 			stuck = 0
 		}
@@ -390,7 +416,7 @@ func (f *flow) places(l *look, in *facts, now time.Time, silent time.Duration, h
 		}
 		came, went := ln.rate(now.Sub(f.last))
 		var settling map[string]string
-		if silent > beatGrace || now.Sub(ln.excused) < settles {
+		if silent > beatGrace || now.Sub(free) < settles {
 			settling = map[string]string{"settling": "yes"}
 			f.settling[hop] = true
 		}
@@ -409,12 +435,12 @@ func (f *flow) places(l *look, in *facts, now time.Time, silent time.Duration, h
 }
 
 // age is how old the oldest is, and for how long of that it could have moved.
-func (f *flow) age(ln *lane, a *ages, now time.Time, silent time.Duration) (age, stuck time.Duration) {
+func (f *flow) age(free time.Time, a *ages, now time.Time, silent time.Duration) (age, stuck time.Duration) {
 	if a.Items == 0 || a.Oldest.none() {
 		return 0, 0
 	}
 	age = max(now.Add(-f.shift).Sub(a.Oldest.at), 0)
-	return age, excuse(age, ln.excused, now, silent)
+	return age, excuse(age, free, now, silent)
 }
 
 // excuse is how much of an age could have been less: not what was before it was let go,
@@ -561,16 +587,20 @@ func (f *flow) callbacks(l *look, in *facts, now time.Time, silent time.Duration
 // event log.
 func (f *flow) rest(l *look, in *facts, now time.Time) {
 	items, value := int64(0), map[string]float64{}
+	var settling map[string]string
 	for k, ln := range f.lanes {
 		if k.hop != factSettle {
 			continue
+		}
+		if f.free(k, ln).After(now) { // a new leader asks what became of all that was on the wire
+			settling = map[string]string{"settling": "yes"}
 		}
 		items += ln.open
 		for asset, v := range ln.value {
 			value[asset] += v
 		}
 	}
-	l.add(doctor.HopSettle, doctor.UnknownItems, "", float64(items), "hops", nil)
+	l.add(doctor.HopSettle, doctor.UnknownItems, "", float64(items), "hops", settling)
 	for asset, v := range value {
 		l.add(doctor.HopSettle, doctor.UnknownValue, asset, max(v, 0), "hops", nil)
 	}

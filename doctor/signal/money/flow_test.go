@@ -59,7 +59,7 @@ func (s *tale) second(come, leave int) {
 func (s *tale) show(oldest moment) {
 	s.t.Helper()
 	a := ages{Items: s.in.hops[0].Open, Oldest: oldest}
-	s.in.at, s.in.pages, s.in.lanes = s.now, 1, map[place]ages{lanePlace: a}
+	s.in.at, s.in.pages, s.in.lanes = s.now, 1, map[place]ages{s.in.hops[0].place: a}
 	l := s.flow.take(&s.in, s.now)
 	s.memory.Take("money", time.Second, &l)
 	e := s.memory.Evidence(s.now, s.now.Add(-10*time.Second), doctor.Symptom{Hop: doctor.HopAPI, Signal: doctor.Latency})
@@ -240,6 +240,81 @@ func TestNoFalsePages(t *testing.T) {
 			tell(s)
 			require.Empty(t, s.paged[:min(len(s.paged), 3)])
 		})
+	}
+}
+
+// newAsking is a wallet of whose orders some are not answered: what became of them is
+// asked, and a not-found proves absence after 13 s.
+func newAsking(t *testing.T) *tale {
+	t.Helper()
+	s := newTale(t)
+	s.in.hops[0].place = place{factSettle, "bank-ab"}
+	s.in.proves = map[string]time.Duration{"bank-ab": 13 * time.Second}
+	s.seconds(60, 2, 2)
+	return s
+}
+
+// taken lets a leader die, and another take over.
+// and doubt what was on the wire.
+func (s *tale) taken(doubts int) {
+	s.t.Helper()
+	for range 4 {
+		s.second(0, 0)
+	}
+	s.in.beats[0].Epoch++
+	s.seconds(1, doubts, 0)
+}
+
+// A leader that took over asks anew what became of the orders on the wire, and must not
+// believe a not-found before its time. Nobody is woken for that wait, and it is not
+// learned as usual; whoever stays longer is stuck, and so is whoever stays without a
+// takeover.
+func TestAbsenceIsProvenAnewAfterATakeover(t *testing.T) {
+	t.Parallel()
+	s := newAsking(t)
+	s.taken(30)
+	s.seconds(13, 0, 0)
+	s.seconds(1, 0, 100)
+	s.seconds(30, 2, 2)
+	require.Empty(t, s.paged)
+	require.LessOrEqual(t, s.untilPaged(20, 2, 0), 9, "the next one is seen as soon as ever")
+
+	truly := newAsking(t)
+	truly.taken(30)
+	took := truly.untilPaged(40, 0, 0)
+	require.Greater(t, took, 13)
+	require.LessOrEqual(t, took, 13+9)
+
+	unasked := newAsking(t)
+	unasked.in.proves = nil
+	unasked.taken(30)
+	require.LessOrEqual(t, unasked.untilPaged(20, 0, 0), 9, "a channel whose not-found proves nothing has nothing to wait for")
+
+	plain := newAsking(t)
+	require.LessOrEqual(t, plain.untilPaged(20, 5, 0), 9, "nobody took over")
+
+	late := newTale(t) // its lane is new, as well
+	late.in.hops[0].place, late.in.proves = place{factDispatch, "bank-ab"}, s.in.proves
+	late.seconds(60, 0, 0)
+	late.taken(0)
+	late.in.hops[0].place = place{factSettle, "bank-ab"}
+	late.seconds(1, 25, 0)
+	late.seconds(12, 0, 0)
+	late.seconds(1, 0, 25)
+	require.Empty(t, late.paged)
+}
+
+// Each leader begins anew, and one that dies again and again is no excuse for that.
+func TestLeadersThatNeverComeToAProof(t *testing.T) {
+	t.Parallel()
+	s := newAsking(t)
+	for n := 0; len(s.paged) == 0; n++ {
+		require.Less(t, n, 12)
+		s.taken(1)
+		s.seconds(3, 1, 0)
+		if n == 3 {
+			require.Empty(t, s.paged, "half a minute of it")
+		}
 	}
 }
 

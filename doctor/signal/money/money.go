@@ -25,6 +25,8 @@ const (
 	conns       = 2
 	dialWithin  = time.Second
 	statementMS = "800" // milliseconds a statement may take
+	// contractsEvery is the time between two looks at what is agreed with the channels.
+	contractsEvery = 10 * time.Second
 	// role may read the facts and nothing else.
 	role = "moneta_facts"
 )
@@ -51,7 +53,10 @@ type Collector struct {
 	pool  *pgxpool.Pool
 	book  *book
 	flow  *flow
-	stood atomic.Pointer[doctor.Standing]
+	// proves is what the contracts said at agreed.
+	proves map[string]time.Duration
+	agreed time.Time
+	stood  atomic.Pointer[doctor.Standing]
 }
 
 // New returns a collector, which Close ends, and not ctx. It does not connect: the
@@ -107,6 +112,16 @@ func (c *Collector) Look(ctx context.Context) (doctor.Look, error) {
 		return doctor.Look{}, err
 	}
 	now := c.clock.Now()
+	if c.agreed.IsZero() || now.Sub(c.agreed) >= contractsEvery {
+		c.agreed = now
+		proves, err := c.contracts(ctx)
+		if err != nil {
+			f.notes = append(f.notes, "what is agreed with the channels is not known: "+err.Error())
+		} else {
+			c.proves = proves
+		}
+	}
+	f.proves = c.proves
 	seen := c.flow.take(f, now)
 	c.stood.Store(c.flow.standing(f, now))
 	return seen, nil

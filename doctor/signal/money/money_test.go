@@ -280,3 +280,37 @@ func TestAges(t *testing.T) {
 	require.Equal(t, map[int]int64{5: 2}, of("bank-ab", ""))
 	require.Equal(t, map[int]int64{300: 2}, of("bank-cd", ""))
 }
+
+// A new leader counts anew until a not-found proves absence: for as long as the channel's
+// contract says, its unknown outcomes are not stuck. A wallet that has no such view has no
+// such wait.
+func TestAWaitThatIsAgreedOnIsNotStuck(t *testing.T) {
+	t.Parallel()
+	for _, agreed := range []bool{true, false} {
+		w := newWallet(t)
+		if agreed {
+			w.do(`insert into channel_contracts values ('bank-ab', 'sandbox/2', '13 s', now()), ('bank-cd', 'sandbox/2', null, now())`)
+		} else {
+			w.do(`drop view facts.channels`)
+		}
+		w.do(`update heartbeats set epoch = 1, beat = 1`)
+		w.look()
+		w.do(`update heartbeats set beat = 2`)
+		w.look()
+		w.do(`update heartbeats set epoch = 2`)
+		w.open(1, 2, "5", "settle", "bank-ab", 0)
+		w.open(3, 4, "5", "settle", "bank-cd", 0)
+		var f figures
+		for n := range 12 {
+			w.do(`update heartbeats set beat = $1`, 3+n)
+			w.do(`update open_payments set entered_at = entered_at - interval '1 second'`)
+			_, f = w.look()
+		}
+		require.GreaterOrEqual(t, f["settle stuck bank-cd"].Value, 9.0)
+		if agreed {
+			require.Zero(t, f["settle stuck bank-ab"].Value)
+		} else {
+			require.GreaterOrEqual(t, f["settle stuck bank-ab"].Value, 9.0)
+		}
+	}
+}

@@ -47,7 +47,7 @@ func (f *flow) standing(in *facts, now time.Time) *doctor.Standing {
 		}
 		q.Usual = ln.residence(k.hop)
 		if !q.Paused {
-			_, q.Stuck = f.age(ln, &a, now, f.silent)
+			_, q.Stuck = f.age(f.free(k, ln), &a, now, f.silent)
 			if ln.drains(q.Stuck, now) {
 				q.Stuck = 0
 			}
