@@ -233,6 +233,12 @@ func TestLeversOfTheConsole(t *testing.T) {
 	require.Equal(t, 200, status)
 	_, got, _ = w.asks(t, ann, "GET", "/api/look/levers", "")
 	require.Empty(t, got["held"])
+	for _, lang := range []string{"en", "zh"} {
+		_, paper, _ := w.asks(t, viewer, "GET", "/api/look/incidents/inc_7/export/post-mortem?lang="+lang, "")
+		require.Contains(t, paper["text"], "pulled pause-dispatch everything until ", "what a person did is told")
+		require.Contains(t, paper["text"], ": the bank is ill")
+		require.Contains(t, paper["text"], "let go of pause-dispatch everything: over")
+	}
 }
 
 // A drill runs in a process of its own, one at a time, and is cancelled with its world.

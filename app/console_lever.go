@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -166,7 +167,27 @@ func (w *watch) pullLever(rw http.ResponseWriter, r *http.Request) {
 	if errors.Is(err, errSilent) && e.Local && w.cfg.State != "" {
 		got, err = w.pullByFile(v, &in)
 	}
+	if err == nil && !got.DryRun {
+		text := fmt.Sprintf("pulled %s %s until %s: %s", got.Lever, got.Aim, got.ExpiresAt.UTC().Format(time.RFC3339), in.Reason)
+		if langOf(r) == "zh" {
+			text = fmt.Sprintf("已执行 %s %s,到期 %s:%s", got.Lever, got.Aim, got.ExpiresAt.UTC().Format(time.RFC3339), in.Reason)
+		}
+		w.noteInRooms(r.Context(), v.Name, text)
+	}
 	w.toldOfLever(rw, &got, err)
+}
+
+// noteInRooms tells every open incident what a person did: what was held back is part of
+// its story. A journal that cannot take it keeps nobody from containing.
+func (w *watch) noteInRooms(ctx context.Context, who, text string) {
+	for _, in := range w.attendance.journal.Incidents() {
+		if in.ClosedAt != nil {
+			continue
+		}
+		if _, err := w.attendance.note(ctx, in.ID, who, text); err != nil {
+			w.log.LogAttrs(ctx, slog.LevelError, "what a person held back is not in the journal", slog.String("incident", in.ID), slog.Any("error", err))
+		}
+	}
 }
 
 // pullByFile pulls in the folder of the node on this machine; a dry run says that nobody
@@ -215,6 +236,13 @@ func (w *watch) undoLever(rw http.ResponseWriter, r *http.Request) {
 				err = board.UndoLocally(leverFolder(w.cfg.State), lever.Undo{ID: id, By: "console " + v.Name, Reason: reason}, w.clock.Now())
 			}
 		}
+	}
+	if err == nil {
+		text := fmt.Sprintf("let go of %s %s: %s", got.Lever, got.Aim, reason)
+		if langOf(r) == "zh" {
+			text = fmt.Sprintf("已解除 %s %s:%s", got.Lever, got.Aim, reason)
+		}
+		w.noteInRooms(r.Context(), v.Name, text)
 	}
 	w.toldOfLever(rw, &got, err)
 }

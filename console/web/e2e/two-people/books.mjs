@@ -1,24 +1,12 @@
 // A difference from the file to its end: ben drops the statement, reconciliation names what
 // is wrong with it and what would heal it, ben proposes, ann approves on her own machine,
 // ben carries it out.
-import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { codeOf } from '../lib/totp.mjs';
+import { enter, key, moneta, person } from '../lib/people.mjs';
 
 export const tests = {
   'a planted difference is imported, classified, proposed, approved by a second person, and closed': async ({ page, world, api, until, ok }) => {
-    const key = (name) => join(dirname(world.data), `${name}.key`);
-    const moneta = (...args) => execFileSync(world.moneta, args, { encoding: 'utf8', env: { ...process.env, MONETA_URL: world.api } });
-    const enrol = (name, ...more) => {
-      const made = JSON.parse(moneta('operator', 'enrol', '--name', name, '--key', key(name), '--json', ...more));
-      moneta('operator', 'add', '--data', world.data, '--name', name, '--role', 'approver', '--credential', made.credential);
-      return made;
-    };
-    enrol('ann');
-    const ben = enrol('ben', '--totp');
-    const pass = JSON.parse(readFileSync(key('ben'), 'utf8')).pass;
-    const secret = new URL(ben.authenticator).searchParams.get('secret');
+    person(world, 'ann');
+    const ben = person(world, 'ben', '--totp');
 
     const deposit = await api('POST', '/v1/payments', { kind: 'deposit', to: world.accounts.bob, channel: 'bank-gh', amount: '500000', asset: 'CZK' }, 'two people');
     const { reference } = await until('the reference of the deposit', async () => {
@@ -35,10 +23,7 @@ close,,${day},,,,,,CZK,,,5000.01,1
     // Somebody is signed in by a link; from two people on, only they are.
     await page.context().clearCookies();
     await page.goto(`${world.console}/recon?lang=en`);
-    await page.getByLabel('Name', { exact: true }).fill('ben');
-    await page.getByLabel('Pass', { exact: true }).fill(pass);
-    await page.getByLabel('Code', { exact: true }).fill(codeOf(secret));
-    await page.getByRole('button', { name: 'Sign in', exact: true }).first().click();
+    await enter(page, ben, until);
 
     await page.getByText('Drop a statement file here').first().waitFor();
     await page.locator('input[type=file]').setInputFiles({ name: 'statement.csv', mimeType: 'text/csv', buffer: Buffer.from(file) });
@@ -63,7 +48,7 @@ close,,${day},,,,,,CZK,,,5000.01,1
     ok((await page.getByRole('button', { name: 'Carry it out' }).count()) === 0, 'nothing is carried out before');
 
     const [proposal] = (await api('GET', '/v1/approvals?state=proposed', undefined, undefined, 'admin')).data;
-    moneta('approve', 'yes', proposal.id, '--sure', '--as', key('ann'));
+    moneta(world, 'approve', 'yes', proposal.id, '--sure', '--as', key(world, 'ann'));
     await page.getByRole('button', { name: 'Carry it out' }).click();
     await page.getByText(/resolved by approval/).first().waitFor();
     const closed = await api('GET', `/v1/recon/breaks/${found.id}`, undefined, undefined, 'admin');

@@ -9,7 +9,7 @@ import words from './words.json';
 
 /** Containment is what holds and until when, and a way to hold more back: first what it
  * would concern, then the click. */
-export function Containment({ incident, open, mayAct }: { incident: string; open: boolean; mayAct: boolean }) {
+export function Containment({ incident, suspect, open, mayAct }: { incident: string; suspect?: string; open: boolean; mayAct: boolean }) {
   const t = useWords(words);
   const levers = useLook<Levers>('/levers', { every: 3000, keep: true });
   const [form, setForm] = useState(false);
@@ -20,7 +20,7 @@ export function Containment({ incident, open, mayAct }: { incident: string; open
           <Stack gap="sm">
             {all.silent && <Text size="sm" className={classes.small}>{t('levers_silent', { all: all.kinds.filter((k) => k.local).map((k) => k.lever).join(', ') })}</Text>}
             {all.held.length === 0 ? <Text size="sm" c="dimmed">{t('none_held')}</Text> : all.held.map((l) => <Held key={l.id} l={l} mayAct={mayAct} again={levers.refetch} />)}
-            {form && <Pull all={all} incident={incident} done={() => { setForm(false); levers.refetch(); }} />}
+            {form && <Pull all={all} incident={incident} suspect={suspect} done={() => { setForm(false); levers.refetch(); }} />}
           </Stack>
         )}
       </Shown>
@@ -34,7 +34,7 @@ function Held({ l, mayAct, again }: { l: Lever; mayAct: boolean; again: () => vo
   const t = useWords(words);
   const tick = useTick();
   const left = Math.max(0, Math.round((new Date(l.expires_at).getTime() - tick) / 1000));
-  const undo = useDo<Lever>(() => ({ path: `/api/look/levers/${l.id}?reason=${encodeURIComponent('let go at the console')}`, method: 'DELETE' }), ['/api/look/levers']);
+  const undo = useDo<Lever>(() => ({ path: `/api/look/levers/${l.id}?lang=${t.lang}&reason=${encodeURIComponent(t('let_go_reason'))}`, method: 'DELETE' }), ['/api/look/levers']);
   return (
     <div className={classes.held}>
       <Group justify="space-between" gap="xs">
@@ -52,10 +52,11 @@ function Held({ l, mayAct, again }: { l: Lever; mayAct: boolean; again: () => vo
   );
 }
 
-function Pull({ all, incident, done }: { all: Levers; incident: string; done: () => void }) {
+function Pull({ all, incident, suspect, done }: { all: Levers; incident: string; suspect?: string; done: () => void }) {
   const t = useWords(words);
   const [lever, setLever] = useState('pause-dispatch');
-  const [aim, setAim] = useState('everything');
+  // As little as possible: the bank that is suspected, where one is.
+  const [aim, setAim] = useState(suspect && all.channels.includes(suspect) ? `channel:${suspect}` : 'everything');
   const [value, setValue] = useState('');
   const [valueZH, setValueZH] = useState('');
   const [minutes, setMinutes] = useState('30');
@@ -63,7 +64,7 @@ function Pull({ all, incident, done }: { all: Levers; incident: string; done: ()
   const kind = all.kinds.find((k) => k.lever === lever);
   const aims = (kind?.aims ?? []).flatMap((a) => (a === 'everything' ? ['everything'] : a === 'channel' ? all.channels.map((c) => `channel:${c}`) : a === 'kind' ? ['kind:payout', 'kind:deposit', 'kind:send'] : []));
   const order = { lever, aim: aims.includes(aim) ? aim : (aims[0] ?? 'everything'), ...(value ? { value } : {}), ...(valueZH ? { value_zh: valueZH } : {}), reason: `${reason} (${incident})`, for_s: 60 * Number(minutes) };
-  const pull = useDo<Lever, boolean>((dry) => ({ path: '/api/look/levers', body: { ...order, ...(dry ? { dry_run: true } : {}) } }), ['/api/look/levers']);
+  const pull = useDo<Lever, boolean>((dry) => ({ path: `/api/look/levers?lang=${t.lang}`, body: { ...order, ...(dry ? { dry_run: true } : {}) } }), ['/api/look/levers']);
   const shown = JSON.stringify(order);
   const [seen, setSeen] = useState<{ of: string; got: Lever } | null>(null);
   const preview = seen?.of === shown ? seen.got : null;

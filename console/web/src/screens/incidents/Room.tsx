@@ -64,7 +64,7 @@ function Inside({ r, again }: { r: RoomOf; again: () => void }) {
           <OverTime r={r} />
         </div>
         <div className={classes.column}>
-          <Containment incident={r.id} open={!r.closed_at} mayAct={may(session, 'operator')} />
+          <Containment incident={r.id} suspect={r.answer?.ranked[0]?.node} open={!r.closed_at} mayAct={may(session, 'operator')} />
           {!r.closed_at && <ImpactPanel />}
           <ProofPanel r={r} />
           <Timeline r={r} again={again} mayAct={may(session, 'operator')} />

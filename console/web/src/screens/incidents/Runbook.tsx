@@ -28,31 +28,36 @@ export function Runbook({ r, again, mayAct }: { r: Room; again: () => void; mayA
         </Stack>
       )}
       <Stack gap="md">
-        {r.runs.map((run) => <OneRun key={run.run} run={run} again={again} mayAct={mayAct} seen={r.seen_at} />)}
+        {r.runs.map((run) => <OneRun key={run.run} run={run} again={again} mayAct={mayAct} seen={r.seen_at} closed={!!r.closed_at} />)}
       </Stack>
     </Panel>
   );
 }
 
-function OneRun({ run, again, mayAct, seen }: { run: Run; again: () => void; mayAct: boolean; seen?: string }) {
+/** What is still to come when the incident closes comes no more, and nobody looks on at
+ * what was being checked. */
+const over = (became: string, closed: boolean) => (closed && ['pending', 'waits', 'acting', 'done'].includes(became) ? 'over' : became);
+
+function OneRun({ run, again, mayAct, seen, closed }: { run: Run; again: () => void; mayAct: boolean; seen?: string; closed: boolean }) {
   const t = useWords(words);
+  const became = over(run.became, closed);
   return (
     <div>
       <Group justify="space-between" mb={6}>
         <Text fw={600}>{t(`phase_${run.request.phase}`)}{run.request.round ? ` ${run.request.round}` : ''} <Text span size="sm" c="dimmed">{t('by', { who: run.request.who })}</Text></Text>
-        <State tone={tones[run.became] ?? 'idle'}>{t.maybe(`became_${run.became}`) ?? run.became}</State>
+        <State tone={tones[became] ?? 'idle'}>{t.maybe(`became_${became}`) ?? became}</State>
       </Group>
       <ol className={classes.steps}>
-        {run.steps.map((s, i) => <One key={s.act.id || i} s={s} planned={run.request.steps[i]} again={again} mayAct={mayAct} seen={seen} />)}
+        {run.steps.map((s, i) => <One key={s.act.id || i} s={s} planned={run.request.steps[i]} again={again} mayAct={mayAct} seen={seen} closed={closed} />)}
       </ol>
     </div>
   );
 }
 
-function One({ s, planned, again, mayAct, seen }: { s: StepResult; planned?: Step; again: () => void; mayAct: boolean; seen?: string }) {
+function One({ s, planned, again, mayAct, seen, closed }: { s: StepResult; planned?: Step; again: () => void; mayAct: boolean; seen?: string; closed: boolean }) {
   const t = useWords(words);
   // A lever that was let go once it was over is no failure.
-  const became = s.became === 'undone' && /^let go/.test(s.error ?? '') ? 'let_go' : s.became;
+  const became = s.became === 'undone' && /^let go/.test(s.error ?? '') ? 'let_go' : over(s.became, closed);
   const tone = tones[became] ?? 'idle';
   const act = s.act.do || planned?.do || '';
   const aim = s.act.aim || s.act.with?.aim || planned?.aim || '';
@@ -66,15 +71,15 @@ function One({ s, planned, again, mayAct, seen }: { s: StepResult; planned?: Ste
       </Group>
       {planned && <Text size="sm">{planned.why[t.lang]}</Text>}
       {(s.change.before || s.change.after) && <Text size="sm" c="dimmed" style={{ overflowWrap: 'anywhere' }}>{[s.change.before, s.change.after].filter(Boolean).join(' → ')}</Text>}
-      {planned?.until && (s.became === 'done' || s.became === 'acting' || s.became === 'good') && (
+      {planned?.until && (became === 'done' || became === 'acting' || became === 'good') && (
         <Text size="sm" c="dimmed">
-          {s.became === 'good' ? t('verified') : t('verifying', { within: planned.within || '30s' })} <Code>{planned.until}</Code>
-          {s.became !== 'good' && seen && <> · {t('looked')} <When at={seen} stamp={false} /></>}
+          {became === 'good' ? t('verified') : t('verifying', { within: planned.within || '30s' })} <Code>{planned.until}</Code>
+          {became !== 'good' && seen && <> · {t('looked')} <When at={seen} stamp={false} /></>}
         </Text>
       )}
-      {s.error && s.became !== 'good' && became !== 'let_go' && <Text size="sm" c={tone === 'bad' ? undefined : 'dimmed'} style={{ overflowWrap: 'anywhere' }}>{rolled && `${t('taken_back')} `}{s.error}</Text>}
+      {s.error && became !== 'good' && became !== 'let_go' && <Text size="sm" c={tone === 'bad' ? undefined : 'dimmed'} style={{ overflowWrap: 'anywhere' }}>{rolled && `${t('taken_back')} `}{s.error}</Text>}
       {s.at && <Text size="xs" c="dimmed"><When at={s.at} /></Text>}
-      {s.became === 'waits' && <Approve s={s} again={again} mayAct={mayAct} />}
+      {became === 'waits' && <Approve s={s} again={again} mayAct={mayAct} />}
     </li>
   );
 }
