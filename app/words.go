@@ -332,6 +332,7 @@ var words = map[string][2]string{
 	"slo-head":                 {"window\tburn\tbad\tall\tseen\t", "窗口\t消耗倍数\t失败\t总数\t已覆盖\t"},
 	"slo-page":                 {"→ page: it burns fast in a long window and in a short one", "→ 立即呼叫:长短窗口均快速消耗"},
 	"slo-ticket":               {"→ ticket: it burns slowly, and for long", "→ 建工单:长期缓慢消耗"},
+	"hop-unknown":              {"where nobody can say", "去向不明"},
 	"trace-slow":               {"The slow hop is %s: %s, %.0f %% of the %s that the trace took.", "慢在 %s:%s,占整条链路的 %.0f %%(共 %s)。"},
 	"trace-even":               {"No hop stands out: the trace took %s.", "没有特别慢的环节:整条链路用时 %s。"},
 	"trace-partial":            {"Only what failed or was slow of it was recorded, over %s: gaps mean nothing.", "只记录了其中失败或缓慢的部分,跨度 %s:空白不代表任何含义。"},
@@ -341,3 +342,17 @@ var words = map[string][2]string{
 	"trace-forgotten":          {"The trace is not here: what went well is kept for %s, what failed or was slow for %s, together at most %d MB.", "这里没有该追踪:正常的保留 %s,失败或缓慢的保留 %s,总计最多 %d MB。"},
 	"trace-not_recorded":       {"The trace was not recorded: 20 payments a second are, one in 128 of the rest, and every step that fails or takes a second. The states below are complete.", "该追踪未被记录:每秒记录 20 笔,其余每 128 笔记录一笔,失败或超过一秒的步骤总会记录。下方的状态是完整的。"},
 	"trace-unknown":            {"Its trace cannot be told: no span names the payment, and the database does not answer.", "无法确定追踪:没有数据提到该付款,数据库也没有应答。"},
+}
+
+// say fills in the text of a key in lang, en or zh.
+func say(lang, key string, args ...any) string {
+	w, ok := words[key]
+	if !ok {
+		panic("app: no words for " + key)
+	}
+	text := w[0]
+	if lang == "zh" {
+		text = w[1]
+	}
+	return fmt.Sprintf(text, args...)
+}
