@@ -69,6 +69,7 @@ var rules = map[string]rule{
 	"pay/outbox":              {imports: with("pay"), outside: withDriver},
 	"pay/notify":              {imports: with("pay"), outside: withDriver},
 	"pay/finance":             {imports: with("pay", "pay/ledger"), outside: withDriver},
+	"pay/receipt":             {imports: with("pay", "pay/status"), outside: withDriver},
 	"pay/desk":                {imports: with("pay", "pay/status"), outside: withDriver},
 	"pay/trail":               {imports: with("pay"), outside: withDriver},
 	"pay/timer":               {imports: station, outside: withDriver},
@@ -86,7 +87,7 @@ var rules = map[string]rule{
 	"schema": {imports: []string{"internal/..."}, outside: withDriver},
 	"config": {imports: with(), outside: withoutDriver},
 	"api": {
-		imports: with("pay", "pay/intake", "pay/invariant", "pay/finance", "pay/ledger", "pay/commit", "pay/recon", "pay/recon/statement", "pay/settle", "pay/status", "pay/desk", "pay/trail", "pay/channel", "pay/notify", "pay/outbox", "access"),
+		imports: with("pay", "pay/intake", "pay/invariant", "pay/finance", "pay/ledger", "pay/commit", "pay/recon", "pay/recon/statement", "pay/settle", "pay/status", "pay/desk", "pay/trail", "pay/channel", "pay/notify", "pay/outbox", "pay/receipt", "access"),
 		outside: withoutDriver,
 	},
 	// The doctor's stations import its root and leaves, never one another, and never pay.

@@ -34,6 +34,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/ledger"
 	"github.com/moneta-pay/moneta/pay/notify"
 	"github.com/moneta-pay/moneta/pay/outbox"
+	"github.com/moneta-pay/moneta/pay/receipt"
 	"github.com/moneta-pay/moneta/pay/recon"
 	"github.com/moneta-pay/moneta/pay/recon/statement"
 	"github.com/moneta-pay/moneta/pay/status"
@@ -169,6 +170,8 @@ type Config struct {
 	// PublicURL is where the pages behind links are, without a slash at its end; empty:
 	// whoever asks for a link is told its path only.
 	PublicURL string
+	// Receipts signs what the record says of payments; nil signs nothing.
+	Receipts *receipt.Issuer
 	// Trails tells where payments' time went.
 	Trails *trail.Reader
 	// Outlook forecasts when open payments end; without one no time is given.

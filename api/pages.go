@@ -143,6 +143,9 @@ func (c *call) view(tenant pay.TenantID, id pay.ID, token string, madeAt time.Ti
 		if now.facts.AppealURL != "" {
 			now.facts.AppealURL = "/v1/links/" + token + "/appeal"
 		}
+		if now.facts.ReceiptURL != "" {
+			now.facts.ReceiptURL = "/v1/links/" + token + "/receipt"
+		}
 	}
 	if err := c.told(tenant, id, &now); err != nil {
 		return err

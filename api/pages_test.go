@@ -65,7 +65,7 @@ func TestALinkShowsOnePaymentToItsHolder(t *testing.T) {
 
 	// Who helps the holder sees the same.
 	same := w.page("/v1/payments/"+id.String()+"/view", w.user)
-	same.Status.AppealURL, same.Status.AsOf, same.Guide = v.Status.AppealURL, v.Status.AsOf, v.Guide
+	same.Status.AppealURL, same.Status.ReceiptURL, same.Status.AsOf, same.Guide = v.Status.AppealURL, v.Status.ReceiptURL, v.Status.AsOf, v.Guide
 	same.Questions = v.Questions
 	require.Equal(t, v, same)
 

@@ -118,6 +118,7 @@ func with(some []fault.Code, more ...fault.Code) []fault.Code { return append(mo
 func routes() []*route {
 	all := paymentRoutes()
 	all = append(all, pageRoutes()...)
+	all = append(all, receiptRoutes()...)
 	all = append(all, eventRoutes()...)
 	all = append(all, webhookRoutes()...)
 	all = append(all, accountRoutes()...)

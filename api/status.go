@@ -91,6 +91,9 @@ func (c *call) standingOf(tenant pay.TenantID, id pay.ID) (out standing, err err
 		}
 		f.AppealURL = "/v1/payments/" + id.String() + "/appeal"
 	}
+	if c.s.Receipts != nil {
+		f.ReceiptURL = "/v1/payments/" + id.String() + "/receipt"
+	}
 	t, err := c.s.Payments.Timeline(c.ctx, tenant, id)
 	if err != nil {
 		return out, err

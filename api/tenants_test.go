@@ -289,7 +289,7 @@ func (h *house) byPerson(op *operation, name string) *answer {
 
 // public are the operations that ask nobody who they are; what they tell concerns the
 // installation, and stands at another door than the tenants' (docs/operators.md).
-var public = []string{"health", "ready", "metrics", "receive-callback", "sign-in", "open-link", "appeal-link"}
+var public = []string{"health", "ready", "metrics", "receive-callback", "sign-in", "open-link", "appeal-link", "link-receipt", "get-receipt-keys"}
 
 // own are those that answer another tenant, about what is its own.
 var own = []string{

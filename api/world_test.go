@@ -37,6 +37,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/ledger"
 	"github.com/moneta-pay/moneta/pay/notify"
 	"github.com/moneta-pay/moneta/pay/outbox"
+	"github.com/moneta-pay/moneta/pay/receipt"
 	"github.com/moneta-pay/moneta/pay/trail"
 )
 
@@ -141,7 +142,7 @@ func newWorld(t *testing.T, change func(*api.Config)) *world {
 	w.links = access.NewLinks(testRing(t))
 	cfg := api.Config{
 		Levers: levers, Intake: in, Ledger: accounts, Payments: w.payments, Access: w.access, Waiter: w.node, Receiver: w.receiver, Ready: w.node,
-		Links: w.links, Trails: trail.NewReader(pool, nil),
+		Links: w.links, Trails: trail.NewReader(pool, nil), Receipts: receipt.NewIssuer(pool, testSigner(t)),
 		Events: events, Feed: w.feed, Webhooks: notify.NewEndpoints(pool, loopback, nil),
 		Registry: w.registry, Logger: slog.New(slog.NewJSONHandler(w.logs, nil)), Version: "1.2.3",
 	}

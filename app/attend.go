@@ -97,7 +97,7 @@ func newAttendance(ctx context.Context, cfg *WatchConfig, look func(time.Time, d
 		log.LogAttrs(ctx, slog.LevelWarn, "nobody can approve acts of the doctor", slog.Any("error", err))
 	}
 	a.runner, err = runbook.New(runbook.Config{
-		Dir: filepath.Join(a.folder, runsFolder), Hands: all, Look: a.evidence, Tell: a.tellOfAct, Person: who.person,
+		Dir: filepath.Join(a.folder, runsFolder), Hands: all, Look: a.evidence, Told: a.signsTold, Tell: a.tellOfAct, Person: who.person,
 		Policy: runbook.Policy{Alone: cfg.alone()}, Clock: c, Logger: log,
 	})
 	if err != nil {
@@ -253,6 +253,20 @@ func (a *attendance) act(ctx context.Context, p attend.Plan) (held bool, err err
 	return holds(&r), err
 }
 
+// signsTold is what the signs of a cause tell of a hop in the newest answer, whatever leads it.
+func (a *attendance) signsTold(cause, hop string) map[string]string {
+	answer := a.it.Now().Answer
+	if answer == nil {
+		return nil
+	}
+	for i := range answer.Ranked {
+		if h := &answer.Ranked[i]; h.Cause == cause && h.Node == hop {
+			return h.Details
+		}
+	}
+	return nil
+}
+
 // holds reports whether a run has done what has an undo, and did not take it back.
 func holds(r *runbook.Result) bool {
 	return slices.ContainsFunc(r.Steps, func(s runbook.StepResult) bool { return s.Became == runbook.Good && s.Change.Undo != nil })
@@ -287,7 +301,7 @@ func (a *attendance) looks(incident string) bool {
 		}
 		s := &r.Steps[at]
 		looking := s.Act.Do == doctor.DoCheck || s.Act.Do == doctor.DoWait
-		return s.Became != runbook.Waits && s.Became != runbook.Done && !looking
+		return s.Became != runbook.Waits && s.Became != runbook.Done && !looking && !s.Awaits()
 	})
 }
 

@@ -13,12 +13,12 @@ import (
 
 	"github.com/moneta-pay/moneta/config"
 	"github.com/moneta-pay/moneta/internal/keyring"
+	"github.com/moneta-pay/moneta/pay/receipt"
 )
 
 // InitConfig is what `moneta init` was asked for.
 type InitConfig struct {
-	// File takes the settings; the key that seals secrets and the state folder are put
-	// beside it.
+	// File takes the settings; the keys and the state folder are put beside it.
 	File string
 	// DSN of the Postgres primary; empty leaves it to MONETA_DSN or the reader.
 	DSN    string
@@ -33,14 +33,15 @@ type InitConfig struct {
 // settings is what `moneta init` writes: what a machine must be told, and nothing whose
 // default is as good, since what a file does not mention means what it meant yesterday.
 type settings struct {
-	DSN            string         `json:"dsn"`
-	Listen         string         `json:"listen"`
-	LogFormat      string         `json:"log_format"`
-	StateDir       string         `json:"state_dir"`
-	SecretsKeyFile string         `json:"secrets_key_file"`
-	Channels       []rail         `json:"channels"`
-	Routes         []config.Route `json:"routes"`
-	Guard          config.Guard   `json:"guard"`
+	DSN             string         `json:"dsn"`
+	Listen          string         `json:"listen"`
+	LogFormat       string         `json:"log_format"`
+	StateDir        string         `json:"state_dir"`
+	SecretsKeyFile  string         `json:"secrets_key_file"`
+	ReceiptsKeyFile string         `json:"receipts_key_file"`
+	Channels        []rail         `json:"channels"`
+	Routes          []config.Route `json:"routes"`
+	Guard           config.Guard   `json:"guard"`
 }
 
 // rail is a channel in these settings.
@@ -63,7 +64,8 @@ func Init(cfg InitConfig) error {
 	folder := filepath.Dir(file)
 	s := settings{
 		DSN: cfg.DSN, Listen: cfg.Listen, LogFormat: "json", StateDir: filepath.Join(folder, "state"), SecretsKeyFile: secretsKeyPath(folder),
-		Channels: []rail{}, Routes: []config.Route{}, Guard: config.Guard{},
+		ReceiptsKeyFile: receiptsKeyPath(folder),
+		Channels:        []rail{}, Routes: []config.Route{}, Guard: config.Guard{},
 	}
 	secret := ""
 	if cfg.SandboxURL != "" {
@@ -102,6 +104,9 @@ func Init(cfg InitConfig) error {
 	if err := keyring.Make(s.SecretsKeyFile); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
+	if err := receipt.MakeKey(s.ReceiptsKeyFile); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
 	_, err = fmt.Fprint(cfg.Out, nextSteps(cfg, file, &s, secret))
 	return err
 }
@@ -120,7 +125,7 @@ func wouldServe(raw []byte) error {
 }
 
 func nextSteps(cfg InitConfig, file string, s *settings, secret string) string {
-	out := say(cfg.Lang, "init-wrote", file, s.SecretsKeyFile)
+	out := say(cfg.Lang, "init-wrote", file, s.SecretsKeyFile, s.ReceiptsKeyFile)
 	dsn := "'" + s.DSN + "'"
 	if s.DSN == "" {
 		out += say(cfg.Lang, "init-dsn")

@@ -37,6 +37,7 @@ import (
 	"github.com/moneta-pay/moneta/pay/ledger"
 	"github.com/moneta-pay/moneta/pay/notify"
 	"github.com/moneta-pay/moneta/pay/outbox"
+	"github.com/moneta-pay/moneta/pay/receipt"
 	"github.com/moneta-pay/moneta/pay/recon"
 	"github.com/moneta-pay/moneta/pay/settle"
 	"github.com/moneta-pay/moneta/pay/status"
@@ -87,6 +88,7 @@ type plane struct {
 	feed      *outbox.Feed
 	notify    *notify.Sender
 	ring      *keyring.Ring
+	signer    *receipt.Signer // nil signs no receipts
 	runs      *recon.Watch
 	terms     map[channel.Name]recon.Terms
 	handler   http.Handler
@@ -119,6 +121,9 @@ func tuneGC() {
 func (p *plane) prepare(ctx context.Context) error {
 	var err error
 	if p.ring, err = secretsRing(&p.cfg); err != nil {
+		return err
+	}
+	if p.signer, err = receiptsSigner(&p.cfg); err != nil {
 		return err
 	}
 	conn, err := pgx.Connect(ctx, p.cfg.DSN)
@@ -427,7 +432,7 @@ func (p *plane) edge() (http.Handler, error) {
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Approvals: p.approvals, Waiter: p.node,
 		Webhooks: p.webhooks,
-		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: dispatchState{p.gate, p.levers}, Levers: p.levers, Backlog: backlog{p}, Runs: p.runs, Books: finance.NewReader(p.stations), Invariants: invariant.NewReader(p.reads), Desk: p.desk, Ready: p, Outlook: p.outlook, Links: access.NewLinks(p.ring), PublicURL: p.cfg.PublicURL, Trails: trail.NewReader(p.reads, nil), Events: p.events, Feed: p.feed,
+		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: dispatchState{p.gate, p.levers}, Levers: p.levers, Backlog: backlog{p}, Runs: p.runs, Books: finance.NewReader(p.stations), Invariants: invariant.NewReader(p.reads), Desk: p.desk, Ready: p, Outlook: p.outlook, Links: access.NewLinks(p.ring), PublicURL: p.cfg.PublicURL, Trails: trail.NewReader(p.reads, nil), Receipts: p.receipts(), Events: p.events, Feed: p.feed,
 		Registry: p.tel.Registry(), Logger: p.log, Version: Version, DocsURL: p.cfg.DocsURL,
 	})
 	if err != nil {

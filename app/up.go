@@ -146,6 +146,11 @@ func startWorld(ctx context.Context, cfg UpConfig) (w *world, err error) {
 	}
 	env := append(os.Environ(), "MONETA_DSN="+w.dsn, "MONETA_SANDBOX_SECRET="+w.keys.SandboxSecret)
 	env = append(env, sealing...)
+	signing, err := ensureReceiptsKey(cfg.DataDir, w.logger)
+	if err != nil {
+		return w, err
+	}
+	env = append(env, signing...)
 	if cfg.Sandbox {
 		w.sandbox, err = w.child(ctx, "sandbox", self, env, "sandbox", "--listen", cfg.SandboxListen,
 			"--callback-url", w.api(), "--dir", filepath.Join(cfg.DataDir, "sandbox"))

@@ -59,6 +59,9 @@ type Config struct {
 	SecretsKeyFile string `json:"secrets_key_file"`
 	// SecretsKeys are the keys themselves, from the environment; never in the file.
 	SecretsKeys string `json:"-"`
+	// ReceiptsKeyFile has the key that signs receipts, and behind it those that signed
+	// before; every node has the same. Empty signs none.
+	ReceiptsKeyFile string `json:"receipts_key_file"`
 	// Callbacks says how many of them are kept, and for how long.
 	Callbacks Callbacks `json:"callbacks"`
 	// AllowFaults is the file that tells serve which faults to have, for drills; never in

@@ -57,6 +57,7 @@ const (
 	ChannelUnavailable     Code = "channel-unavailable"
 	SignatureInvalid       Code = "signature-invalid"
 	ReferenceUnknown       Code = "reference-unknown"
+	ReceiptsUnavailable    Code = "receipts-unavailable"
 	ApprovalRequired       Code = "approval-required"
 	ApprovalOwn            Code = "approval-own"
 	ApprovalChanged        Code = "approval-changed"

@@ -57,6 +57,7 @@ intake-paused 503
 channel-unavailable 503
 signature-invalid 401
 reference-unknown 404
+receipts-unavailable 503
 statement-refused 422
 statement-changed 409
 period-closed 422

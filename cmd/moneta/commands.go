@@ -47,6 +47,7 @@ type serveCmd struct {
 	State         string   `help:"Folder on this machine, for levers that are pulled while API and database are gone." type:"path"`
 	SecretsFile   string   `name:"secrets-key-file" help:"File with the keys that seal secrets in the database, the newest first." env:"MONETA_SECRETS_KEY_FILE"`
 	SecretsKeys   string   `name:"secrets-keys" hidden:"" env:"MONETA_SECRETS_KEYS"`
+	ReceiptsFile  string   `name:"receipts-key-file" help:"File with the key that signs receipts, then those that signed before." env:"MONETA_RECEIPTS_KEY_FILE"`
 	Inside        []string `name:"webhook-inside" help:"Networks, such as 10.1.0.0/16, that webhooks may go to although they are not public."`
 	AllowFaults   string   `name:"allow-faults" help:"For drills: have the faults that this file orders. Refused beside a rail that is not a sandbox on this machine, or a Postgres that up did not make." type:"path"`
 }
@@ -72,6 +73,7 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	override(&cfg.StateDir, c.State)
 	override(&cfg.SecretsKeyFile, c.SecretsFile)
 	override(&cfg.SecretsKeys, c.SecretsKeys)
+	override(&cfg.ReceiptsKeyFile, c.ReceiptsFile)
 	override(&cfg.AllowFaults, c.AllowFaults)
 	for _, text := range c.Inside {
 		network, err := netip.ParsePrefix(text)

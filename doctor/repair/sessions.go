@@ -178,6 +178,10 @@ func (*terminator) Reach() doctor.Reach { return doctor.Undoable }
 // for locks: with holds=snapshot.
 func snapshot(a doctor.Act) bool { return a.With["holds"] == "snapshot" }
 
+// returns says that the session comes back to what it does: with returns=yes. A cancel
+// would end one turn of it.
+func returns(a doctor.Act) bool { return a.With["returns"] == "yes" }
+
 // heldLong is how long a snapshot must be held at least before its session may be
 // ended for it.
 const heldLong = 10.0
@@ -222,8 +226,9 @@ func (h *terminator) judge(out *doctor.Change, a doctor.Act, s *session) {
 	}
 }
 
-// Act cancels an active root first, and ends it when it holds on, or when it is idle
-// in its transaction: then a cancel has no effect.
+// Act cancels an active root first, and ends it when it holds on, when it comes back to
+// the same again and again, or when it is idle in its transaction: then a cancel has no
+// effect.
 func (h *terminator) Act(ctx context.Context, a doctor.Act) (out doctor.Change, err error) {
 	out.Reach = doctor.Undoable
 	t, err := targetOf(a)
@@ -231,26 +236,40 @@ func (h *terminator) Act(ctx context.Context, a doctor.Act) (out doctor.Change, 
 		return out, err
 	}
 	err = h.with(ctx, func(conn *pgx.Conn) error {
-		s, err := lookWhile(ctx, conn, t, func(s *session) bool { return s.Blocks == 0 && !snapshot(a) })
-		if err != nil || s == nil {
-			out.Nothing = err == nil
-			return err
-		}
-		h.judge(&out, a, s)
-		if err := doctor.Never(a, out.Marks...); err != nil || out.Nothing {
-			return err
-		}
-		out.Rows, _ = behind(ctx, conn, t.pid) // for the record; the deed does not wait for it
-		if s.State == "active" {
-			gone, err := h.cancelFirst(ctx, conn, a, t)
-			if err != nil || gone {
-				out.After = "its statement was cancelled, and nobody waits for it any more"
+		// Of those that knot again and again each holds up others for moments only: a signal
+		// that found it free a moment after the look is sent at the next knot.
+		for end := time.Now().Add(comesBack); ; {
+			s, err := lookWhile(ctx, conn, t, func(s *session) bool { return s.Blocks == 0 && !snapshot(a) })
+			if err != nil || s == nil {
+				out.Nothing = err == nil
+				return err
+			}
+			free, err := h.once(ctx, conn, a, t, s, &out)
+			if err != nil || !free || time.Now().After(end) {
 				return err
 			}
 		}
-		return h.end(ctx, conn, a, t, &out)
 	})
 	return out, err
+}
+
+// once signals a session as it was seen a moment ago. free says that nobody waited for it
+// any more when the signal was to be sent, and that it is there.
+func (h *terminator) once(ctx context.Context, conn *pgx.Conn, a doctor.Act, t target, s *session, out *doctor.Change) (free bool, err error) {
+	h.judge(out, a, s)
+	if err := doctor.Never(a, out.Marks...); err != nil || out.Nothing {
+		return false, err // it was looked at for long enough
+	}
+	out.Rows, _ = behind(ctx, conn, t.pid) // for the record; the deed does not wait for it
+	if s.State == "active" && !returns(a) {
+		gone, err := h.cancelFirst(ctx, conn, a, t)
+		if err != nil || gone {
+			out.After = "its statement was cancelled, and nobody waits for it any more"
+			return false, err
+		}
+	}
+	err = h.end(ctx, conn, a, t, out)
+	return out.Nothing, err
 }
 
 // stillRoot is the same condition for both signals, judged in the statement that sends
@@ -283,7 +302,7 @@ const (
 
 // cancelFirst reports whether nobody waits any more after a cancel.
 func (h *terminator) cancelFirst(ctx context.Context, conn *pgx.Conn, a doctor.Act, t target) (bool, error) {
-	if _, err := h.signal(ctx, conn, "pg_cancel_backend(a.pid)", a, t); err != nil {
+	if sent, err := h.signal(ctx, conn, "pg_cancel_backend(a.pid)", a, t); err != nil || !sent {
 		return false, err
 	}
 	return until(ctx, cancelWithin, func() (bool, error) {

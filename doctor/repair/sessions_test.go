@@ -2,12 +2,16 @@ package repair_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
 	"github.com/moneta-pay/moneta/doctor"
@@ -265,6 +269,47 @@ func TestTheQueueThatComesAndGoes(t *testing.T) {
 			require.NoError(t, waiter.await())
 		})
 	}
+}
+
+// A job that knots with others again and again holds them up for moments: it is ended at
+// one of them, and a cancel, which would end one turn, is not what happens to it.
+func TestWhoHoldsUpOthersAgainAndAgainIsEnded(t *testing.T) {
+	t.Parallel()
+	d := withTable(t, pgtest.Empty(t))
+	turn := func(s *session, hold string) error {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		_, err := s.conn.Exec(ctx, `begin; select from hot where id = 1 for update; select pg_sleep(`+hold+`); commit; select pg_sleep(0.03)`)
+		if err != nil {
+			_, _ = s.conn.Exec(ctx, `rollback`)
+		}
+		return err
+	}
+	job, other := open(t, d.dsn, "application_name", "balance-job"), open(t, d.dsn)
+	var stop atomic.Bool
+	var running sync.WaitGroup
+	for s, hold := range map[*session]string{job: "0.4", other: "0"} {
+		running.Go(func() {
+			var pg *pgconn.PgError
+			for err := error(nil); !stop.Load() && (err == nil || errors.As(err, &pg) && pg.Code == "57014"); { // it goes on after a cancel
+				err = turn(s, hold)
+			}
+		})
+	}
+	t.Cleanup(running.Wait)
+	t.Cleanup(func() { stop.Store(true) })
+	a := act(doctor.DoTerminateSession, job)
+	a.With = map[string]string{"pid": job.with["pid"], "since": job.with["since"], "returns": "yes"}
+	h := hand(t, d.dsn, doctor.DoTerminateSession)
+	require.Eventually(t, func() bool { // who waits at the moment is asked for again by whoever carries the step out
+		c, err := h.Act(t.Context(), a)
+		never := new(doctor.Forbidden)
+		require.True(t, err == nil || errors.As(err, &never), "%v", err)
+		require.False(t, err == nil && c.Nothing && c.Before != "", "left alone: %+v", c)
+		return err == nil
+	}, 30*time.Second, time.Millisecond)
+	d.until(`select not exists (select from pg_stat_activity where pid = $1::text::int)`, job.with["pid"])
+	d.until(`select exists (select from pg_stat_activity where pid = $1::text::int)`, other.with["pid"])
 }
 
 func TestTheDecidersSessionIsNotEnded(t *testing.T) {

@@ -35,18 +35,22 @@ const (
 type record struct {
 	Epoch int       `json:"epoch"`
 	At    time.Time `json:"at"`
-	// What is begin (with Request), epoch, end (with Became), or what became of a step.
+	// What is begin (with Request), epoch, told (with Detail), end (with Became), or what
+	// became of a step.
 	What    string      `json:"what"`
 	Request *Request    `json:"request,omitempty"`
 	Step    *StepResult `json:"step,omitempty"`
 	Became  Became      `json:"became,omitempty"`
-	Pid     int         `json:"pid,omitempty"`
+	// Detail is what signs told after the run had begun; it replaces that of the request.
+	Detail map[string]string `json:"detail,omitempty"`
+	Pid    int               `json:"pid,omitempty"`
 }
 
 const (
 	whatBegin = "begin"
 	whatEpoch = "epoch"
 	whatStep  = "step"
+	whatTold  = "told"
 	whatEnd   = "end"
 )
 
@@ -273,6 +277,8 @@ func fold(out *Result, r *record) *Result {
 				out.Steps[i] = *r.Step
 			}
 		}
+	case r.What == whatTold && r.Detail != nil:
+		out.Request.Detail = r.Detail
 	case r.What == whatEnd:
 		out.Became = r.Became
 	}

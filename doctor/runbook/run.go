@@ -225,7 +225,10 @@ func (x *run) told(s *StepResult) {
 
 // consider looks whether the step is to be done, tries it, and asks the policy.
 func (x *run) consider(ctx context.Context, s *StepResult, d *doctor.Step) error {
-	a, missing := x.req().act(d)
+	a, missing, err := x.signed(ctx, s, d)
+	if err != nil {
+		return err
+	}
 	a.At = x.cfg.Clock.Now().UTC()
 	s.Act, s.Change = a, doctor.Change{}
 	if missing != nil {

@@ -126,6 +126,9 @@ type Config struct {
 	Hands []doctor.Hand
 	// Look returns the readings and the alarms of now.
 	Look func() *doctor.Evidence
+	// Told returns the details that the signs of a cause tell of a hop now, for steps whose
+	// signs had not come when they were asked for; nil when nothing is told later.
+	Told func(cause, hop string) map[string]string
 	// Tell takes what happened, for the journal: one of the words of doctor.Entry with its
 	// data. It is told after it is durable here, and at most once more after a crash.
 	Tell func(incident, what, who string, data any)

@@ -224,6 +224,61 @@ func TestStepsAreDoneInTheirOrder(t *testing.T) {
 }
 
 // A reading from before the act says nothing about what came of it.
+// A sign may come after the answer: the step waits for it, with what it tells as a whole,
+// and whoever goes on after a crash acts on the same. It does not wait for ever, nor when
+// it is not called for any more.
+func TestAStepWaitsForTheSignsThatTellWhomItIsAbout(t *testing.T) {
+	t.Parallel()
+	about := step("end-the-other", "note")
+	about.With, about.Aim, about.Within = map[string]string{"pid": "{pid}", "since": "{since}"}, "{hop}", "20s"
+	asked := request(about)
+	asked.Detail = map[string]string{"pid": "1"} // of an older session: its start is not known
+
+	var told atomic.Pointer[map[string]string]
+	looks := make(chan struct{}, 1000)
+	late := func(c *runbook.Config) {
+		c.Told = func(cause, hop string) map[string]string {
+			require.Equal(t, []string{"database-long-hold", "postgres"}, []string{cause, hop})
+			looks <- struct{}{}
+			if d := told.Load(); d != nil {
+				return *d
+			}
+			return nil
+		}
+	}
+	s := set(t, late)
+	done := s.later(asked)
+	<-looks
+	<-looks
+	runs, err := s.Runs()
+	require.NoError(t, err)
+	require.True(t, runs[0].Steps[0].Awaits())
+	require.Empty(t, s.effects())
+	told.Store(&map[string]string{"pid": "42", "since": "2026-03-01T03:00:00Z"})
+	r := <-done
+	require.Equal(t, []string{"good"}, became(r))
+	require.Equal(t, map[string]string{"pid": "42", "since": "2026-03-01T03:00:00Z"}, r.Steps[0].Act.With)
+	again := s.run(t, asked)
+	require.Equal(t, r.Request.Detail, again.Request.Detail, "it is kept")
+	require.Equal(t, []string{"done"}, s.words())
+
+	told.Store(nil)
+	short := about
+	short.Within = "500ms"
+	asked.Round, asked.Steps = 1, []doctor.Step{short}
+	r = s.run(t, asked)
+	require.Equal(t, []string{"skipped"}, became(r))
+	require.Equal(t, "no sign told {since}", r.Steps[0].Error)
+
+	over := about
+	over.If = `last("postgres", "pg_deadlocks") > 0.0`
+	s.read(time.Now(), "postgres", doctor.PGDeadlocks, 0)
+	asked.Round, asked.Steps = 2, []doctor.Step{over}
+	r = s.run(t, asked)
+	require.Equal(t, []string{"skipped"}, became(r))
+	require.Contains(t, r.Steps[0].Error, "not called for")
+}
+
 func TestAnActIsNotVerifiedByHowThingsWereBefore(t *testing.T) {
 	t.Parallel()
 	s := set(t)

@@ -107,6 +107,20 @@ func (r *Ring) add(key string) error {
 // Load reads the key file at path. One that others than its owner can read is
 // refused.
 func Load(path string) (*Ring, error) {
+	text, err := ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	r, err := Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("the key file %s: %w", path, err)
+	}
+	return r, nil
+}
+
+// ReadFile reads a file of keys, whatever their form. One that others than its owner
+// can read is refused, and so is one that is too long to be of keys.
+func ReadFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the key file: %w", err)
@@ -126,11 +140,7 @@ func Load(path string) (*Ring, error) {
 	if _, err := f.ReadAt(text, 0); err != nil {
 		return nil, fmt.Errorf("read the key file: %w", err)
 	}
-	r, err := Parse(text)
-	if err != nil {
-		return nil, fmt.Errorf("the key file %s: %w", path, err)
-	}
-	return r, nil
+	return text, nil
 }
 
 // Make writes a key file with one new key, for its owner's eyes, durably, and never
@@ -138,14 +148,18 @@ func Load(path string) (*Ring, error) {
 func Make(path string) error {
 	raw := make([]byte, KeyBytes)
 	_, _ = rand.Read(raw) // never fails: it ends the program instead
-	text := "# Moneta: keys that seal secrets in the database, the newest first. Keep a copy elsewhere.\n" + base64.StdEncoding.EncodeToString(raw) + "\n"
+	return MakeFile(path, []byte("# Moneta: keys that seal secrets in the database, the newest first. Keep a copy elsewhere.\n"+base64.StdEncoding.EncodeToString(raw)+"\n"))
+}
+
+// MakeFile writes a file of keys, whatever their form, as Make does.
+func MakeFile(path string, text []byte) error {
 	// Whole under its name or not there: half a key file after a crash would be no key.
 	temp, err := os.CreateTemp(filepath.Dir(path), ".key-*")
 	if err != nil {
 		return fmt.Errorf("write the key file: %w", err)
 	}
 	defer func() { _ = os.Remove(temp.Name()) }()
-	_, err = temp.WriteString(text)
+	_, err = temp.Write(text)
 	if err = errors.Join(err, temp.Chmod(0o600), temp.Sync(), temp.Close()); err != nil {
 		return fmt.Errorf("write the key file: %w", err)
 	}

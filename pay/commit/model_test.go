@@ -627,6 +627,7 @@ func TestRandomOperationsAgainstTheReference(t *testing.T) {
 			k.restart() // what follows rests on what was read back
 		}
 	}
+	require.Positive(t, receiptsSay(t, db), "no receipt rested on what became of a payment afterwards")
 	total := map[string]int{}
 	for _, w := range ws {
 		for code, n := range w.done {

@@ -71,6 +71,8 @@ type Status struct {
 	// Case is who is at it: the open case that the holder is told of.
 	Case      *OpenCase `json:"case,omitempty" doc:"A person is at it; left out when no case is open"`
 	AppealURL string    `json:"appeal_url,omitempty" doc:"POST here to ask for a person; the answer is a case number at once" example:"/v1/payments/pay_0000000000002/appeal"`
+	// ReceiptURL is where the proof is.
+	ReceiptURL string `json:"receipt_url,omitempty" doc:"GET here what the record says of it, signed, to be verified without asking anybody" example:"/v1/payments/pay_0000000000002/receipt"`
 	// Notice is what an operator tells all holders whom it concerns.
 	Notice *Notice `json:"notice,omitempty" doc:"What an operator wants the holders of open payments to know; show it as it is"`
 	Texts  Texts   `json:"texts" doc:"The same in words"`
@@ -118,6 +120,8 @@ type Facts struct {
 	Case *OpenCase
 	// AppealURL is where to ask for a person; empty when nobody takes appeals.
 	AppealURL string
+	// ReceiptURL is where its receipt is; empty when none are signed.
+	ReceiptURL string
 	// Banner is the newest lever of that name that concerns the payment; nil is none.
 	Banner *lever.Pull
 }
@@ -128,7 +132,7 @@ func Of(p *pay.Payment, f Facts, lang string) Status {
 		Object: "payment_status", Payment: p.ID.String(), Status: public(p), Phase: phase(p, f),
 		Safe:       f.Breaks == 0 && proven(p) && Explained(p, f.Books),
 		DoNotRetry: doNotRetry(p), CanCancel: canCancel(p), AsOf: f.Now.UTC(), Reference: Reference(p.ID),
-		LastCheckedAt: moment(p.LastCheckedAt), Disposition: string(p.Disposition()), Case: f.Case, AppealURL: f.AppealURL,
+		LastCheckedAt: moment(p.LastCheckedAt), Disposition: string(p.Disposition()), Case: f.Case, AppealURL: f.AppealURL, ReceiptURL: f.ReceiptURL,
 	}
 	s.MoneyAt = moneyAt(p)
 	if !s.Safe {
@@ -169,6 +173,10 @@ func public(p *pay.Payment) string {
 	}
 	return p.State.Status()
 }
+
+// Recorded is the public word, and where the money is, by p's record alone: what Of says
+// of it while nothing contradicts the record.
+func Recorded(p *pay.Payment) (word, place string) { return public(p), moneyAt(p) }
 
 func phase(p *pay.Payment, f Facts) string {
 	if delayed(p, f) {
