@@ -26,7 +26,7 @@ var version = "dev"
 
 type cli struct {
 	Up          upCmd          `cmd:"" help:"Start everything on this machine: a private Postgres, the pay plane and, with --sandbox, outside banks."`
-	Init        initCmd        `cmd:"" help:"Write settings for serve that work as they are, with the key that seals secrets, and say what comes next."`
+	Init        initCmd        `cmd:"" help:"Write settings for serve that work as they are, with its keys, and say what comes next."`
 	Serve       serveCmd       `cmd:"" help:"Run the pay plane on a Postgres of yours."`
 	Sandbox     sandboxCmd     `cmd:"" help:"Play the outside world: banks over real HTTP, with books of their own."`
 	Demo        demoCmd        `cmd:"" help:"Replay a real bank's year while banks misbehave and the server is killed; then prove the books."`
@@ -34,6 +34,7 @@ type cli struct {
 	Bench       benchCmd       `cmd:"" help:"Measure honestly: durable, balance-checked, beside plain SQL in the same run."`
 	Key         keyCmd         `cmd:"" help:"Create, list and revoke API keys."`
 	Webhook     webhookCmd     `cmd:"" help:"Who is told what becomes final: list, add, change, disable, enable, recover, rotate, ping."`
+	Receipt     receiptCmd     `cmd:"" help:"What the record says of a payment, signed: show, list, verify offline; the keys."`
 	Case        caseCmd        `cmd:"" help:"What people must look at: list, show, note, assign, close; and the journey of a payment."`
 	Lever       leverCmd       `cmd:"" help:"Hold something back on purpose, and let it go again: list, pull, undo, history."`
 	Operator    operatorCmd    `cmd:"" help:"People by name: enrol, add, list, disable, rotate."`

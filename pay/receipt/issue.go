@@ -2,6 +2,9 @@ package receipt
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"time"
@@ -159,4 +162,28 @@ func readFault(op string, err error) error {
 		return fault.New(fault.Internal, "").WithOp(op).WithMoneyState(fault.NotMoved).WithCause(err)
 	}
 	return fault.New(fault.DatabaseUnavailable, "").WithOp(op).WithCause(err)
+}
+
+// UsedKeys returns the public keys that ever signed in this database, the newest first,
+// as blocks for a key file. The database vouches for them, and nobody else: they belong
+// into a file only if they are known from elsewhere, or nobody can have written here.
+func UsedKeys(ctx context.Context, q querier) ([]byte, error) {
+	const op = "receipt.UsedKeys"
+	rows, err := q.Query(ctx, `select public_key from receipt_keys order by first_used_at desc, kid limit $1`, registryMax)
+	if err != nil {
+		return nil, readFault(op, err)
+	}
+	keys, err := pgx.CollectRows(rows, pgx.RowTo[[]byte])
+	if err != nil {
+		return nil, readFault(op, err)
+	}
+	var out []byte
+	for _, key := range keys {
+		der, err := x509.MarshalPKIXPublicKey(ed25519.PublicKey(key))
+		if err != nil {
+			return nil, readFault(op, err)
+		}
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: publicBlock, Bytes: der})...)
+	}
+	return out, nil
 }

@@ -401,3 +401,29 @@ func FuzzParseKeys(f *testing.F) {
 		}
 	})
 }
+
+// TestWordsForEveryReceipt: what is pinned has words in both languages, and no receipt
+// of an open payment sounds like one of an outcome.
+func TestWordsForEveryReceipt(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile("testdata/pinned.txt")
+	require.NoError(t, err)
+	keys := keysOf(t, signerOf(t, privatePEM(t, 1)))
+	said := map[string]bool{}
+	for _, token := range strings.Fields(string(raw)) {
+		d, _, err := Verify([]byte(token), keys)
+		require.NoError(t, err)
+		en, zh := d.Outcome("en"), d.Outcome("zh")
+		require.NotEmpty(t, en)
+		require.NotEqual(t, en, zh)
+		require.NotContains(t, en+zh, "%!", text(t, token))
+		require.Equal(t, d.Final, !strings.HasPrefix(en, "Not final"))
+		require.Contains(t, d.Limit("zh"), d.RestsOn.Event)
+		said[en] = true
+	}
+	require.GreaterOrEqual(t, len(said), 9)
+	d := Document{Asset: "CZK", Decimals: 2}
+	require.Equal(t, []string{"700.00 CZK", "0.05 CZK", "1.00 CZK"}, []string{d.Money("70000"), d.Money("5"), d.Money("100")})
+	d = Document{Asset: "JPY"}
+	require.Equal(t, []string{"5 JPY", "x / 10^0 JPY"}, []string{d.Money("5"), d.Money("x")})
+}
