@@ -16,6 +16,7 @@ import (
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/clock"
 	"github.com/moneta-pay/moneta/internal/pgbatch"
+	"github.com/moneta-pay/moneta/internal/pgfence"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/ledger"
 )
@@ -36,7 +37,7 @@ type decider struct {
 	shard    int16
 	leader   [16]byte
 	epoch    int64
-	history  history
+	history  pgfence.History
 	queue    *queue
 	clock    clock.Clock
 	guard    *clock.Guard
