@@ -77,7 +77,7 @@ export const tests = {
     const panel = page.locator('section', { hasText: 'Hop by hop, from its trace' });
     await panel.getByText(/The slow hop is|No hop stands out/).first().waitFor();
     await panel.locator('svg[role=img] rect').nth(3).waitFor();
-    await panel.getByRole('list', { name: 'Whose the time was' }).getByText('the decider').waitFor();
+    await panel.getByRole('list', { name: 'Whose the time was' }).getByText("the ledger's writer").waitFor();
     await panel.getByText(`moneta trace ${p.id}`).waitFor();
   },
 
