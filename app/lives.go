@@ -15,6 +15,7 @@ import (
 	"github.com/moneta-pay/moneta/api"
 	"github.com/moneta-pay/moneta/config"
 	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/internal/pgfence"
 	"github.com/moneta-pay/moneta/internal/telemetry"
 	"github.com/moneta-pay/moneta/pay/commit"
 )
@@ -43,7 +44,7 @@ func Serve(ctx context.Context, cfg config.Config) error {
 		return err
 	}
 	defer broken.close()
-	p, err := newPlane(ctx, cfg, broken)
+	p, err := newPlane(ctx, cfg, broken, pgfence.History{})
 	if err != nil {
 		return err
 	}
@@ -94,8 +95,8 @@ func makesPayments(r *http.Request) bool {
 	return r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/v1/payments")
 }
 
-// newPlane prepares one life.
-func newPlane(ctx context.Context, cfg config.Config, broken *faults) (*plane, error) {
+// newPlane prepares one life; seen is the history that the former one knew.
+func newPlane(ctx context.Context, cfg config.Config, broken *faults, seen pgfence.History) (*plane, error) {
 	tel, err := telemetry.Setup(ctx, telemetry.Config{
 		Service: "moneta-serve", Version: Version, OTLPEndpoint: cfg.OTLPEndpoint, SampleOneIn: cfg.TraceOneIn, LogFormat: telemetry.Format(cfg.LogFormat), Follow: makesPayments,
 	})
@@ -103,7 +104,7 @@ func newPlane(ctx context.Context, cfg config.Config, broken *faults) (*plane, e
 		return nil, err
 	}
 	p := &plane{cfg: cfg, faults: broken, tel: tel, log: tel.Logger()}
-	if err := p.prepare(ctx); err != nil {
+	if err := p.prepare(ctx, seen); err != nil {
 		p.close()
 		return nil, err
 	}
@@ -121,7 +122,7 @@ func rebirth(ctx context.Context, cfg config.Config, last *plane) *plane {
 			return nil
 		case <-tick.C:
 		}
-		p, err := newPlane(ctx, cfg, last.faults)
+		p, err := newPlane(ctx, cfg, last.faults, last.fence.Known())
 		if err == nil {
 			return p
 		}

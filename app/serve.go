@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ import (
 	"github.com/moneta-pay/moneta/config"
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/keyring"
+	"github.com/moneta-pay/moneta/internal/pgfence"
 	"github.com/moneta-pay/moneta/internal/pgserver"
 	"github.com/moneta-pay/moneta/internal/telemetry"
 	"github.com/moneta-pay/moneta/lever/board"
@@ -65,6 +67,7 @@ type plane struct {
 	stations *pgxpool.Pool
 	leverage *pgxpool.Pool
 	pools    []namedPool // all three
+	fence    *pgfence.Fence
 	levers   *board.Board
 	channels []channel.Channel
 
@@ -117,16 +120,20 @@ func tuneGC() {
 	}
 }
 
-// prepare checks that the database is fit for money and builds the stations.
-func (p *plane) prepare(ctx context.Context) error {
+// prepare checks that the database is fit for money and builds the stations. seen is
+// the history that the former life of this process knew.
+func (p *plane) prepare(ctx context.Context, seen pgfence.History) error {
 	var err error
 	if p.ring, err = secretsRing(&p.cfg); err != nil {
+		return err
+	}
+	if p.fence, err = pgfence.New(historyFile(p.cfg.StateDir), seen, p.log); err != nil {
 		return err
 	}
 	if p.signer, err = receiptsSigner(&p.cfg); err != nil {
 		return err
 	}
-	conn, err := pgx.Connect(ctx, p.cfg.DSN)
+	conn, err := p.connect(ctx)
 	if err != nil {
 		return fmt.Errorf("connect to the database: %w", err)
 	}
@@ -175,6 +182,16 @@ func (p *plane) prepare(ctx context.Context) error {
 	return err
 }
 
+// connect opens the first session, on the newest history that this node has seen.
+func (p *plane) connect(ctx context.Context) (*pgx.Conn, error) {
+	cfg, err := pgx.ParseConfig(p.cfg.DSN)
+	if err != nil {
+		return nil, fmt.Errorf("database address: %w", err)
+	}
+	p.fence.Guard(&cfg.Config)
+	return pgx.ConnectConfig(ctx, cfg)
+}
+
 // pool opens connections in the role that may only append to the money tables; off
 // are settings of the planner to turn off.
 func (p *plane) pool(ctx context.Context, name string, conns int32, timeout string, off ...string) (*pgxpool.Pool, error) {
@@ -182,6 +199,7 @@ func (p *plane) pool(ctx context.Context, name string, conns int32, timeout stri
 	if err != nil {
 		return nil, fmt.Errorf("database address: %w", err)
 	}
+	p.fence.Guard(&cfg.ConnConfig.Config)
 	cfg.MaxConns = conns
 	cfg.ConnConfig.ConnectTimeout = 3 * time.Second
 	rp := cfg.ConnConfig.RuntimeParams
@@ -198,9 +216,18 @@ func (p *plane) pool(ctx context.Context, name string, conns int32, timeout stri
 	cfg.ConnConfig.Tracer = watch
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err == nil {
+		p.fence.OnNewer(pool.Reset)
 		p.pools = append(p.pools, namedPool{strings.TrimPrefix(name, "moneta "), pool, watch})
 	}
 	return pool, err
+}
+
+// historyFile is where a node remembers which history of its database it has seen.
+func historyFile(state string) string {
+	if state == "" {
+		return ""
+	}
+	return filepath.Join(state, "history.json")
 }
 
 func (p *plane) connectChannels() error {
@@ -244,8 +271,8 @@ func (p *plane) build() {
 	p.feed = outbox.NewFeed(p.events, p.tel)
 	p.flights = intake.NewFlights(nil)
 	p.node = commit.New(commit.Config{
-		Flights: p.flights,
-		DSN:     p.cfg.DSN, URL: p.cfg.NodeURL, Reads: p.reads, Logger: p.log, Registerer: p.tel.Registry(),
+		Flights: p.flights, Fence: p.fence,
+		DSN: p.cfg.DSN, URL: p.cfg.NodeURL, Reads: p.reads, Logger: p.log, Registerer: p.tel.Registry(),
 		Lead: p.lead, Left: p.left, Changed: func(changed []pay.Payment) {
 			p.wheel.Note(changed)
 			p.asker.Note(changed)

@@ -16,6 +16,7 @@ import (
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/config"
 	"github.com/moneta-pay/moneta/doctor/signal/otlp"
+	"github.com/moneta-pay/moneta/internal/pgfence"
 	"github.com/moneta-pay/moneta/internal/pgtest"
 	"github.com/moneta-pay/moneta/internal/telemetry"
 	"github.com/moneta-pay/moneta/sandbox"
@@ -49,7 +50,7 @@ func TestOnePaymentIsOneTrace(t *testing.T) {
 	})
 	require.NoError(t, err)
 	p := &plane{cfg: cfg, tel: tel, log: tel.Logger()}
-	require.NoError(t, p.prepare(ctx))
+	require.NoError(t, p.prepare(ctx, pgfence.History{}))
 	done := make(chan error, 1)
 	f, err := listen(ctx, cfg.Listen, p)
 	require.NoError(t, err)

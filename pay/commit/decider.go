@@ -16,6 +16,7 @@ import (
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/clock"
 	"github.com/moneta-pay/moneta/internal/pgbatch"
+	"github.com/moneta-pay/moneta/internal/pgfence"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/ledger"
 )
@@ -36,7 +37,7 @@ type decider struct {
 	shard    int16
 	leader   [16]byte
 	epoch    int64
-	history  history
+	history  pgfence.History
 	queue    *queue
 	clock    clock.Clock
 	guard    *clock.Guard
@@ -353,6 +354,9 @@ func (d *decider) wanted(tickets []*ticket) (payments, accounts []int64) {
 		if k, ok := keyOf(f); ok {
 			if e, known := d.mem.keys.get(k); known && e.kind == keyPayment {
 				payment(pay.ID(e.subject))
+				if f.Payment != nil && f.Payment.New == nil { // an event, and what it is about
+					payment(f.Payment.Payment)
+				}
 				continue
 			} else if known && e.kind == keyAccount {
 				account(e.subject)

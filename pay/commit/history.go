@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/moneta-pay/moneta/internal/pgfence"
 )
 
 // IDsApart is how many ids a new history of the database leaves to the payments,
@@ -16,44 +18,22 @@ import (
 // another one. Each id has room for 65,536 such steps.
 const IDsApart = int64(1) << 32
 
-// history names one history of a database: a promoted standby and a restored
-// backup each begin a new timeline.
-type history struct {
-	system   int64
-	timeline int32
-}
-
-func (h history) String() string { return fmt.Sprintf("system %d timeline %d", h.system, h.timeline) }
-
-// timelineSQL is the timeline that is written now. The control file would tell it
-// only from the first checkpoint after a promotion on.
-const timelineSQL = `('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int`
-
-const selectHistory = `select (select system_identifier from pg_control_system()), ` + timelineSQL
-
-func readHistory(ctx context.Context, conn *pgx.Conn) (h history, err error) {
-	if err := conn.QueryRow(ctx, selectHistory).Scan(&h.system, &h.timeline); err != nil {
-		return h, fmt.Errorf("read the database's history: %w", err)
-	}
-	return h, nil
-}
-
 // same returns ErrLost when conn leads to another history than the leader's:
 // nothing that it remembers need be true there.
-func (h history) same(ctx context.Context, conn *pgx.Conn) error {
-	if h == (history{}) {
+func same(ctx context.Context, led pgfence.History, conn *pgx.Conn) error {
+	if led == (pgfence.History{}) {
 		return nil // not known yet: the takeover itself looks
 	}
-	now, err := readHistory(ctx, conn)
+	now, err := pgfence.Read(ctx, conn)
 	if err != nil {
 		return err
 	}
-	return h.is(now)
+	return is(led, now)
 }
 
-func (h history) is(now history) error {
-	if now != h {
-		return fmt.Errorf("%w: the database failed over, from %s to %s", ErrLost, h, now)
+func is(led, now pgfence.History) error {
+	if now != led {
+		return fmt.Errorf("%w: the database failed over, from %s to %s", ErrLost, led, now)
 	}
 	return nil
 }
@@ -63,15 +43,15 @@ func (h history) is(now history) error {
 // with everything that follows from it: dispatch is paused until the gap finder
 // has asked the channels, and the ids that the lost time may have used are left
 // out. A crash before the commit leaves nothing of it, and the next leader does it.
-func recognise(ctx context.Context, tx pgx.Tx, shard int16) (h history, failedOver bool, err error) {
-	h, err = readHistory(ctx, tx.Conn())
+func recognise(ctx context.Context, tx pgx.Tx, shard int16) (h pgfence.History, failedOver bool, err error) {
+	h, err = pgfence.Read(ctx, tx.Conn())
 	if err != nil {
 		return h, false, err
 	}
 	var n int32
-	var was history
+	var was pgfence.History
 	err = tx.QueryRow(ctx, `select n, system, timeline from timelines where shard = $1 order by n desc limit 1`, shard).
-		Scan(&n, &was.system, &was.timeline)
+		Scan(&n, &was.System, &was.Timeline)
 	switch {
 	case err == nil && was == h:
 		return h, false, nil
@@ -84,10 +64,10 @@ func recognise(ctx context.Context, tx pgx.Tx, shard int16) (h history, failedOv
 	return h, true, BeginHistory(ctx, tx, shard, reason, time.Time{})
 }
 
-func first(ctx context.Context, tx pgx.Tx, shard int16, h history) error {
+func first(ctx context.Context, tx pgx.Tx, shard int16, h pgfence.History) error {
 	_, err := tx.Exec(ctx, `insert into timelines (shard, n, system, timeline, lost_after, begins)
 	  select id, 1, $2, $3, (id::bigint << 48) | last_transition, ((id::bigint << 48) | last_transition) + 1 from shards where id = $1`,
-		shard, h.system, h.timeline)
+		shard, h.System, h.Timeline)
 	if err != nil {
 		return fmt.Errorf("write the first history: %w", err)
 	}
@@ -108,7 +88,7 @@ func BeginHistory(ctx context.Context, tx pgx.Tx, shard int16, reason string, up
 	}
 	_, err = tx.Exec(ctx, `insert into timelines (shard, n, system, timeline, lost_after, begins)
 	  select $1, 1 + coalesce((select max(n) from timelines where shard = $1), 0), (select system_identifier from pg_control_system()), `+
-		timelineSQL+`, $2, $3`, shard, lastTransition, nextTransition+1)
+		pgfence.TimelineSQL+`, $2, $3`, shard, lastTransition, nextTransition+1)
 	if err != nil {
 		return fmt.Errorf("write the new history: %w", err)
 	}
@@ -136,10 +116,10 @@ func BeginHistory(ctx context.Context, tx pgx.Tx, shard int16, reason string, up
 }
 
 // failedOver tells everybody.
-func (n *Node) failedOver(ctx context.Context, h history) {
+func (n *Node) failedOver(ctx context.Context, h pgfence.History) {
 	n.metrics.failedOver()
 	n.cfg.Logger.ErrorContext(ctx, "the database failed over: dispatch is paused until the gap finder has asked the channels",
-		slog.Int64("system", h.system), slog.Int("timeline", int(h.timeline)), slog.Int64("ids_left_out", IDsApart))
+		slog.Int64("system", h.System), slog.Int("timeline", int(h.Timeline)), slog.Int64("ids_left_out", IDsApart))
 }
 
 // ErrAhead says that a reader's cursor names what this log does not have.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/moneta-pay/moneta/internal/pgfence"
 )
 
 // errTaken reports that another standby was faster.
@@ -97,7 +98,7 @@ func (w *watch) take(ctx context.Context, conn *pgx.Conn, id [16]byte, url strin
 // taken is what a takeover found.
 type taken struct {
 	epoch      int64
-	history    history
+	history    pgfence.History
 	failedOver bool
 }
 
@@ -213,7 +214,7 @@ func (d *decider) watchWire(ctx context.Context, conn *pgx.Conn, now time.Time) 
 // nobody, and behind a slow disk's flushes it would come too late for a leader that
 // still commits. Whether those commits get anywhere is asked of their own progress.
 const updateBeat = `update heartbeats set beat = beat + 1
-  where shard = $1 and leader = $2 and set_config('synchronous_commit', 'off', true) = 'off' returning clock_timestamp(), ` + timelineSQL
+  where shard = $1 and leader = $2 and set_config('synchronous_commit', 'off', true) = 'off' returning clock_timestamp(), ` + pgfence.TimelineSQL
 
 func (n *Node) raiseBeat(ctx context.Context, conn *pgx.Conn, d *decider) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
@@ -221,7 +222,7 @@ func (n *Node) raiseBeat(ctx context.Context, conn *pgx.Conn, d *decider) error 
 	var db time.Time
 	now := d.history
 	asked := n.clocks.read()
-	err := conn.QueryRow(ctx, updateBeat, d.shard, uuidOf(d.leader)).Scan(&db, &now.timeline)
+	err := conn.QueryRow(ctx, updateBeat, d.shard, uuidOf(d.leader)).Scan(&db, &now.Timeline)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("%w: another node beats", ErrLost)
 	}
@@ -229,7 +230,13 @@ func (n *Node) raiseBeat(ctx context.Context, conn *pgx.Conn, d *decider) error 
 		return err
 	}
 	n.clocks.compare(ctx, asked, db)
-	return d.history.is(now)
+	if err := is(d.history, now); err != nil {
+		return err
+	}
+	if seen := n.cfg.Fence.Known(); seen.Timeline > now.Timeline { // this server's place was taken, and it lives
+		return is(d.history, seen)
+	}
+	return nil
 }
 
 func uuidOf(id [16]byte) pgtype.UUID { return pgtype.UUID{Bytes: id, Valid: true} }

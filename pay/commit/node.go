@@ -17,6 +17,7 @@ import (
 
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/internal/clock"
+	"github.com/moneta-pay/moneta/internal/pgfence"
 	"github.com/moneta-pay/moneta/pay"
 )
 
@@ -51,6 +52,8 @@ type Config struct {
 	// Guard compares this machine's clock with the database's; nil makes one with the
 	// defaults. What must wait while clocks disagree asks TimeUnsound.
 	Guard *clock.Guard
+	// Fence refuses connections to an old primary; nil takes any server for the right one.
+	Fence *pgfence.Fence
 	// Flights knows the keys under way on this node; other nodes' callers are told of
 	// them while it leads. Nil tells nobody.
 	Flights Flights
@@ -142,7 +145,7 @@ const watchName = "moneta watch"
 // hand-over the node goes on forwarding to its successor, so that the edge may
 // close after Run: until then it serves.
 func (n *Node) Run(ctx context.Context) (err error) {
-	conn, err := dial(ctx, n.cfg.DSN, watchName, false)
+	conn, err := dial(ctx, n.cfg.DSN, watchName, false, n.cfg.Fence)
 	if err != nil {
 		n.endWaits()
 		n.endSubmits()
@@ -155,14 +158,17 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	if err := n.forward.readCredential(ctx, conn); err != nil {
 		return err
 	}
-	w := n.newWatch()
+	w, under := n.newWatch(), n.cfg.Fence.Known()
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
+		if n.cfg.Fence.Known() != under { // nobody may take the shard in a history that is over
+			_ = conn.Close(context.WithoutCancel(ctx))
+		}
 		if conn.IsClosed() {
-			fresh, err := dial(ctx, n.cfg.DSN, watchName, false)
+			fresh, err := dial(ctx, n.cfg.DSN, watchName, false, n.cfg.Fence)
 			if err == nil {
-				conn, w = fresh, n.newWatch()
+				conn, w, under = fresh, n.newWatch(), n.cfg.Fence.Known()
 			} else if ctx.Err() == nil {
 				n.trouble.note(err)
 			}
@@ -392,11 +398,11 @@ func (n *Node) Ready(context.Context) error {
 // dialInHistory opens a session of the leader d, unless the address leads to
 // another history by now: then the leadership is lost.
 func (n *Node) dialInHistory(ctx context.Context, d *decider, asPay bool) (*pgx.Conn, error) {
-	conn, err := dial(ctx, n.cfg.DSN, leaderName(d.leader), asPay)
+	conn, err := dial(ctx, n.cfg.DSN, leaderName(d.leader), asPay, n.cfg.Fence)
 	if err != nil {
 		return nil, err
 	}
-	if err := d.history.same(ctx, conn); err != nil {
+	if err := same(ctx, d.history, conn); err != nil {
 		_ = conn.Close(context.WithoutCancel(ctx))
 		return nil, err
 	}
@@ -421,11 +427,12 @@ func leaderName(id [16]byte) string { return "moneta leader " + hex.EncodeToStri
 var probeOnly = []string{"enable_seqscan", "enable_hashjoin", "enable_mergejoin"}
 
 // dial opens a session with short waits. The pay role may only append.
-func dial(ctx context.Context, dsn, name string, asPay bool) (*pgx.Conn, error) {
+func dial(ctx context.Context, dsn, name string, asPay bool, fence *pgfence.Fence) (*pgx.Conn, error) {
 	cfg, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		return nil, fmt.Errorf("database address: %w", err)
 	}
+	fence.Guard(&cfg.Config)
 	cfg.ConnectTimeout = 3 * time.Second
 	cfg.RuntimeParams["application_name"] = name
 	cfg.RuntimeParams["lock_timeout"] = "5s"

@@ -25,7 +25,7 @@ func TestPlansStandWhenNothingWasOpen(t *testing.T) {
 	pgtest.Forget(t, owner, "attempts", `insert into attempts (payment, n, channel, reference, state, send_by, intended_at)
   select n, 1, 'bank-ab', n::text, 1, now(), now() from generate_series(1, 3000) n`)
 
-	session, err := dial(t.Context(), dsn, "plans", true)
+	session, err := dial(t.Context(), dsn, "plans", true, nil)
 	require.NoError(t, err)
 	defer func() { _ = session.Close(t.Context()) }()
 	tables := newTables()

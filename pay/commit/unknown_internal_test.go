@@ -26,7 +26,7 @@ import (
 func leading(t *testing.T) (d *decider, told map[pay.ID]pay.State) {
 	t.Helper()
 	dsn := pgtest.DSN(t)
-	watching, err := dial(t.Context(), dsn, watchName, false)
+	watching, err := dial(t.Context(), dsn, watchName, false, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = watching.Close(context.Background()) })
 	w, id := &watch{}, newLeaderID()
@@ -37,7 +37,7 @@ func leading(t *testing.T) (d *decider, told map[pay.ID]pay.State) {
 	told = make(map[pay.ID]pay.State)
 	d = &decider{
 		leader: id, epoch: took.epoch, queue: newQueue(), clock: clock.System, logger: New(Config{}).cfg.Logger,
-		dial: func(ctx context.Context) (*pgx.Conn, error) { return dial(ctx, dsn, leaderName(id), true) },
+		dial: func(ctx context.Context) (*pgx.Conn, error) { return dial(ctx, dsn, leaderName(id), true, nil) },
 		changed: func(changed []pay.Payment) {
 			for i := range changed {
 				told[changed[i].ID] = changed[i].State
