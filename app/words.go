@@ -332,6 +332,7 @@ var words = map[string][2]string{
 	"slo-head":                 {"window\tburn\tbad\tall\tseen\t", "窗口\t消耗倍数\t失败\t总数\t已覆盖\t"},
 	"slo-page":                 {"→ page: it burns fast in a long window and in a short one", "→ 立即呼叫:长短窗口均快速消耗"},
 	"slo-ticket":               {"→ ticket: it burns slowly, and for long", "→ 建工单:长期缓慢消耗"},
+	"hop-unknown":              {"where nobody can say", "去向不明"},
 	"trace-slow":               {"The slow hop is %s: %s, %.0f %% of the %s that the trace took.", "慢在 %s:%s,占整条链路的 %.0f %%(共 %s)。"},
 	"trace-even":               {"No hop stands out: the trace took %s.", "没有特别慢的环节:整条链路用时 %s。"},
 	"trace-partial":            {"Only what failed or was slow of it was recorded, over %s: gaps mean nothing.", "只记录了其中失败或缓慢的部分,跨度 %s:空白不代表任何含义。"},

@@ -292,12 +292,45 @@ func (r *Recon) settle(ctx context.Context, name channel.Name, items []item) err
 	if len(facts) == 0 {
 		return nil
 	}
+	var ours []*item
 	for i, answer := range r.cfg.Submitter.SubmitAll(ctx, facts) {
 		if err := of[i].conclude(answer.Err); err != nil {
 			return err
 		}
+		if of[i].ours(&answer) {
+			ours = append(ours, of[i])
+		}
 		if answer.Err == nil && answer.Payment.Reason == pay.ReasonLate {
 			of[i].class, of[i].detail = contradiction, "the payment was to be sent again: the attempt was "+pay.ReasonLate
+		}
+	}
+	return r.book(ctx, name, ours)
+}
+
+// ours reports whether money has come back of a late outcome of which nobody owes
+// anything any more: the ledger has said so for good, and a person decides whose it is.
+func (it *item) ours(answer *commit.Outcome) bool {
+	if it.word != pay.Returned || !errors.Is(answer.Err, fault.AlreadyFinal) || answer.Payment.Late == 0 {
+		return false
+	}
+	it.outcome, it.class = unmatched, unmatchedInbound
+	return it.bookable()
+}
+
+// book puts lines that settle nothing into suspense. A page that is read again after a
+// crash comes here again: the same lines are refused for the same reason, and each is
+// booked once by its key.
+func (r *Recon) book(ctx context.Context, name channel.Name, items []*item) error {
+	if len(items) == 0 {
+		return nil
+	}
+	facts := make([]commit.Fact, len(items))
+	for i, it := range items {
+		facts[i] = it.found(name, r.cfg.Clock.Now())
+	}
+	for i, answer := range r.cfg.Submitter.SubmitAll(ctx, facts) {
+		if answer.Err != nil {
+			return fmt.Errorf("book %s to suspense: %w", items[i].ID, answer.Err)
 		}
 	}
 	return nil
@@ -311,7 +344,7 @@ func (it *item) conclude(err error) error {
 		if it.outcome == "" {
 			it.outcome = matched
 		}
-		if it.state.Final() && it.state != pay.Succeeded {
+		if it.state.Final() && it.state != pay.Succeeded && it.word == 0 {
 			it.class, it.healed, it.detail = lateOutcome, "a linked payment stands for it", "the payment was "+it.state.String()+" here, and executed"
 		}
 		return nil
@@ -323,7 +356,7 @@ func (it *item) conclude(err error) error {
 		it.outcome, it.class = amountMismatch, amountMismatch
 	case errors.Is(err, fault.NotFound):
 		it.outcome, it.class = unmatched, unknownReference
-	case it.state.Final() && it.state != pay.Succeeded:
+	case it.state.Final() && it.state != pay.Succeeded && it.word == 0:
 		it.outcome, it.class = wrongState, lateOutcome
 	default:
 		it.outcome, it.class = wrongState, contradiction

@@ -7,6 +7,7 @@ import { Flow } from './Flow';
 import { Way } from './List';
 import { Next } from './Next';
 import { Preview } from './Preview';
+import { Receipts } from './Receipts';
 import { Tiles } from './Tiles';
 import { Trace } from './Trace';
 import { Waterfall } from './Waterfall';
@@ -80,6 +81,7 @@ function One({ id }: { id: string }) {
         <Callbacks of={trail} />
         <Webhooks of={trail} />
         <Moves of={timeline} />
+        <Receipts id={id} />
         <Linked of={timeline} />
       </Stack>
     </>
