@@ -43,15 +43,15 @@ type Issuer struct {
 	verdict atomic.Pointer[verdict]
 }
 
-// verdict is the last answer on whether this node may sign; nil says that it may.
-type verdict struct{ no error }
+// verdict is the last answer on whether this node may sign: why not, or empty.
+type verdict struct{ no string }
 
 // askedWithin bounds how long who wants the keys waits for the database.
 const askedWithin = 2 * time.Second
 
-var (
-	errUnread  = fault.New(fault.ReceiptsUnavailable, "this node's receipts_key_file could not be read when it started; its log says why").WithOp("receipt.Admit")
-	errUnasked = fault.New(fault.ReceiptsUnavailable, "it is not known yet whether this node may sign receipts: the database has not said").WithOp("receipt.Published")
+const (
+	unread  = "this node's receipts_key_file could not be read when it started; its log says why"
+	unasked = "it is not known yet whether this node may sign receipts, because the database has not said"
 )
 
 // NewIssuer reads through pool, which the caller keeps owning. Without a signer it
@@ -69,18 +69,18 @@ func (i *Issuer) Published(ctx context.Context) (KeySet, error) {
 		cancel()
 		i.asking.Unlock()
 	}
-	if err := i.Trouble(); err != nil {
-		return KeySet{}, err
+	if why := i.Trouble(); why != "" {
+		return KeySet{}, fault.New(fault.ReceiptsUnavailable, why).WithOp("receipt.Published")
 	}
 	return i.signer.KeySet(), nil
 }
 
-// Trouble is why this node signs nothing, as far as it was last known: nil if it may.
-func (i *Issuer) Trouble() error {
+// Trouble is why this node signs nothing, as far as it was last known; empty if it may.
+func (i *Issuer) Trouble() string {
 	if v := i.verdict.Load(); v != nil {
 		return v.no
 	}
-	return errUnasked
+	return unasked
 }
 
 // Of returns the payment's receipts, oldest first; fault.NotFound if the tenant has no
@@ -123,8 +123,12 @@ func (i *Issuer) Of(ctx context.Context, tenant pay.TenantID, id pay.ID) ([]Rece
 // the first wins. The error is fault.ReceiptsUnavailable, or the database's.
 func (i *Issuer) Admit(ctx context.Context) error {
 	err := i.admit(ctx)
-	if err == nil || fault.CodeOf(err) == fault.ReceiptsUnavailable { // a database that is gone changes no answer of before
-		i.verdict.Store(&verdict{err})
+	var no *fault.Error
+	switch {
+	case err == nil:
+		i.verdict.Store(&verdict{})
+	case errors.As(err, &no) && no.Code == fault.ReceiptsUnavailable: // a database that is gone changes no answer of before
+		i.verdict.Store(&verdict{no.Detail})
 	}
 	return err
 }
@@ -132,7 +136,7 @@ func (i *Issuer) Admit(ctx context.Context) error {
 func (i *Issuer) admit(ctx context.Context) error {
 	const op = "receipt.Admit"
 	if i.signer == nil {
-		return errUnread
+		return fault.New(fault.ReceiptsUnavailable, unread).WithOp(op)
 	}
 	admitted, err := i.admitted(ctx, i.pool)
 	if err == nil && !admitted {
