@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"mime"
 	"net"
 	"net/http"
 	"net/url"
@@ -23,6 +24,7 @@ import (
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/doctor/attend"
 	"github.com/moneta-pay/moneta/internal/clock"
+	"github.com/moneta-pay/moneta/pay/receipt"
 	"github.com/moneta-pay/moneta/pay/status"
 )
 
@@ -85,10 +87,12 @@ func newPayPages(serveURL string, c clock.Clock, doctor func() attend.Now) *payP
 // payPageRoutes are for anybody who has a link: no sign-in and no cookie.
 //
 //	GET  /public/pay/{token}          the page; ?lang=en|zh, else by Accept-Language
+//	GET  /public/pay/{token}/receipt  what the record says of it, signed, as a file
 //	POST /public/pay/{token}/appeal   a form with key and text; the page again, with the case
 func (w *watch) payPageRoutes(mux *http.ServeMux) {
 	p := newPayPages(w.cfg.ServeURL, w.clock, func() attend.Now { return w.attendance.it.Now() })
 	mux.HandleFunc("GET /public/pay/{token}", p.show)
+	mux.HandleFunc("GET /public/pay/{token}/receipt", p.receipt)
 	mux.HandleFunc("POST /public/pay/{token}/appeal", p.appeal)
 	mux.HandleFunc("GET /public/pay/{token}/appeal", func(rw http.ResponseWriter, r *http.Request) { // somebody loads the answer again
 		http.Redirect(rw, r, "/public/pay/"+url.PathEscape(r.PathValue("token"))+"?lang="+langOf(r), http.StatusSeeOther)
@@ -151,12 +155,8 @@ func (s *payPages) show(rw http.ResponseWriter, r *http.Request) {
 // status that the page is answered with.
 func (s *payPages) read(r *http.Request, p *payPage) int {
 	now := s.clock.Now()
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
-	}
 	name := sha256.Sum256([]byte(p.Lang + "\x00" + p.Token))
-	if _, err := s.limit.TakeFrom("page/"+host, visits, 1); err != nil {
+	if !s.admits(r) {
 		p.Sorry, p.What = p.W("busy-h"), p.W("busy")
 		return http.StatusTooManyRequests
 	}
@@ -282,6 +282,50 @@ func (s *payPages) appeal(rw http.ResponseWriter, r *http.Request) {
 		p.Problem, p.Key = p.W("asked-lost"), key // the same wish, when it is sent again
 	}
 	s.render(rw, p, s.read(r, p))
+}
+
+// receipt hands on the receipt as a file. Only serve can sign one, and an old one could be
+// taken for the newest: while serve does not answer there is none, and the page says so.
+func (s *payPages) receipt(rw http.ResponseWriter, r *http.Request) {
+	p := &payPage{Lang: langOf(r), Token: r.PathValue("token")}
+	if !s.admits(r) {
+		p.Sorry, p.What = p.W("busy-h"), p.W("busy")
+		s.render(rw, p, http.StatusTooManyRequests)
+		return
+	}
+	if len(p.Token) > access.TokenMax {
+		p.Sorry, p.What = p.W("gone-h"), p.W("gone")
+		s.render(rw, p, http.StatusNotFound)
+		return
+	}
+	var got receipt.Receipt
+	code, err := s.ask(r.Context(), http.MethodGet, "/v1/links/"+url.PathEscape(p.Token)+"/receipt", "", nil, &got)
+	if err != nil || code != http.StatusOK || got.JWS == "" {
+		p.Sorry, p.What = p.W("receipt-blind-h"), p.W("receipt-blind")
+		answered := http.StatusServiceUnavailable
+		if err == nil && code == http.StatusNotFound {
+			p.Sorry, p.What, answered = p.W("gone-h"), p.W("gone"), http.StatusNotFound
+		}
+		s.render(rw, p, answered)
+		return
+	}
+	h := rw.Header()
+	h.Set("Content-Type", receipt.MediaType)
+	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": "receipt-" + got.Payment + "-" + got.ID + ".jws"}))
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Robots-Tag", "noindex, nofollow")
+	h.Set("X-Content-Type-Options", "nosniff")
+	_, _ = io.WriteString(rw, got.JWS) // whoever asked has gone
+}
+
+// admits takes one look off what an address may ask for.
+func (s *payPages) admits(r *http.Request) bool {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	_, err = s.limit.TakeFrom("page/"+host, visits, 1)
+	return err == nil
 }
 
 // team is a team's name for people outside.

@@ -46,6 +46,8 @@ func (s *linkServe) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		rw.WriteHeader(s.code)
 	case r.URL.Path == "/v1/links/"+goodToken:
 		_ = json.NewEncoder(rw).Encode(status.ViewOf(&s.payment, s.facts, s.events, r.URL.Query().Get("lang")))
+	case r.URL.Path == "/v1/links/"+goodToken+"/receipt":
+		_, _ = io.WriteString(rw, `{"object":"receipt","id":"evt_0000000000007","payment":"`+s.payment.ID.String()+`","jws":"head.body.signature"}`)
 	case r.URL.Path == "/v1/links/"+goodToken+"/appeal" && r.Method == http.MethodPost:
 		body, _ := io.ReadAll(r.Body)
 		s.appeals[r.Header.Get("Idempotency-Key")] = string(body)
@@ -96,6 +98,7 @@ func newPageWorld(t *testing.T) *pageWorld {
 	t.Cleanup(w.server.Close)
 	pages := newPayPages(w.server.URL, w.now, func() attend.Now { return w.doctor })
 	w.mux.HandleFunc("GET /public/pay/{token}", pages.show)
+	w.mux.HandleFunc("GET /public/pay/{token}/receipt", pages.receipt)
 	w.mux.HandleFunc("POST /public/pay/{token}/appeal", pages.appeal)
 	return w
 }
@@ -285,4 +288,32 @@ func pageSource(t *testing.T) string {
 	raw, err := os.ReadFile("console_pay_page.go")
 	require.NoError(t, err)
 	return string(raw)
+}
+
+// TestTheHolderSavesTheReceipt, which only serve can sign: while it does not answer the
+// page says so, and hands out no older one.
+func TestTheHolderSavesTheReceipt(t *testing.T) {
+	t.Parallel()
+	w := newPageWorld(t)
+	require.NotContains(t, w.get(goodPage).Body.String(), "/receipt", "no link to what is not signed here")
+	w.now.Advance(time.Minute)
+	w.serve.change(func(s *linkServe) { s.facts.ReceiptURL = "/v1/links/" + goodToken + "/receipt" })
+	page := w.get(goodPage + "?lang=zh").Body.String()
+	require.Contains(t, page, `href="/public/pay/`+goodToken+`/receipt?lang=zh"`)
+	require.Contains(t, page, "保存回执")
+
+	got := w.get(goodPage + "/receipt")
+	require.Equal(t, []any{http.StatusOK, "head.body.signature", "application/jose"}, []any{got.Code, got.Body.String(), got.Header().Get("Content-Type")})
+	require.Equal(t, `attachment; filename=receipt-`+w.serve.payment.ID.String()+`-evt_0000000000007.jws`, got.Header().Get("Content-Disposition"))
+	require.Equal(t, "no-store", got.Header().Get("Cache-Control"))
+
+	require.Equal(t, http.StatusNotFound, w.get("/public/pay/other/receipt").Code)
+	require.Equal(t, http.StatusNotFound, w.get("/public/pay/"+strings.Repeat("x", 200)+"/receipt").Code)
+	w.serve.change(func(s *linkServe) { s.code = http.StatusServiceUnavailable })
+	gone := w.get(goodPage + "/receipt?lang=en")
+	require.Equal(t, http.StatusServiceUnavailable, gone.Code)
+	require.Contains(t, gone.Body.String(), "Receipts that you saved before stay valid")
+	require.NotContains(t, gone.Body.String(), "head.body")
+	w.server.Close()
+	require.Equal(t, http.StatusServiceUnavailable, w.get(goodPage+"/receipt").Code)
 }

@@ -110,7 +110,7 @@ func ReceiptUsedKeys(ctx context.Context, d Database, out io.Writer) error {
 }
 
 func saveNew(path string, content []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) //nolint:gosec // a receipt is for showing
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return fmt.Errorf("save the receipt: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -186,7 +187,8 @@ func returns(a doctor.Act) bool { return a.With["returns"] == "yes" }
 // ended for it.
 const heldLong = 10.0
 
-// Try tells of the session and of who waits behind it.
+// Try tells of the session and of who waits behind it. One that returns to what it does
+// is looked at while it may: between two knots nobody waits for it.
 func (h *terminator) Try(ctx context.Context, a doctor.Act) (out doctor.Change, err error) {
 	out.Reach = doctor.Undoable
 	t, err := targetOf(a)
@@ -194,7 +196,7 @@ func (h *terminator) Try(ctx context.Context, a doctor.Act) (out doctor.Change, 
 		return out, err
 	}
 	err = h.with(ctx, func(conn *pgx.Conn) error {
-		s, err := look(ctx, conn, t)
+		s, err := lookWhile(ctx, conn, t, func(s *session) bool { return (s.Blocks == 0 || s.Waits > 0) && returns(a) })
 		if err != nil || s == nil {
 			out.Nothing = err == nil
 			return err
@@ -211,7 +213,7 @@ func (h *terminator) Try(ctx context.Context, a doctor.Act) (out doctor.Change, 
 
 // judge fills in what ending the session would change.
 func (h *terminator) judge(out *doctor.Change, a doctor.Act, s *session) {
-	out.Items, out.Before, out.Marks = s.Blocks, s.describe(), h.marks(s)
+	out.Items, out.Before, out.Marks, out.Nothing = s.Blocks, s.describe(), h.marks(s), false
 	if s.Waits > 0 {
 		out.Marks = append(out.Marks, doctor.MarkWaiter)
 	}
@@ -236,40 +238,64 @@ func (h *terminator) Act(ctx context.Context, a doctor.Act) (out doctor.Change, 
 		return out, err
 	}
 	err = h.with(ctx, func(conn *pgx.Conn) error {
-		// Of those that knot again and again each holds up others for moments only: a signal
-		// that found it free a moment after the look is sent at the next knot.
-		for end := time.Now().Add(comesBack); ; {
-			s, err := lookWhile(ctx, conn, t, func(s *session) bool { return s.Blocks == 0 && !snapshot(a) })
-			if err != nil || s == nil {
-				out.Nothing = err == nil
-				return err
-			}
-			free, err := h.once(ctx, conn, a, t, s, &out)
-			if err != nil || !free || time.Now().After(end) {
+		if returns(a) {
+			return h.atAKnot(ctx, conn, a, t, &out)
+		}
+		s, err := lookWhile(ctx, conn, t, func(s *session) bool { return s.Blocks == 0 && !snapshot(a) })
+		if err != nil || s == nil {
+			out.Nothing = err == nil
+			return err
+		}
+		h.judge(&out, a, s)
+		if err := doctor.Never(a, out.Marks...); err != nil || out.Nothing {
+			return err
+		}
+		out.Rows, _ = behind(ctx, conn, t.pid) // for the record; the deed does not wait for it
+		if s.State == "active" {
+			gone, err := h.cancelFirst(ctx, conn, a, t)
+			if err != nil || gone {
+				out.After = "its statement was cancelled, and nobody waits for it any more"
 				return err
 			}
 		}
+		return h.end(ctx, conn, a, t, &out)
 	})
 	return out, err
 }
 
-// once signals a session as it was seen a moment ago. free says that nobody waited for it
-// any more when the signal was to be sent, and that it is there.
-func (h *terminator) once(ctx context.Context, conn *pgx.Conn, a doctor.Act, t target, s *session, out *doctor.Change) (free bool, err error) {
+// atAKnot ends a session that returns to what it does: it holds up others for moments, and
+// waits or works alone in between. What sends the signal looks in the same statement, so
+// that it is asked again and again until it meets one of those moments.
+func (h *terminator) atAKnot(ctx context.Context, conn *pgx.Conn, a doctor.Act, t target, out *doctor.Change) error {
+	s, err := look(ctx, conn, t)
+	if err != nil || s == nil {
+		out.Nothing = err == nil
+		return err
+	}
 	h.judge(out, a, s)
-	if err := doctor.Never(a, out.Marks...); err != nil || out.Nothing {
-		return false, err // it was looked at for long enough
+	if err := doctor.Never(a, slices.DeleteFunc(slices.Clone(out.Marks), func(m doctor.Mark) bool { return m == doctor.MarkWaiter })...); err != nil {
+		return err
 	}
-	out.Rows, _ = behind(ctx, conn, t.pid) // for the record; the deed does not wait for it
-	if s.State == "active" && !returns(a) {
-		gone, err := h.cancelFirst(ctx, conn, a, t)
-		if err != nil || gone {
-			out.After = "its statement was cancelled, and nobody waits for it any more"
-			return false, err
-		}
+	sent, err := until(ctx, comesBack, func() (bool, error) { return h.signal(ctx, conn, "pg_terminate_backend(a.pid, 3000)", a, t) })
+	if err != nil {
+		return err
 	}
-	err = h.end(ctx, conn, a, t, out)
-	return out.Nothing, err
+	if s, err = look(ctx, conn, t); err != nil {
+		return err
+	}
+	switch {
+	case s == nil && sent:
+		out.Nothing, out.Marks = false, nil
+		out.After = "ended while others waited for it; they go on"
+		return nil
+	case s == nil:
+		out.Nothing, out.After = true, "it is gone by itself"
+		return nil
+	case sent:
+		return fmt.Errorf("it was told to end and has not: %s", s.describe())
+	}
+	h.judge(out, a, s)
+	return doctor.Never(a, out.Marks...)
 }
 
 // stillRoot is the same condition for both signals, judged in the statement that sends

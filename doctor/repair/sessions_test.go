@@ -301,6 +301,11 @@ func TestWhoHoldsUpOthersAgainAndAgainIsEnded(t *testing.T) {
 	a := act(doctor.DoTerminateSession, job)
 	a.With = map[string]string{"pid": job.with["pid"], "since": job.with["since"], "returns": "yes"}
 	h := hand(t, d.dsn, doctor.DoTerminateSession)
+	for range 5 {
+		c, err := h.Try(t.Context(), a)
+		require.NoError(t, err)
+		require.False(t, c.Nothing, "there is something to do, whenever one looks")
+	}
 	require.Eventually(t, func() bool { // who waits at the moment is asked for again by whoever carries the step out
 		c, err := h.Act(t.Context(), a)
 		never := new(doctor.Forbidden)
