@@ -15,6 +15,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/moneta-pay/moneta/doctor"
 	"github.com/moneta-pay/moneta/doctor/signal/metrics"
 	"github.com/moneta-pay/moneta/doctor/signal/otlp"
 	"github.com/moneta-pay/moneta/pay"
@@ -79,9 +80,21 @@ func latencySays(l *LatencyLook, lang string) string {
 	case t.Traces == 0 || len(t.Hops) == 0:
 		return say(lang, "latency-no-traces")
 	case t.Traces < 100:
-		return say(lang, "latency-few", t.Traces, seconds(t.Slowest.TookS), t.Hops[0].Hop, 100*t.Hops[0].Share)
+		return say(lang, "latency-few", t.Traces, seconds(t.Slowest.TookS), hopSaid(lang, t.Hops[0].Hop), 100*t.Hops[0].Share)
 	}
-	return say(lang, "latency-tail", t.Tail, t.Traces, seconds(t.P99S), 100*t.Hops[0].Share, t.Hops[0].Hop, 100*t.Hops[0].Usual)
+	return say(lang, "latency-tail", t.Tail, t.Traces, seconds(t.P99S), 100*t.Hops[0].Share, hopSaid(lang, t.Hops[0].Hop), 100*t.Hops[0].Usual)
+}
+
+// hopSaid is a hop as people call it; of some time nobody can say whose it was.
+func hopSaid(lang, hop string) string {
+	if hop == otlp.Unknown {
+		return say(lang, "hop-unknown")
+	}
+	called := doctor.Called(hop)
+	if lang == "zh" {
+		return called.ZH
+	}
+	return called.EN
 }
 
 // seconds says a time as people read it.

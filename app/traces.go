@@ -230,7 +230,7 @@ func traceSays(f *otlp.Waterfall, lang string) string {
 	case f.Partial:
 		return say(lang, "trace-partial", took)
 	case f.Slow != nil:
-		return say(lang, "trace-slow", f.Slow.Hop, time.Duration(f.Slow.S*float64(time.Second)).Round(10*time.Microsecond).String(), 100*f.Slow.Share, took)
+		return say(lang, "trace-slow", hopSaid(lang, f.Slow.Hop), time.Duration(f.Slow.S*float64(time.Second)).Round(10*time.Microsecond).String(), 100*f.Slow.Share, took)
 	}
 	return say(lang, "trace-even", took)
 }

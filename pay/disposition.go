@@ -31,7 +31,7 @@ func (p *Payment) Disposition() Disposition {
 	b := &p.Back
 	whole := func(a money.Amount) bool { return a.Cmp(p.Amount) >= 0 }
 	switch {
-	case p.Late != 0:
+	case p.Late != 0 && b.Returned.IsZero(): // executed late, and back again, is returned
 		return LateSuccess
 	case !b.ChargedBack.IsZero():
 		return ChargedBackDone

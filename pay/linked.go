@@ -44,6 +44,10 @@ var lateRules = []rule{
 		settles: SettlementMatched, word: true,
 		legs: []leg{{Nostro, ClearingIn, net}, {FeeCost, ClearingIn, cost}},
 	},
+	{
+		t: 20, kind: LateDeposit, from: []State{Succeeded}, fact: ChargedBack, to: Succeeded, who: "scheme",
+		takes: takesBeyond, makes: Chargeback,
+	},
 	{t: 19, kind: LateDeposit, from: []State{Succeeded}, fact: Take, to: Succeeded, who: "a refund", takes: takesStated},
 	{t: 19, kind: LateDeposit, from: []State{Succeeded}, fact: GiveBack, to: Succeeded, who: "a refund that failed", takes: givesBack},
 }
@@ -63,7 +67,8 @@ func writesOff(t Transition, k Kind) rule {
 }
 
 // A return is credited on the channel's word and settled by its statement line,
-// like a deposit. Our fee goes back with the whole amount.
+// like a deposit. Our fee goes back with the whole amount; with the failure it went back
+// already where the success came late.
 var returnRules = []rule{
 	{
 		t: 13, kind: Return, from: []State{None}, fact: Accept, to: Succeeded, who: "channel, recon",
@@ -157,7 +162,7 @@ func made(p *Payment, f Fact, r *rule) *Payment {
 		m.Key = EventKey(p.Tenant, "", r.makes, p.ID.String())
 	case Return:
 		m.To = p.From
-		if f.Amount == p.Amount {
+		if f.Amount == p.Amount && p.Late == 0 {
 			m.Fee = p.Fee
 		}
 	case Chargeback:

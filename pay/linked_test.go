@@ -139,6 +139,42 @@ func TestAReturnTakesWhatRemains(t *testing.T) {
 	require.ErrorIs(t, err, pay.ErrIllegal, "a return names the attempt that it returns")
 }
 
+// What was called failed and executed late comes back in parts, without our fee, which
+// went back with the failure; without a late outcome nothing can come back.
+func TestALateOutcomeComesBack(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []pay.Kind{pay.Payout, pay.Refund, pay.Capture} {
+		for _, state := range []pay.State{pay.Failed, pay.Cancelled} {
+			p := asIs(pay.Payout, pay.Failed)
+			p.Kind, p.State, p.From, p.Channel = kind, state, 2, "bank"
+			_, err := pay.Next(p, about(p, pay.Returned))
+			require.ErrorIs(t, err, pay.ErrContradiction, "it never left")
+			require.True(t, p.Remaining().IsZero())
+			p.Late = 78
+			require.Equal(t, p.Amount, p.Remaining())
+			require.Equal(t, pay.LateSuccess, p.Disposition())
+			c, err := pay.Next(p, about(p, pay.Returned))
+			require.NoError(t, err)
+			require.Equal(t, []any{pay.Transition(13), state, pay.Return, pay.AccountID(2), true}, []any{c.T, c.To, c.Makes.Kind, c.Makes.To, c.Makes.Fee.IsZero()})
+			require.Empty(t, c.Postings, "its own postings stand with it")
+			_, err = pay.Next(c.After, about(p, pay.Returned))
+			require.ErrorIs(t, err, pay.ErrExceeds)
+			p.Back.Returned = money.Int(1)
+			require.Equal(t, pay.PartlyReturned, p.Disposition())
+			p.Back.Returned = p.Amount
+			require.Equal(t, pay.ReturnedBack, p.Disposition())
+		}
+	}
+	d := asIs(pay.Deposit, pay.Failed)
+	_, err := pay.Next(d, about(d, pay.ChargedBack))
+	require.ErrorIs(t, err, pay.ErrContradiction, "it is about the late deposit")
+	late := asIs(pay.LateDeposit, pay.Succeeded)
+	late.To = 3
+	c, err := pay.Next(late, about(late, pay.ChargedBack))
+	require.NoError(t, err)
+	require.Equal(t, []any{pay.Chargeback, pay.AccountID(3), true}, []any{c.Makes.Kind, c.Makes.From, c.After.Remaining().IsZero()})
+}
+
 func TestADepositGivesBackNoMoreThanItBrought(t *testing.T) {
 	t.Parallel()
 	p := asIs(pay.Deposit, pay.Succeeded)

@@ -98,6 +98,8 @@ func fitting(p *Payment, k FactKind, r *rule) bool {
 		return p.absent(p.Attempt.N)
 	case r.late:
 		return p.Attempt.N > 0
+	case k == Returned: // what never left cannot come back
+		return p.State == Succeeded || p.Late != 0
 	case p.State == InReview && p.Attempt.N > 0: // a contradiction waits for a person, not for its holder or a timer
 		return k == ReviewOk || k == ReviewNo || k == Attest
 	case k == Attest: // guard's review: nothing was ever sent

@@ -253,14 +253,14 @@ func (p *Payment) Open() bool { return p.State != None && !p.State.Final() }
 
 // Remaining is what linked objects may still take: of a hold and of money that
 // waits for its owner while they are open, of a deposit, a payout and a refund
-// once they have succeeded.
+// once they have succeeded, of what leaves also if it did so late.
 func (p *Payment) Remaining() money.Amount {
 	var source bool
 	switch p.Kind {
 	case Hold, Inbound:
 		source = p.Open()
 	case Deposit, Payout, Refund, Capture, LateDeposit:
-		source = p.State == Succeeded
+		source = p.State == Succeeded || p.Kind.Leaves() && p.Late != 0
 	case LatePayout, Chargeback: // what is still owed
 		source = p.Open()
 	case Send, Return, Assignment, Compensation, kindEnd:

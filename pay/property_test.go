@@ -132,7 +132,8 @@ func (l *life) make(c *pay.Change, f pay.Fact) {
 		require.Zero(l.t, books.book(pay.ToAvailable).Cmp(owed), "the money is the holder's")
 		l.p.Late = n.ID
 	case pay.Return:
-		require.Equal(l.t, pay.Succeeded, l.p.State)
+		require.True(l.t, l.p.State == pay.Succeeded || l.p.Late != 0)
+		require.True(l.t, l.p.Late == 0 || n.Fee.IsZero(), "it went back with the failure")
 		require.Equal(l.t, f.Amount, n.Amount)
 	case pay.Chargeback:
 		require.Zero(l.t, new(big.Int).Neg(books.book(pay.ClearingIn)).Cmp(new(big.Int).Neg(owed)))

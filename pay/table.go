@@ -229,6 +229,11 @@ func sent(k Kind, back ...leg) []rule {
 			t: 13, kind: k, from: []State{Succeeded}, fact: Returned, to: Succeeded, who: "channel, recon",
 			takes: takesStated, makes: Return,
 		},
+		// What was called failed and has executed late comes back like any other.
+		{
+			t: 13, kind: k, from: []State{Failed, Cancelled}, fact: Returned, who: "channel, recon, after a late outcome",
+			takes: takesStated, makes: Return,
+		},
 		// It was called failed, its holder has the money back, and the channel proves
 		// that it was executed: nothing flips, the truth is a payment of its own.
 		{

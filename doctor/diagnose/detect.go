@@ -179,9 +179,10 @@ func (d *detector) add(r *doctor.Reading, b breach) {
 	d.found = append(d.found, a)
 }
 
-// name is the hop, with the lane when it has several.
+// name is the hop, with the lane when it has several. Which sum of money is off is for the
+// sentence to say.
 func (d *detector) name(r *doctor.Reading) string {
-	if r.Statistic == "" || strings.HasPrefix(r.Statistic, collectorOf) {
+	if r.Statistic == "" || r.Signal == doctor.MoneyOff || strings.HasPrefix(r.Statistic, collectorOf) {
 		return r.Hop
 	}
 	return r.Hop + " " + r.Statistic
@@ -240,7 +241,11 @@ func (d *detector) judge(r *doctor.Reading) {
 	case doctor.MoneyOff:
 		// A break that stands for long has an owner; one that is new has none yet.
 		if r.Last > 0 && (r.Statistic == "invariant" || r.Last > before(r)) {
-			d.add(r, breach{rule: doctor.Money, value: r.Last, page: true, code: "alarm-money", figures: []string{count(r.Last)}})
+			code := "alarm-money"
+			if r.Statistic == "breaks" {
+				code = "alarm-breaks"
+			}
+			d.add(r, breach{rule: doctor.Money, value: r.Last, page: true, code: code, figures: []string{count(r.Last)}})
 		}
 	case doctor.Quarantined:
 		if r.Last > 0 {

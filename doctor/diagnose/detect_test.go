@@ -138,7 +138,7 @@ func TestDetect(t *testing.T) {
 		"past their deadline":                      {[]doctor.Reading{one("bank-ab", doctor.Overdue, "", 0, 2)}, []string{"alarm-overdue"}},
 		"came less left is not there":              {[]doctor.Reading{one("bank-ab", doctor.Imbalance, "", 0, 1)}, []string{"alarm-imbalance!"}},
 		"a violated invariant":                     {[]doctor.Reading{one("decider", doctor.MoneyOff, "invariant", 1, 1)}, []string{"alarm-money!"}},
-		"a new break":                              {[]doctor.Reading{one("recon", doctor.MoneyOff, "breaks", 1, 2)}, []string{"alarm-money!"}},
+		"a new break":                              {[]doctor.Reading{one("recon", doctor.MoneyOff, "breaks", 1, 2)}, []string{"alarm-breaks!"}},
 		"a break that somebody is at":              {[]doctor.Reading{one("recon", doctor.MoneyOff, "breaks", 2, 2)}, nil},
 		"a quarantined fact":                       {[]doctor.Reading{one("decider", doctor.Quarantined, "", 0, 1)}, []string{"alarm-quarantine!"}},
 		"a reader that stays behind":               {[]doctor.Reading{one("webhooks", doctor.Waiting, "", 0, 900), one("webhooks", doctor.LoopSilence, "webhooks", 0, 50)}, []string{"alarm-reader!"}},

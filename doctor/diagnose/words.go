@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/moneta-pay/moneta/doctor"
 )
@@ -57,7 +58,8 @@ var words = map[string][2]string{
 	"alarm-orphans":      {"%s: %s open payments have neither a timer to come nor a case", "%s:%s 笔未完成支付既无后续定时器也无工单"},
 	"alarm-overdue":      {"%s: %s payments are past their deadline", "%s:%s 笔支付已超过期限"},
 	"alarm-imbalance":    {"%s: what came less what left is not what is there; off by %s", "%s:进入减去离开不等于现存;相差 %s"},
-	"alarm-money":        {"%s: %s money figures do not agree", "%s:%s 项资金数据不一致"},
+	"alarm-money":        {"%s: money figures that do not agree: %s", "%s:不一致的资金数据 %s 项"},
+	"alarm-breaks":       {"%s: new differences that nobody has taken up: %s", "%s:新出现且无人处理的差异 %s 项"},
 	"alarm-quarantine":   {"%s: %s facts could not be committed even alone", "%s:%s 个事实单独也无法提交"},
 	"alarm-loop":         {"%s has had work for %s and made no progress", "%s 有工作却已 %s 无进展"},
 	"alarm-canary":       {"%s: no canary payment has ended well for %s", "%s:已 %s 没有探测支付成功结束"},
@@ -120,6 +122,11 @@ func Say(lang, code string, args []string) string {
 	in := make([]any, len(args))
 	for i := range args {
 		in[i] = args[i]
+	}
+	if lang == "zh" && strings.HasPrefix(code, "alarm-") && len(args) > 0 {
+		// The hop comes first, with its lane behind it.
+		hop, lane, _ := strings.Cut(args[0], " ")
+		in[0] = strings.TrimSpace(doctor.Called(hop).ZH + " " + lane)
 	}
 	return fmt.Sprintf(text, in...)
 }

@@ -102,6 +102,8 @@ payout,refund         11 reserved in_review > cancelled: held>from P+F
 capture               11 reserved in_review > cancelled
 payout,refund,capture 12 succeeded > succeeded: clr:out>nostro P, fee:cost>nostro c
 payout,refund,capture 13 succeeded > succeeded
+payout,refund,capture 13 failed > failed
+payout,refund,capture 13 cancelled > cancelled
 
 deposit        1 none > created
 deposit        5 created > processing
@@ -131,6 +133,7 @@ late_payout   17 processing > succeeded: loss:ops>recv:user x
 late_payout   12 processing > processing: clr:out>nostro P, fee:cost>nostro c
 late_payout   12 succeeded > succeeded: clr:out>nostro P, fee:cost>nostro c
 late_deposit  18 none > succeeded: clr:in>to P
+late_deposit  20 succeeded > succeeded
 
 return        13 none > succeeded: clr:in>to P, fee:rev>to F
 return        13 succeeded > succeeded: nostro>clr:in P-c, fee:cost>clr:in c

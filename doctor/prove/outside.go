@@ -225,7 +225,36 @@ func (p *prover) outsideSent(x *payment, of []entry) {
 		p.find(checkDoubled, x.id, of[0].At, paymentID(x.id), fmt.Sprintf("%d of its attempts were executed", distinct))
 	}
 	p.missing(x, byAttempt)
-	p.judgeBacks(x, returned, backs)
+	p.judgeBacks(x, returned, p.placed(x, backs))
+}
+
+// placed leaves out what came back of a late outcome and is no return here: where nobody
+// owes it any more it is booked as money without an owner, which must then be there.
+func (p *prover) placed(x *payment, backs []*entry) []*entry {
+	if x.state == succeeded {
+		return backs
+	}
+	amounts := map[money.Amount]int{}
+	late := false
+	for _, c := range x.children {
+		late = late || c.kind == latePayout
+		if c.kind == returned {
+			amounts[c.amount]++
+		}
+	}
+	if !late {
+		return backs
+	}
+	here := make([]*entry, 0, len(backs))
+	for _, e := range backs {
+		if amounts[e.Amount] > 0 {
+			amounts[e.Amount]--
+			here = append(here, e)
+			continue
+		}
+		p.stray(e)
+	}
+	return here
 }
 
 // judgeEffect judges one executed attempt.

@@ -97,9 +97,15 @@ var (
   from attempts where payment > $1 and payment <= $2 order by payment, n`
 	selectOpen = `select payment, tenant, kind, asset, amount, channel, state, hop, ` + fmt.Sprintf(epoch, "entered_at") + `, ` + fmt.Sprintf(epoch, "next_at") + `, deadline, attempt
   from open_payments where payment > $1 and payment <= $2 order by payment`
+	// A chargeback of a late deposit (8) is of the deposit too: the rail quotes that.
 	selectChildren = `select c.original, c.id, c.kind, c.tenant, c.asset, c.amount, c.link, l.to_state, l.settlement from payments c
   left join lateral (select to_state, settlement from transitions where payment = c.id order by seq desc limit 1) l on true
- where c.original > $1 and c.original <= $2 order by c.original, c.id`
+ where c.original > $1 and c.original <= $2
+ union all
+select o.original, c.id, c.kind, c.tenant, c.asset, c.amount, c.link, l.to_state, l.settlement from payments o
+  join payments c on c.original = o.id and c.kind = 12
+  left join lateral (select to_state, settlement from transitions where payment = c.id order by seq desc limit 1) l on true
+ where o.kind = 8 and o.original > $1 and o.original <= $2 order by 1, 2`
 	selectExpected = `select payment, amount from expectations where payment > $1 and payment <= $2 order by payment`
 	selectKeyed    = `select p.id from payments p join keys k on k.key = p.key and k.kind = 1 and k.subject = p.id where p.id > $1 and p.id <= $2 order by p.id`
 )
@@ -554,7 +560,7 @@ func (p *prover) owe(x *payment, name string, amount money.Amount) {
 // parents are the kinds that a linked kind may name as its original.
 var parents = map[int64][]int64{
 	capture: {hold}, refund: {deposit, lateDeposit, inbound}, latePayout: {payout, refund, capture}, lateDeposit: {deposit},
-	returned: {payout, refund, capture}, assignment: {inbound}, chargeback: {deposit}, inbound: {inbound, returned},
+	returned: {payout, refund, capture}, assignment: {inbound}, chargeback: {deposit, lateDeposit}, inbound: {inbound, returned},
 }
 
 // judgeLinks asks of the linked payments that name x: they are of its tenant and

@@ -59,7 +59,7 @@ func (b *builder) sentence(m *Map) doctor.Text {
 		return end(b.waits(h))
 	}
 	if h := firstOf(m.Hops, Unknown); h != nil {
-		return end(textf("what is heard is well, but nothing is heard of %s", "收到的信息一切正常,但没有收到%s的信息", en(called(h.Name).EN), zh(called(h.Name).ZH)))
+		return end(textf("what is heard is well, but nothing is heard of %s", "收到的信息一切正常,但没有收到%s的信息", en(doctor.Called(h.Name).EN), zh(doctor.Called(h.Name).ZH)))
 	}
 	return end(b.well(m))
 }
@@ -132,7 +132,7 @@ func (b *builder) dam(m *Map) (doctor.Text, bool) {
 		}
 		return join(atHop(at.Name), ": ", ":", *why), true
 	}
-	what := pileAt(pile, called(at.Name))
+	what := pileAt(pile, doctor.Called(at.Name))
 	if pile.Oldest != nil {
 		d := b.in.Now.Sub(*pile.Oldest)
 		what = join(what, "", "", textf(", the oldest for %s", ",最早一笔已等 %s", age(d, "en"), age(d, "zh")))
@@ -164,7 +164,7 @@ func pileAt(p *Pile, at doctor.Text) doctor.Text {
 
 // atHop begins a sentence: the name of a channel is written as it is.
 func atHop(name string) doctor.Text {
-	c := called(name)
+	c := doctor.Called(name)
 	return doctor.Text{EN: "at " + c.EN, ZH: c.ZH}
 }
 

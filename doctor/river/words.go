@@ -124,27 +124,3 @@ func worth(p *Pile) string {
 	}
 	return strings.Join(all, " + ")
 }
-
-// hopWords are what people call a hop.
-var hopWords = map[string]doctor.Text{
-	doctor.HopAPI:       {EN: "the API", ZH: "API 入口"},
-	doctor.HopServe:     {EN: "the serving process", ZH: "服务进程"},
-	doctor.HopDecider:   {EN: "the ledger's writer", ZH: "账本写入者"},
-	doctor.HopDispatch:  {EN: "dispatch", ZH: "发送环节"},
-	doctor.HopTimer:     {EN: "the timers", ZH: "定时器"},
-	doctor.HopCallbacks: {EN: "the callbacks", ZH: "回调接收"},
-	doctor.HopSettle:    {EN: "settling", ZH: "结果核实"},
-	doctor.HopRecon:     {EN: "reconciliation", ZH: "对账"},
-	doctor.HopWebhooks:  {EN: "the webhooks", ZH: "商户通知"},
-	doctor.HopPostgres:  {EN: "the database", ZH: "数据库"},
-	doctor.HopHolder:    {EN: "the holders", ZH: "持有人"},
-	doctor.HopOperator:  {EN: "our people", ZH: "人工处理"},
-}
-
-// called is what people call a hop; a channel has its own name.
-func called(name string) doctor.Text {
-	if t, ok := hopWords[name]; ok {
-		return t
-	}
-	return doctor.Text{EN: name, ZH: name}
-}

@@ -181,6 +181,37 @@ var flows = []flow{
 		}, map[string]int64{"alice": -50, "nostro:bank-ab": 51, "fee:cost": -1}, [4]int{2, 7, 8, 0},
 	},
 	{
+		"a late outcome that comes back", func(k *keeper, w *world, n string) {
+			r := k.must(withFee(accept(pay.Payout, w.user, 0, 50, n)))
+			for _, s := range []pay.FactKind{pay.Intend, pay.Decline, pay.Confirm} {
+				r = k.must(about(r.Payment, s))
+			}
+			k.must(event(r.Payment, pay.Returned, 50, n))
+			r = k.must(accept(pay.Deposit, 0, w.user, 70, n+" in"))
+			for _, s := range []pay.FactKind{pay.Decline, pay.Confirm} {
+				r = k.must(about(r.Payment, s))
+			}
+			k.must(event(r.Payment, pay.ChargedBack, 70, n))
+		}, map[string]int64{"clr:bank-ab:out": 50, "clr:bank-ab:in": -50}, [4]int{6, 14, 9, 0},
+	},
+	{
+		"an attempt that people name", func(k *keeper, w *world, n string) {
+			r := k.must(withFee(accept(pay.Payout, w.user, 0, 50, n)))
+			for _, s := range []pay.FactKind{pay.Intend, pay.ProveAbsent, pay.Intend} {
+				r = k.must(about(r.Payment, s))
+			}
+			first := about(r.Payment, pay.Confirm)
+			first.Payment.Attempt = 1
+			_, err := k.get(first)
+			require.ErrorIs(k.t, err, fault.AlreadyFinal)
+			k.must(about(r.Payment, pay.ProveAbsent))
+			first.Payment.Kind, first.Payment.SendBy = pay.Attest, r.Payment.Attempt.SendBy
+			first.Payment.Source, first.Payment.Reason = pay.SourceOperators, "evidence of apr_1"
+			r = k.must(first)
+			require.Equal(k.t, pay.Succeeded, r.Payment.State)
+		}, map[string]int64{"alice": -52, "clr:bank-ab:out": 50, "fee:rev": 2}, [4]int{1, 8, 7, 0},
+	},
+	{
 		"a return and a chargeback", func(k *keeper, w *world, n string) {
 			r := k.must(accept(pay.Payout, w.user, 0, 50, n))
 			r = k.must(about(r.Payment, pay.Intend))

@@ -124,6 +124,11 @@ func (j *judge) advance(f *pay.Fact) (Result, error) {
 	if p.Late != 0 && (f.Kind == pay.Confirm || f.Kind == pay.Settle) {
 		return j.lateAgain(p, f)
 	}
+	if p.Late != 0 && (f.Kind == pay.ChargedBack || f.Kind == pay.Returned) {
+		if res, err, done := j.lateBack(p, f); done {
+			return res, err
+		}
+	}
 	now := *f
 	now.At = j.b.at
 	if f.Kind == pay.Recover {

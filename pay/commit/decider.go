@@ -354,6 +354,9 @@ func (d *decider) wanted(tickets []*ticket) (payments, accounts []int64) {
 		if k, ok := keyOf(f); ok {
 			if e, known := d.mem.keys.get(k); known && e.kind == keyPayment {
 				payment(pay.ID(e.subject))
+				if f.Payment != nil && f.Payment.New == nil { // an event, and what it is about
+					payment(f.Payment.Payment)
+				}
 				continue
 			} else if known && e.kind == keyAccount {
 				account(e.subject)

@@ -118,6 +118,9 @@ func (j *judge) make(c *pay.Change, f *pay.Fact) (Result, error) {
 	if err != nil { // it posts nothing, so it cannot fail any more
 		panic(fmt.Sprintf("commit: %s made %s without a posting, and fails: %v", c.After.ID, made.ID, err))
 	}
+	if made.Kind == pay.Return && after.Late != 0 {
+		j.recoverBy(made, after.Late, f.Source)
+	}
 	return Result{Payment: *after}, nil
 }
 
@@ -197,7 +200,11 @@ func (j *judge) eventAgain(e keyEntry, f *pay.Fact) (Result, error) {
 	if e.kind != keyPayment || !ok {
 		return Result{}, fault.New(fault.Internal, "").WithOp("commit.eventAgain").WithCause(fmt.Errorf("payment %d was not loaded", e.subject))
 	}
-	if p.Amount != f.Amount || p.Asset != f.Asset || p.Original != f.Payment {
+	of := f.Payment
+	if about, ok := j.mem.payment(of); ok && p.Kind == pay.Chargeback && about.Late != 0 {
+		of = about.Late
+	}
+	if p.Amount != f.Amount || p.Asset != f.Asset || p.Original != of {
 		return Result{Payment: *p}, fault.New(fault.AmountInvalid, "the same event was told otherwise before").WithResource(p.ID.String())
 	}
 	if !f.Settled {
@@ -222,6 +229,56 @@ func (j *judge) lateAgain(p *pay.Payment, f *pay.Fact) (Result, error) {
 	g := *f
 	g.Payment, g.Attempt = late.ID, 0
 	return j.advance(&g)
+}
+
+// lateBack looks at a word that takes a late outcome back, and says whether it is done
+// with it. A chargeback is about the late deposit. What came back of a late payout is
+// credited like any return, and its holder's debt is taken from that at once; it is a
+// contradiction, and money for a person, where the debt is not his any more.
+func (j *judge) lateBack(p *pay.Payment, f *pay.Fact) (res Result, err error, done bool) {
+	late, ok := j.mem.payment(p.Late)
+	if !ok {
+		return Result{}, fault.New(fault.Internal, "").WithOp("commit.lateBack").WithCause(fmt.Errorf("payment %d was not loaded", p.Late)), true
+	}
+	if f.Kind == pay.ChargedBack {
+		g := *f
+		g.Payment, g.Attempt = late.ID, 0
+		res, err = j.advance(&g)
+		return res, err, true
+	}
+	var why error
+	holder, known := j.mem.accounts.get(ledger.AccountID(late.From))
+	switch ref := pay.Reference(p.ID, f.Attempt); {
+	case late.Link != ref:
+		why = fmt.Errorf("%w: %s came back, and %s executed", pay.ErrContradiction, ref, late.Link)
+	case late.State == pay.Succeeded && late.Taken != late.Amount:
+		why = fmt.Errorf("%w: the debt of %s was written off: what came back is ours", pay.ErrContradiction, late.ID)
+	case !known || holder.Kind == ledger.System:
+		why = fmt.Errorf("%w: what %s sent out of suspense waits there again already", pay.ErrContradiction, p.ID)
+	default:
+		return Result{}, nil, false
+	}
+	res, err = j.contradicted(p, f, why)
+	return res, err, true
+}
+
+// recoverBy takes what its holder owes for a late payout from what came back of it, in
+// the same transaction, so that nobody spends it in between. Whatever refuses that, such
+// as a freeze, leaves it to the timer.
+func (j *judge) recoverBy(back *pay.Payment, debt pay.ID, source string) {
+	late, ok := j.mem.payment(debt)
+	if !ok || !late.Open() {
+		return
+	}
+	covered := j.covered(late.From, late.Remaining())
+	if covered.IsZero() {
+		return
+	}
+	c, err := pay.Next(*late, pay.Fact{Kind: pay.Recover, Payment: debt, At: j.b.at, Covered: covered, Reason: "returned as " + back.ID.String()})
+	if err == nil {
+		_, err = j.carryOut([]pay.Change{c}, source)
+	}
+	_ = err // all of it or nothing: the debt stands as it was
 }
 
 // contradicted answers a fact that the table refused. A contradiction of what is

@@ -267,8 +267,21 @@ func (a *refAccount) pays(owed int64) int64 {
 func (p *refPayment) sentBack(f pay.FactKind) verdict {
 	leaves := p.kind == pay.Payout || p.kind == pay.Refund
 	switch {
-	case f == pay.Returned && leaves && p.state == "succeeded" && p.captured == p.amount:
+	case f == pay.Returned && leaves && (p.state == "succeeded" || p.late != nil) && p.captured == p.amount:
 		return verdict{code: fault.AmountExceedsRemaining, state: p.state}
+	case f == pay.Returned && leaves && p.late != nil: // executed late, and back: what is still owed is taken first
+		p.captured++
+		p.from.av++
+		p.in--
+		if p.debt > 0 {
+			if p.debt -= p.from.pays(p.debt); p.debt == 0 {
+				p.late.state = "succeeded"
+			}
+		}
+	case f == pay.ChargedBack && p.kind == pay.Deposit && p.late != nil:
+		p.in += p.amount
+		p.debt += p.amount - p.to.pays(p.amount)
+		return verdict{state: "succeeded"} // of the late deposit
 	case f == pay.Returned && leaves && p.state == "succeeded":
 		p.captured++
 		p.from.av++

@@ -164,8 +164,8 @@ var classes = []Class{
 		contradiction, MoneyAtRisk, engineering,
 		fault.Text{En: "It contradicts what we know of our attempts", Zh: "与我方发送记录相矛盾"},
 		fault.Text{
-			En: "An attempt executed that was never made or was replaced. Compare the attempts with the channel's log; recall what was paid twice.",
-			Zh: "渠道执行了从未发出或已被替换的发送。核对发送记录与渠道日志;追回重复付款。",
+			En: "A word about an attempt that was never made or was replaced, or that takes back what is final here. Nothing was posted for it. Compare the attempts with the channel's log; recall what was paid twice; a payment that waits in review is settled by the attempt that two people name.",
+			Zh: "涉及从未发出或已被替换的发送,或撤回我方已终结的结果;未作任何记账。核对发送记录与渠道日志;追回重复付款;审核中的付款由两人认定已执行的发送后结清。",
 		},
 		"recall", 13, person,
 	},

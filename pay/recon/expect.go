@@ -26,11 +26,13 @@ const (
   awaiting as materialized (select * from chunk c where c.settlement = 1 and c.from_state <> c.to_state
      and not exists (select from transitions s where s.payment = c.payment and s.settlement = 2))
   select c.id, c.payment, c.attempt, p.tenant, p.kind, coalesce(a.channel, p.channel), p.asset, p.amount::text, c.at,
-         coalesce(p.original, 0), coalesce((select n from attempts o where o.payment = p.original order by (state = 4) desc, n desc limit 1), 0), coalesce(p.link, '')
+         coalesce(p.original, 0), coalesce((select n from attempts o where o.payment = p.original order by (state = 4) desc, n desc limit 1), 0), coalesce(p.link, ''),
+         coalesce(case p.kind when 9 then (select o.link from payments o where o.original = p.original and o.kind = 7)
+                              when 12 then (select o.link from payments o where o.id = p.original and o.kind = 8) end, '')
     from awaiting c join payments p on p.id = c.payment and p.channel is not null
     left join attempts a on a.payment = c.payment and a.n = c.attempt
    union all
-  select coalesce(max(id), $1), 0, 0::smallint, 0, 0::smallint, '', '', '0', now(), 0, 0::smallint, '' from chunk`
+  select coalesce(max(id), $1), 0, 0::smallint, 0, 0::smallint, '', '', '0', now(), 0, 0::smallint, '', '' from chunk`
 
 	insertExpectations = `insert into expectations (payment, tenant, channel, reference, direction, asset, amount, since, due_at)
   select payment, tenant, channel, reference, direction, asset, amount::numeric, since, due_at
@@ -49,7 +51,12 @@ const (
      union all
     select c.id from unnest($2::bigint[]) as line(payment)
      cross join lateral (select id from payments where original = line.payment offset 0) c
-     where (select max(settlement) from transitions where payment = c.id) = 2))`
+     where (select max(settlement) from transitions where payment = c.id) = 2
+     union all
+    select d.id from unnest($2::bigint[]) as line(payment)
+     cross join lateral (select id from payments where original = line.payment and kind = 8 offset 0) c
+     cross join lateral (select id from payments where original = c.id offset 0) d
+     where (select max(settlement) from transitions where payment = d.id) = 2))`
 )
 
 // quotes is the reference that the line will quote: its own, or, for what linked
@@ -59,6 +66,9 @@ func (e *expectation) quotes() string {
 	case pay.LatePayout, pay.LateDeposit:
 		return e.link
 	case pay.Return, pay.Chargeback:
+		if e.late != "" {
+			return e.late
+		}
 		return pay.Reference(e.original, e.originalAttempt)
 	case pay.Send, pay.Payout, pay.Deposit, pay.Hold, pay.Capture, pay.Refund, pay.Inbound, pay.Assignment, pay.Compensation:
 	}
@@ -79,6 +89,8 @@ type expectation struct {
 	original        pay.ID
 	originalAttempt int16
 	link            string
+	// late is what the late outcome quoted that this takes back; empty for any other.
+	late string
 }
 
 // head is the newest transition.
@@ -131,7 +143,7 @@ func (r *Recon) succeeded(ctx context.Context, from, head int64) (found []expect
 	}
 	found, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (e expectation, err error) {
 		var id int64
-		err = row.Scan(&id, &e.payment, &e.attempt, &e.tenant, &e.kind, &e.channel, &e.asset, &e.amount, &e.since, &e.original, &e.originalAttempt, &e.link)
+		err = row.Scan(&id, &e.payment, &e.attempt, &e.tenant, &e.kind, &e.channel, &e.asset, &e.amount, &e.since, &e.original, &e.originalAttempt, &e.link, &e.late)
 		last = max(last, id)
 		return e, err
 	})

@@ -168,7 +168,8 @@ func (it *item) repeats(before []stated) bool {
 	was := &before[0]
 	it.outcome, it.class = lineChanged, lineChanged
 	it.detail = fmt.Sprintf("line %s was %s %s %s for %q with a fee of %s, and is now %s %s %s for %q with a fee of %s", it.ID,
-		was.Direction, was.Amount, was.Asset, was.Reference, was.Fee, it.Direction, it.Amount, it.Asset, it.Reference, it.Fee)
+		was.Direction, money.Format(was.Amount, was.Asset), was.Asset, was.Reference, money.Format(was.Fee, was.Asset),
+		it.Direction, money.Format(it.Amount, it.Asset), it.Asset, it.Reference, money.Format(it.Fee, it.Asset))
 	return true
 }
 
@@ -292,12 +293,45 @@ func (r *Recon) settle(ctx context.Context, name channel.Name, items []item) err
 	if len(facts) == 0 {
 		return nil
 	}
+	var ours []*item
 	for i, answer := range r.cfg.Submitter.SubmitAll(ctx, facts) {
 		if err := of[i].conclude(answer.Err); err != nil {
 			return err
 		}
+		if of[i].ours(&answer) {
+			ours = append(ours, of[i])
+		}
 		if answer.Err == nil && answer.Payment.Reason == pay.ReasonLate {
 			of[i].class, of[i].detail = contradiction, "the payment was to be sent again: the attempt was "+pay.ReasonLate
+		}
+	}
+	return r.book(ctx, name, ours)
+}
+
+// ours reports whether money has come back of a late outcome of which nobody owes
+// anything any more: the ledger has said so for good, and a person decides whose it is.
+func (it *item) ours(answer *commit.Outcome) bool {
+	if it.word != pay.Returned || !errors.Is(answer.Err, fault.AlreadyFinal) || answer.Payment.Late == 0 {
+		return false
+	}
+	it.outcome, it.class = unmatched, unmatchedInbound
+	return it.bookable()
+}
+
+// book puts lines that settle nothing into suspense. A page that is read again after a
+// crash comes here again: the same lines are refused for the same reason, and each is
+// booked once by its key.
+func (r *Recon) book(ctx context.Context, name channel.Name, items []*item) error {
+	if len(items) == 0 {
+		return nil
+	}
+	facts := make([]commit.Fact, len(items))
+	for i, it := range items {
+		facts[i] = it.found(name, r.cfg.Clock.Now())
+	}
+	for i, answer := range r.cfg.Submitter.SubmitAll(ctx, facts) {
+		if answer.Err != nil {
+			return fmt.Errorf("book %s to suspense: %w", items[i].ID, answer.Err)
 		}
 	}
 	return nil
@@ -311,7 +345,7 @@ func (it *item) conclude(err error) error {
 		if it.outcome == "" {
 			it.outcome = matched
 		}
-		if it.state.Final() && it.state != pay.Succeeded {
+		if it.state.Final() && it.state != pay.Succeeded && it.word == 0 {
 			it.class, it.healed, it.detail = lateOutcome, "a linked payment stands for it", "the payment was "+it.state.String()+" here, and executed"
 		}
 		return nil
@@ -323,7 +357,7 @@ func (it *item) conclude(err error) error {
 		it.outcome, it.class = amountMismatch, amountMismatch
 	case errors.Is(err, fault.NotFound):
 		it.outcome, it.class = unmatched, unknownReference
-	case it.state.Final() && it.state != pay.Succeeded:
+	case it.state.Final() && it.state != pay.Succeeded && it.word == 0:
 		it.outcome, it.class = wrongState, lateOutcome
 	default:
 		it.outcome, it.class = wrongState, contradiction
@@ -344,7 +378,7 @@ func (it *item) checkFee(agreed map[money.Asset]money.Amount) error {
 		return fmt.Errorf("fee of line %s: %w", it.ID, err)
 	}
 	it.class, it.value = feeUnexpected, difference
-	it.detail = fmt.Sprintf("the fee is %s, agreed is %s", it.Fee, want)
+	it.detail = fmt.Sprintf("the fee is %s %s, agreed is %s %[2]s", money.Format(it.Fee, it.Asset), it.Asset, money.Format(want, it.Asset))
 	return nil
 }
 

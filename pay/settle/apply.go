@@ -272,7 +272,7 @@ func (b *Inbox) conclude(ctx context.Context, it *item, answer *commit.Outcome) 
 // of one movement are one break.
 func classOf(err error, f *pay.Fact, s pay.State) string {
 	switch {
-	case errors.Is(err, fault.AlreadyFinal) && (!s.Final() || s == pay.Succeeded): // nothing is late: it is about another attempt, or takes a word back
+	case errors.Is(err, fault.AlreadyFinal) && (!s.Final() || s == pay.Succeeded || tooEarly(f.Kind)): // nothing is late: it is about another attempt, or takes a word back
 		return belied
 	case errors.Is(err, fault.AlreadyFinal):
 		return contradicts

@@ -11,6 +11,7 @@ import (
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/channel"
 	"github.com/moneta-pay/moneta/pay/commit"
 	"github.com/moneta-pay/moneta/pay/recon"
 )
@@ -295,6 +296,133 @@ func TestAPayoutThatWasCalledFailedHasExecuted(t *testing.T) {
 	require.Equal(t, int64(-50), r.number(`select sum(x.amount)::bigint from facts.postings x join accounts a on a.id = x.account where a.name = 'loss:ops'`))
 	require.Zero(t, r.number(`select sum(x.amount)::bigint from facts.postings x join accounts a on a.id = x.account where a.name = 'recv:user'`))
 	require.Zero(t, r.number(`select sum(amount)::bigint from facts.postings where account = $1`, int64(r.user)))
+}
+
+// late is a payout of the user's that was called failed, and that the bank has executed:
+// what the user has of it is taken, and the rest is a debt.
+func (r *road) late(left int64) (p, debt pay.Payment) {
+	r.t.Helper()
+	r.deaf.Store(true)
+	r.submit(accept(&pay.Payment{Tenant: 1, Kind: pay.Send, Asset: "CZK", Amount: money.Int(803), From: r.house, To: r.user, Key: key("wages")}))
+	f := r.payout(1, 800)
+	f.Payment.New.From = r.user
+	p = r.submit(f)[0]
+	sendBy := time.Now().Truncate(time.Microsecond)
+	r.submit(
+		commit.Fact{Payment: &pay.Fact{Kind: pay.Intend, Payment: p.ID, Attempt: 1, SendBy: sendBy, Source: "dispatch"}},
+		commit.Fact{Payment: &pay.Fact{Kind: pay.Decline, Payment: p.ID, Attempt: 1, SendBy: sendBy, Source: "query"}},
+	)
+	r.submit(accept(&pay.Payment{Tenant: 1, Kind: pay.Send, Asset: "CZK", Amount: money.Int(803 - left), From: r.user, To: r.house, Key: key("spent")}))
+	r.send(channel.Order{
+		Reference: pay.Reference(p.ID, 1), Amount: p.Amount, Asset: p.Asset, Payee: channel.Party{Account: p.PayeeAccount}, SendBy: time.Now().Add(time.Minute),
+	})
+	r.eventually("it has executed late", func() bool { return r.read(p.ID).Late != 0 })
+	p = *r.read(p.ID)
+	return p, *r.read(p.Late)
+}
+
+// sendBack has the bank return the payout, and reads its statement.
+func (r *road) sendBack(p *pay.Payment, part string) []recon.Break {
+	r.t.Helper()
+	r.call(http.MethodPost, "/banks/ab/reversals", `{"reference":"`+pay.Reference(p.ID, 1)+`",`+part+`"reason":"AC04"}`, nil)
+	r.eventually("callbacks are applied", func() bool {
+		return r.number(`select count(*) from inbox where applied_at is null`) == 0 && r.number(`select count(*) from inbox`) == 2
+	})
+	require.NoError(r.t, r.recon.Run(r.t.Context()))
+	open, _, err := r.recon.Breaks(r.t.Context(), recon.BreakFilter{State: "open"})
+	require.NoError(r.t, err)
+	return open
+}
+
+const of = `select coalesce(sum(x.amount), 0)::bigint from facts.postings x join accounts a on a.id = x.account where a.name = $1`
+
+// A payout that was called failed, executed all the same, and is returned by its bank:
+// the holder has the money once, his debt is gone, and nobody has to do anything.
+func TestALateOutcomeThatComesBackEndsTheDebt(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.door()
+	r.lead()
+	p, debt := r.late(300)
+	require.Equal(t, []any{pay.Failed, pay.Processing, money.Int(300)}, []any{p.State, debt.State, debt.Taken})
+	require.Empty(t, r.sendBack(&p, ""))
+	got := r.read(p.ID)
+	require.Equal(t, []any{pay.Failed, pay.ReturnedBack, money.Int(800), true}, []any{got.State, got.Disposition(), got.Back.Returned, got.Remaining().IsZero()})
+	debt = *r.read(debt.ID)
+	require.Equal(t, []any{pay.Succeeded, money.Int(800)}, []any{debt.State, debt.Taken})
+	require.Equal(t, int64(300), r.number(`select sum(amount)::bigint from facts.postings where account = $1`, int64(r.user)), "as before it executed")
+	require.Zero(t, r.number(of, "recv:user"))
+	require.Zero(t, r.number(of, "fee:rev"))
+	require.Zero(t, r.number(`select count(*) from expectations`))
+	require.Zero(t, r.number(`select count(*) from open_payments`))
+	r.reconciled()
+	r.reconciled()
+	require.Equal(t, int64(1), r.number(`select count(*) from payments where kind = $1`, int16(pay.Return)), "by the callback and the line: once")
+}
+
+// Somebody has written the debt off when the money comes back: it is ours, waits in
+// suspense with a break that says so, and is given to an account of ours. The books are
+// clean then.
+func TestWhatComesBackOfAWrittenOffDebtIsOurs(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.door()
+	r.lead()
+	p, debt := r.late(300)
+	r.submit(commit.Fact{Payment: &pay.Fact{Kind: pay.WriteOff, Payment: debt.ID, Source: "operators", Reason: "loss of apr_1"}})
+	open := r.sendBack(&p, `"amount":"500",`)
+	classes := map[string]recon.Break{}
+	for _, b := range open {
+		classes[b.Class] = b
+	}
+	require.Len(t, classes, 2, "%+v", open)
+	for class, b := range classes {
+		require.Contains(t, b.Detail, "the debt of "+debt.ID.String()+" was written off: what came back is ours", class)
+		require.NotContains(t, b.Suggestion.En, "recover the amount from the holder", class)
+	}
+	line := classes["unmatched_inbound"]
+	require.Equal(t, []any{"credit_owner", "T16", "operations"}, []any{line.Suggestion.Action, line.Suggestion.Transition, line.Owner})
+	require.Zero(t, r.number(`select sum(amount)::bigint from facts.postings where account = $1`, int64(r.user)), "nothing was credited to him")
+	require.Equal(t, int64(500), r.number(of, "susp:in"))
+	r.reconciled()
+	id := pay.ID(r.number(`select payment from open_payments where kind = $1`, int16(pay.Inbound)))
+	r.submit(accept(&pay.Payment{Tenant: 1, Kind: pay.Assignment, Asset: "CZK", Amount: money.Int(500), To: r.house, Original: id, Key: key("ours")}))
+	require.NoError(t, r.recon.Run(t.Context()))
+	_, err := r.recon.Close(t.Context(), classes["contradiction"].ID, recon.Closing{State: recon.Resolved, Code: "recovered", Who: "ann", Why: "assigned to the house"})
+	require.NoError(t, err)
+	left, _, err := r.recon.Breaks(t.Context(), recon.BreakFilter{State: "open"})
+	require.NoError(t, err)
+	require.Empty(t, left)
+	require.Zero(t, r.number(of, "susp:in"))
+	require.Zero(t, r.number(`select coalesce(sum(amount), 0)::bigint from facts.postings`))
+	r.reconciled()
+}
+
+// A deposit that came late is charged back: what its holder has is taken, the rest is
+// his debt, and it cannot be refunded as well.
+func TestALateDepositIsChargedBack(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.door()
+	r.lead()
+	d := r.submit(r.deposit(1, 800))[0]
+	r.submit(commit.Fact{Payment: &pay.Fact{Kind: pay.Decline, Payment: d.ID, Source: "query"}})
+	r.instruct(pay.Reference(d.ID, 0), 800)
+	r.eventually("credited late", func() bool { return r.read(d.ID).Late != 0 })
+	late := r.read(r.read(d.ID).Late)
+	r.submit(accept(&pay.Payment{Tenant: 1, Kind: pay.Send, Asset: "CZK", Amount: money.Int(500), From: r.user, To: r.house, Key: key("spend")}))
+	r.call(http.MethodPost, "/banks/ab/reversals", `{"reference":"`+pay.Reference(d.ID, 0)+`","reason":"disputed"}`, nil)
+	r.eventually("the callback is applied", func() bool { return r.read(late.ID).Disposition() == pay.ChargedBackDone })
+	require.Equal(t, int64(-500), r.number(of, "recv:user"))
+	_, err := r.node.Submit(t.Context(), r.refund(*late, "too", 1))
+	require.ErrorIs(t, err, fault.AmountExceedsRemaining)
+	r.reconciled()
+	require.Zero(t, r.number(`select count(*) from expectations`))
+	r.reconciled()
+	require.Equal(t, int64(1), r.number(`select count(*) from payments where kind = $1`, int16(pay.Chargeback)), "by the callback and the line: once")
+	open, _, err := r.recon.Breaks(t.Context(), recon.BreakFilter{State: "open"})
+	require.NoError(t, err)
+	require.Empty(t, open)
 }
 
 // A deposit that nobody paid in time is over; the money that comes later is its

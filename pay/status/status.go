@@ -235,7 +235,11 @@ func moneyAt(p *pay.Payment) string {
 		if p.Open() {
 			return UnderReview
 		}
-	case pay.Send, pay.Payout, pay.Hold, pay.Capture, pay.Refund:
+	case pay.Hold:
+		if !p.Open() && p.Taken.IsZero() {
+			return Available
+		}
+	case pay.Send, pay.Payout, pay.Capture, pay.Refund:
 	}
 	switch p.State {
 	case pay.Reserved, pay.InReview:

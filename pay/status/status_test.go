@@ -47,6 +47,8 @@ func newLife(kind pay.Kind) *life {
 		p.To = 0
 	case pay.Deposit:
 		p.From, p.Fee = 0, money.Amount{}
+	case pay.Hold:
+		p.Channel, p.Fee, p.ExpiresAt = "", money.Amount{}, noon.Add(time.Hour)
 	}
 	l := &life{p: pay.Payment{Kind: kind}, now: noon}
 	if err := l.fact(pay.Fact{Kind: pay.Accept, New: &p}); err != nil {
@@ -58,9 +60,16 @@ func newLife(kind pay.Kind) *life {
 // fact applies f a second later than the one before.
 func (l *life) fact(f pay.Fact) error {
 	l.now = l.now.Add(time.Second)
-	f.At, f.Payment, f.Amount, f.Asset = l.now, l.p.ID, l.p.Amount, l.p.Asset
+	f.At, f.Payment, f.Asset = l.now, l.p.ID, l.p.Asset
+	if f.Amount.IsZero() {
+		f.Amount = l.p.Amount
+	}
 	if f.Kind == pay.Intend {
 		f.SendBy = l.now.Add(5 * time.Second)
+	}
+	if f.Kind == pay.Expire {
+		l.now = l.p.ExpiresAt
+		f.At = l.now
 	}
 	from := l.p.State
 	c, err := pay.Next(l.p, f)
@@ -130,6 +139,13 @@ func scenes() []scene {
 		}
 		return facts
 	}
+	part := func(more ...pay.FactKind) []pay.Fact { // of a hold
+		facts := []pay.Fact{{Kind: pay.Take, Amount: money.Int(20000)}}
+		for _, k := range more {
+			facts = append(facts, pay.Fact{Kind: k, Amount: money.Int(20000)})
+		}
+		return facts
+	}
 	sent := []pay.FactKind{pay.Clear, pay.Intend}
 	after := func(more ...pay.FactKind) []pay.Fact {
 		return first(append(append([]pay.FactKind{}, sent...), more...)...)
@@ -156,6 +172,16 @@ func scenes() []scene {
 		{name: "payout cancelled", kind: pay.Payout, facts: first(pay.Clear, pay.Cancel)},
 		{name: "payout unknown, with a break", kind: pay.Payout, facts: after(pay.Doubt), breaks: 1},
 		{name: "payout declined, then a late outcome", kind: pay.Payout, facts: after(pay.Decline), breaks: 1},
+		{name: "hold reserved", kind: pay.Hold},
+		{name: "hold reserved, past its time", kind: pay.Hold, later: 2 * time.Hour},
+		{name: "hold taken in part", kind: pay.Hold, facts: part()},
+		{name: "hold taken whole", kind: pay.Hold, facts: []pay.Fact{{Kind: pay.Take}}},
+		{name: "hold taken in part and released", kind: pay.Hold, facts: part(pay.Cancel)},
+		{name: "hold taken in part and expired", kind: pay.Hold, facts: part(pay.Expire)},
+		{name: "hold released", kind: pay.Hold, facts: []pay.Fact{{Kind: pay.Cancel}}},
+		{name: "hold expired", kind: pay.Hold, facts: []pay.Fact{{Kind: pay.Expire}}},
+		{name: "hold over, and what was taken given back", kind: pay.Hold, facts: part(pay.Cancel, pay.GiveBack)},
+		{name: "hold with a break", kind: pay.Hold, breaks: 1},
 		{name: "deposit created", kind: pay.Deposit},
 		{name: "deposit processing", kind: pay.Deposit, facts: []pay.Fact{{Kind: pay.Ack}}},
 		{name: "deposit succeeded", kind: pay.Deposit, facts: []pay.Fact{{Kind: pay.Confirm}}},

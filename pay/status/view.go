@@ -328,10 +328,12 @@ func (w pageWords) moved(p *pay.Payment, e *Event) string {
 		key = "story-again"
 	case p.Kind == pay.Deposit:
 		key = "story-deposit-" + e.To.String()
-	case e.To == pay.Succeeded && (p.Kind == pay.Payout || p.Kind == pay.Refund || p.Channel != ""):
-		key = "story-paid"
+	case e.To == pay.Succeeded && p.Kind == pay.Hold && p.Taken != p.Amount:
+		key = "story-captured-part"
 	case e.To == pay.Succeeded && p.Kind == pay.Hold:
 		key = "story-captured"
+	case e.To == pay.Succeeded && (p.Kind == pay.Payout || p.Kind == pay.Refund || p.Channel != ""):
+		key = "story-paid"
 	case e.To == pay.Cancelled && p.Kind == pay.Hold:
 		key = "story-released"
 	}

@@ -46,6 +46,7 @@ var pageCatalogue = map[string][2]string{
 	"story-unknown":         {"The bank's answer did not come. We began to ask the bank.", "未收到银行答复,我们开始向银行核实。"},
 	"story-succeeded":       {"Done: the money is in the recipient's account.", "已完成:款项已到对方账户。"},
 	"story-paid":            {"The bank has confirmed that it was paid out.", "银行已确认付出。"},
+	"story-captured-part":   {"A part of the reserved amount was taken, the rest was released.", "预授权金额已扣取一部分,其余已释放。"},
 	"story-captured":        {"The whole reserved amount was taken.", "预授权金额已全部扣款。"},
 	"story-released":        {"What was not taken went back to the balance.", "未扣款部分已退回余额。"},
 	"story-failed":          {"It is proven that it was not carried out. The money went back to the balance.", "已证实未执行,款项已退回余额。"},

@@ -40,6 +40,12 @@ var catalogue = map[string][2]string{
 	"head-deposit":         {"Waiting for your transfer", "等待您的转账"},
 	"head-not-credited":    {"Not completed, nothing was credited", "未成功,没有入账"},
 
+	"head-hold":          {"Reserved, not taken yet", "预授权中,尚未扣款"},
+	"head-hold-partly":   {"Reserved, a part was taken", "预授权中,已扣取一部分"},
+	"head-hold-taken":    {"Taken", "已扣款"},
+	"head-hold-rest":     {"A part was taken, the rest is released", "已扣取一部分,其余已释放"},
+	"head-hold-released": {"Released, nothing was taken", "已释放,未扣款"},
+
 	"head-refunding":       {"Refund on its way", "退款处理中"},
 	"head-partly_refunded": {"Partly refunded", "部分退款"},
 	"head-refunded":        {"Refunded", "已退款"},
@@ -71,6 +77,12 @@ var catalogue = map[string][2]string{
 	"money-unassigned":      {"{amount} has arrived, and nobody knows yet whose it is.", "{amount} 已到账,尚不清楚归属。"},
 	"money-assigned":        {"{amount} has found its owner or gone back.", "{amount} 已归属或已退回。"},
 
+	"money-hold":          {"Your {amount} is safe: set aside, and yours until it is taken.", "您的 {amount} 安全:已预留,扣取前仍归您所有。"},
+	"money-hold-partly":   {"{back} of {amount} was taken. Your {rest} is safe: still set aside, and yours until it is taken.", "{amount} 中已扣取 {back}。您的 {rest} 安全:仍预留,扣取前仍归您所有。"},
+	"money-hold-taken":    {"{amount} was taken from what was set aside.", "已从预留金额中扣取 {amount}。"},
+	"money-hold-rest":     {"{back} of {amount} was taken. {rest} is in your available balance again.", "{amount} 中已扣取 {back},其余 {rest} 已恢复为可用余额。"},
+	"money-hold-released": {"Nothing was taken. {amount} is in your available balance again.", "未扣款。{amount} 已恢复为可用余额。"},
+
 	"money-available":     {"Your {amount} is safe: in your available balance, nothing has been taken.", "您的 {amount} 安全:仍在可用余额中,尚未扣款。"},
 	"money-reserved":      {"Your {amount} is safe: reserved, not yet sent.", "您的 {amount} 安全:已从可用余额锁定,尚未离开。"},
 	"money-dispatching":   {"Your {amount} is safe: set aside for this payment and being sent to the bank.", "您的 {amount} 安全:已为此笔付款锁定,正在发往银行。"},
@@ -89,6 +101,8 @@ var catalogue = map[string][2]string{
 	"next-history":        {"Expected by {p90} (90 % of such payments).", "预计 {p90} 前完成(90% 的同类付款)。"},
 	"next-final":          {"The bank's final answer is due by {final}.", "最晚 {final} 银行应给出最终结果。"},
 	"next-final-passed":   {"The bank's final answer was due by {final} and has not come; we keep asking.", "银行应在 {final} 前给出最终结果,目前仍未收到;我们会继续核实。"},
+	"next-hold":           {"What has not been taken by {expires} is in your available balance again then.", "{expires} 前未扣取的部分,届时恢复为可用余额。"},
+	"next-hold-over":      {"Its time ended at {expires}: nothing more is taken, and the rest is about to be in your available balance again.", "已于 {expires} 到期:不再扣取,其余即将恢复为可用余额。"},
 	"next-if-not-done":    {"If it proves that the payment was not carried out, the money goes back to your balance at once.", "若证实未执行,款项立即退回您的余额。"},
 	"next-before-sending": {"You will see an expected time here once it has been sent.", "发送后,此处会显示预计时间。"},
 	"next-credit":         {"It is credited as soon as the bank confirms it.", "银行确认后立即入账。"},
@@ -156,7 +170,7 @@ func texts(p *pay.Payment, s *Status, f Facts, lang string) Texts {
 		"{back}", money.Format(back, p.Asset)+" "+string(p.Asset), "{rest}", money.Format(left, p.Asset)+" "+string(p.Asset),
 		"{amount}", money.Format(p.Amount, p.Asset)+" "+string(p.Asset), "{p90}", instant(f.Forecast.P90.Add(time.Second-1)),
 		"{final}", instant(f.Forecast.FinalRecordAt), "{checked}", instant(p.LastCheckedAt), "{step}", instant(later(p.NextAt, f.Now)),
-		"{quote}", pay.Reference(p.ID, 0), "{case}", of.Number, "{due}", instant(of.Deadline),
+		"{expires}", instant(p.ExpiresAt), "{quote}", pay.Reference(p.ID, 0), "{case}", of.Number, "{due}", instant(of.Deadline),
 	).Replace
 	return Texts{
 		Lang: lang, Headline: fill(words(lang, head)), Money: fill(words(lang, where)),
@@ -192,6 +206,9 @@ func keysOf(p *pay.Payment, s *Status) (head, where, advice string) {
 	if p.Kind == pay.Deposit {
 		head, where, advice = depositKeys(p, head, where, advice)
 	}
+	if p.Kind == pay.Hold {
+		return holdKeys(p, advice)
+	}
 	if h, w, ok := linkedKeys(p); ok {
 		return h, w, "do-nothing"
 	}
@@ -199,6 +216,24 @@ func keysOf(p *pay.Payment, s *Status) (head, where, advice string) {
 		head = "head-delayed"
 	}
 	return head, where, advice
+}
+
+// holdKeys: a hold sends nothing. What was taken of it are payments of their own, and
+// one that is over may have been given back what a capture could not send.
+func holdKeys(p *pay.Payment, advice string) (head, where, do string) {
+	part := ""
+	switch {
+	case p.Open() && p.Taken.IsZero():
+	case p.Open():
+		part = "-partly"
+	case p.Taken.IsZero():
+		part = "-released"
+	case p.Taken == p.Amount:
+		part = "-taken"
+	default:
+		part = "-rest"
+	}
+	return "head-hold" + part, "money-hold" + part, advice
 }
 
 // linkedKeys are the words of linked payments, and of what they made of an original.
@@ -249,6 +284,12 @@ func linkedKeys(p *pay.Payment) (head, where string, ok bool) {
 
 // taken is what went back of p, and what is left to take.
 func taken(p *pay.Payment) (back, left money.Amount) {
+	if p.Kind == pay.Hold {
+		if left, err := p.Amount.Sub(p.Taken); err == nil {
+			return p.Taken, left
+		}
+		return p.Taken, p.Remaining()
+	}
 	switch p.Disposition() {
 	case pay.Refunding:
 		back = p.Back.Refunding
@@ -288,6 +329,12 @@ func depositKeys(p *pay.Payment, head, where, advice string) (string, string, st
 func nextKeys(p *pay.Payment, f Facts) (keys []string) {
 	if !p.Open() {
 		return []string{"next-over"}
+	}
+	if p.Kind == pay.Hold { // no bank has it, and nobody checks
+		if f.Now.Before(p.ExpiresAt) {
+			return []string{"next-hold"}
+		}
+		return []string{"next-hold-over"}
 	}
 	fc := f.Forecast
 	if fc.Basis == ByHistory {

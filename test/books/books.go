@@ -123,7 +123,7 @@ var invariants = []struct{ name, sql string }{
 	   where (c.kind between 5 and 12 and c.kind <> 10) and c.original is null or c.kind in (1, 2, 3, 4) and c.original is not null
 	      or c.original is not null and (p.asset, p.tenant) is distinct from (c.asset, c.tenant)
 	      or c.original is not null and c.kind not in (10, 13) and not (case c.kind when 5 then p.kind = 4 when 6 then p.kind in (3, 8, 10)
-	           when 7 then p.kind in (2, 5, 6) when 8 then p.kind = 3 when 9 then p.kind in (2, 5, 6) when 11 then p.kind = 10 when 12 then p.kind = 3 end)`},
+	           when 7 then p.kind in (2, 5, 6) when 8 then p.kind = 3 when 9 then p.kind in (2, 5, 6) when 11 then p.kind = 10 when 12 then p.kind in (3, 8) end)`},
 	{"what rests on the outside says on what", `select id::text from payments where (kind in (7, 8, 9, 10, 12, 13)) <> (link is not null)`},
 	{"no more is refunded, returned or assigned than there was", `
 	  with last as (select distinct on (payment) payment, to_state from transitions order by payment, seq desc)

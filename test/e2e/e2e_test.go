@@ -108,6 +108,8 @@ type world struct {
 	Update   string            `json:"update,omitempty"`
 	Every    bool              `json:"every"`
 	Only     string            `json:"only,omitempty"`
+	// Up is the process that started everything.
+	Up int `json:"up"`
 	// Specs is the folder below e2e whose specs run; empty: those of e2e itself.
 	Specs string `json:"specs,omitempty"`
 
@@ -224,6 +226,7 @@ func start(t *testing.T) *world {
 	up.Cancel = func() error { return up.Process.Signal(syscall.SIGTERM) }
 	up.WaitDelay = time.Minute
 	require.NoError(t, up.Start())
+	w.Up = up.Process.Pid
 	t.Cleanup(func() {
 		_ = up.Process.Signal(syscall.SIGTERM)
 		_ = up.Wait()

@@ -42,6 +42,9 @@ func TestTheUntouchedLedgerIsClean(t *testing.T) {
 		require.True(t, rail.Proved, rail.Why)
 	}
 	require.Positive(t, r.Rails[0].Matched)
+	var ours int64
+	require.NoError(t, w.db.QueryRow(t.Context(), `select count(*) from payments where kind = 10 and metadata like $1`, "%"+pay.Reference(w.named["late, written off"].ID, 1)+"%").Scan(&ours))
+	require.Equal(t, int64(1), ours, "what came back of a written-off debt waits for a person")
 	require.Equal(t, int64(1), r.Rails[0].Pending, "executed, and its word not here yet")
 
 	again := w.prove(nil)

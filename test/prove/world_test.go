@@ -309,6 +309,14 @@ func (w *world) live() {
 	w.word(w.word(late, pay.Decline), pay.Confirm)
 
 	back := w.paid("returned", 57)
+	poor := w.account("poor", ledger.User)
+	send("wage", w.house, poor, 60, 0)
+	lost := w.word(w.accept("late, written off", pay.Payment{Kind: pay.Payout, Amount: money.Int(60), From: poor, Channel: "bank-ab", PayeeAccount: "77"}), pay.Intend)
+	w.order(lost, "60")
+	w.word(lost, pay.Decline)
+	send("spent", poor, w.shop, 45, 0)
+	gone := w.word(lost, pay.Confirm)
+	w.fact(pay.Fact{Kind: pay.WriteOff, Payment: gone.Late, Source: pay.SourceOperators})
 	in := w.accept("deposit", pay.Payment{Kind: pay.Deposit, Amount: money.Int(700), To: w.alice, Channel: "bank-ab"})
 	w.payIn(pay.Reference(in.ID, 0), 700)
 	w.accept("deposit, waiting", pay.Payment{Kind: pay.Deposit, Amount: money.Int(701), To: w.alice, Channel: "bank-cd"})
@@ -327,7 +335,12 @@ func (w *world) live() {
 	w.judged("challenged", pay.Challenge)
 	w.call(http.MethodPost, "/banks/ab/reversals", fmt.Sprintf(`{"reference":%q,"reason":"fraud"}`, pay.Reference(taken.ID, 0)))
 	w.call(http.MethodPost, "/banks/ab/reversals", fmt.Sprintf(`{"reference":%q,"reason":"AC04"}`, back.Attempt.Reference))
-	w.booked("ab", `"return":true`)
+	for _, late := range []string{pay.Reference(late.ID, 1), pay.Reference(tardy.ID, 0), pay.Reference(lost.ID, 1)} { // what came late goes back as well
+		w.call(http.MethodPost, "/banks/ab/reversals", fmt.Sprintf(`{"reference":%q,"reason":"AC04"}`, late))
+	}
+	require.Eventually(w.t, func() bool {
+		return strings.Count(w.call(http.MethodGet, "/banks/ab/books?limit=5000", ""), `"return":true`) == 5
+	}, patience, 5*time.Millisecond, "the bank books what goes back")
 
 	refund := w.accept("refund", pay.Payment{Kind: pay.Refund, Amount: money.Int(100), From: w.alice, Channel: "bank-ab", Original: in.ID, PayeeAccount: "7"})
 	refund = w.word(refund, pay.Intend)

@@ -77,8 +77,32 @@ export const tests = {
     const panel = page.locator('section', { hasText: 'Hop by hop, from its trace' });
     await panel.getByText(/The slow hop is|No hop stands out/).first().waitFor();
     await panel.locator('svg[role=img] rect').nth(3).waitFor();
-    await panel.getByRole('list', { name: 'Whose the time was' }).getByText('the decider').waitFor();
+    await panel.getByRole('list', { name: 'Whose the time was' }).getByText("the ledger's writer").waitFor();
     await panel.getByText(`moneta trace ${p.id}`).waitFor();
+  },
+
+  'a receipt is verified here, and a changed one is not': async ({ page, world, api, ok }) => {
+    const id = world.payments.succeeded;
+    const newest = await api('GET', `/v1/payments/${id}/receipt`);
+    await page.goto(`${world.console}/payments/${id}?lang=en`);
+    const panel = page.locator('section', { has: page.getByRole('heading', { name: 'Receipts', exact: true }) });
+    await panel.getByRole('button', { name: 'Verify' }).first().click();
+    await panel.getByText('It was carried out.').waitFor();
+    const [saved] = await Promise.all([page.waitForEvent('download'), panel.getByRole('button', { name: 'Save' }).first().click()]);
+    ok(saved.suggestedFilename() === `receipt-${id}-${newest.id}.jws`, saved.suggestedFilename());
+    const check = (text) => panel.locator('input[type=file]').setInputFiles({ name: 'receipt.jws', mimeType: 'application/jose', buffer: Buffer.from(text) });
+    const [head, body, tail] = newest.jws.split('.');
+    const lie = Buffer.from(Buffer.from(body, 'base64url').toString().replace(/"amount":"\d+"/, '"amount":"99999900"')).toString('base64url');
+    await check([head, lie, tail].join('.'));
+    await panel.getByText('It was changed, or never signed.').waitFor();
+    // Another payment's is genuine, and said to be another's; what is open proves no outcome.
+    const other = await api('GET', `/v1/payments/${world.payments.processing}/receipt`);
+    await check(`${other.jws}\n`);
+    await panel.getByText('It is about another payment:').waitFor();
+    await panel.getByText(/This proves no outcome/).waitFor();
+    // Its holder saves it behind the link, without a script.
+    const holder = await page.context().request.get(`${world.console}${await holderLink(api, id)}/receipt`);
+    ok((await holder.text()) === newest.jws && /attachment/.test(holder.headers()['content-disposition']), 'the holder has the same');
   },
 
   'whatever is pasted opens the payment': async ({ page, world, api }) => {

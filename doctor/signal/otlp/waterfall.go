@@ -78,8 +78,8 @@ const (
 	slowLeast = 10 * time.Millisecond
 	// gapLeast is the shortest gap that is shown as a row.
 	gapLeast = time.Millisecond
-	// unknownHop has the time of which nobody can say whose it was.
-	unknownHop = "unknown"
+	// Unknown has the time of which nobody can say whose it was.
+	Unknown = "unknown"
 )
 
 // fall is a trace being laid out.
@@ -144,7 +144,7 @@ func newFall(spans []Span) *fall {
 func (f *fall) hopOf(i int) string {
 	s := &f.spans[i]
 	if s.Service != OwnService {
-		return cmp.Or(s.Service, unknownHop)
+		return cmp.Or(s.Service, Unknown)
 	}
 	switch s.Name {
 	case spanRequest, spanWait:
@@ -195,7 +195,7 @@ func (f *fall) share(start, end time.Time, partial bool) {
 			f.own[i] += to.Sub(from)
 			continue
 		}
-		hop := unknownHop
+		hop := Unknown
 		if !partial {
 			hop = f.awaited(from, to)
 		}
@@ -253,7 +253,7 @@ func (f *fall) awaited(from, to time.Time) string {
 				return c
 			}
 		}
-		return unknownHop
+		return Unknown
 	}
 	is := func(i int, names ...string) bool { return i >= 0 && slices.Contains(names, f.spans[i].Name) }
 	switch {
@@ -266,7 +266,7 @@ func (f *fall) awaited(from, to time.Time) string {
 	case after < 0 && before >= 0:
 		return doctor.HopAPI // it is over, and the caller is being told
 	}
-	return unknownHop
+	return Unknown
 }
 
 func (f *fall) parts(all time.Duration) []Part {
@@ -309,7 +309,7 @@ func (w *Waterfall) mark() {
 		return
 	}
 	p := w.Hops[0]
-	if p.Hop == unknownHop || p.Share < slowShare || p.S < slowLeast.Seconds() {
+	if p.Hop == Unknown || p.Share < slowShare || p.S < slowLeast.Seconds() {
 		return
 	}
 	w.Slow = &p

@@ -1,8 +1,9 @@
-// Every screen of the menu, one after the other, as it is while something is missing.
-export async function walk({ page, world, visit, until, name }) {
+// Every screen of the menu and what is asked for besides, one after the other, as it is
+// while something is missing.
+export async function walk({ page, world, visit, until, name, more = [] }) {
   const menu = await page.$$eval('nav a', (all) => all.map((a) => a.getAttribute('href')));
   const seen = [];
-  for (const path of menu) {
+  for (const path of [...menu, ...more]) {
     await visit(page, path, 'en');
     // Nothing stands there loading for ever.
     await until(`${path} says what it knows`, () => page.evaluate(() => !!document.querySelector('h1') && !document.querySelector('[data-loading]')));

@@ -70,6 +70,11 @@ export const tests = {
         return res.json();
       }, path);
     const now = () => look('/api/watch/now');
+    const picture = async (name) => {
+      if (!world.update) return;
+      await page.evaluate(() => scrollTo(0, 0));
+      await page.screenshot({ path: `${world.update}/${name}.png` });
+    };
     await until('no other incident', async () => !(await now()).incident, patient);
 
     const orders = traffic({ api, world });
@@ -88,7 +93,6 @@ export const tests = {
       const hop = page.locator(`[data-hop="${channel}"]`).first();
       await until('the water behind the bank', async () => /\d+ (wait|there)/.test(await hop.innerText()) && (await hop.getAttribute('data-state')) !== 'fine', patient);
       await until('a sentence about the bank', async () => (await page.getByRole('status').first().innerText()).includes(channel), patient);
-      if (world.update) await page.screenshot({ path: `${world.update}/drill-map.png` });
       await page.locator(`dl a[href="/incidents/${id}"]`).click();
       await page.waitForFunction((at) => location.pathname === at, `/incidents/${id}`);
 
@@ -127,10 +131,7 @@ export const tests = {
       await page.getByLabel('Say something').fill('their desk is called');
       await page.getByRole('button', { name: 'Write it down' }).click();
       await page.getByRole('list', { name: 'What happened' }).getByText('their desk is called', { exact: false }).waitFor();
-      if (world.update) {
-        await page.evaluate(() => scrollTo(0, 0));
-        await page.screenshot({ path: `${world.update}/incident.png` });
-      }
+      await picture('incident');
 
       // The bank is well again: she lets go, and what was asked is known.
       await bank('PUT', `/banks/${code}/behaviour`, {});
@@ -150,7 +151,7 @@ export const tests = {
       ok(closed.proof.clean, `the count is clean: ${JSON.stringify(closed.proof.found)}`);
       await page.getByText('everything fits').first().waitFor();
       await page.getByText('signature holds').first().waitFor();
-      if (world.update) await page.screenshot({ path: `${world.update}/incident-proved.png` });
+      await picture('incident-proved');
 
       // What is left to tell.
       const mortem = await kept(page, 'Post-mortem');

@@ -7,13 +7,17 @@ import { useWords } from '../words/words';
 import { Mark, CopyButton, useSpan, type Tone } from './small';
 import classes from './parts.module.css';
 
-/** Sentence is the one plain sentence on top of a screen: what is, in words. */
-export function Sentence({ tone, children }: { tone: Tone; children: ReactNode }) {
+/** Sentence is the one plain sentence on top of a screen: what is, in words. With an age it
+ * is what was, and nothing is well that nobody can see. */
+export function Sentence({ tone, age = null, children }: { tone: Tone; age?: number | null; children: ReactNode }) {
+  const t = useWords();
+  const span = useSpan();
   return (
     <div className={classes.sentence} role="status" aria-live="polite">
-      <Mark tone={tone} size={18} />
+      <Mark tone={age !== null && tone === 'good' ? 'idle' : tone} size={18} />
       <Text component="p" className={classes.sentenceText}>
         {children}
+        {age !== null && ` ${t('was_so', { age: span('ago', age) })}`}
       </Text>
     </div>
   );
@@ -137,12 +141,13 @@ export function Problem({ of, again }: { of: unknown; again?: () => void }) {
 }
 
 /** Shown is the way to show an answer: its age when old, the problem when there is none,
- * the problem above the former answer when there is one, and otherwise the answer. */
-export function Shown<T>({ of, rows, children }: { of: Result<T>; rows?: number; children: (data: T) => ReactNode }) {
+ * the problem above the former answer when there is one, and otherwise the answer. Quiet is
+ * for what stands beside something that tells the age. */
+export function Shown<T>({ of, rows, quiet, children }: { of: Result<T>; rows?: number; quiet?: boolean; children: (data: T) => ReactNode }) {
   if (of.data === undefined) return of.problem ? <Problem of={of.problem} again={of.refetch} /> : <Loading rows={rows} />;
   return (
     <>
-      <Stale age={of.age} />
+      {!quiet && <Stale age={of.age} />}
       {of.problem && <Problem of={of.problem} again={of.refetch} />}
       {children(of.data)}
     </>

@@ -32,7 +32,7 @@ export default function Approvals() {
       ) : acts.length + others.length > 0 ? (
         <Sentence tone="wait">{t('wait_for_you', { n: acts.length + others.length })}</Sentence>
       ) : (
-        <Sentence tone="good">{t('nothing_waits')}</Sentence>
+        <Sentence tone="good" age={proposed.age}>{t('nothing_waits')}</Sentence>
       )}
       {session?.offline && <Sentence tone="wait">{t('offline')}</Sentence>}
       {session?.local && <Text size="sm" mb="md">{t('local_reads')} <Go to="/people">{t('local_do')}</Go></Text>}

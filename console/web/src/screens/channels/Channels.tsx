@@ -36,6 +36,9 @@ export default function Channels() {
   );
 }
 
+/** callsLeast is the rate from which on a channel counts as called. */
+const callsLeast = 0.005;
+
 function Summary({ all }: { all: ChannelLook[] }) {
   const t = useWords(words);
   const stalled = all.filter((c) => c.state === 'stalled');
@@ -45,7 +48,9 @@ function Summary({ all }: { all: ChannelLook[] }) {
   if (stalled.length > 0) return <Sentence tone="bad">{t(stalled.length === 1 ? 'sum_stalled_one' : 'sum_stalled', { n: stalled.length, names: names(stalled) })}</Sentence>;
   if (waiting.length > 0) return <Sentence tone="wait">{t('sum_waiting', { names: names(waiting) })}</Sentence>;
   if (heard.length === 0) return <Sentence tone="idle">{t('sum_silent')}</Sentence>;
-  return <Sentence tone="good">{t('sum_well', { n: heard.length, of: all.length })}</Sentence>;
+  const called = heard.filter((c) => (c.rate_s ?? 0) >= callsLeast).length;
+  if (called === 0) return <Sentence tone="idle">{t('sum_quiet', { n: heard.length, of: all.length })}</Sentence>;
+  return <Sentence tone="good">{t('sum_well', { n: heard.length, of: all.length, called })}</Sentence>;
 }
 
 function Card({ c, chosen, choose }: { c: ChannelLook; chosen: boolean; choose: () => void }) {
@@ -66,7 +71,7 @@ function Card({ c, chosen, choose }: { c: ChannelLook; chosen: boolean; choose: 
         ))}
       </div>
       <div className={classes.foot}>
-        <span>{c.rate_s === undefined || c.rate_s < 0.005 ? t('no_calls') : t('calls', { n: c.rate_s.toFixed(c.rate_s < 1 ? 2 : c.rate_s < 10 ? 1 : 0) })}</span>
+        <span>{c.rate_s === undefined || c.rate_s < callsLeast ? t('no_calls') : t('calls', { n: c.rate_s.toFixed(c.rate_s < 1 ? 2 : c.rate_s < 10 ? 1 : 0) })}</span>
         {behind > 0 && <span>{t('under_way', { n: behind })}</span>}
         {c.breaker_open && <State tone="wait">{t('breaker')}</State>}
         {(c.paused ?? []).length > 0 && <State tone="wait">{t('paused')}</State>}

@@ -34,9 +34,9 @@ export default function Developers() {
       {valid === undefined ? (
         <Sentence tone={keys.problem ? 'wait' : 'idle'}>{t(keys.problem ? 'pay_down' : 'looking')}</Sentence>
       ) : broken.length > 0 ? (
-        <Sentence tone="wait">{t('some_fail', { n: broken.length, url: broken[0]?.url ?? '' })}</Sentence>
+        <Sentence tone="wait" age={hooks.age}>{t('some_fail', { n: broken.length, url: broken[0]?.url ?? '' })}</Sentence>
       ) : (
-        <Sentence tone="good">{t('all_well', { keys: valid, hooks: hooks.data?.data.filter((h) => h.state === 'active').length ?? 0 })}</Sentence>
+        <Sentence tone="good" age={keys.age}>{t('all_well', { keys: valid, hooks: hooks.data?.data.filter((h) => h.state === 'active').length ?? 0 })}</Sentence>
       )}
       <ScrollArea type="never" mb="md" id="developers-tab">
         <SegmentedControl aria-label={t('title')} value={tab} onChange={(v) => setTab(v, true)} data={shown.map((x) => ({ value: x, label: t(`tab_${x}`) }))} />

@@ -30,11 +30,11 @@ export default function Finance() {
       <Title right={<><AsCurl call={{ path }} /><Twin cmd="moneta export trial-balance" /></>}>{t('title')}</Title>
       {trial.data && (
         !trial.data.sound ? (
-          <Sentence tone="bad">{t('says_off', { which: trial.data.totals.filter((x) => !x.balanced || x.books_astray > 0).map((x) => x.asset).join(', ') })}</Sentence>
+          <Sentence tone="bad" age={trial.age}>{t('says_off', { which: trial.data.totals.filter((x) => !x.balanced || x.books_astray > 0).map((x) => x.asset).join(', ') })}</Sentence>
         ) : total ? (
-          <Sentence tone="good">{t(assets.length === 1 ? 'says_well_one' : 'says_well', { n: assets.length, value: amountText(total.debit, chosen) })}</Sentence>
+          <Sentence tone="good" age={trial.age}>{t(assets.length === 1 ? 'says_well_one' : 'says_well', { n: assets.length, value: amountText(total.debit, chosen) })}</Sentence>
         ) : (
-          <Sentence tone="idle">{t('says_nothing')}</Sentence>
+          <Sentence tone="idle" age={trial.age}>{t('says_nothing')}</Sentence>
         )
       )}
       <Stack gap="md">

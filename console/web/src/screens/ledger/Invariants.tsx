@@ -2,7 +2,7 @@
 // of all books, and the last recount that was signed.
 import { Tooltip } from '@mantine/core';
 import { amountText, useLook, usePay } from '../../data';
-import { Go, Mark, Sentence, Shown, Stale, useSpan, When } from '../../parts';
+import { Go, Mark, Sentence, Shown, useSpan, When } from '../../parts';
 import { useWords } from '../../words/words';
 import classes from './ledger.module.css';
 import words from './words.json';
@@ -35,15 +35,14 @@ export function Invariants() {
   const accounts = s.sums.reduce((n, x) => n + x.accounts, 0);
   return (
     <>
-      <Stale age={standing.age} />
       {off.length > 0 ? (
-        <Sentence tone="bad">{t('says_off', { sums: off.map((x) => amountText(x.sum, x.asset)).join(', ') })}</Sentence>
+        <Sentence tone="bad" age={standing.age}>{t('says_off', { sums: off.map((x) => amountText(x.sum, x.asset)).join(', ') })}</Sentence>
       ) : broken.length > 0 ? (
-        <Sentence tone="bad">{t('says_broken', { which: broken.map((c) => c.name).join(', '), n: broken.length })}</Sentence>
+        <Sentence tone="bad" age={standing.age}>{t('says_broken', { which: broken.map((c) => c.name).join(', '), n: broken.length })}</Sentence>
       ) : late ? (
-        <Sentence tone="wait">{t('says_late', { age: asked })}</Sentence>
+        <Sentence tone="wait" age={standing.age}>{t('says_late', { age: asked })}</Sentence>
       ) : (
-        <Sentence tone="good">{t('says_well', { accounts, n: s.checks.length, age: asked })}</Sentence>
+        <Sentence tone="good" age={standing.age}>{t('says_well', { accounts, n: s.checks.length, age: asked })}</Sentence>
       )}
       <ul className={classes.strip} aria-label={t('strip')}>
         {s.sums.map((x) => (

@@ -132,9 +132,9 @@ function Tree() {
           );
         }}
       </Shown>
-      <Shown of={house} rows={2}>{(l) => (l.data.length === 0 ? null : <Branch name={t('house')} of={l.data} more={l.has_more} />)}</Shown>
+      <Shown of={house} rows={2} quiet>{(l) => (l.data.length === 0 ? null : <Branch name={t('house')} of={l.data} more={l.has_more} />)}</Shown>
       <TextInput size="xs" mt="sm" label={t('search')} value={text} maxLength={100} onChange={(e) => setText(e.currentTarget.value)} />
-      <Shown of={users} rows={4}>
+      <Shown of={users} rows={4} quiet>
         {(l) => (l.data.length === 0 ? <Text size="sm" c="dimmed" mt="xs">{t('nobody')}</Text> : <Branch name={t('holders')} of={l.data} more={l.has_more} />)}
       </Shown>
     </Panel>
@@ -192,7 +192,7 @@ function OneAccount({ id }: { id: string }) {
         title={account.data?.name || id}
         right={account.data && (account.data.frozen ? <State tone="wait">{t(account.data.frozen.refuses === 'all' ? 'frozen_all' : 'frozen_debits')}: {account.data.frozen.reason}</State> : <State tone="good">{t('active')}</State>)}
       >
-        <Shown of={account} rows={1}>
+        <Shown of={account} rows={1} quiet>
           {(a) => <Text size="sm" c="dimmed"><Id id={a.id} link={false} /> · {t(`kind_${a.kind}`)} · {a.asset}{a.floor !== undefined && ` · ${t('floor')} ${amountText(a.floor, a.asset)}`}</Text>}
         </Shown>
         <Shown of={balances} rows={2}>

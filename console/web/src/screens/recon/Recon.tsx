@@ -67,10 +67,10 @@ function Summary({ picture, ages }: { picture: Result<PictureOf>; ages: Result<L
     const values = new Map<string, bigint>();
     for (const a of risk) if (a.asset) values.set(a.asset, (values.get(a.asset) ?? 0n) + BigInt(a.value));
     const value = [...values].map(([asset, v]) => amountText(v, asset)).join(' + ') || '—';
-    return <Sentence tone="bad">{t('says_risk', { n: risk.reduce((n, a) => n + a.count, 0), value, open })}{loop}</Sentence>;
+    return <Sentence tone="bad" age={picture.age}>{t('says_risk', { n: risk.reduce((n, a) => n + a.count, 0), value, open })}{loop}</Sentence>;
   }
-  if (open > 0) return <Sentence tone="wait">{t('says_open', { n: open })}{loop}</Sentence>;
-  if (count('awaited') > 0) return <Sentence tone="wait">{t('says_awaited', { n: count('awaited'), late: count('overdue') })}{loop}</Sentence>;
-  if (days.length === 0) return <Sentence tone="idle">{t('says_quiet')}{loop}</Sentence>;
-  return <Sentence tone="good">{t('says_well', { n: count('matched') })}{loop}</Sentence>;
+  if (open > 0) return <Sentence tone="wait" age={picture.age}>{t('says_open', { n: open })}{loop}</Sentence>;
+  if (count('awaited') > 0) return <Sentence tone="wait" age={picture.age}>{t('says_awaited', { n: count('awaited'), late: count('overdue') })}{loop}</Sentence>;
+  if (days.length === 0) return <Sentence tone="idle" age={picture.age}>{t('says_quiet')}{loop}</Sentence>;
+  return <Sentence tone="good" age={picture.age}>{t('says_well', { n: count('matched') })}{loop}</Sentence>;
 }

@@ -41,7 +41,7 @@ export default function Repair() {
               {d.run && <Running run={d.run} again={bench.refetch} operator={operator} />}
               <Panel title={t('groups')} right={d.cut && <Text size="sm" c="dimmed">{t('cut')}</Text>}>
                 {d.groups.length === 0 ? (
-                  <Empty title={t('none')} tone={d.silent ? 'idle' : 'good'}>{d.silent ?? t('none_why')}</Empty>
+                  <Empty title={t(d.silent ? 'none_known' : 'none')} tone={d.silent ? 'idle' : 'good'} action={d.silent && <Go to="/">{t('to_map')}</Go>}>{d.silent ?? t('none_why')}</Empty>
                 ) : (
                   <Radio.Group value={chosen} onChange={(v) => { setChosen(v); setOrder(null); }} aria-label={t('groups')}>
                     <ul className={classes.groups}>{d.groups.map((g) => <OneGroup key={keyOf(g)} g={g} most={Math.max(...d.groups.map((x) => x.items))} chosen={keyOf(g) === chosen} />)}</ul>
