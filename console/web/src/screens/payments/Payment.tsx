@@ -3,6 +3,7 @@ import { useLook, usePathParam, usePay, type Result } from '../../data';
 import { AsCurl, Empty, Go, Id, Money, Panel, Problem, Sentence, Shown, State, Title, Twin, When, Wide, type Tone } from '../../parts';
 import { useWords } from '../../words/words';
 import { Acts } from './Acts';
+import { Proposals } from './Take';
 import { Flow } from './Flow';
 import { Way } from './List';
 import { Next } from './Next';
@@ -67,6 +68,7 @@ function One({ id }: { id: string }) {
           </div>
         )}
         {p && v && trail.data && <Acts p={p} v={v} trail={trail.data} />}
+        {p && <Proposals p={p} />}
         <div className={classes.two}>
           <Panel title={t('holder')}><Preview id={id} /></Panel>
           <Panel title={t('next')}><Shown of={trail} rows={4}>{(d) => <Next trail={d} />}</Shown></Panel>
