@@ -196,6 +196,9 @@ type Kind struct {
 	Check func(ctx context.Context, a *Action) error
 	// Describe says in plain words what will happen.
 	Describe func(a *Action) fault.Text
+	// Moves says what it would post as things are now, and refuses what would be refused
+	// now; nil when it moves no money, or when only the deed can tell.
+	Moves func(ctx context.Context, a *Action) ([]Movement, error)
 	// Apply changes our own tables within the transaction that uses the approval up.
 	Apply func(ctx context.Context, tx pgx.Tx, a *Action) (result string, err error)
 	// Perform acts through the decider, with key as the Fact's idempotency key: after
@@ -204,6 +207,16 @@ type Kind struct {
 	// answer; after any other one it is called again.
 	Perform func(ctx context.Context, a *Action, key [16]byte) (result string, err error)
 }
+
+// Movement is one posting that an action would make: amount, in smallest units, leaves
+// Debit and reaches Credit. A side has the account's id where it is a holder's.
+type Movement struct {
+	Debit, Credit Side
+	Amount, Asset string
+}
+
+// Side is one end of a Movement: its role as the books name it.
+type Side struct{ Role, Account string }
 
 // Member is one parameter of a kind.
 type Member struct {

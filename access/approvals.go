@@ -136,25 +136,59 @@ type Proposal struct {
 // Propose keeps a proposal. Nothing happens until somebody else approves it.
 func (a *Approvals) Propose(ctx context.Context, who *Principal, p Proposal) (Approval, error) {
 	const op = "access.Propose"
-	kind := a.kinds[p.Kind]
-	if kind == nil {
-		return Approval{}, fault.New(fault.MalformedRequest, "no such kind of action").WithOp(op).WithParam("/kind")
-	}
-	if err := person(who, kind.Least); err != nil {
-		return Approval{}, err
-	}
-	if kind.Installation && !who.May(Installation) {
-		return Approval{}, fault.New(fault.Forbidden, "this concerns every tenant, and is for those who run the installation").WithOp(op)
-	}
 	if p.Reason == "" || len(p.Reason) > reasonMax || !readable(p.Reason) {
 		return Approval{}, fault.New(fault.MalformedRequest, "give a reason of 1 to 500 bytes that people can read").WithParam("/reason")
 	}
-	if err := kind.check(p.Parameters); err != nil {
+	act, _, err := a.draft(ctx, op, who, &p)
+	if err != nil {
 		return Approval{}, err
+	}
+	hash := act.Hash()
+	_, err = a.pool.Exec(ctx, `insert into approvals (id, tenant, kind, parameters, reason, hash, maker, made_at, expires_at)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		act.ID, act.Tenant, act.Kind, act.Parameters.Canonical(), act.Reason, hash[:], act.Maker, act.MadeAt, act.ExpiresAt)
+	if err != nil {
+		return Approval{}, faultOf(op, err)
+	}
+	return a.One(ctx, who.Tenant, act.ID)
+}
+
+// Preview says what an action would do as things are now, and keeps nothing: the same
+// is refused that Propose refuses, and what would be refused if it were carried out now.
+func (a *Approvals) Preview(ctx context.Context, who *Principal, p Proposal) (fault.Text, []Movement, error) {
+	act, kind, err := a.draft(ctx, "access.Preview", who, &p)
+	if err != nil || kind.Moves == nil {
+		return describe(kind, &act), nil, err
+	}
+	moves, err := kind.Moves(ctx, &act)
+	return describe(kind, &act), moves, err
+}
+
+func describe(k *Kind, act *Action) fault.Text {
+	if k == nil {
+		return fault.Text{}
+	}
+	return k.Describe(act)
+}
+
+// draft is the action that a proposal asks for, after everything that can be checked of it.
+func (a *Approvals) draft(ctx context.Context, op string, who *Principal, p *Proposal) (Action, *Kind, error) {
+	kind := a.kinds[p.Kind]
+	if kind == nil {
+		return Action{}, nil, fault.New(fault.MalformedRequest, "no such kind of action").WithOp(op).WithParam("/kind")
+	}
+	if err := person(who, kind.Least); err != nil {
+		return Action{}, nil, err
+	}
+	if kind.Installation && !who.May(Installation) {
+		return Action{}, nil, fault.New(fault.Forbidden, "this concerns every tenant, and is for those who run the installation").WithOp(op)
+	}
+	if err := kind.check(p.Parameters); err != nil {
+		return Action{}, nil, err
 	}
 	now, err := a.databaseTime(ctx)
 	if err != nil {
-		return Approval{}, faultOf(op, err)
+		return Action{}, nil, faultOf(op, err)
 	}
 	if p.ExpiresAt.IsZero() {
 		p.ExpiresAt = now.Add(ApprovalDefault)
@@ -164,21 +198,12 @@ func (a *Approvals) Propose(ctx context.Context, who *Principal, p Proposal) (Ap
 		ExpiresAt: p.ExpiresAt.UTC().Truncate(time.Second),
 	}
 	if act.ExpiresAt.Before(now) || act.ExpiresAt.After(now.Add(ApprovalMax)) {
-		return Approval{}, fault.New(fault.MalformedRequest, "a proposal stands for 24 hours at most").WithParam("/expires_at")
+		return Action{}, nil, fault.New(fault.MalformedRequest, "a proposal stands for 24 hours at most").WithParam("/expires_at")
 	}
 	if kind.Check != nil {
-		if err := kind.Check(ctx, &act); err != nil {
-			return Approval{}, err
-		}
+		err = kind.Check(ctx, &act)
 	}
-	hash := act.Hash()
-	_, err = a.pool.Exec(ctx, `insert into approvals (id, tenant, kind, parameters, reason, hash, maker, made_at, expires_at)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		act.ID, act.Tenant, act.Kind, act.Parameters.Canonical(), act.Reason, hash[:], act.Maker, now, act.ExpiresAt)
-	if err != nil {
-		return Approval{}, faultOf(op, err)
-	}
-	return a.One(ctx, who.Tenant, act.ID)
+	return act, kind, err
 }
 
 func (a *Approvals) databaseTime(ctx context.Context) (now time.Time, err error) {

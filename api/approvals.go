@@ -110,16 +110,38 @@ func (c *call) listKinds() error {
 	return c.reply(http.StatusOK, &out)
 }
 
-func (c *call) propose() error {
+// ApprovalPreview is what an action would do as things are now.
+type ApprovalPreview struct {
+	Object    string     `json:"object" enum:"approval_preview"`
+	Words     Words      `json:"words"`
+	Movements []Movement `json:"movements" doc:"What it would post at once; empty when it moves no money, or when only the deed can tell"`
+}
+
+// Movement is one posting: amount leaves debit and reaches credit.
+type Movement struct {
+	Debit  MovementSide `json:"debit"`
+	Credit MovementSide `json:"credit"`
+	Amount string       `json:"amount" doc:"Smallest units"`
+	Asset  string       `json:"asset"`
+}
+
+// MovementSide is one end of a posting.
+type MovementSide struct {
+	Role    string `json:"role" doc:"As the books name it: from:av, from:held, to:av, susp:in, comp:exp, …"`
+	Account string `json:"account,omitempty"`
+}
+
+// proposal reads what somebody proposes.
+func (c *call) proposal() (*access.Approvals, access.Proposal, error) {
+	var p access.Proposal
 	desk, err := c.approvals()
 	if err != nil {
-		return err
+		return nil, p, err
 	}
 	body, err := c.body(bodyMax)
 	if err != nil {
-		return err
+		return nil, p, err
 	}
-	var p access.Proposal
 	err = decodeObject(body, func(d *decoder, member []byte) error {
 		switch string(member) {
 		case "kind":
@@ -133,6 +155,11 @@ func (c *call) propose() error {
 		}
 		return unknownField(member)
 	})
+	return desk, p, err
+}
+
+func (c *call) propose() error {
+	desk, p, err := c.proposal()
 	if err != nil {
 		return err
 	}
@@ -143,6 +170,22 @@ func (c *call) propose() error {
 	out := showApproval(&v)
 	c.w.Header()["Location"] = []string{"/v1/approvals/" + out.ID}
 	return c.reply(http.StatusCreated, &out)
+}
+
+func (c *call) previewApproval() error {
+	desk, p, err := c.proposal()
+	if err != nil {
+		return err
+	}
+	said, moves, err := desk.Preview(c.ctx, &c.who, p)
+	if err != nil {
+		return err
+	}
+	out := ApprovalPreview{Object: "approval_preview", Words: Words(said), Movements: make([]Movement, len(moves))}
+	for i, m := range moves {
+		out.Movements[i] = Movement{Debit: MovementSide(m.Debit), Credit: MovementSide(m.Credit), Amount: m.Amount, Asset: m.Asset}
+	}
+	return c.reply(http.StatusOK, &out)
 }
 
 func (c *call) listApprovals() error {
@@ -287,6 +330,13 @@ func approvalRoutes() []*route {
 			about: "Nothing happens until another person approves it and somebody executes it. Every byte of it is bound by its hash.",
 			role:  access.Operate, body: of[NewApproval](), answers: map[int]reflect.Type{201: of[Approval]()},
 			faults: with(bodyFaults, fault.NotFound), do: (*call).propose,
+		},
+		{
+			method: http.MethodPost, path: "/v1/approvals/preview", id: "preview-approval", tag: "people", summary: "See what an action would do",
+			about: "In words and in postings, as things are now; nothing is kept. Refused as the proposal would be, and when it would be refused if it were carried " +
+				"out now. What it shows is no promise: balances and freezes are judged when it is carried out.",
+			role: access.Operate, body: of[NewApproval](), answers: map[int]reflect.Type{200: of[ApprovalPreview]()},
+			faults: with(bodyFaults, append(slices.Clone(ledgerFaults), fault.NotFound)...), do: (*call).previewApproval,
 		},
 		{
 			method: http.MethodGet, path: "/v1/approvals", id: "list-approvals", tag: "people", summary: "List approvals", about: "Newest first.",

@@ -258,3 +258,29 @@ func TestKeysAreReadWithoutTheDatabase(t *testing.T) {
 	w.pool.Close()
 	require.Equal(t, want, w.keys())
 }
+
+// TestAReceiptOfAHoldSaysWhatWasCaptured: its amount alone would be taken for money that
+// moved.
+func TestAReceiptOfAHoldSaysWhatWasCaptured(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	from, to := w.funded("a", "5000"), w.open("b", "user")
+	h := w.hold(from, to, "5000", "h")
+	require.Equal(t, "0", w.receipts(w.id(h))[0].Captured)
+	require.Equal(t, http.StatusCreated, w.capture(h.str("id"), "100", "c").StatusCode)
+	require.Equal(t, []string{"100", "reserved", "capture"}, captured(w.receipts(w.id(h))[0]))
+	require.Equal(t, http.StatusOK, w.do(http.MethodPost, "/v1/payments/"+h.str("id")+"/release", w.user, "").StatusCode)
+	over := w.receipts(w.id(h))
+	require.Equal(t, []string{"100", "succeeded", ""}, captured(over[0]))
+	require.Equal(t, "The hold is over. Captured of it: 1.00 CZK; the rest was released.", over[0].Outcome("en"))
+	require.Len(t, over, 3)
+
+	// All of it at once.
+	whole := w.hold(w.funded("c", "700"), to, "700", "h2")
+	require.Equal(t, http.StatusCreated, w.capture(whole.str("id"), "700", "c2").StatusCode)
+	for _, d := range w.receipts(w.id(whole)) {
+		require.False(t, d.Final && d.Captured != "700", "never over without what was captured: %+v", d)
+	}
+}
+
+func captured(d receipt.Document) []string { return []string{d.Captured, d.State, d.RestsOn.Linked} }

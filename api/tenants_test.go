@@ -177,6 +177,7 @@ func (h *house) prepare(payment, account, hash string) {
 		"sign-in":           `{"code":"123456"}`,
 		"rotate-operator":   `{"credential":"` + credential + `"}`,
 		"propose":           `{"kind":"disable_operator","parameters":{"operator":"mara"},"reason":"x"}`,
+		"preview-approval":  `{"kind":"disable_operator","parameters":{"operator":"mara"},"reason":"x"}`,
 		"approve":           judged,
 		"reject":            judged,
 		"execute":           judged,
@@ -297,6 +298,7 @@ var own = []string{
 	"create-webhook", "list-webhooks", "list-operators", "list-deeds", "list-approvals", "list-approval-kinds", "sign-out", "list-transfers", "get-trial-balance",
 	"find", // among their own
 	"list-sessions",
+	"preview-approval",
 	"propose", // an approval of their own, which is carried out in their tenant
 }
 

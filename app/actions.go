@@ -220,6 +220,13 @@ func compensate(in *intake.Intake) access.Kind {
 				Zh: fmt.Sprintf("以自有资金向账户 %[3]s 支付 %[1]s %[2]s，补偿 %[4]s", amount, p["asset"], p["account"], p["link"]),
 			}
 		},
+		Moves: func(ctx context.Context, act *access.Action) ([]access.Movement, error) {
+			r, err := read(act)
+			if err != nil {
+				return nil, err
+			}
+			return movements(in.PlanCompensation(ctx, r))
+		},
 		Perform: func(ctx context.Context, act *access.Action, key [16]byte) (string, error) {
 			r, err := read(act)
 			if err != nil {

@@ -7,11 +7,14 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"runtime"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/moneta-pay/moneta/console"
 	"github.com/moneta-pay/moneta/schema"
@@ -54,10 +57,12 @@ func consoleState() string {
 
 // Migrate brings the database at dsn to this binary's schema.
 func Migrate(ctx context.Context, dsn string, w io.Writer) error {
-	if err := schema.Migrate(ctx, dsn); err != nil {
+	var lookErr error
+	err := schema.Migrate(ctx, dsn, func(cfg *pgconn.Config) { lookErr = newestOf(ctx, cfg) })
+	if err := errors.Join(lookErr, err); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "the database is at schema %d\n", schema.Version())
+	_, err = fmt.Fprintf(w, "the database is at schema %d\n", schema.Version())
 	return err
 }
 

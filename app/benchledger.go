@@ -38,7 +38,7 @@ func BenchRun(ctx context.Context, cfg BenchConfig) (*bench.Report, error) {
 		return nil, err
 	}
 	return bench.Run(ctx, bench.Config{
-		Profile: cfg.Profile, Moneta: self, Migrate: schema.Migrate,
+		Profile: cfg.Profile, Moneta: self, Migrate: func(ctx context.Context, dsn string) error { return schema.Migrate(ctx, dsn) },
 		WorkDir: cfg.DataDir, Progress: cfg.Progress, Version: Version,
 		PGBench: cfg.PGBench, Stored: cfg.Stored, Soak: cfg.Soak,
 	})

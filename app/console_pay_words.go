@@ -26,7 +26,7 @@ var payPageWords = map[string][2]string{
 	"team-support": {"our support team", "客服团队"},
 
 	"receipt-h":       {"Receipt", "回执"},
-	"receipt":         {"What our record says of this payment now, signed. With it you can prove it to anybody, without this page. While the payment is open it proves that it was ordered, and no outcome.", "我们的记录对这笔付款当前状态的签名证明。凭此文件,您无需本页面即可向任何人证明。付款未终结时,它只证明已受理,不证明任何结果。"},
+	"receipt":         {"What our record says of this payment now, signed. With it you can prove it to anybody, without this page. While the payment is open it proves that it was accepted, and no outcome.", "我们的记录对这笔付款当前状态的签名证明。凭此文件,您无需本页面即可向任何人证明。付款未终结时,它只证明已受理,不证明任何结果。"},
 	"receipt-get":     {"Save the receipt", "保存回执"},
 	"receipt-blind-h": {"The receipt cannot be signed right now", "暂时无法签发回执"},
 	"receipt-blind":   {"The system that signs it does not answer. Receipts that you saved before stay valid, and your payment does not depend on this. Please try again in a minute.", "签发系统暂时没有响应。您之前保存的回执依然有效,您的付款也不受影响。请一分钟后再试。"},

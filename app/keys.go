@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,10 +16,12 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/internal/pgfence"
 	"github.com/moneta-pay/moneta/internal/pgserver"
 )
 
@@ -143,7 +146,25 @@ func (d Database) pool(ctx context.Context) (*pgxpool.Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pgxpool.New(ctx, dsn)
+	cfg, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, err
+	}
+	if err := newestOf(ctx, &cfg.ConnConfig.Config); err != nil {
+		return nil, err
+	}
+	return pgxpool.NewWithConfig(ctx, cfg)
+}
+
+// newestOf has a command use the newest primary of those that its address names: what
+// somebody does at an old one is lost.
+func newestOf(ctx context.Context, cfg *pgconn.Config) error {
+	fence, err := pgfence.New("", pgfence.History{}, slog.New(slog.DiscardHandler))
+	if err == nil {
+		err = fence.Look(ctx, cfg)
+	}
+	fence.Guard(cfg)
+	return err
 }
 
 // keys opens the store of keys and finds the tenant, or makes it. Call done when

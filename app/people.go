@@ -89,6 +89,9 @@ func (p *people) ask(ctx context.Context) ([]access.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := newestOf(ctx, &cfg.ConnConfig.Config); err != nil {
+		return nil, err
+	}
 	cfg.MaxConns, cfg.ConnConfig.ConnectTimeout = 1, peopleAsk
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {

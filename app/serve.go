@@ -145,7 +145,7 @@ func (p *plane) prepare(ctx context.Context, seen pgfence.History) error {
 	case err != nil:
 		return fmt.Errorf("this database must not hold money: %w", err)
 	}
-	if err := schema.Migrate(ctx, p.cfg.DSN); err != nil {
+	if err := schema.Migrate(ctx, p.cfg.DSN, p.fence.Guard); err != nil {
 		return err
 	}
 	if p.reads, err = p.pool(ctx, "moneta reads", readConns, readTimeout); err != nil {
@@ -187,6 +187,9 @@ func (p *plane) connect(ctx context.Context) (*pgx.Conn, error) {
 	cfg, err := pgx.ParseConfig(p.cfg.DSN)
 	if err != nil {
 		return nil, fmt.Errorf("database address: %w", err)
+	}
+	if err := p.fence.Look(ctx, &cfg.Config); err != nil {
+		return nil, err
 	}
 	p.fence.Guard(&cfg.Config)
 	return pgx.ConnectConfig(ctx, cfg)

@@ -169,7 +169,7 @@ const (
 	CallbackLag  Signal = "callback_lag"  // p95 from the channel's deed to its callback
 	NoCallbacks  Signal = "no_callbacks"  // share of the acknowledged orders past their usual time without a callback
 	BadCallbacks Signal = "bad_callbacks" // callbacks that were refused or do not verify, 1/s
-	QueryBudget  Signal = "query_budget"  // share of the channel's budget of queries in use
+	QueryBudget  Signal = "query_budget"  // share of its budget of queries that the reference asked for most has spent
 	BreakerOpen  Signal = "breaker_open"  // our breaker is open
 )
 
@@ -189,7 +189,7 @@ var channelSignals = []SignalInfo{
 	{CallbackLag, "s", false, "p95 from the channel's deed to its callback"},
 	{NoCallbacks, "share", false, "share of the acknowledged orders past their usual time without a callback"},
 	{BadCallbacks, "1/s", false, "callbacks that were refused or do not verify"},
-	{QueryBudget, "share", false, "share of the budget of queries in use"},
+	{QueryBudget, "share", false, "share of its budget of queries that the payment asked for most has spent"},
 	{BreakerOpen, "yes", false, "our breaker for it is open"},
 }
 

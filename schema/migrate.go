@@ -51,8 +51,8 @@ var (
 // rolled back and tried again with backoff, at most 10 times, so that a long
 // reader never makes the migration block everybody else. Migrations applied
 // before a failure stay applied.
-func Migrate(ctx context.Context, dsn string) error {
-	return migrate(ctx, dsn, Migrations())
+func Migrate(ctx context.Context, dsn string, guards ...func(*pgconn.Config)) error {
+	return migrate(ctx, dsn, Migrations(), guards...)
 }
 
 // Check returns ErrOlder or ErrNewer, wrapped, unless the database behind dsn
@@ -81,10 +81,13 @@ func newerError(have, want int64) error {
 		ErrNewer, have, want)
 }
 
-func migrate(ctx context.Context, dsn string, migrations fs.FS) (err error) {
+func migrate(ctx context.Context, dsn string, migrations fs.FS, guards ...func(*pgconn.Config)) (err error) {
 	cfg, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		return fmt.Errorf("schema: connection string: %w", err)
+	}
+	for _, guard := range guards {
+		guard(&cfg.Config)
 	}
 	cfg.RuntimeParams["application_name"] = "moneta migrate"
 	cfg.RuntimeParams["lock_timeout"] = fmt.Sprintf("%dms", LockTimeout.Milliseconds())

@@ -317,9 +317,13 @@ type approveProposeCmd struct {
 	Set     map[string]string `help:"Parameters: --set account=acct_… --set floor=-500." mapsep:"none"`
 	Reason  string            `help:"Why." required:""`
 	Expires time.Time         `help:"Until when it stands (RFC 3339); in 30 minutes when left out." format:"2006-01-02T15:04:05Z07:00"`
+	DryRun  bool              `help:"Show what it would do and post as things are now, and propose nothing."`
 }
 
 func (c *approveProposeCmd) Run(ctx context.Context) error {
+	if c.DryRun {
+		return app.ProposePreview(ctx, c.person(), c.Kind, c.Set, c.Reason)
+	}
 	return app.Propose(ctx, c.person(), c.Kind, c.Set, c.Reason, c.Expires)
 }
 

@@ -170,7 +170,7 @@ var signalZH = map[doctor.Signal]string{
 	doctor.CallbackLag:     "从渠道执行到其回调的 p95",
 	doctor.NoCallbacks:     "已受理而逾常时未见回调的占比",
 	doctor.BadCallbacks:    "被拒或验签失败的回调",
-	doctor.QueryBudget:     "查询配额使用占比",
+	doctor.QueryBudget:     "被询问最多的付款已用的查询配额占比",
 	doctor.BreakerOpen:     "本方熔断已打开",
 	doctor.PGConnect:       "新连接及首个应答的时间",
 	doctor.PGConnections:   "连接数占 max_connections",

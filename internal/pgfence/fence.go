@@ -10,6 +10,7 @@
 package pgfence
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,8 +19,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -67,12 +70,13 @@ type Fence struct {
 	newer []func()
 }
 
-// New makes a fence that has seen known, and remembers in file what it sees, so that a
-// process that is started anew does not begin with the past; an empty name remembers
-// nothing. Errors: a file that is there and cannot be read.
+// New makes a fence that remembers in file what it sees, so that a process that is
+// started anew does not begin with the past. Without a name it has seen known, and
+// remembers nothing. Errors: a file that is there and cannot be read.
 func New(file string, known History, log *slog.Logger) (*Fence, error) {
-	f := &Fence{file: file, log: log, known: known}
-	if file == "" || known != (History{}) {
+	f := &Fence{file: file, log: log}
+	if file == "" {
+		f.known = known
 		return f, nil
 	}
 	raw, err := os.ReadFile(file) //nolint:gosec // named by whoever starts the process
@@ -104,6 +108,48 @@ func (f *Fence) OnNewer(act func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.newer = append(f.newer, act)
+}
+
+// lookWithin bounds the question to one host: one that does not answer is no primary.
+const lookWithin = 2 * time.Second
+
+// Look asks every host of the configuration before the first is used, so that who has
+// seen nothing begins with the newest that answers, whatever the order of the list.
+// Errors: ErrOther when they are primaries of different clusters.
+func (f *Fence) Look(ctx context.Context, cfg *pgconn.Config) error {
+	if len(cfg.Fallbacks) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookWithin)
+	defer cancel()
+	hosts := append([]*pgconn.FallbackConfig{{Host: cfg.Host, Port: cfg.Port, TLSConfig: cfg.TLSConfig}}, cfg.Fallbacks...)
+	found := make([]History, len(hosts))
+	var wait sync.WaitGroup
+	for i, host := range hosts {
+		one := cfg.Copy()
+		one.Host, one.Port, one.TLSConfig, one.Fallbacks, one.ValidateConnect = host.Host, host.Port, host.TLSConfig, nil, nil
+		wait.Go(func() {
+			conn, err := pgconn.ConnectConfig(ctx, one)
+			if err != nil {
+				return
+			}
+			defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+			if h, recovering, err := ask(ctx, conn); err == nil && !recovering {
+				found[i] = h
+			}
+		})
+	}
+	wait.Wait()
+	slices.SortFunc(found, func(a, b History) int { return cmp.Compare(b.Timeline, a.Timeline) })
+	for _, h := range found {
+		if h == (History{}) {
+			continue
+		}
+		if err := f.judge(h); err != nil && !errors.Is(err, ErrOld) {
+			return err
+		}
+	}
+	return nil
 }
 
 // Guard has every new connection of the configuration asked. A standby is left to
@@ -184,7 +230,7 @@ func (f *Fence) remedy() string {
 	if f.file == "" {
 		return ""
 	}
-	return "; if this server is meant all the same, remove " + f.file
+	return "; if this server is meant all the same, remove " + f.file + " on every node"
 }
 
 // remember replaces the file; a crash leaves the old one or the new one.

@@ -93,6 +93,16 @@ func TestAnOldPrimaryIsLeftAlone(t *testing.T) {
 		require.ErrorIs(t, err, pgfence.ErrOld)
 	}
 	require.Equal(t, 1, told, "it is told once")
+	ignorant, err := pgfence.New("", pgfence.History{}, quiet())
+	require.NoError(t, err)
+	require.NoError(t, ignorant.Look(t.Context(), &cfg.Config))
+	now, err := where(t, ignorant, cfg)
+	require.NoError(t, err)
+	require.Equal(t, fresh, now, "who has seen nothing asks all of them first")
+	require.NoError(t, os.Remove(file))
+	anew, err := pgfence.New(file, f.Known(), quiet())
+	require.NoError(t, err)
+	require.Zero(t, anew.Known(), "whoever removes the file means it")
 }
 
 // TestAnotherClusterIsRefused: what a node remembers is about one cluster.
@@ -108,6 +118,10 @@ func TestAnotherClusterIsRefused(t *testing.T) {
 	require.ErrorIs(t, err, pgfence.ErrOther)
 	require.ErrorContains(t, err, file, "it says what to do")
 	require.Equal(t, int64(4711), f.Known().System)
+	two := both(t, cfg.ConnString(), pgtest.Cluster(t).DSN("postgres"))
+	ignorant, err := pgfence.New("", pgfence.History{}, quiet())
+	require.NoError(t, err)
+	require.ErrorIs(t, ignorant.Look(t.Context(), &two.Config), pgfence.ErrOther, "two clusters in one address")
 }
 
 // TestAFileThatSaysNothing is not taken for "nothing was seen".

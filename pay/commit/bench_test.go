@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -66,4 +67,41 @@ func benchSend(b *testing.B, accounts int) {
 	wg.Wait()
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "sends/s")
+}
+
+// BenchmarkRead measures what one look at a payment costs: a payout that has come to
+// its end, as most that are looked at, and one with a refund.
+func BenchmarkRead(b *testing.B) {
+	db := pgtest.Database(b)
+	for _, sql := range []string{
+		`insert into payments (id, tenant, kind, asset, amount, fee, from_account, channel, payee_account, key, trace_id, effective_at, created_at, original)
+		 select i, 1, case when i % 1000 = 0 then 6 else 2 end, 'CZK', 100, 0, 2, 'bank-ab', '4711', gen_random_uuid(), gen_random_uuid(), now(), now(),
+		   case when i % 1000 = 0 then i - 1 end from generate_series(1, 100000) i`,
+		`insert into transitions (id, payment, seq, transition, from_state, to_state, settlement, attempt, transfers, at)
+		 select i * 5 + n, i, n, (array[1, 2, 3, 4, 5])[n + 1], (array[0, 2, 3, 4, 6])[n + 1], (array[2, 3, 4, 6, 6])[n + 1], n / 3, 1, 0, now()
+		   from generate_series(1, 100000) i, generate_series(0, 4) n`,
+		`insert into attempts select i, 1, 'bank-ab', 'r' || i, 4, now(), now(), now(), 'x', null from generate_series(1, 100000) i`,
+		`analyze payments; analyze transitions; analyze attempts`,
+	} {
+		_, err := db.Exec(b.Context(), sql)
+		require.NoError(b, err)
+	}
+	r := commit.NewReader(db)
+	for name, id := range map[string]func(int) int{"plain": func(n int) int { return n%990 + 1 }, "refunded": func(n int) int { return n%90*1000 + 999 }} {
+		b.Run(name, func(b *testing.B) {
+			var alone, whole time.Duration
+			for n := 0; b.Loop(); n++ { // in turn, so that noise meets both
+				began := time.Now()
+				p, err := r.Payment(b.Context(), 1, pay.ID(id(n)))
+				alone += time.Since(began)
+				require.NoError(b, err)
+				began = time.Now()
+				all, err := r.Whole(b.Context(), []int64{int64(id(n))})
+				whole += time.Since(began)
+				require.NoError(b, err)
+				require.Equal(b, []pay.Payment{p}, all)
+			}
+			b.ReportMetric(float64(alone)/float64(whole), "of-the-whole")
+		})
+	}
 }

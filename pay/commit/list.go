@@ -153,7 +153,7 @@ func (r *Reader) List(ctx context.Context, tenant pay.TenantID, f Filter) (List,
 }
 
 // listSince is a page by id alone: it ends as soon as it is full.
-const listSince = readPayment + ` where p.id <= $1 and p.id > $2 and p.tenant = $3
+var listSince = readPayment + ` where p.id <= $1 and p.id > $2 and p.tenant = $3
 		and ($4 = 0 or p.kind = $4) and ($5 = '' or p.channel = $5) and ($6::bigint = 0 or p.from_account = $6 or p.to_account = $6)
 		and p.created_at >= $7 and p.created_at < $8 order by p.id desc limit $9`
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/moneta-pay/moneta/internal/pgtest"
@@ -118,4 +119,24 @@ func fastest(t *testing.T, f func() error, most time.Duration) time.Duration {
 		best = min(best, time.Since(started))
 	}
 	return best
+}
+
+// readsAgree holds what is read of each payment alone against what the whole statement
+// says of it, and returns how many there were.
+func readsAgree(t *testing.T, db *pgxpool.Pool) int {
+	t.Helper()
+	rows, err := db.Query(t.Context(), `select id from payments order by id`)
+	require.NoError(t, err)
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	require.NoError(t, err)
+	r := commit.NewReader(db)
+	whole, err := r.Whole(t.Context(), ids)
+	require.NoError(t, err)
+	require.Len(t, whole, len(ids))
+	for i := range whole {
+		alone, err := r.ByID(t.Context(), []pay.ID{whole[i].ID})
+		require.NoError(t, err)
+		require.Equal(t, whole[i:i+1], alone)
+	}
+	return len(ids)
 }

@@ -636,6 +636,7 @@ func TestRandomOperationsAgainstTheReference(t *testing.T) {
 		wg.Wait()
 		compareBooks(t, k.dsn, house, ws)
 		holds(t, db)
+		require.Positive(t, readsAgree(t, db))
 		if leader < leaders-1 {
 			k.restart() // what follows rests on what was read back
 		}

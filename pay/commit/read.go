@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -113,18 +114,36 @@ type AssetSum struct {
 // for: most payments of a long list are sends (1), which end when they begin and
 // never see a channel, and what is final (6 to 9) is not open. The offset keeps the
 // planner from reading all that is open beside each page.
-const readPayment = `select p.id, p.tenant, p.kind, p.asset, p.amount::text, p.fee::text, coalesce(p.from_account, 0), coalesce(p.to_account, 0),
+var (
+	readPayment = selectPayment(linkedSQL+", "+backSQL, attemptSQL, `left join lateral (select n, state, reference, send_by, channel_id, reason, channel, max(n) over () tried
+      from attempts where p.kind <> 1 and payment = p.id order by (state = 4) desc, n desc limit 1) a on true`)
+
+	// readAlone is readPayment for what nothing is linked to and what was attempted once at
+	// the most: nearly all of them. The last column says that it is another one, whose
+	// values here need not be true. The plan of the whole takes longer to begin than to run.
+	readAlone = selectPayment(`'0', 0::bigint, coalesce(g.noted, false), null::text[]`, `coalesce(g.resends, 0), coalesce(a.n, 0), 0::bigint`,
+		`left join lateral (select n, state, reference, send_by, channel_id, reason, channel
+      from attempts where p.kind <> 1 and payment = p.id order by n desc limit 1) a on true
+  left join lateral (select count(*) filter (where transition = 9 and attempt = a.n) resends, bool_or(transition in (17, 18)) noted
+      from transitions where p.kind <> 1 and payment = p.id) g on true`,
+		`p.kind in (7, 12) or coalesce(a.n, 0) > 1 or exists (select from payments c where c.original = p.id)`)
+)
+
+// selectPayment reads payments p: linked, attempts and more are columns, attempt joins a.
+func selectPayment(linked, attempts, attempt string, more ...string) string {
+	return `select p.id, p.tenant, p.kind, p.asset, p.amount::text, p.fee::text, coalesce(p.from_account, 0), coalesce(p.to_account, 0),
        coalesce(a.channel, p.channel, ''), coalesce(p.payee_account, ''), coalesce(p.payee_name, ''), coalesce(p.remittance, ''), coalesce(p.metadata, ''),
-       p.key, p.trace_id, p.effective_at, p.created_at, coalesce(p.original, 0), p.expires_at, coalesce(p.link, ''), ` + linkedSQL + `, ` + backSQL + `,
+       p.key, p.trace_id, p.effective_at, p.created_at, coalesce(p.original, 0), p.expires_at, coalesce(p.link, ''), ` + linked + `,
        t.to_state, t.settlement, t.seq, coalesce(t.reason, ''), coalesce(o.entered_at, case when t.from_state <> t.to_state then t.at else e.at end, p.created_at),
        coalesce(a.n, 0), coalesce(a.state, 0), coalesce(a.reference, ''), a.send_by, coalesce(a.channel_id, ''), coalesce(a.reason, ''),
-       ` + attemptSQL + `,
-       o.next_at, o.deadline, coalesce(o.checks, 0), o.last_checked_at
+       ` + attempts + `,
+       ` + strings.Join(append([]string{"o.next_at, o.deadline, coalesce(o.checks, 0), o.last_checked_at"}, more...), ", ") + `
   from payments p
  cross join lateral (select from_state, to_state, settlement, seq, reason, at from transitions where payment = p.id order by seq desc limit 1) t
   left join lateral (select at from transitions where t.from_state = t.to_state and payment = p.id and from_state <> to_state order by seq desc limit 1) e on true
-  left join lateral (select n, state, reference, send_by, channel_id, reason, channel, max(n) over () tried from attempts where p.kind <> 1 and payment = p.id order by (state = 4) desc, n desc limit 1) a on true
+  ` + attempt + `
   left join lateral (select entered_at, next_at, deadline, checks, last_checked_at from open_payments where t.to_state not between 6 and 9 and payment = p.id offset 0) o on true`
+}
 
 // backSQL is pay.Back of the kinds that have one, in its order.
 const backSQL = `(case when p.kind in (2, 3, 5, 6, 8) then (select array[
@@ -138,7 +157,7 @@ const backSQL = `(case when p.kind in (2, 3, 5, 6, 8) then (select array[
 
 // Payment returns one payment of the tenant, or fault.NotFound.
 func (r *Reader) Payment(ctx context.Context, tenant pay.TenantID, id pay.ID) (pay.Payment, error) {
-	found, err := r.payments(ctx, readPayment+` where p.id = $1 and p.tenant = $2`, int64(id), int32(tenant))
+	found, err := r.alone(ctx, ` where p.id = $1 and p.tenant = $2`, int64(id), int32(tenant))
 	if err != nil {
 		return pay.Payment{}, readFault("commit.Reader.Payment", err)
 	}
@@ -155,7 +174,7 @@ func (r *Reader) ByID(ctx context.Context, ids []pay.ID) ([]pay.Payment, error) 
 	for i, id := range ids {
 		wanted[i] = int64(id)
 	}
-	found, err := r.payments(ctx, readPayment+` where p.id = any($1)`, wanted)
+	found, err := r.alone(ctx, ` where p.id = any($1)`, wanted)
 	if err != nil {
 		return nil, readFault("commit.Reader.ByID", err)
 	}
@@ -186,19 +205,43 @@ func (r *Reader) payments(ctx context.Context, sql string, args ...any) ([]pay.P
 	return pgx.CollectRows(rows, readPaymentRow)
 }
 
-func readPaymentRow(row pgx.CollectableRow) (pay.Payment, error) {
+// alone reads payments as if nothing were linked to any, and all of them anew when that
+// is not so.
+func (r *Reader) alone(ctx context.Context, where string, args ...any) ([]pay.Payment, error) {
+	rows, err := r.pool.Query(ctx, readAlone+where, args...)
+	if err != nil {
+		return nil, err
+	}
+	linked := false
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (pay.Payment, error) {
+		var more bool
+		p, err := scanPaymentRow(row, &more)
+		linked = linked || more
+		return p, err
+	})
+	if err != nil || !linked {
+		return found, err
+	}
+	return r.payments(ctx, readPayment+where, args...)
+}
+
+func readPaymentRow(row pgx.CollectableRow) (pay.Payment, error) { return scanPaymentRow(row) }
+
+func scanPaymentRow(row pgx.CollectableRow, more ...any) (pay.Payment, error) {
 	var p pay.Payment
 	var amount, fee, taken string
 	var back []string
 	var key, trace pgtype.UUID
 	var expiresAt, sendBy, nextAt, deadline, checkedAt *time.Time
-	err := row.Scan(&p.ID, &p.Tenant, &p.Kind, &p.Asset, &amount, &fee, &p.From, &p.To,
+	err := row.Scan(append([]any{
+		&p.ID, &p.Tenant, &p.Kind, &p.Asset, &amount, &fee, &p.From, &p.To,
 		&p.Channel, &p.PayeeAccount, &p.PayeeName, &p.Remittance, &p.Metadata,
 		&key, &trace, &p.EffectiveAt, &p.CreatedAt, &p.Original, &expiresAt, &p.Link, &taken, &p.Late, &p.Noted, &back,
 		&p.State, &p.Settlement, &p.Seq, &p.Reason, &p.EnteredAt,
 		&p.Attempt.N, &p.Attempt.State, &p.Attempt.Reference, &sendBy, &p.Attempt.ChannelID, &p.Attempt.Reason,
 		&p.Attempt.Resends, &p.Tried, &p.AbsentBefore,
-		&nextAt, &deadline, &p.Checks, &checkedAt)
+		&nextAt, &deadline, &p.Checks, &checkedAt,
+	}, more...)...)
 	if err != nil {
 		return p, err
 	}

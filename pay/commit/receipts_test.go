@@ -67,6 +67,9 @@ func receiptsSay(t *testing.T, db *pgxpool.Pool) (linked int) {
 			require.Equal(t, []string{p.ID.String(), p.State.String(), word, place, string(p.Disposition()), p.Amount.String(), p.Fee.String()},
 				[]string{d.Payment, d.State, d.Status, d.MoneyAt, d.Disposition, d.Amount, d.Fee})
 			require.Equal(t, p.State.Final(), d.Final)
+			if p.Kind == pay.Hold {
+				require.Equal(t, p.Taken.String(), d.Captured, p.ID)
+			}
 			if (p.Back == pay.Back{}) {
 				require.Nil(t, d.Back)
 			} else {

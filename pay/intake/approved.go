@@ -47,8 +47,16 @@ func (in *Intake) CheckCompensation(ctx context.Context, r *CompensationRequest)
 
 // Compensate pays from our expense to the holder, once per key.
 func (in *Intake) Compensate(ctx context.Context, r *CompensationRequest) (commit.Result, error) {
-	if err := in.CheckCompensation(ctx, r); err != nil {
+	f, err := in.compensation(ctx, r)
+	if err != nil {
 		return commit.Result{}, err
+	}
+	return in.submit.Submit(ctx, f)
+}
+
+func (in *Intake) compensation(ctx context.Context, r *CompensationRequest) (commit.Fact, error) {
+	if err := in.CheckCompensation(ctx, r); err != nil {
+		return commit.Fact{}, err
 	}
 	var bad Problems
 	now := in.clock.Now().UTC().Truncate(time.Microsecond)
@@ -56,9 +64,9 @@ func (in *Intake) Compensate(ctx context.Context, r *CompensationRequest) (commi
 		Tenant: r.Tenant, Kind: pay.Compensation, Original: r.Original, To: r.To, Asset: r.Asset, Amount: parseAmount(r.Amount, &bad),
 		Link: r.Link, Key: r.Key, TraceID: pay.TraceID(r.Key), EffectiveAt: now, CreatedAt: now,
 	}
-	return in.submit.Submit(ctx, commit.Fact{Payment: &pay.Fact{
+	return commit.Fact{Payment: &pay.Fact{
 		Kind: pay.Accept, At: now, New: p, Fingerprint: linkedFingerprint(p, ""), Source: pay.SourceOperators,
-	}})
+	}}, nil
 }
 
 // Evidence is what two people take for proof of what became of an unknown attempt.

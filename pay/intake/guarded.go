@@ -85,12 +85,20 @@ type AssignRequest struct {
 
 // Assign credits an account from money that nobody announced, once a key.
 func (in *Intake) Assign(ctx context.Context, r *AssignRequest) (commit.Result, error) {
-	key, err := keyOr(r.Inbound.Tenant, r.Key, r.Direct)
+	f, err := in.assignment(r)
 	if err != nil {
 		return commit.Result{}, err
 	}
+	return in.once(ctx, f)
+}
+
+func (in *Intake) assignment(r *AssignRequest) (commit.Fact, error) {
+	key, err := keyOr(r.Inbound.Tenant, r.Key, r.Direct)
+	if err != nil {
+		return commit.Fact{}, err
+	}
 	if r.Inbound.Kind != pay.Inbound {
-		return commit.Result{}, fault.New(fault.IllegalTransition, "a "+r.Inbound.Kind.String()+" is nothing that could be assigned").
+		return commit.Fact{}, fault.New(fault.IllegalTransition, "a "+r.Inbound.Kind.String()+" is nothing that could be assigned").
 			WithResource(r.Inbound.ID.String())
 	}
 	now := in.clock.Now().UTC().Truncate(time.Microsecond)
@@ -101,9 +109,11 @@ func (in *Intake) Assign(ctx context.Context, r *AssignRequest) (commit.Result, 
 		EffectiveAt: now, CreatedAt: now,
 	}
 	if err := bad.as(); err != nil {
-		return commit.Result{}, err
+		return commit.Fact{}, err
 	}
-	return in.accept(ctx, p, now, operator(r.By), r.Reason)
+	return commit.Fact{Payment: &pay.Fact{
+		Kind: pay.Accept, At: now, New: p, Fingerprint: linkedFingerprint(p, ""), Source: operator(r.By), Reason: r.Reason,
+	}}, nil
 }
 
 // CompensateOnce is Compensate for a caller: to, asset and link as text, and once per
@@ -129,12 +139,6 @@ func (in *Intake) CompensateOnce(ctx context.Context, rawKey, to, asset string, 
 		return commit.Result{}, err
 	}
 	return in.Compensate(ctx, &r)
-}
-
-func (in *Intake) accept(ctx context.Context, p *pay.Payment, now time.Time, source, reason string) (commit.Result, error) {
-	return in.once(ctx, commit.Fact{Payment: &pay.Fact{
-		Kind: pay.Accept, At: now, New: p, Fingerprint: linkedFingerprint(p, ""), Source: source, Reason: reason,
-	}})
 }
 
 func keyOr(tenant pay.TenantID, raw string, direct pay.Key) (pay.Key, error) {

@@ -36,6 +36,8 @@ type Request struct {
 	Remittance   string
 	// Original is the payment that a refund gives back.
 	Original string
+	// Direct is a refund's key in place of Key where an approval stands for it.
+	Direct   pay.Key
 	Metadata map[string]string
 	// EffectiveAt is the value date; zero is the moment of acceptance.
 	EffectiveAt time.Time
@@ -218,6 +220,8 @@ type CaptureRequest struct {
 	Hold pay.Payment
 	// Key is the raw idempotency key; it is scoped to the hold's payer.
 	Key string
+	// Direct is used instead of Key where an approval stands for it.
+	Direct pay.Key
 	// Amount in the asset's smallest unit.
 	Amount  string
 	TraceID pay.TraceID
@@ -227,12 +231,24 @@ type CaptureRequest struct {
 
 // Capture takes a part of a hold. Like Accept, once per key.
 func (in *Intake) Capture(ctx context.Context, r *CaptureRequest) (commit.Result, error) {
-	key, err := scopedKey(r.Hold.Tenant, r.Hold.From, r.Key)
+	f, err := in.capture(ctx, r)
 	if err != nil {
 		return commit.Result{}, err
 	}
+	return in.once(ctx, f)
+}
+
+func (in *Intake) capture(ctx context.Context, r *CaptureRequest) (commit.Fact, error) {
+	key, by := r.Direct, pay.SourceOperators
+	if r.Direct == (pay.Key{}) {
+		var err error
+		if key, err = scopedKey(r.Hold.Tenant, r.Hold.From, r.Key); err != nil {
+			return commit.Fact{}, err
+		}
+		by = source
+	}
 	if r.Hold.Kind != pay.Hold {
-		return commit.Result{}, fault.New(fault.IllegalTransition, "a "+r.Hold.Kind.String()+" holds nothing that could be captured").
+		return commit.Fact{}, fault.New(fault.IllegalTransition, "a "+r.Hold.Kind.String()+" holds nothing that could be captured").
 			WithResource(r.Hold.ID.String())
 	}
 	var bad Problems
@@ -243,14 +259,12 @@ func (in *Intake) Capture(ctx context.Context, r *CaptureRequest) (commit.Result
 		Channel: r.Hold.Channel, PayeeAccount: r.Hold.PayeeAccount, PayeeName: r.Hold.PayeeName, TraceID: r.TraceID, EffectiveAt: now, CreatedAt: now,
 	}
 	if err := bad.as(); err != nil {
-		return commit.Result{}, err
+		return commit.Fact{}, err
 	}
 	if err := in.mayPay(ctx, p, r.House); err != nil {
-		return commit.Result{}, err
+		return commit.Fact{}, err
 	}
-	return in.once(ctx, commit.Fact{Payment: &pay.Fact{
-		Kind: pay.Accept, At: now, New: p, Fingerprint: captureFingerprint(p), Source: source,
-	}})
+	return commit.Fact{Payment: &pay.Fact{Kind: pay.Accept, At: now, New: p, Fingerprint: captureFingerprint(p), Source: by}}, nil
 }
 
 // mayPay refuses a house account to a key that may not pay from it.

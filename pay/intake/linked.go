@@ -13,9 +13,13 @@ import (
 // credited, through the deposit's channel, to whom the channel knows by the
 // deposit's reference unless the caller names a payee.
 func (in *Intake) refund(ctx context.Context, r *Request, now time.Time) (commit.Fact, error) {
-	raw, err := NormaliseKey(r.Key)
-	if err != nil {
-		return commit.Fact{}, err
+	by, raw := pay.SourceOperators, ""
+	if r.Direct == (pay.Key{}) {
+		var err error
+		if raw, err = NormaliseKey(r.Key); err != nil {
+			return commit.Fact{}, err
+		}
+		by = source
 	}
 	o, err := in.original(ctx, r)
 	if err != nil {
@@ -50,8 +54,10 @@ func (in *Intake) refund(ctx context.Context, r *Request, now time.Time) (commit
 	if err := in.mayPay(ctx, p, r.House); err != nil {
 		return commit.Fact{}, err
 	}
-	p.Key = NewKey(r.Tenant, p.From, raw)
-	return commit.Fact{Payment: &pay.Fact{Kind: pay.Accept, At: now, New: p, Fingerprint: linkedFingerprint(p, r.PayeeAccount), Source: source}}, nil
+	if p.Key = r.Direct; p.Key == (pay.Key{}) {
+		p.Key = NewKey(r.Tenant, p.From, raw)
+	}
+	return commit.Fact{Payment: &pay.Fact{Kind: pay.Accept, At: now, New: p, Fingerprint: linkedFingerprint(p, r.PayeeAccount), Source: by}}, nil
 }
 
 // original finds what a refund gives back, and refuses what gives nothing back.

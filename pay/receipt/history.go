@@ -104,14 +104,14 @@ func (h *history) documents() ([]Document, error) {
 			p.State = m.to
 		} else {
 			linked.note(m)
-			back, late, err := linked.sums()
+			now, err := linked.sums()
 			if err != nil {
 				return nil, fmt.Errorf("%w: %w", errRecord, err)
 			}
-			if back == p.Back && late == p.Late {
+			if now == (sums{p.Back, p.Taken, p.Late}) {
 				continue
 			}
-			p.Back, p.Late = back, late
+			p.Back, p.Taken, p.Late = now.back, now.captured, now.late
 		}
 		d, err := documentOf(&p, m)
 		if err != nil {
@@ -155,33 +155,43 @@ func (l *links) note(m *move) {
 	l.lives = append(l.lives, life{id: m.payment, kind: m.kind, amount: m.amount, state: m.to})
 }
 
-// sums is pay.Back, and pay.Payment's Late, as commit.Reader reads them: a refund is
-// back once it has succeeded, or executed late; a return and a chargeback from their
-// first move on.
-func (l *links) sums() (back pay.Back, late pay.ID, err error) {
+// sums is what linked payments come to.
+type sums struct {
+	back     pay.Back
+	captured money.Amount // of a hold
+	late     pay.ID
+}
+
+// sums is pay.Payment's Back and Late, and of a hold its Taken, as commit.Reader reads
+// them: a refund is back once it has succeeded, or executed late; a return and a
+// chargeback from their first move on; a capture takes until it ends without having
+// moved.
+func (l *links) sums() (s sums, err error) {
 	for n := range l.lives {
 		c := &l.lives[n]
 		var sum *money.Amount
 		switch {
 		case c.kind == pay.Refund && (c.state == pay.Succeeded || c.late):
-			sum = &back.Refunded
+			sum = &s.back.Refunded
 		case c.kind == pay.Refund && !c.state.Final():
-			sum = &back.Refunding
+			sum = &s.back.Refunding
 		case c.kind == pay.Return:
-			sum = &back.Returned
+			sum = &s.back.Returned
 		case c.kind == pay.Chargeback:
-			sum = &back.ChargedBack
+			sum = &s.back.ChargedBack
+		case c.kind == pay.Capture && l.kind == pay.Hold && (c.state == pay.Succeeded || !c.state.Final()):
+			sum = &s.captured
 		case (c.kind == pay.LatePayout || c.kind == pay.LateDeposit) && l.mayBeLate():
-			late = c.id
+			s.late = c.id
 		}
-		if sum == nil || !l.comesBack() {
+		if sum == nil || sum != &s.captured && !l.comesBack() {
 			continue
 		}
 		if *sum, err = sum.Add(c.amount); err != nil {
-			return back, late, err
+			return s, err
 		}
 	}
-	return back, late, nil
+	return s, nil
 }
 
 // comesBack reports whether linked payments can bring money of the kind back; mayBeLate

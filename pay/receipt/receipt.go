@@ -39,7 +39,8 @@ type Document struct {
 	Amount      string  `json:"amount"`
 	Asset       string  `json:"asset"`
 	Back        *Back   `json:"back,omitempty"`
-	Decimals    uint8   `json:"decimals"` // of the asset, so that nobody needs a table to read the amounts
+	Captured    string  `json:"captured,omitempty"` // of a hold, what captures took or are taking: its amount alone moved nothing
+	Decimals    uint8   `json:"decimals"`           // of the asset, so that nobody needs a table to read the amounts
 	Disposition string  `json:"disposition,omitempty"`
 	Fee         string  `json:"fee"`
 	Final       bool    `json:"final"` // the state never changes again; the disposition may
@@ -122,6 +123,9 @@ func documentOf(p *pay.Payment, m *move) (Document, error) {
 		Disposition: string(p.Disposition()), Fee: p.Fee.String(), Final: p.State.Final(), Format: Format, Kind: p.Kind.String(),
 		Payee: payeeOf(p), Payment: p.ID.String(), RecordedAt: m.at.UTC().Format(timeForm), Reference: status.Reference(p.ID), State: p.State.String(),
 		RestsOn: RestsOn{Event: event.ID(m.id).String(), Sequence: m.seq, Transition: fmt.Sprintf("T%d", m.t)},
+	}
+	if p.Kind == pay.Hold {
+		d.Captured = p.Taken.String()
 	}
 	if m.payment != p.ID {
 		d.RestsOn.Linked = m.kind.String()

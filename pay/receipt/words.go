@@ -12,7 +12,10 @@ var Languages = []string{"en", "zh"}
 
 // outcomes are what a receipt proves, in English and Chinese. A %s is what went back.
 var outcomes = map[string][2]string{
-	"open":            {"Not final: the payment was ordered and under way. This proves no outcome.", "尚未终结：付款已受理并在处理中。本回执不证明任何结果。"},
+	"open":            {"Not final: it was accepted, and not yet carried out. This proves no outcome; no money need have moved.", "尚未终结：已受理，尚未完成。本回执不证明任何结果，资金可能并未转移。"},
+	"hold":            {"The hold is over. Captured of it: %s; the rest was released.", "预授权已结束。其中已扣款：%s，其余已释放。"},
+	"debt":            {"The debt is closed: paid, or written off.", "欠款已了结：已偿还或已核销。"},
+	"inbound":         {"The money that nobody could place has found its owner, or went back.", "无法归属的资金已找到归属，或已退回。"},
 	"succeeded":       {"It was carried out. This state never changes; should a bank send the money back, a later receipt says so.", "已完成。此状态不会再变；若银行日后退回资金，会有更新的回执说明。"},
 	"failed":          {"It was not carried out.", "未执行。"},
 	"cancelled":       {"It was cancelled, and not carried out.", "已取消，未执行。"},
@@ -36,6 +39,12 @@ func (d *Document) Outcome(lang string) string {
 	switch {
 	case !d.Final:
 		return outcomes["open"][column(lang)]
+	case d.Kind == "hold":
+		return fmt.Sprintf(outcomes["hold"][column(lang)], d.Money(d.Captured))
+	case d.Kind == "late_payout", d.Kind == "chargeback":
+		return outcomes["debt"][column(lang)]
+	case d.Kind == "inbound":
+		return outcomes["inbound"][column(lang)]
 	case d.Disposition == "":
 		return outcomes[d.State][column(lang)]
 	case d.Back == nil:

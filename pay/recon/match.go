@@ -168,7 +168,8 @@ func (it *item) repeats(before []stated) bool {
 	was := &before[0]
 	it.outcome, it.class = lineChanged, lineChanged
 	it.detail = fmt.Sprintf("line %s was %s %s %s for %q with a fee of %s, and is now %s %s %s for %q with a fee of %s", it.ID,
-		was.Direction, was.Amount, was.Asset, was.Reference, was.Fee, it.Direction, it.Amount, it.Asset, it.Reference, it.Fee)
+		was.Direction, money.Format(was.Amount, was.Asset), was.Asset, was.Reference, money.Format(was.Fee, was.Asset),
+		it.Direction, money.Format(it.Amount, it.Asset), it.Asset, it.Reference, money.Format(it.Fee, it.Asset))
 	return true
 }
 
@@ -377,7 +378,7 @@ func (it *item) checkFee(agreed map[money.Asset]money.Amount) error {
 		return fmt.Errorf("fee of line %s: %w", it.ID, err)
 	}
 	it.class, it.value = feeUnexpected, difference
-	it.detail = fmt.Sprintf("the fee is %s, agreed is %s", it.Fee, want)
+	it.detail = fmt.Sprintf("the fee is %s %s, agreed is %s %[2]s", money.Format(it.Fee, it.Asset), it.Asset, money.Format(want, it.Asset))
 	return nil
 }
 

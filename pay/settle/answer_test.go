@@ -1,6 +1,7 @@
 package settle
 
 import (
+	"io"
 	"testing"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/moneta-pay/moneta/internal/clock"
+	"github.com/moneta-pay/moneta/internal/telemetry"
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
@@ -153,7 +155,7 @@ func TestTheQueryThatProvesAbsenceIsNotLate(t *testing.T) {
 func TestAbsenceCountsOnOneClock(t *testing.T) {
 	t.Parallel()
 	hands := clock.NewManual(noon)
-	a := &Asker{cfg: AskerConfig{Clock: hands}, known: make(map[pay.ID]sighting)}
+	a, _ := newSighted(t, hands)
 	p := pay.Payment{
 		ID: 7, Kind: pay.Payout, State: pay.Unknown, Channel: "bank-ab",
 		Attempt: pay.Attempt{N: 1, State: pay.AttemptUnknown, SendBy: noon.Add(-time.Hour)},
@@ -192,4 +194,80 @@ func TestAbsenceCountsOnOneClock(t *testing.T) {
 	p.State, p.Attempt.State = pay.Failed, pay.Absent
 	a.Note([]pay.Payment{p})
 	require.Empty(t, a.known, "nothing is kept of what is over")
+}
+
+// newSighted is an asker that only learns of payments.
+func newSighted(t *testing.T, hands clock.Clock) (*Asker, *telemetry.Telemetry) {
+	t.Helper()
+	tel, err := telemetry.Setup(t.Context(), telemetry.Config{LogOutput: io.Discard})
+	require.NoError(t, err)
+	return &Asker{cfg: AskerConfig{Clock: hands}, known: make(map[pay.ID]sighting), metrics: newMetrics(tel)}, tel
+}
+
+// What became of an attempt whose outcome was unknown is counted once, whatever brought
+// it, and what was never in doubt is not.
+func TestTheTruthAboutUnknownsIsCounted(t *testing.T) {
+	t.Parallel()
+	a, tel := newSighted(t, clock.NewManual(noon))
+	id := pay.ID(0)
+	through := func(states ...pay.Payment) {
+		id++
+		for _, p := range states {
+			p.ID, p.Kind, p.Channel = id, pay.Payout, "bank-ab"
+			a.Note([]pay.Payment{p})
+		}
+	}
+	at := func(s pay.State, n int16, attempt pay.AttemptState) pay.Payment {
+		return pay.Payment{State: s, Attempt: pay.Attempt{N: n, State: attempt, SendBy: noon.Add(time.Duration(n) * time.Second)}}
+	}
+	sent, unknown := at(pay.Dispatching, 1, pay.Intended), at(pay.Unknown, 1, pay.AttemptUnknown)
+	through(sent, unknown, unknown, at(pay.Succeeded, 1, pay.Confirmed), at(pay.Succeeded, 1, pay.Confirmed))
+	through(unknown, at(pay.Processing, 1, pay.Acked), at(pay.Succeeded, 1, pay.Confirmed))
+	through(unknown, at(pay.Failed, 1, pay.Declined))
+	through(unknown, at(pay.Reserved, 1, pay.Absent), at(pay.Dispatching, 2, pay.Intended), at(pay.Succeeded, 2, pay.Confirmed))
+	through(unknown, at(pay.Dispatching, 2, pay.Intended)) // what was between was not seen
+	through(sent, at(pay.Succeeded, 1, pay.Confirmed))
+	through(sent, at(pay.Failed, 1, pay.Declined))
+	families, err := tel.Registry().Gather()
+	require.NoError(t, err)
+	got := map[string]float64{}
+	for _, f := range families {
+		if f.GetName() != "moneta_channel_truths_total" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				got[l.GetValue()] += m.GetCounter().GetValue()
+			}
+		}
+	}
+	require.Equal(t, map[string]float64{"bank-ab": 5, "succeeded": 2, "failed": 1, "absent": 2}, got)
+}
+
+// How much of its budget a reference has spent is never told as less than it is.
+func TestWhatAReferenceHasSpentOfItsBudget(t *testing.T) {
+	t.Parallel()
+	c := caps() // 20 an hour
+	for n, want := range map[int]int{1: 1, 2: 1, 3: 2, 10: 5, 11: 6, 20: 10, 300: 10} {
+		require.Equal(t, want, tenths(c, n, time.Minute), "%d queries", n)
+	}
+	require.Equal(t, 5, tenths(c, 300, 2*time.Hour), "after the first window it is asked evenly")
+	rapid.Check(t, func(rt *rapid.T) {
+		c.QueryBudget = rapid.IntRange(2, 60).Draw(rt, "budget")
+		var asked []time.Duration
+		at := time.Duration(0)
+		for n := range 3 * c.QueryBudget {
+			at += queryWait(c, n)
+			asked = append(asked, at)
+			within := 0
+			for _, q := range asked {
+				if at-q < c.QueryWindow {
+					within++
+				}
+			}
+			if at <= c.QueryWindow || at > 2*c.QueryWindow {
+				require.GreaterOrEqual(rt, 10*tenths(c, n+1, at)*c.QueryBudget, 100*within-10*c.QueryBudget, "%d of %d", within, c.QueryBudget)
+			}
+		}
+	})
 }

@@ -87,6 +87,7 @@ type sighting struct {
 	attempt int16
 	sendBy  time.Time
 	at      time.Time
+	doubted bool // its outcome was unknown, and is not known yet
 }
 
 type askLane struct {
@@ -161,16 +162,22 @@ func (a *Asker) Note(changed []pay.Payment) {
 
 // sight returns when this process learned of p's attempt. The caller holds the lock.
 func (a *Asker) sight(p *pay.Payment, now time.Time) time.Time {
-	if !p.Kind.Leaves() || !p.Attempt.State.Live() || p.State.Final() {
+	s, ok := a.known[p.ID]
+	over := !p.Kind.Leaves() || !p.Attempt.State.Live() || p.State.Final()
+	if ok && s.doubted && (over || s.attempt != p.Attempt.N) {
+		a.metrics.truth(p, s.attempt)
+		s.doubted = false
+	}
+	if over {
 		delete(a.known, p.ID)
 		delete(a.absent, p.ID)
 		return now
 	}
-	s, ok := a.known[p.ID]
 	if !ok || s.attempt != p.Attempt.N || !s.sendBy.Equal(p.Attempt.SendBy) {
-		s = sighting{p.Attempt.N, p.Attempt.SendBy, now}
-		a.known[p.ID] = s
+		s = sighting{attempt: p.Attempt.N, sendBy: p.Attempt.SendBy, at: now, doubted: s.doubted}
 	}
+	s.doubted = s.doubted || p.State == pay.Unknown
+	a.known[p.ID] = s
 	return s.at
 }
 
@@ -277,6 +284,7 @@ func (a *Asker) askOne(ctx context.Context, l *askLane, p *pay.Payment) pay.Fact
 	l.calls.Add(-1)
 	end(word.Err())
 	a.metrics.word(string(l.name), word)
+	a.metrics.budget(string(l.name), l.caps, p, asked)
 	fact := answerOf(l.caps, p, word, a.knownSince(p, asked), asked, a.cfg.Clock.Now())
 	redirect(&fact, p, a.cfg.Redirects)
 	a.again(p, &word, &fact, asked)

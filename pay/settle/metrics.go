@@ -2,6 +2,7 @@ package settle
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -20,13 +21,15 @@ type metrics struct {
 	contradictions, unasked     prometheus.Counter
 	deleted                     prometheus.Counter
 	parts                       telemetry.CallParts
-	settled                     *prometheus.CounterVec
+	settled, truths, spent      *prometheus.CounterVec
 }
 
 func newMetrics(t *telemetry.Telemetry) metrics {
 	return metrics{
 		parts:          t.CallParts(),
 		settled:        t.CounterVec("moneta_channel_settled_total", "Final words on payments that were not final, by what brought them: callback or query.", "channel", "by"),
+		truths:         t.CounterVec("moneta_channel_truths_total", "Attempts whose outcome had been unknown, by what became known: succeeded, failed or absent.", "channel", "outcome"),
+		spent:          t.CounterVec("moneta_channel_queries_spent_total", "Queries by how much of its reference's budget was spent with them, in tenths, rounded up.", "channel", "tenths"),
 		callbacks:      t.CounterVec("moneta_callbacks_total", "Callbacks by what became of them.", "channel", "verdict"),
 		refused:        t.CounterVec("moneta_callbacks_refused_total", "Callbacks refused because too many waited to be stored.", "channel"),
 		overQuota:      t.CounterVec("moneta_callbacks_over_quota_total", "Callbacks refused because they do not verify and too many such were kept already.", "channel"),
@@ -68,4 +71,34 @@ func (m *metrics) settle(f *pay.Fact, answer *commit.Outcome) {
 		return
 	}
 	m.settled.WithLabelValues(answer.Payment.Channel, f.Source).Inc()
+}
+
+// truth counts what became known of an attempt whose outcome had been unknown.
+func (m *metrics) truth(p *pay.Payment, attempt int16) {
+	outcome := "failed"
+	switch {
+	case p.State == pay.Succeeded:
+		outcome = "succeeded"
+	case attempt != p.Attempt.N, p.Attempt.State == pay.Absent, p.Attempt.State == pay.NeverSent:
+		outcome = "absent"
+	}
+	m.truths.WithLabelValues(p.Channel, outcome).Inc()
+}
+
+// budget counts a query by how near it brings its reference to the end of its budget;
+// where the rail sets no limit nothing is.
+func (m *metrics) budget(name string, caps channel.Capabilities, p *pay.Payment, now time.Time) {
+	if caps.QueryBudget > 0 {
+		m.spent.WithLabelValues(name, strconv.Itoa(tenths(caps, int(p.Checks)+1, now.Sub(p.EnteredAt)))).Inc()
+	}
+}
+
+// tenths of the budget that n queries of one reference have spent, rounded up, when the
+// first of them was at most so long ago. After a whole window only the second half of the
+// plan is left in any: see queryWait.
+func tenths(caps channel.Capabilities, n int, since time.Duration) int {
+	if caps.QueryWindow > 0 && since > caps.QueryWindow {
+		n = min(n, (caps.QueryBudget+1)/2)
+	}
+	return min((10*n+caps.QueryBudget-1)/caps.QueryBudget, 10)
 }

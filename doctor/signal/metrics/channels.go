@@ -3,6 +3,7 @@ package metrics
 import (
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/moneta-pay/moneta/doctor"
@@ -35,6 +36,7 @@ func (v *view) channels(named []string) {
 		v.statuses(name)
 		v.lane(name)
 		v.words(name)
+		v.truths(name)
 		v.parts(name)
 	}
 }
@@ -171,6 +173,28 @@ func (v *view) words(name string) {
 		asked := v.since(v.ago(ended.took), settled, match{"channel": name, "by": "query"})
 		v.tell(name, doctor.NoCallbacks, "", asked.value/ended.value, settled, nil)
 	}
+}
+
+// truths tells of the outcomes that were unknown: how many turned out to have succeeded,
+// and how much of its budget the reference that was asked for most has spent.
+func (v *view) truths(name string) {
+	const truths, spent = "moneta_channel_truths_total", "moneta_channel_queries_spent_total"
+	if known := v.lately(truths, match{"channel": name}); known.value > 0 {
+		good := v.since(v.ago(known.took), truths, match{"channel": name, "outcome": "succeeded"})
+		v.tell(name, doctor.LateTruth, "", good.value/known.value, truths, nil)
+	}
+	asked := v.lately(spent, match{"channel": name})
+	if asked.value <= 0 {
+		return
+	}
+	most := 0
+	for _, tenths := range v.values(spent, "tenths") {
+		n, err := strconv.Atoi(tenths)
+		if err == nil && n > most && v.since(v.ago(asked.took), spent, match{"channel": name, "tenths": tenths}).value > 0 {
+			most = n
+		}
+	}
+	v.tell(name, doctor.QueryBudget, "", float64(min(most, 10))/10, spent, nil)
 }
 
 // parts tells where real calls spend their time on the way, beside what the probe meets.

@@ -223,6 +223,8 @@ func TestHealthyLoadReadsHealthy(t *testing.T) {
 		p.is(l, 0, none.hop, none.signal, "")
 	}
 	p.silent(l, doctor.HopServe, doctor.Restarts, "")
+	p.silent(l, bank, doctor.LateTruth, "") // nothing was unknown
+	p.silent(l, bank, doctor.QueryBudget, "")
 }
 
 func TestChannelInTrouble(t *testing.T) {
@@ -243,6 +245,11 @@ func TestChannelInTrouble(t *testing.T) {
 		p.count(4, "moneta_callbacks_total", "channel", bank, "verdict", "forged")
 		p.count(30, "moneta_channel_settled_total", "channel", bank, "by", "query")
 		p.count(10, "moneta_channel_settled_total", "channel", bank, "by", "callback")
+		p.count(3, "moneta_channel_truths_total", "channel", bank, "outcome", "succeeded")
+		p.count(9, "moneta_channel_truths_total", "channel", bank, "outcome", "absent")
+		p.count(8, "moneta_channel_queries_spent_total", "channel", bank, "tenths", "1")
+		p.count(1, "moneta_channel_queries_spent_total", "channel", bank, "tenths", "6")
+		p.count(0, "moneta_channel_queries_spent_total", "channel", bank, "tenths", "10")
 		p.set(2, "moneta_channel_breaker_state", "channel", bank)
 		p.look()
 	}
@@ -254,6 +261,8 @@ func TestChannelInTrouble(t *testing.T) {
 	p.is(l, 3, bank, doctor.Amplified, "")
 	p.is(l, 0.75, bank, doctor.NoCallbacks, "")
 	p.is(l, 1, bank, doctor.BreakerOpen, "")
+	p.is(l, 0.25, bank, doctor.LateTruth, "")
+	p.is(l, 0.6, bank, doctor.QueryBudget, "")
 	gateway, _ := find(l, bank, doctor.GatewayFails, "")
 	require.InDelta(t, 10.0/140, gateway, 1e-6)
 	bad, _ := find(l, bank, doctor.BadCallbacks, "")

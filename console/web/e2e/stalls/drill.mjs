@@ -170,4 +170,32 @@ export const tests = {
       await bank('PUT', `/banks/${code}/behaviour`, {}).catch(() => {});
     }
   },
+
+  'by Tab and Enter alone: from the map to a payment and to the incident': async ({ page, world, until, settled }) => {
+    // Tab goes on until it stands on what is looked for; nobody needs more stops than there are.
+    const press = async (selector) => {
+      await page.locator(selector).first().waitFor();
+      const stops = await page.evaluate(() => document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex="0"]').length);
+      for (let i = 0; i <= 2 * stops; i++) {
+        await page.keyboard.press('Tab');
+        if (await page.evaluate((s) => document.activeElement?.matches(s), selector)) return page.keyboard.press('Enter');
+      }
+      throw new Error(`Tab does not reach ${selector} within ${2 * stops} stops`);
+    };
+    const at = (path) => until(path, () => new RegExp(path).test(new URL(page.url()).pathname));
+    await page.goto(`${world.console}/?lang=en`);
+    await settled();
+    await press(`[data-hop="dispatch"]`);
+    await page.getByRole('heading', { name: 'Dispatch' }).waitFor();
+    await press('nav a[href="/payments"]');
+    await at('^/payments$');
+    await press('td a[href^="/payments/pay_"]');
+    await at('^/payments/pay_');
+    await page.getByText('What comes next by itself').waitFor();
+    await press('nav a[href="/incidents"]');
+    await at('^/incidents$');
+    await press('a[href^="/incidents/inc-"]');
+    await at('^/incidents/inc-');
+    await page.getByRole('list', { name: 'How far it has come' }).waitFor();
+  },
 };

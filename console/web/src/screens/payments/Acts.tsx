@@ -5,10 +5,11 @@ import { AsCurl, CopyButton, Problem, type Call } from '../../parts';
 import { IconLink } from '../../parts/icons';
 import { useWords } from '../../words/words';
 import classes from './payments.module.css';
+import { Take, takes } from './Take';
 import type { Payment, Trail, View } from './types';
 import words from './words.json';
 
-type Act = 'cancel' | 'query' | 'appeal' | 'refund' | 'link';
+type Act = 'cancel' | 'query' | 'appeal' | 'link';
 
 /** Acts are what a person may do about the payment: each says what comes of it first. */
 export function Acts({ p, v, trail }: { p: Payment; v: View; trail: Trail }) {
@@ -16,7 +17,8 @@ export function Acts({ p, v, trail }: { p: Payment; v: View; trail: Trail }) {
   const { session } = useSession();
   const [open, setOpen] = useState<Act | null>(null);
   const asks = trail.next?.what === 'ask' && !!p.channel;
-  const refundable = p.kind === 'deposit' && p.state === 'succeeded' && p.remaining !== '0';
+  const money = takes(p);
+  const [moving, setMoving] = useState(false);
   const can = !!session && !session.local && may(session, 'operator');
   const why = session?.local ? t('acts_local') : !can ? t('acts_viewer') : undefined;
   const acts: [Act, boolean][] = [
@@ -24,7 +26,6 @@ export function Acts({ p, v, trail }: { p: Payment; v: View; trail: Trail }) {
     ['appeal', true],
     ['query', asks],
     ['cancel', v.status.can_cancel],
-    ['refund', refundable],
   ];
   return (
     <div className={classes.acts} role="group" aria-label={t('acts')}>
@@ -35,6 +36,8 @@ export function Acts({ p, v, trail }: { p: Payment; v: View; trail: Trail }) {
             {t(`act_${act}`)}
           </Button>
         ))}
+      {money && <Button size="compact-md" variant="default" onClick={() => setMoving(true)}>{t(`act_${money}`)}</Button>}
+      {money && moving && <Take kind={money} p={p} can={can} why={why} onClose={() => setMoving(false)} />}
       {open && <Dialog key={open} act={open} p={p} can={can} why={why} onClose={() => setOpen(null)} />}
     </div>
   );
@@ -48,8 +51,6 @@ function callOf(act: Act, p: Payment, text: string, key: string): Call & { body?
       return { method: 'POST', path: '/v1/backlog', body: { act: 'query-unknowns', payments: [p.id] } };
     case 'appeal':
       return { method: 'POST', path: `/v1/payments/${p.id}/appeal`, key, body: text.trim() ? { text: text.trim() } : {} };
-    case 'refund':
-      return { method: 'POST', path: '/v1/payments', key, body: { kind: 'refund', original: p.id, amount: p.remaining ?? p.amount } };
     case 'link':
       return { method: 'POST', path: `/v1/payments/${p.id}/link`, body: { days: 30 } };
   }
@@ -67,8 +68,6 @@ function Dialog({ act, p, can, why, onClose }: { act: Act; p: Payment; can: bool
     if (call.key) o.headers = { 'Idempotency-Key': call.key };
     return o;
   }, [`/api/pay/v1/payments/${p.id}`]);
-  // Money goes out by a tenant's key, or by two people: not from here.
-  const here = act !== 'refund';
   const done = run.data;
   const link = done?.url ?? (done?.path ? location.origin + done.path : undefined);
   return (
@@ -76,7 +75,7 @@ function Dialog({ act, p, can, why, onClose }: { act: Act; p: Payment; can: bool
       <Stack gap="sm">
         <Text>{t(`act_${act}_says`)}</Text>
         {act === 'appeal' && !done && <Textarea label={t('appeal_text')} value={text} onChange={(e) => setText(e.currentTarget.value)} maxLength={2000} autosize minRows={2} />}
-        {here && why && <Text size="sm" className={classes.again}>{why}</Text>}
+        {why && <Text size="sm" className={classes.again}>{why}</Text>}
         {run.error && <Problem of={run.error} />}
         {done && (
           <div role="status">
@@ -95,7 +94,7 @@ function Dialog({ act, p, can, why, onClose }: { act: Act; p: Payment; can: bool
           <AsCurl call={call} />
           <Group gap="xs">
             <Button variant="default" onClick={onClose}>{t(done ? 'close' : 'keep')}</Button>
-            {here && !done && (
+            {!done && (
               <Button disabled={!can} loading={run.isPending} onClick={() => run.mutate()}>
                 {t(`act_${act}_do`)}
               </Button>

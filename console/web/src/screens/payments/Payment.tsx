@@ -1,8 +1,9 @@
-import { Stack, Table, Text } from '@mantine/core';
+import { Stack, Text } from '@mantine/core';
 import { useLook, usePathParam, usePay, type Result } from '../../data';
-import { AsCurl, Empty, Go, Id, Money, Panel, Problem, Sentence, Shown, State, Title, Twin, When, Wide, type Tone } from '../../parts';
+import { AsCurl, Empty, Go, Id, Money, Panel, Problem, Sentence, Sheet, Shown, State, Title, Twin, When, type Tone } from '../../parts';
 import { useWords } from '../../words/words';
 import { Acts } from './Acts';
+import { Proposals } from './Take';
 import { Flow } from './Flow';
 import { Way } from './List';
 import { Next } from './Next';
@@ -67,6 +68,7 @@ function One({ id }: { id: string }) {
           </div>
         )}
         {p && v && trail.data && <Acts p={p} v={v} trail={trail.data} />}
+        {p && <Proposals p={p} />}
         <div className={classes.two}>
           <Panel title={t('holder')}><Preview id={id} /></Panel>
           <Panel title={t('next')}><Shown of={trail} rows={4}>{(d) => <Next trail={d} />}</Shown></Panel>
@@ -106,28 +108,21 @@ function Attempts({ of }: { of: Result<Timeline> }) {
           d.attempts.length === 0 ? (
             <Text size="sm" c="dimmed">{t('attempts_none')}</Text>
           ) : (
-            <Wide label={t('attempts')} least={760}>
-              <Table verticalSpacing={6}>
-                <Table.Thead>
-                  <Table.Tr>
-                    {['n', 'channel', 'state', 'code', 'sent', 'answered', 'at_channel'].map((k) => <Table.Th key={k} scope="col">{t.maybe(`col_${k}`)}</Table.Th>)}
-                  </Table.Tr>
-                </Table.Thead>
-                <Table.Tbody>
-                  {d.attempts.map((a) => (
-                    <Table.Tr key={a.n}>
-                      <Table.Td>{a.n}</Table.Td>
-                      <Table.Td>{a.channel}</Table.Td>
-                      <Table.Td><State tone={attemptTones[a.state] ?? 'info'}>{t.maybe(`attempt_${a.state}`) ?? a.state}</State></Table.Td>
-                      <Table.Td className={classes.mono}>{a.reason ?? '—'}</Table.Td>
-                      <Table.Td><When at={a.intended_at} age={false} /></Table.Td>
-                      <Table.Td>{a.answered_at ? <When at={a.answered_at} age={false} /> : <State tone="wait">{t('open')}</State>}</Table.Td>
-                      <Table.Td><Id id={a.reference} link={false} />{a.channel_id && <> <Id id={a.channel_id} link={false} /></>}</Table.Td>
-                    </Table.Tr>
-                  ))}
-                </Table.Tbody>
-              </Table>
-            </Wide>
+            <Sheet
+              label={t('attempts')}
+              least={760}
+              rows={d.attempts}
+              keyOf={(a) => a.n}
+              columns={[
+                { name: t('col_n'), of: (a) => a.n },
+                { name: t('col_channel'), of: (a) => a.channel },
+                { name: t('col_state'), of: (a) => <State tone={attemptTones[a.state] ?? 'info'}>{t.maybe(`attempt_${a.state}`) ?? a.state}</State> },
+                { name: t('col_code'), of: (a) => <span className={classes.mono}>{a.reason ?? '—'}</span> },
+                { name: t('col_sent'), of: (a) => <When at={a.intended_at} age={false} /> },
+                { name: t('col_answered'), of: (a) => (a.answered_at ? <When at={a.answered_at} age={false} /> : <State tone="wait">{t('open')}</State>) },
+                { name: t('col_at_channel'), of: (a) => <><Id id={a.reference} link={false} />{a.channel_id && <> <Id id={a.channel_id} link={false} /></>}</> },
+              ]}
+            />
           )
         }
       </Shown>
@@ -144,27 +139,20 @@ function Callbacks({ of }: { of: Result<Trail> }) {
           d.callbacks.length === 0 ? (
             <Text size="sm" c="dimmed">{t('callbacks_none', { n: d.searched_callbacks.toLocaleString('en') })}</Text>
           ) : (
-            <Wide label={t('callbacks')} least={640}>
-              <Table verticalSpacing={6}>
-                <Table.Thead>
-                  <Table.Tr>
-                    {['letter', 'channel', 'received', 'verified', 'applied', 'verdict'].map((k) => <Table.Th key={k} scope="col">{t.maybe(`col_${k}`)}</Table.Th>)}
-                  </Table.Tr>
-                </Table.Thead>
-                <Table.Tbody>
-                  {d.callbacks.map((c) => (
-                    <Table.Tr key={c.id}>
-                      <Table.Td>{c.id} <Text span size="xs" c="dimmed">{t('bytes', { n: c.bytes })}</Text></Table.Td>
-                      <Table.Td>{c.channel}</Table.Td>
-                      <Table.Td><When at={c.received_at} age={false} /></Table.Td>
-                      <Table.Td>{c.verified === undefined ? '—' : <State tone={c.verified ? 'good' : 'wait'}>{t(c.verified ? 'yes' : 'no')}</State>}</Table.Td>
-                      <Table.Td>{c.applied_at ? <When at={c.applied_at} age={false} /> : <State tone="wait">{t('waits')}</State>}</Table.Td>
-                      <Table.Td className={classes.mono}>{c.verdict ?? '—'}</Table.Td>
-                    </Table.Tr>
-                  ))}
-                </Table.Tbody>
-              </Table>
-            </Wide>
+            <Sheet
+              label={t('callbacks')}
+              least={640}
+              rows={d.callbacks}
+              keyOf={(c) => c.id}
+              columns={[
+                { name: t('col_letter'), of: (c) => <>{c.id} <Text span size="xs" c="dimmed">{t('bytes', { n: c.bytes })}</Text></> },
+                { name: t('col_channel'), of: (c) => c.channel },
+                { name: t('col_received'), of: (c) => <When at={c.received_at} age={false} /> },
+                { name: t('col_verified'), of: (c) => (c.verified === undefined ? '—' : <State tone={c.verified ? 'good' : 'wait'}>{t(c.verified ? 'yes' : 'no')}</State>) },
+                { name: t('col_applied'), of: (c) => (c.applied_at ? <When at={c.applied_at} age={false} /> : <State tone="wait">{t('waits')}</State>) },
+                { name: t('col_verdict'), of: (c) => <span className={classes.mono}>{c.verdict ?? '—'}</span> },
+              ]}
+            />
           )
         }
       </Shown>
@@ -182,27 +170,20 @@ function Webhooks({ of }: { of: Result<Trail> }) {
           d.webhooks.length === 0 ? (
             <Text size="sm" c="dimmed">{t(d.final_at ? 'webhooks_none' : 'webhooks_later')}</Text>
           ) : (
-            <Wide label={t('webhooks')} least={640}>
-              <Table verticalSpacing={6}>
-                <Table.Thead>
-                  <Table.Tr>
-                    {['endpoint', 'event', 'state', 'tries', 'last', 'next_try'].map((k) => <Table.Th key={k} scope="col">{t.maybe(`col_${k}`)}</Table.Th>)}
-                  </Table.Tr>
-                </Table.Thead>
-                <Table.Tbody>
-                  {d.webhooks.map((w) => (
-                    <Table.Tr key={w.id}>
-                      <Table.Td className={classes.mono}>{w.url}</Table.Td>
-                      <Table.Td><Id id={w.event} link={false} /></Table.Td>
-                      <Table.Td><State tone={tones[w.state] ?? 'info'}>{t.maybe(`webhook_${w.state}`) ?? w.state}</State></Table.Td>
-                      <Table.Td>{w.tries}</Table.Td>
-                      <Table.Td>{w.last_status ? `HTTP ${w.last_status} ` : (w.last_error ?? '')} <When at={w.last_at} age={false} /></Table.Td>
-                      <Table.Td><When at={w.next_at} /></Table.Td>
-                    </Table.Tr>
-                  ))}
-                </Table.Tbody>
-              </Table>
-            </Wide>
+            <Sheet
+              label={t('webhooks')}
+              least={640}
+              rows={d.webhooks}
+              keyOf={(w) => w.id}
+              columns={[
+                { name: t('col_endpoint'), of: (w) => <span className={classes.mono}>{w.url}</span> },
+                { name: t('col_event'), of: (w) => <Id id={w.event} link={false} /> },
+                { name: t('col_state'), of: (w) => <State tone={tones[w.state] ?? 'info'}>{t.maybe(`webhook_${w.state}`) ?? w.state}</State> },
+                { name: t('col_tries'), of: (w) => w.tries },
+                { name: t('col_last'), of: (w) => <>{w.last_status ? `HTTP ${w.last_status} ` : (w.last_error ?? '')} <When at={w.last_at} age={false} /></> },
+                { name: t('col_next_try'), of: (w) => <When at={w.next_at} /> },
+              ]}
+            />
           )
         }
       </Shown>

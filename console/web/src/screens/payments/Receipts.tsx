@@ -4,7 +4,7 @@ import { usePay } from '../../data';
 import { Go, Id, Panel, Shown, State, Twin, When } from '../../parts';
 import { useWords } from '../../words/words';
 import classes from './payments.module.css';
-import { cameBack, major, tokenOf, verify, type JWK, type Receipt, type Verdict } from './receipts';
+import { cameBack, major, proven, tokenOf, verify, type JWK, type Receipt, type Verdict } from './receipts';
 import type { Page } from './types';
 import words from './words.json';
 
@@ -90,10 +90,10 @@ function Told({ of }: { of: Verdict }) {
         <State tone={of.refusal === 'unable' || of.refusal === 'newer' ? 'wait' : 'bad'}>{t(of.refusal === 'unable' ? 'receipt_unable' : of.refusal === 'newer' ? 'receipt_unread' : 'receipt_false')}</State> {t(`receipt_no_${of.refusal}`)}
       </Text>
     );
-  const what = !d.final ? 'open' : d.disposition ?? d.state;
+  const what = proven(d);
   return (
     <Text size="sm" role="status" component="div">
-      <State tone="good">{t('receipt_genuine')}</State> {t('receipt_says', { amount: major(d.amount, d), payment: d.payment, reference: d.reference, at: d.recorded_at })}{' '}
+      <State tone="good">{t('receipt_genuine')}</State> {t('receipt_says', { kind: t.maybe(`kind_${d.kind}`) ?? d.kind, amount: major(d.amount, d), payment: d.payment, reference: d.reference, at: d.recorded_at })}{' '}
       {d.payee && `${t('receipt_payee', { end: d.payee.ends_with })} `}
       <strong>{t.maybe(`proves_${what}`, { back: cameBack(d) }) ?? what}</strong> {t('receipt_limit', { event: d.rests_on.event })}
     </Text>

@@ -11,6 +11,7 @@ export type Document = {
   reference: string;
   kind: string;
   amount: string;
+  captured?: string;
   fee: string;
   asset: string;
   decimals: number;
@@ -92,8 +93,16 @@ export function major(minor: string, d: Document): string {
   return `${whole}${d.decimals > 0 ? `.${digits.slice(-d.decimals)}` : ''} ${d.asset}`;
 }
 
-/** cameBack is the amount that made the disposition. */
+/** proven names what a receipt proves: the words are proves_ and this. */
+export function proven(d: Document): string {
+  if (!d.final) return 'open';
+  if (d.kind === 'late_payout' || d.kind === 'chargeback') return 'debt';
+  return d.kind === 'hold' || d.kind === 'inbound' ? d.kind : (d.disposition ?? d.state);
+}
+
+/** cameBack is the amount that made the disposition; of a hold, what was captured. */
 export function cameBack(d: Document): string {
+  if (d.kind === 'hold') return major(d.captured ?? '0', d);
   const b = d.back ?? {};
   const by: Record<string, string | undefined> = { refunding: b.refunding, returned: b.returned, partly_returned: b.returned, charged_back: b.charged_back };
   const amount = by[d.disposition ?? ''] ?? b.refunded;

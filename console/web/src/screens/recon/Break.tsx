@@ -1,7 +1,8 @@
-import { Button, Group, Select, Stack, Stepper, Text, Textarea, TextInput } from '@mantine/core';
+import { Button, Group, Select, Stack, Text, Textarea, TextInput } from '@mantine/core';
 import { useState, type ReactNode } from 'react';
 import { amountText, decimal, may, minorOf, useDo, usePathParam, usePay, useSession } from '../../data';
 import { AsCurl, Go, Id, Money, Panel, Problem, Sentence, Shown, State, Title, Twin, useSpan, When, Wide } from '../../parts';
+import { Proposal } from '../../parts/proposal';
 import { TAccounts } from '../../parts/taccount';
 import { useWords } from '../../words/words';
 import { toneOf, type Approval, type BreakOf, type Line, type List, type Ours } from './model';
@@ -178,7 +179,7 @@ function Desk({ b }: { b: BreakOf }) {
   return (
     <Panel title={t('desk')}>
       {!able && <Text c="dimmed">{t('desk_who')}</Text>}
-      {of.map((a) => <Progressing key={a.id} a={a} able={able} />)}
+      {of.map((a) => <Proposal key={a.id} a={a} able={able} />)}
       {able && (
         <div className={classes.sides}>
           <Propose b={b} />
@@ -186,39 +187,6 @@ function Desk({ b }: { b: BreakOf }) {
         </div>
       )}
     </Panel>
-  );
-}
-
-const steps = ['proposed', 'approved', 'used', 'done'] as const;
-
-/** Progressing is one proposal on its way: who, what step, what came of it. */
-function Progressing({ a, able }: { a: Approval; able: boolean }) {
-  const t = useWords(words);
-  const { session } = useSession();
-  const run = useDo(() => ({ path: `/api/pay/v1/approvals/${a.id}/execute`, body: { hash: a.hash } }));
-  const payment = /pay_[0-9A-Z]+/.exec(a.result ?? '')?.[0];
-  const over = a.state === 'rejected' || a.state === 'expired' || a.state === 'withdrawn' || a.outcome === 'refused';
-  const at = a.outcome === 'done' ? 4 : a.state === 'used' ? 3 : a.state === 'approved' ? 2 : 1;
-  return (
-    <Stack gap="xs" mb="md" data-testid="proposal">
-      <Text fw={600}>{a.words[t.lang]}</Text>
-      {over ? (
-        <State tone="wait">{t.maybe(`approval_${a.outcome === 'refused' ? 'refused' : a.state}`)}{a.result ? `: ${a.result}` : ''}</State>
-      ) : (
-        <Stepper active={at} size="xs" aria-label={t('progress')}>
-          {steps.map((s, i) => (
-            <Stepper.Step key={s} label={t(`step_${s}`)} description={i === 0 ? a.maker : i === 1 ? (a.checker ?? t('needs_another')) : undefined} />
-          ))}
-        </Stepper>
-      )}
-      <Text size="sm" c="dimmed">
-        {a.reason} · <Id id={a.id} /> · {a.state === 'proposed' && <>{t('expires')} <When at={a.expires_at} /></>}
-        {payment && <> · <Id id={payment} /></>}
-      </Text>
-      {a.state === 'proposed' && <Text size="sm">{session?.name === a.maker ? t('other_approves') : <>{t('you_approve')} <Go to={`/approvals?id=${a.id}`}>{t('to_approvals')}</Go></>}</Text>}
-      {a.state === 'approved' && able && <Button size="xs" loading={run.isPending} onClick={() => run.mutate()} style={{ alignSelf: 'start' }}>{t('carry_out')}</Button>}
-      {run.error && <Problem of={run.error} />}
-    </Stack>
   );
 }
 

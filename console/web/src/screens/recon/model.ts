@@ -104,24 +104,7 @@ export type Imported = {
   replayed?: boolean;
 };
 
-export type Approval = {
-  id: string;
-  kind: string;
-  parameters: Record<string, string>;
-  reason: string;
-  maker: string;
-  checker?: string;
-  hash: string;
-  words: { en: string; zh: string };
-  state: 'proposed' | 'approved' | 'used' | 'rejected' | 'expired' | 'withdrawn';
-  made_at: string;
-  checked_at?: string;
-  used_at?: string;
-  finished_at?: string;
-  expires_at: string;
-  outcome?: string;
-  result?: string;
-};
+export type { Approval } from '../../parts/proposal';
 
 /** share is v of most between 0 and 1, for lengths in a picture only. */
 export function share(v: string | bigint, most: bigint): number {
