@@ -14,6 +14,9 @@ TEST_P        ?= 2
 TEST_TIMEOUT  ?= 15m
 FUZZTIME      ?= 20s
 BENCHTIME     ?= 2s
+# How many mistakes are planted, and which ones.
+MUTANTS       ?= 300
+SEED          ?= 1
 # How long one package may torture itself.
 TORTURE_TIMEOUT ?= 6h
 
@@ -141,6 +144,12 @@ fuzz: ## fuzz every parser of outside bytes, FUZZTIME (20s) each
 			$(GO) test -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$f")" || exit 1; \
 		done; \
 	done
+
+.PHONY: mutants
+mutants: setup ## plant mistakes in the ledger's rules, one at a time, and print those that no test sees; MUTANTS (300) of each part, by SEED
+	@failed=0; $(GO) run ./test/mutants -least 90 -seed $(SEED) -sample $(MUTANTS) -args -rapid.nofailfile pay/next.go pay/table.go pay/linked.go pay/moves.go pay/disposition.go || failed=1; \
+	$(GO) run ./test/mutants -least 90 -seed $(SEED) -sample $(MUTANTS) -run 'Post|Overdraft|Held|Unpost|Books' -args -rapid.nofailfile pay/ledger/post.go pay/ledger/account.go || failed=1; \
+	exit $$failed
 
 .PHONY: bench
 bench: setup console ## run the benchmarks, BENCHTIME (2s) each

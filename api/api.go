@@ -149,6 +149,8 @@ type Config struct {
 	Levers Levers
 	// Backlog brings forward what waits; nil brings nothing.
 	Backlog Backlog
+	// Flights records what the process does; nil records nothing.
+	Flights Flights
 	// Books adds up the ledger and keeps the closed periods.
 	Books Books
 	// Invariants tells what must hold of money.

@@ -131,14 +131,18 @@ func (c *call) wantsJWS(q url.Values) (bool, error) {
 	return false, malformed("format is json or jws").WithParam("format")
 }
 
-// receiptKeys publishes the keys; it needs neither a key nor the database.
+// receiptKeys publishes the keys of a node that may sign; it needs no key, and once it
+// was admitted no database.
 func (c *call) receiptKeys() error {
 	if c.s.Receipts == nil {
 		return fault.New(fault.NotFound, "this installation signs no receipts; set receipts_key_file").WithOp("api.receiptKeys")
 	}
+	set, err := c.s.Receipts.Published(c.ctx)
+	if err != nil {
+		return err
+	}
 	c.w.Header()["Cache-Control"] = keysFor
 	c.w.Header()["Access-Control-Allow-Origin"] = []string{"*"} // a page of anybody's may verify
-	set := c.s.Receipts.KeySet()
 	return c.reply(http.StatusOK, &set)
 }
 
@@ -173,7 +177,7 @@ func receiptRoutes() []*route {
 			method: http.MethodGet, path: "/v1/receipt-keys", id: "get-receipt-keys", tag: "payments", summary: "Get the keys that receipts are verified with",
 			about: "A JWK set (RFC 7517), the key that signs now first, then those that signed before. No key is needed. Save it before you need it: who verifies with " +
 				"keys that came with the receipt has proven nothing.",
-			answers: map[int]reflect.Type{200: of[receipt.KeySet]()}, faults: []fault.Code{fault.NotFound}, do: (*call).receiptKeys,
+			answers: map[int]reflect.Type{200: of[receipt.KeySet]()}, faults: []fault.Code{fault.NotFound, fault.ReceiptsUnavailable}, do: (*call).receiptKeys,
 		},
 	}
 }

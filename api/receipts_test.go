@@ -196,6 +196,38 @@ func TestANodeWithAStrayKeySignsNothing(t *testing.T) {
 	require.Equal(t, 1, w.keysWrittenDown(), "a key that may not sign is not written down")
 }
 
+// TestANodeWithAStrayKeyPublishesNothing: who saved its keys would be told that every
+// genuine receipt is forged, and believe what its file signs.
+func TestANodeWithAStrayKeyPublishesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.keys()
+	stray, unread, late := receipt.NewIssuer(w.pool, testSigner(t)), receipt.NewIssuer(w.pool, nil), receipt.NewIssuer(w.pool, testSigner(t))
+	for name, i := range map[string]*receipt.Issuer{"stray": stray, "unread": unread} {
+		_, err := i.Published(t.Context())
+		require.ErrorIs(t, err, fault.ReceiptsUnavailable, name)
+		require.ErrorContains(t, err, "receipts_key_file", name)
+		require.Contains(t, i.Trouble(), "receipts_key_file", name)
+		_, err = i.Of(t.Context(), pay.TenantID(w.tenant), 1)
+		require.ErrorIs(t, err, fault.ReceiptsUnavailable, name)
+	}
+	require.NotEmpty(t, late.Trouble(), "nobody asked yet")
+
+	// A node that was left behind while another changed the key; nobody caches its answer.
+	path := "/v1/receipt-keys"
+	_, err := w.pool.Exec(t.Context(), `insert into receipt_keys (kid, public_key) values (repeat('x', 43), decode(repeat('00', 32), 'hex'))`)
+	require.NoError(t, err)
+	a := w.do(http.MethodGet, path, "", "")
+	requireProblem(t, a, fault.ReceiptsUnavailable)
+	require.Equal(t, "no-store", a.Header.Get("Cache-Control"))
+
+	// Without the database the last answer holds, and who had none publishes nothing.
+	w.pool.Close()
+	requireProblem(t, w.do(http.MethodGet, path, "", ""), fault.ReceiptsUnavailable)
+	_, err = late.Published(t.Context())
+	require.ErrorIs(t, err, fault.ReceiptsUnavailable)
+}
+
 func (w *world) keysWrittenDown() (n int) {
 	w.t.Helper()
 	require.NoError(w.t, w.pool.QueryRow(w.t.Context(), `select count(*) from receipt_keys`).Scan(&n))

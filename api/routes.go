@@ -132,6 +132,7 @@ func routes() []*route {
 	all = append(all, peopleRoutes()...)
 	all = append(all, leverRoutes()...)
 	all = append(all, backlogRoutes()...)
+	all = append(all, flightRoutes()...)
 	for _, rt := range all {
 		if rt.role == "" && rt.scope != "" && rt.method == http.MethodGet {
 			rt.role = access.Viewer

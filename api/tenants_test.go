@@ -16,6 +16,7 @@ import (
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/api"
 	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/internal/flight"
 	"github.com/moneta-pay/moneta/internal/telemetry"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
@@ -65,7 +66,7 @@ func newHouse(t *testing.T) *house {
 	standing := &laterStanding{}
 	h := &house{crew: &crew{files: map[string]access.KeyFile{}}, values: map[string]string{}}
 	h.world = newWorld(t, func(c *api.Config) {
-		c.Recon, c.Dispatch, c.Desk, c.Books, c.Backlog = &matching, &gate, &cases, &books, &ahead{}
+		c.Recon, c.Dispatch, c.Desk, c.Books, c.Backlog, c.Flights = &matching, &gate, &cases, &books, &ahead{}, new(flight.Recorder)
 		c.Invariants = standing
 		c.Approvals = access.NewApprovals(c.Access, slog.New(slog.DiscardHandler))
 	})
@@ -198,6 +199,7 @@ func (h *house) prepare(payment, account, hash string) {
 	h.queries = map[string]string{
 		"import-statement":  "?channel=bank-ab",
 		"undo-lever":        "?reason=x",
+		"record-flight":     "?seconds=1",
 		"get-roll-forward":  "?channel=bank-ab&asset=CZK&from=2026-01-01&to=2026-01-02",
 		"list-payments":     "?idempotency_key=payout+one",
 		"get-recon-picture": "?from=2026-01-01&to=2026-01-02",

@@ -116,7 +116,7 @@ func movements(p intake.Plan, err error) ([]access.Movement, error) {
 	}
 	side := func(r pay.Role) access.Side {
 		s := access.Side{Role: r.String()}
-		switch r {
+		switch r { //nolint:exhaustive // all others are accounts of ours
 		case pay.FromAvailable, pay.FromHeld:
 			s.Account = p.Payment.From.String()
 		case pay.ToAvailable:

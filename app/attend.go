@@ -224,7 +224,7 @@ func (a *attendance) money() doctor.MoneyAtRisk {
 	if e == nil {
 		return m
 	}
-	ill := map[string]bool{}
+	ill, unknown := map[string]bool{}, 0
 	for _, x := range a.it.Now().Alarms {
 		ill[x.Hop] = ill[x.Hop] || x.Page
 	}
@@ -239,8 +239,12 @@ func (a *attendance) money() doctor.MoneyAtRisk {
 		case r.Signal == doctor.UnknownValue && r.Statistic != "":
 			v, _ := big.NewFloat(r.Last).Int(nil)
 			m.Value[r.Statistic] = v.String()
+		case r.Signal == doctor.UnknownItems:
+			unknown += int(r.Last)
 		}
 	}
+	// What is unknown waits also when its bank is held back and no hop is ill any more.
+	m.Items = max(m.Items, unknown)
 	return m
 }
 

@@ -310,3 +310,20 @@ func TestRepairBenchWithoutANode(t *testing.T) {
 	status, _, _ = w.asks(t, ann, "DELETE", "/api/look/repair/run", "")
 	require.Equal(t, 404, status)
 }
+
+// What nobody knows the outcome of waits, also where no hop is ill any more because
+// nothing new is sent there: an incident with unknown money never says that 0 wait.
+func TestWhatNobodyKnowsWaits(t *testing.T) {
+	t.Parallel()
+	w := roomOf(t)
+	now := time.Now()
+	seen := func(s doctor.Signal, statistic string, last float64) doctor.Reading {
+		return doctor.Reading{Hop: doctor.HopSettle, Signal: s, Statistic: statistic, Before: doctor.Sample{N: 5}, During: doctor.Sample{N: 5}, StepS: 1, Newest: &now, Last: last}
+	}
+	w.attendance.mu.Lock()
+	w.attendance.newest = &doctor.Evidence{TakenAt: now, Readings: []doctor.Reading{
+		seen(doctor.Waiting, "bank-ij", 35), seen(doctor.UnknownItems, "", 35), seen(doctor.UnknownValue, "CZK", 3500),
+	}}
+	w.attendance.mu.Unlock()
+	require.Equal(t, doctor.MoneyAtRisk{Items: 35, Value: map[string]string{"CZK": "3500"}}, w.attendance.money())
+}

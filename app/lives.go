@@ -44,7 +44,7 @@ func Serve(ctx context.Context, cfg config.Config) error {
 		return err
 	}
 	defer broken.close()
-	p, err := newPlane(ctx, cfg, broken, pgfence.History{})
+	p, err := newPlane(ctx, cfg, broken, nil)
 	if err != nil {
 		return err
 	}
@@ -95,8 +95,8 @@ func makesPayments(r *http.Request) bool {
 	return r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/v1/payments")
 }
 
-// newPlane prepares one life; seen is the history that the former one knew.
-func newPlane(ctx context.Context, cfg config.Config, broken *faults, seen pgfence.History) (*plane, error) {
+// newPlane prepares one life after the former, which is nil for the first.
+func newPlane(ctx context.Context, cfg config.Config, broken *faults, former *plane) (*plane, error) {
 	tel, err := telemetry.Setup(ctx, telemetry.Config{
 		Service: "moneta-serve", Version: Version, OTLPEndpoint: cfg.OTLPEndpoint, SampleOneIn: cfg.TraceOneIn, LogFormat: telemetry.Format(cfg.LogFormat), Follow: makesPayments,
 	})
@@ -104,6 +104,12 @@ func newPlane(ctx context.Context, cfg config.Config, broken *faults, seen pgfen
 		return nil, err
 	}
 	p := &plane{cfg: cfg, faults: broken, tel: tel, log: tel.Logger()}
+	var seen pgfence.History // of the database
+	if former == nil {
+		p.signing = receiptsSigning(ctx, &cfg, p.log)
+	} else {
+		seen, p.signing = former.fence.Known(), former.signing
+	}
 	if err := p.prepare(ctx, seen); err != nil {
 		p.close()
 		return nil, err
@@ -122,7 +128,7 @@ func rebirth(ctx context.Context, cfg config.Config, last *plane) *plane {
 			return nil
 		case <-tick.C:
 		}
-		p, err := newPlane(ctx, cfg, last.faults, last.fence.Known())
+		p, err := newPlane(ctx, cfg, last.faults, last)
 		if err == nil {
 			return p
 		}

@@ -154,6 +154,58 @@ func TestReceiptKeysComeFromWhereNobodyCanReplaceThem(t *testing.T) {
 	require.Equal(t, string(keys), out.String())
 }
 
+// TestTheDocumentedHashOfThePayee is what a shell and Node compute.
+func TestTheDocumentedHashOfThePayee(t *testing.T) {
+	t.Parallel()
+	tokens, keys := receiptsOfOld(t)
+	trusted, err := receipt.ParseKeys(keys)
+	require.NoError(t, err)
+	d, _, err := receipt.Verify([]byte(tokens[4]), trusted)
+	require.NoError(t, err)
+	document, err := json.Marshal(&d)
+	require.NoError(t, err)
+	page, err := os.ReadFile("../docs/receipts.md")
+	require.NoError(t, err)
+	for _, need := range []string{"node", "openssl"} {
+		if _, err := exec.LookPath(need); err != nil {
+			t.Skipf("NOT RUN: %s is not installed, so the recipes of the payee's hash were not tried", need)
+		}
+	}
+	text := func(from, to string) string {
+		t.Helper()
+		_, rest, found := strings.Cut(string(page), from)
+		require.True(t, found, from)
+		rest, _, found = strings.Cut(rest, to)
+		require.True(t, found, to)
+		return rest
+	}
+	dir := t.TempDir()
+	write := func(name, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	write("document.json", string(document))
+	write("payee.sh", "account=$1\n"+text("may have written spaces: they are left out on both sides.\n\n```sh\n", "```"))
+	write("payee.mjs", text("In Node the hash is\n\n```js\n", "```")+"console.log(payeeHash(process.argv[2], process.argv[3]))\n")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	run := func(name string, args ...string) (string, error) {
+		cmd := exec.CommandContext(ctx, name, args...)
+		cmd.Dir = dir
+		out, err := cmd.Output()
+		return strings.TrimSpace(string(out)), err
+	}
+	for account, want := range map[string]bool{
+		"CZ6508000000192000145399": true, "CZ65 0800 0000 1920 0014 5399": true, "CZ6508000000192000145390": false, "": false,
+	} {
+		require.Equal(t, want, d.Names(account))
+		_, err := run("sh", "payee.sh", account)
+		require.Equal(t, want, err == nil, "%q: %v", account, err)
+		hash, err := run("node", "payee.mjs", d.Payment, account)
+		require.NoError(t, err)
+		require.Equal(t, want, hash == d.Payee.SHA256, account)
+	}
+}
+
 // TestDocumentedRecipesVerify runs what docs/receipts.md tells readers to run: strangers'
 // code, which shares nothing with ours.
 func TestDocumentedRecipesVerify(t *testing.T) {

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -16,16 +15,26 @@ import (
 // receiptsKeyFileEnv is where serve finds the file of the keys of receipts.
 const receiptsKeyFileEnv = "MONETA_RECEIPTS_KEY_FILE"
 
-// receiptsSigner reads the configured key file; nil when there is none.
-func receiptsSigner(cfg *config.Config) (*receipt.Signer, error) {
-	if cfg.ReceiptsKeyFile == "" {
-		return nil, nil //nolint:nilnil // no keys are no error: no receipts are signed, and who asks for one is told
+// signing is what a process signs receipts with. It reads the key file once: the next
+// life of a process begins while the database fails over, which is no time to meet a
+// file that somebody is changing.
+type signing struct {
+	wanted bool            // a key file is configured
+	signer *receipt.Signer // nil when it could not be read
+}
+
+// receiptsSigning reads the configured key file. One that cannot be read stops receipts
+// and not the process, because money does not need them.
+func receiptsSigning(ctx context.Context, cfg *config.Config, log *slog.Logger) signing {
+	out := signing{wanted: cfg.ReceiptsKeyFile != ""}
+	if !out.wanted {
+		return out
 	}
-	s, err := receipt.LoadSigner(cfg.ReceiptsKeyFile)
-	if err != nil {
-		return nil, fmt.Errorf("receipts_key_file: %w", err)
+	var err error
+	if out.signer, err = receipt.LoadSigner(cfg.ReceiptsKeyFile); err != nil {
+		log.ErrorContext(ctx, "this process signs no receipts: mend receipts_key_file, then start it again", slog.Any("error", err))
 	}
-	return s, nil
+	return out
 }
 
 func receiptsKeyPath(dataDir string) string { return filepath.Join(dataDir, "receipts.key") }
@@ -49,16 +58,16 @@ func ensureReceiptsKey(dataDir string, log *slog.Logger) ([]string, error) {
 // admitWithin bounds the look at the keys of other nodes when serve starts.
 const admitWithin = 5 * time.Second
 
-// receipts makes the station, and says at once if this node may not sign: nobody shall
+// newIssuer makes the station, and says at once if this node may not sign: nobody shall
 // learn it from a customer. Money does not wait for it.
-func (p *plane) receipts() *receipt.Issuer {
-	if p.signer == nil {
+func (p *plane) newIssuer() *receipt.Issuer {
+	if !p.signing.wanted {
 		return nil
 	}
-	out := receipt.NewIssuer(p.reads, p.signer)
+	out := receipt.NewIssuer(p.reads, p.signing.signer)
 	ctx, cancel := context.WithTimeout(context.Background(), admitWithin)
 	defer cancel()
-	if err := out.Admit(ctx); err != nil {
+	if err := out.Admit(ctx); err != nil && p.signing.signer != nil {
 		p.log.ErrorContext(ctx, "this node signs no receipts for now", slog.Any("error", err))
 	}
 	return out

@@ -22,6 +22,7 @@ import (
 	"github.com/moneta-pay/moneta/api"
 	"github.com/moneta-pay/moneta/config"
 	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/internal/flight"
 	"github.com/moneta-pay/moneta/internal/keyring"
 	"github.com/moneta-pay/moneta/internal/pgfence"
 	"github.com/moneta-pay/moneta/internal/pgserver"
@@ -91,7 +92,8 @@ type plane struct {
 	feed      *outbox.Feed
 	notify    *notify.Sender
 	ring      *keyring.Ring
-	signer    *receipt.Signer // nil signs no receipts
+	signing   signing
+	receipts  *receipt.Issuer // nil signs no receipts
 	runs      *recon.Watch
 	terms     map[channel.Name]recon.Terms
 	handler   http.Handler
@@ -128,9 +130,6 @@ func (p *plane) prepare(ctx context.Context, seen pgfence.History) error {
 		return err
 	}
 	if p.fence, err = pgfence.New(historyFile(p.cfg.StateDir), seen, p.log); err != nil {
-		return err
-	}
-	if p.signer, err = receiptsSigner(&p.cfg); err != nil {
 		return err
 	}
 	conn, err := p.connect(ctx)
@@ -459,10 +458,11 @@ func (p *plane) edge() (http.Handler, error) {
 	registerActions(p.approvals, in, accounts, p.gate, p.recon, p.inbox)
 	registerPaymentActions(p.approvals, in, p.payments)
 	p.webhooks = notify.NewEndpoints(p.reads, p.cfg.WebhookInside, p.ring)
+	p.receipts = p.newIssuer()
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Approvals: p.approvals, Waiter: p.node,
 		Webhooks: p.webhooks,
-		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: dispatchState{p.gate, p.levers}, Levers: p.levers, Backlog: backlog{p}, Runs: p.runs, Books: finance.NewReader(p.stations), Invariants: invariant.NewReader(p.reads), Desk: p.desk, Ready: p, Outlook: p.outlook, Links: access.NewLinks(p.ring), PublicURL: p.cfg.PublicURL, Trails: trail.NewReader(p.reads, nil), Receipts: p.receipts(), Events: p.events, Feed: p.feed,
+		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: dispatchState{p.gate, p.levers}, Levers: p.levers, Backlog: backlog{p}, Flights: new(flight.Recorder), Runs: p.runs, Books: finance.NewReader(p.stations), Invariants: invariant.NewReader(p.reads), Desk: p.desk, Ready: p, Outlook: p.outlook, Links: access.NewLinks(p.ring), PublicURL: p.cfg.PublicURL, Trails: trail.NewReader(p.reads, nil), Receipts: p.receipts, Events: p.events, Feed: p.feed,
 		Registry: p.tel.Registry(), Logger: p.log, Version: Version, DocsURL: p.cfg.DocsURL,
 	})
 	if err != nil {
@@ -496,6 +496,11 @@ func (p *plane) Warnings() map[string]string {
 	out := p.levers.Warnings()
 	if err := p.node.TimeUnsound(); err != nil && p.node.Leading() {
 		out["clock"] = "no hold expires, no absence is proven and no payout is sent: " + err.Error()
+	}
+	if p.receipts != nil {
+		if why := p.receipts.Trouble(); why != "" {
+			out["receipts"] = "none are signed: " + why
+		}
 	}
 	return out
 }

@@ -503,12 +503,12 @@ var table = []Entry{
 		Code: ReceiptsUnavailable, Status: http.StatusServiceUnavailable, Retry: After, MoneyState: NotMoved, RetryAfter: 30 * time.Second,
 		Title: Text{"This node signs no receipts for now", "本节点暂不签发回执"},
 		Cause: Text{
-			"Receipts of this installation were signed with a key that is not in this node's key file. What it signed could not be verified with the keys that other nodes publish.",
-			"本系统曾用某个密钥签发回执，而该密钥不在本节点的密钥文件中；本节点签发的回执可能无法用其他节点公布的公钥验证。",
+			"Receipts of this installation were signed with a key that is not in this node's key file, or the file cannot be read. What this node signed could not be verified with the keys that other nodes publish.",
+			"本系统曾用某个密钥签发回执，而该密钥不在本节点的密钥文件中，或该文件无法读取；本节点签发的回执可能无法用其他节点公布的公钥验证。",
 		},
 		Fix: Text{
-			"Ask again after `Retry-After`; another node may answer, and receipts that were saved stay valid. Operators: give every node the same `receipts_key_file`, with the public half of every key that ever signed.",
-			"在 `Retry-After` 之后重试（其他节点可能可以签发）；已保存的回执依然有效。运营人员：为所有节点配置相同的 `receipts_key_file`，并保留所有用过的公钥。",
+			"Ask again after `Retry-After`; another node may answer, and receipts that were saved stay valid. Operators: give every node the same `receipts_key_file`, with the public half of every key that ever signed, and start the node again; `/readyz` and the log say what is wrong.",
+			"在 `Retry-After` 之后重试（其他节点可能可以签发）；已保存的回执依然有效。运营人员：为所有节点配置相同的 `receipts_key_file`，并保留所有用过的公钥，然后重启该节点；`/readyz` 与日志会说明原因。",
 		},
 	},
 	{

@@ -194,3 +194,19 @@ func TestAWordAboutAnOldAttemptStopsTheNextOne(t *testing.T) {
 		}
 	}
 }
+
+// In review, whatever proves once more that the last attempt moved nothing is no news,
+// be it the first or a later one.
+func TestAProofOfWhatWaitsForAPersonIsNoNews(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int16{1, 2} {
+		p := proven(t, pay.Absent)
+		p.State, p.Noted, p.Attempt.N, p.Tried = pay.InReview, true, n, n
+		require.Equal(t, pay.Checked, p.WhenDue(), "no timer ends it")
+		for _, kind := range []pay.FactKind{pay.ProveAbsent, pay.GiveUp, pay.Decline, pay.Redirect} {
+			c, err := pay.Next(p, pay.Fact{Kind: kind, Payment: 7, Attempt: n, At: t0, AttemptState: pay.Absent})
+			require.NoError(t, err, kind)
+			require.True(t, c.NoOp(), kind)
+		}
+	}
+}

@@ -586,3 +586,26 @@ func TestConfirmedAfterProofOfAbsence(t *testing.T) {
 	_, err = pay.Next(c.After, again)
 	require.ErrorIs(t, err, pay.ErrIllegal)
 }
+
+// Whatever refuses a fact, the change says that the payment stands as it was.
+func TestARefusalSaysWhereItStands(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		p     pay.Payment
+		f     pay.FactKind
+		spoil func(f *pay.Fact)
+		err   error
+	}{
+		"another amount":   {asIs(pay.Payout, pay.Unknown), pay.Confirm, func(f *pay.Fact) { f.Amount = money.Int(1) }, pay.ErrMismatch},
+		"more than is":     {asIs(pay.Deposit, pay.Succeeded), pay.Take, func(f *pay.Fact) { f.Amount = money.Int(1_000_000) }, pay.ErrExceeds},
+		"a fee above all":  {asIs(pay.Deposit, pay.Succeeded), pay.Settle, func(f *pay.Fact) { f.Cost = money.Int(1_000_000) }, pay.ErrIllegal},
+		"the wrong number": {asIs(pay.Payout, pay.Reserved), pay.Intend, func(f *pay.Fact) { f.Attempt += 3 }, pay.ErrIllegal},
+		"an old attempt":   {asIs(pay.Payout, pay.Unknown), pay.Confirm, func(f *pay.Fact) { f.Attempt = 9 }, pay.ErrIllegal},
+	} {
+		given := about(c.p, c.f)
+		c.spoil(&given)
+		got, err := pay.Next(c.p, given)
+		require.ErrorIs(t, err, c.err, name)
+		require.Equal(t, pay.Change{From: c.p.State, To: c.p.State, After: c.p}, got, name)
+	}
+}

@@ -132,3 +132,18 @@ func TestARefusalFromBeforeAResendIsStale(t *testing.T) {
 		require.False(t, c.NoOp(), "%s of the newest order counts", kind)
 	}
 }
+
+// The database keeps microseconds: what is a whole one apart is another order.
+func TestAProofIsAboutAnOrderToTheMicrosecond(t *testing.T) {
+	t.Parallel()
+	p := unknownPayout()
+	p.Attempt.SendBy, p.Attempt.Resends = t0.Add(time.Minute), 1
+	for apart, same := range map[time.Duration]bool{
+		0: true, time.Microsecond - 1: true, -(time.Microsecond - 1): true, time.Microsecond: false, -time.Microsecond: false,
+	} {
+		c, err := pay.Next(p, pay.Fact{Kind: pay.GiveUp, Payment: 7, Attempt: 1, At: t0, AttemptState: pay.Absent, SendBy: p.Attempt.SendBy.Add(apart)})
+		require.NoError(t, err)
+		require.Equal(t, same, c.To == pay.Failed, apart)
+		require.Equal(t, !same, c.NoOp(), apart)
+	}
+}

@@ -53,6 +53,7 @@ type cli struct {
 	Diagnose    diagnoseCmd    `cmd:"" help:"Find what is at fault, with the evidence for and against: here and now, with one payment, or from an incident's telemetry; exits with 5 when something is wrong, 6 when it cannot be told."`
 	Trace       traceCmd       `cmd:"" help:"Where the time of one payment went, hop by hop, from its trace; exits with 6 when there is none, and says why."`
 	Latency     latencyCmd     `cmd:"" help:"How long each hop took, as distributions, and whose the time of the slowest payments was."`
+	Flight      flightCmd      `cmd:"" help:"Record what a node does for some seconds, for go tool trace, and where its goroutines stand."`
 	SLO         sloCmd         `cmd:"" name:"slo" help:"What was promised, what of the error budgets is left, and how fast they burn."`
 	Incident    incidentCmd    `cmd:"" help:"What went wrong, from the first sign to the proof: list, show, note, export a post-mortem, brief, checklist, hot fix or runbook, check a draft."`
 	Cause       causeCmd       `cmd:"" help:"What is known about each way of failing: list them, or show one whole."`

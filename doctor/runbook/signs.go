@@ -30,7 +30,7 @@ func (x *run) signed(ctx context.Context, s *StepResult, d *doctor.Step) (a doct
 	}
 	limit, err := within(d)
 	if err != nil {
-		return a, missing, nil //nolint:nilerr // Check has refused it; without a limit it is not waited for
+		return a, missing, nil // Check has refused it; without a limit it is not waited for
 	}
 	s.Act = a
 	if err := x.set(s, Pending, "it waits until a sign tells more: "+missing.Error()); err != nil {

@@ -107,7 +107,7 @@ func (r *Ring) add(key string) error {
 // Load reads the key file at path. One that others than its owner can read is
 // refused.
 func Load(path string) (*Ring, error) {
-	text, err := ReadFile(path)
+	text, err := ReadFile(path, fileMax)
 	if err != nil {
 		return nil, err
 	}
@@ -119,8 +119,8 @@ func Load(path string) (*Ring, error) {
 }
 
 // ReadFile reads a file of keys, whatever their form. One that others than its owner
-// can read is refused, and so is one that is too long to be of keys.
-func ReadFile(path string) ([]byte, error) {
+// can read is refused, and so is one of more than most bytes.
+func ReadFile(path string, most int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the key file: %w", err)
@@ -133,7 +133,7 @@ func ReadFile(path string) ([]byte, error) {
 	switch {
 	case info.Mode().Perm()&0o077 != 0:
 		return nil, fmt.Errorf("others can read the key file %s: chmod 600 it, and change the key if somebody may have", path)
-	case info.Size() > fileMax:
+	case info.Size() > most:
 		return nil, fmt.Errorf("the key file %s is too long to be one", path)
 	}
 	text := make([]byte, info.Size())

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -288,7 +289,7 @@ func (r *Reader) Timeline(ctx context.Context, tenant pay.TenantID, id pay.ID) (
 	if out.Attempts, err = readAttempts(ctx, tx, id); err != nil {
 		return out, readFault(op, err)
 	}
-	if out.Breaks, err = readBreaks(ctx, tx, &out.Payment); err != nil {
+	if out.Breaks, err = readBreaks(ctx, tx, &out); err != nil {
 		return out, readFault(op, err)
 	}
 	if rows, err = tx.Query(ctx, readPayment+` where p.original = $1 and p.tenant = $2 order by p.id limit $3`, int64(id), int32(tenant), linkedMax); err != nil {
@@ -311,19 +312,27 @@ const breaksSQL = `with recursive classes as (
   (select class from breaks order by class limit 1)
   union all
   select (select b.class from breaks b where b.class > c.class order by b.class limit 1) from classes c where c.class is not null
-) select count(*) from classes c join breaks b on b.class = c.class and b.channel = $1 and b.reference = any($2)
+) select count(*) from classes c join breaks b on b.class = c.class and b.channel = any($1) and b.reference = any($2)
    where b.closed_at is null`
 
-// readBreaks counts the open breaks about any of the payment's references.
-func readBreaks(ctx context.Context, tx pgx.Tx, p *pay.Payment) (n int64, err error) {
+// readBreaks counts the open breaks about any of the payment's references at any of the
+// channels that had it: an attempt before may have gone elsewhere.
+func readBreaks(ctx context.Context, tx pgx.Tx, t *Timeline) (n int64, err error) {
+	p := &t.Payment
 	if p.Channel == "" {
 		return 0, nil
+	}
+	channels := []string{p.Channel}
+	for i := range t.Attempts {
+		if name := t.Attempts[i].Channel; !slices.Contains(channels, name) {
+			channels = append(channels, name)
+		}
 	}
 	refs := make([]string, 0, p.Tried+1)
 	for attempt := range p.Tried + 1 {
 		refs = append(refs, pay.Reference(p.ID, attempt))
 	}
-	err = tx.QueryRow(ctx, breaksSQL, p.Channel, refs).Scan(&n)
+	err = tx.QueryRow(ctx, breaksSQL, channels, refs).Scan(&n)
 	return n, err
 }
 

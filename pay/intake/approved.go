@@ -82,7 +82,8 @@ type Evidence struct {
 	AsOf time.Time
 	// Reference, Channel and Amount are the executed attempt's as the evidence has them,
 	// ChannelID the channel's own name of it. What waits in review is settled by nothing
-	// less than the first three; for the rest they may be empty.
+	// less than the first three; for the rest all of them may be empty, or none of the
+	// three.
 	Reference, Channel, ChannelID, Amount string
 	// Approval has the evidence and the two people; the payment's log names it.
 	Approval string
@@ -176,6 +177,7 @@ func (in *Intake) Resolve(ctx context.Context, e *Evidence) (commit.Result, erro
 	}
 	if e.Executed {
 		f.Kind, f.AttemptState, f.SendBy, f.Amount, f.Asset = pay.Confirm, 0, time.Time{}, p.Amount, p.Asset
+		f.Channel, f.ChannelID = e.Channel, e.ChannelID
 	}
 	res, err := in.submit.Submit(ctx, commit.Fact{Payment: f})
 	if err == nil && res.Payment.Open() && res.NoOp { // it was sent again meanwhile

@@ -14,10 +14,21 @@ import (
 // a timer ends that. Two people do, when they have seen in a channel's statement or
 // books which attempt has executed.
 
-// names refuses evidence that is about something else than the attempt it is filed for.
+// names refuses evidence that is about something else than the attempt it is filed for,
+// and evidence that names it by half: what the second person signs says it all.
 func (e *Evidence) names(p *pay.Payment) error {
 	no := func(param, why string) error {
 		return fault.New(fault.IllegalTransition, why).WithParam(param).WithResource(p.ID.String())
+	}
+	if e.Executed && e.Reference+e.Channel+e.ChannelID+e.Amount != "" {
+		for _, must := range e.full() {
+			if must.is == "" {
+				return no(must.param, "name the attempt by reference, channel and amount, as that channel's statement or books have it, or by none of them")
+			}
+		}
+	}
+	if e.Channel != "" && e.Attempt == p.Attempt.N && e.Channel != p.Channel {
+		return no("/channel", elsewhere(e.Attempt, p.Channel))
 	}
 	if e.Reference != "" {
 		id, n, err := pay.ParseReference(e.Reference)
@@ -38,6 +49,17 @@ func (e *Evidence) names(p *pay.Payment) error {
 	return nil
 }
 
+// member is one by which evidence names an attempt.
+type member struct{ param, is string }
+
+func (e *Evidence) full() [3]member {
+	return [...]member{{"/reference", e.Reference}, {"/channel", e.Channel}, {"/amount", e.Amount}}
+}
+
+func elsewhere(n int16, channel string) string {
+	return "attempt " + strconv.Itoa(int(n)) + " went to " + channel + ": only that channel's books say what became of it"
+}
+
 // executed returns the attempt that the evidence may be believed about: the one that it
 // names in full, on the channel that it went to, and of which that channel has said that
 // it executed it. What a channel has proven never to have executed, and has said nothing
@@ -46,7 +68,7 @@ func (in *Intake) executed(ctx context.Context, p *pay.Payment, e *Evidence) (*c
 	no := func(param, why string) error {
 		return fault.New(fault.IllegalTransition, why).WithParam(param).WithResource(p.ID.String())
 	}
-	for _, must := range []struct{ param, is string }{{"/reference", e.Reference}, {"/channel", e.Channel}, {"/amount", e.Amount}} {
+	for _, must := range e.full() {
 		if must.is == "" {
 			return nil, no(must.param, "its channels contradict themselves: name the attempt that has executed by reference, channel and amount, as that channel's statement or books have it")
 		}
@@ -61,7 +83,7 @@ func (in *Intake) executed(ctx context.Context, p *pay.Payment, e *Evidence) (*c
 			continue
 		}
 		if a.Channel != e.Channel {
-			return nil, no("/channel", "attempt "+strconv.Itoa(int(a.N))+" went to "+a.Channel+": only that channel's books say what became of it")
+			return nil, no("/channel", elsewhere(a.N, a.Channel))
 		}
 		said := false
 		if in.contradicted != nil {
@@ -70,7 +92,7 @@ func (in *Intake) executed(ctx context.Context, p *pay.Payment, e *Evidence) (*c
 			}
 		}
 		if !said {
-			return nil, no("/attempt", "attempt "+strconv.Itoa(int(a.N))+" is "+a.State.String()+" by its channel's own word, and it has said nothing else since: "+
+			return nil, no("/attempt", "attempt "+strconv.Itoa(int(a.N))+" is "+a.State.String()+" by its channel's own word, and that channel has not said since that it executed it: "+
 				"name the attempt that a break is about, or have the channel report this one, by callback or on its statement")
 		}
 		return a, nil

@@ -241,6 +241,29 @@ func TestUnpostRefusesWhatIsNotTheNewest(t *testing.T) {
 	require.Zero(t, b.Available)
 }
 
+// One book that has moved on since, or whose balance would not fit, is enough.
+func TestUnpostLooksAtBothBooks(t *testing.T) {
+	t.Parallel()
+	between := func(from, to *ledger.Books) *ledger.Transfer {
+		x := &ledger.Transfer{Debit: from.ID.Available(), Credit: to.ID.Available(), Amount: money.Int(5)}
+		require.NoError(t, ledger.Post(from, to, x))
+		return x
+	}
+	for name, spoil := range map[string]func(a, b, c *ledger.Books){
+		"the debited book has moved on":  func(a, _, c *ledger.Books) { between(a, c) },
+		"the credited book has moved on": func(_, b, c *ledger.Books) { between(c, b) },
+		"the debited would not fit":      func(a, _, _ *ledger.Books) { a.Available.Balance = money.Max },
+		"the credited would not fit":     func(_, b, _ *ledger.Books) { b.Available.Balance = money.Min },
+	} {
+		a, b, c := account(2, -1000), account(4, -1000), account(6, -1000)
+		first := between(a, b)
+		spoil(a, b, c)
+		before := [2]ledger.Books{*a, *b}
+		require.Panics(t, func() { ledger.Unpost(a, b, first) }, name)
+		require.Equal(t, before, [2]ledger.Books{*a, *b}, name)
+	}
+}
+
 func TestBooksOfAnAccount(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

@@ -7,6 +7,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -35,14 +37,51 @@ type Receipt struct {
 // Issuer makes receipts of committed transitions. It is safe for concurrent use.
 type Issuer struct {
 	pool   *pgxpool.Pool
-	signer *Signer
+	signer *Signer // nil: the key file cannot be read
+
+	asking  sync.Mutex // by one caller of Published at a time
+	verdict atomic.Pointer[verdict]
 }
 
-// NewIssuer reads through pool, which the caller keeps owning.
-func NewIssuer(pool *pgxpool.Pool, s *Signer) *Issuer { return &Issuer{pool, s} }
+// verdict is the last answer on whether this node may sign: why not, or empty.
+type verdict struct{ no string }
 
-// KeySet returns the public keys of this node's file.
-func (i *Issuer) KeySet() KeySet { return i.signer.KeySet() }
+// askedWithin bounds how long who wants the keys waits for the database.
+const askedWithin = 2 * time.Second
+
+const (
+	unread  = "this node's receipts_key_file could not be read when it started; its log says why"
+	unasked = "it is not known yet whether this node may sign receipts, because the database has not said"
+)
+
+// NewIssuer reads through pool, which the caller keeps owning. Without a signer it
+// signs and publishes nothing, and says that the key file could not be read.
+func NewIssuer(pool *pgxpool.Pool, s *Signer) *Issuer { return &Issuer{pool: pool, signer: s} }
+
+// Published returns the public keys of this node's file, if this node may sign: the keys
+// of a stray file would make genuine receipts look forged, and forged ones genuine, to
+// who saved them. The last answer of the database counts while it does not answer.
+// The error is fault.ReceiptsUnavailable.
+func (i *Issuer) Published(ctx context.Context) (KeySet, error) {
+	if i.asking.TryLock() { // who comes meanwhile takes the last answer
+		ctx, cancel := context.WithTimeout(ctx, askedWithin)
+		_ = i.Admit(ctx) // the verdict has it
+		cancel()
+		i.asking.Unlock()
+	}
+	if why := i.Trouble(); why != "" {
+		return KeySet{}, fault.New(fault.ReceiptsUnavailable, why).WithOp("receipt.Published")
+	}
+	return i.signer.KeySet(), nil
+}
+
+// Trouble is why this node signs nothing, as far as it was last known; empty if it may.
+func (i *Issuer) Trouble() string {
+	if v := i.verdict.Load(); v != nil {
+		return v.no
+	}
+	return unasked
+}
 
 // Of returns the payment's receipts, oldest first; fault.NotFound if the tenant has no
 // such payment, fault.ReceiptsUnavailable where this node must not sign.
@@ -83,7 +122,22 @@ func (i *Issuer) Of(ctx context.Context, tenant pay.TenantID, id pay.ID) ([]Rece
 // before it signs for the first time; of several nodes that come with different keys,
 // the first wins. The error is fault.ReceiptsUnavailable, or the database's.
 func (i *Issuer) Admit(ctx context.Context) error {
+	err := i.admit(ctx)
+	var no *fault.Error
+	switch {
+	case err == nil:
+		i.verdict.Store(&verdict{})
+	case errors.As(err, &no) && no.Code == fault.ReceiptsUnavailable: // a database that is gone changes no answer of before
+		i.verdict.Store(&verdict{no.Detail})
+	}
+	return err
+}
+
+func (i *Issuer) admit(ctx context.Context) error {
 	const op = "receipt.Admit"
+	if i.signer == nil {
+		return fault.New(fault.ReceiptsUnavailable, unread).WithOp(op)
+	}
 	admitted, err := i.admitted(ctx, i.pool)
 	if err == nil && !admitted {
 		err = pgx.BeginFunc(ctx, i.pool, func(tx pgx.Tx) error {
@@ -107,8 +161,9 @@ type querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// registryMax bounds the keys that are looked at; a file has far fewer.
-const registryMax = 1_000
+// registryMax bounds the keys that are looked at: no more can have signed, because each
+// had to be in the file of the node that signed with the last one.
+const registryMax = keysMax
 
 // admitted reports whether this node's key is written down; an error if one that is
 // written down is not in its file.

@@ -16,8 +16,11 @@ import (
 )
 
 const (
-	keysMax   = 16       // of one file, or one key set
-	keySetMax = 64 << 10 // bytes
+	// keysMax bounds the keys of one file, of one key set, and so of all that may ever
+	// have signed: a node signs only with all of them in its file.
+	keysMax    = 128
+	keySetMax  = 64 << 10 // bytes
+	keyFileMax = 64 << 10 // bytes: with a word on each that is revoked
 
 	privateBlock = "PRIVATE KEY"
 	publicBlock  = "PUBLIC KEY"
@@ -84,7 +87,7 @@ func MakeKey(path string) error {
 // keys that signed before, private or public. One that others than its owner can read
 // is refused.
 func LoadSigner(path string) (*Signer, error) {
-	text, err := keyring.ReadFile(path)
+	text, err := keyring.ReadFile(path, keyFileMax)
 	if err != nil {
 		return nil, err
 	}
@@ -95,15 +98,28 @@ func LoadSigner(path string) (*Signer, error) {
 	return s, nil
 }
 
+// Every PEM block has four times five dashes, and nothing else in a key file has them.
+const (
+	marks         = "-----"
+	marksPerBlock = 4
+)
+
 // ParseSigner reads what is in a key file.
 func ParseSigner(text []byte) (*Signer, error) {
 	s := &Signer{known: map[string]bool{}}
+	there := bytes.Count(text, []byte(marks))
 	for n := 1; ; n++ {
 		var block *pem.Block
 		rest := text
 		if block, text = pem.Decode(rest); block == nil {
 			if bytes.Contains(rest, []byte("-----BEGIN")) { // a key that is cut off must not vanish from the set
 				return nil, fmt.Errorf("key %d cannot be read as PEM", n)
+			}
+			// The decoder passes over a damaged block: a new key that was pasted wrongly
+			// would leave the old one, which may have leaked, to sign.
+			if read := n - 1; there != read*marksPerBlock {
+				return nil, fmt.Errorf("%d keys can be read, and more is there: a block is damaged or cut off (each has a line -----BEGIN …-----, its whole base64, "+
+					"and a line -----END …-----)", read)
 			}
 			break
 		}

@@ -88,19 +88,23 @@ const timeForm = "2006-01-02T15:04:05.000000Z"
 const payeeAbout = "moneta-receipt-payee/1\n"
 
 // PayeeHash is Payee.SHA256 of a payment to account: SHA-256 over
-// "moneta-receipt-payee/1", the payment's id and the account, separated by line feeds,
-// in base64url without padding.
+// "moneta-receipt-payee/1", the payment's id and the account without its white space,
+// separated by line feeds, in base64url without padding.
 func PayeeHash(payment, account string) string {
-	sum := sha256.Sum256([]byte(payeeAbout + payment + "\n" + account))
+	sum := sha256.Sum256([]byte(payeeAbout + payment + "\n" + joined(account)))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
+
+// joined is the account without the white space that people group it with: who orders
+// and who verifies need not write it in one way.
+func joined(account string) string { return strings.Join(strings.Fields(account), "") }
 
 // endMax is how many of an account's last characters are shown, and never more than
 // half of it.
 const endMax = 4
 
 func payeeOf(p *pay.Payment) *Payee {
-	account := p.PayeeAccount
+	account := joined(p.PayeeAccount)
 	if account == "" && p.To != 0 {
 		account = p.To.String()
 	}
@@ -164,16 +168,7 @@ func canonical(v any) ([]byte, error) {
 // Recorded is when the record has said this since.
 func (d *Document) Recorded() (time.Time, error) { return time.Parse(timeForm, d.RecordedAt) }
 
-// Names reports whether account is the payee's, as it was written when the payment was
-// ordered; spaces between its groups do not count.
+// Names reports whether account is the payee's; white space does not count.
 func (d *Document) Names(account string) bool {
-	if d.Payee == nil {
-		return false
-	}
-	for _, form := range []string{account, strings.Join(strings.Fields(account), "")} {
-		if PayeeHash(d.Payment, form) == d.Payee.SHA256 {
-			return true
-		}
-	}
-	return false
+	return d.Payee != nil && PayeeHash(d.Payment, account) == d.Payee.SHA256
 }

@@ -300,13 +300,35 @@ func TestKeyFilesThatAreRefused(t *testing.T) {
 		"cut off":                  {one + string(publicPEM(t, 2, nil))[:60], "key 2 cannot be read"},
 		"another kind of block":    {one + string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte{1}})), "not an ed25519 key"},
 		"a key of another kind":    {string(pem.EncodeToMemory(&pem.Block{Type: privateBlock, Bytes: []byte{1}})), "openssl genpkey"},
-		"too many":                 {one + strings.Repeat(one, keysMax+1), "twice"},
+		"twice, many times":        {one + strings.Repeat(one, keysMax+1), "twice"},
 		"a revoked one that signs": {strings.Replace(one, "-----\n", "-----\nRevoked: yes\n\n", 1), "not revoked"},
 	} {
 		_, err := ParseSigner([]byte(c.text))
 		require.ErrorContains(t, err, c.want, name)
 		require.NotContains(t, err.Error(), "MC4CAQ", name)
 	}
+	// A new key that was pasted wrongly before the one that leaked: the old one must not
+	// go on signing without a word.
+	leaked := string(privatePEM(t, 2))
+	for name, damaged := range map[string]string{
+		"cut off":                      one[:60] + "\n",
+		"cut off in its first line":    one[:20] + "\n",
+		"bad base64":                   strings.Replace(one, "MC4CAQ", "MC4*AQ", 1),
+		"a header that is none":        strings.Replace(one, "-----\n", "-----\nRevoked\n", 1),
+		"no last line":                 one[:strings.Index(one, "-----END")],
+		"no first line":                one[strings.Index(one, "\n")+1:],
+		"a dash lost at the beginning": one[1:],
+		"a dash lost before its end":   strings.Replace(one, "-----END", "----END", 1),
+		"lines that were joined":       strings.ReplaceAll(one, "\n", " "),
+	} {
+		s, err := ParseSigner([]byte(damaged + leaked))
+		require.Error(t, err, name)
+		require.Nil(t, s, name)
+		require.NotContains(t, err.Error(), "MC4", name)
+		_, err = ParseSigner([]byte(leaked + damaged))
+		require.Error(t, err, "%s, and behind", name)
+	}
+
 	path := filepath.Join(t.TempDir(), "receipts.key")
 	require.NoError(t, MakeKey(path))
 	require.ErrorIs(t, MakeKey(path), os.ErrExist)
@@ -318,6 +340,45 @@ func TestKeyFilesThatAreRefused(t *testing.T) {
 	require.NoError(t, os.Chmod(path, 0o640))
 	_, err = LoadSigner(path)
 	require.ErrorContains(t, err, "chmod 600")
+}
+
+// TestAFileAndASetHoldWhatRotationsLeave: keys are never taken out, and a node signs only
+// with all of them in its file.
+func TestAFileAndASetHoldWhatRotationsLeave(t *testing.T) {
+	t.Parallel()
+	revoked := map[string]string{revokedHeader: "2026-11-22 somebody may have read it on the machine that is gone"}
+	file := privatePEM(t, 0)
+	for n := 1; n < keysMax; n++ {
+		file = append(file, publicPEM(t, byte(n), revoked)...)
+	}
+	path := filepath.Join(t.TempDir(), "receipts.key")
+	require.NoError(t, os.WriteFile(path, file, 0o600))
+	_, err := LoadSigner(path)
+	require.NoError(t, err)
+	s, err := ParseSigner(bytes.ReplaceAll(file, []byte(revokedHeader+":"), []byte("Note:")))
+	require.NoError(t, err)
+	require.Len(t, keysOf(t, s), keysMax)
+	require.Equal(t, keysMax, registryMax, "what the registry demands fits into a file")
+	require.GreaterOrEqual(t, keysMax, 100)
+	_, err = ParseSigner(append(file, publicPEM(t, keysMax, nil)...))
+	require.ErrorContains(t, err, "more than")
+}
+
+// TestSpacesOfAnAccountDoNotCount, whichever side wrote them.
+func TestSpacesOfAnAccountDoNotCount(t *testing.T) {
+	t.Parallel()
+	p := subject()
+	plain := payeeOf(&p)
+	for _, ordered := range []string{"CZ65 0800 0000 1920 0014 5399", " CZ6508000000192000145399\t", "CZ65\u00a00800000019200014539 9"} {
+		p.PayeeAccount = ordered
+		require.Equal(t, plain, payeeOf(&p), ordered)
+		d, err := documentOf(&p, &move{payment: p.ID})
+		require.NoError(t, err)
+		for _, asked := range []string{ordered, "CZ6508000000192000145399", "CZ65 0800 0000 1920 0014 5399", "CZ 6508000000192000145399"} {
+			require.True(t, d.Names(asked), "%q, %q", ordered, asked)
+		}
+		require.False(t, d.Names("CZ65 0800 0000 1920 0014 5390"))
+	}
 }
 
 func TestKeySetsThatAreRefused(t *testing.T) {

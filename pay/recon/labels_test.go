@@ -54,6 +54,7 @@ type truth struct {
 	dice   *rand.Rand
 	clock  *clock.Manual
 	node   *commit.Node
+	flaky  *flaky
 	recon  *recon.Recon
 	pool   *pgxpool.Pool
 	house  pay.AccountID
@@ -94,8 +95,9 @@ func newTruth(tb testing.TB, seed uint64) *truth {
 	done := make(chan struct{})
 	go func() { defer close(done); _ = h.node.Run(ctx) }()
 	tb.Cleanup(func() { cancel(); <-done })
+	h.flaky = &flaky{Submitter: h.node}
 	h.recon = recon.New(recon.Config{
-		Pool: h.pool, Submitter: h.node, Channels: []channel.Channel{ch}, Clock: h.clock, Telemetry: tel, PageMax: 97,
+		Pool: h.pool, Submitter: h.flaky, Channels: []channel.Channel{ch}, Clock: h.clock, Telemetry: tel, PageMax: 97,
 		Terms: map[channel.Name]recon.Terms{"bank-ab": {Calendar: bank(tb), Fees: map[money.Asset]money.Amount{"CZK": money.Int(2)}}},
 	})
 	require.Eventually(tb, h.node.Leading, patience, 2*time.Millisecond)

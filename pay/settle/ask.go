@@ -359,6 +359,7 @@ func (a *Asker) breakOf(f *pay.Fact, name, class string, err error) *brk {
 	return &brk{
 		class: class, channel: channel.Name(name), payment: f.Payment, reference: pay.Reference(f.Payment, f.Attempt),
 		asset: f.Asset, amount: f.Amount, detail: strings.ToValidUTF8(detail[:min(len(detail), detailMax)], ""),
+		executed: f.Kind == pay.Confirm,
 	}
 }
 

@@ -62,6 +62,9 @@ func TestWhatTheBankTakesAfterTheProofIsNotSentAgain(t *testing.T) {
 	require.Len(t, breaks, 1)
 	require.Equal(t, []string{"contradiction", order.Reference}, []string{breaks[0].Class, breaks[0].Reference})
 	require.Contains(t, r.log.String(), "the channel has what it said it never had")
+	said, err := r.recon.Contradicted(t.Context(), "bank-ab", order.Reference)
+	require.NoError(t, err)
+	require.False(t, said, "that it has taken it is no word of execution")
 }
 
 // The same, and the first that anybody hears of it is that it was executed: by a
@@ -109,6 +112,11 @@ func (r *road) disputed() (p pay.Payment, order channel.Order) {
 	r.deaf.Store(false)
 	r.eventually("its break is kept", func() bool { return r.number(`select count(*) from breaks where reference = $1`, order.Reference) == 1 })
 	r.eventually("the bank executes it", func() bool { return r.effects()[order.Reference] == 1 })
+	r.eventually("and its break has that word too, whichever came first", func() bool {
+		said, err := r.recon.Contradicted(r.t.Context(), "bank-ab", order.Reference)
+		require.NoError(r.t, err)
+		return said
+	})
 	require.Equal(r.t, int64(2), r.number(`select count(*) from attempts`))
 	require.Equal(r.t, int64(1), r.number(`select count(*) from transitions where transition = 17 and to_state = $1`, int16(pay.InReview)))
 	return p, order
@@ -151,6 +159,9 @@ func TestPeopleSettleByTheAttemptThatExecuted(t *testing.T) {
 			r := build(t, quick())
 			r.door()
 			r.lead()
+			if !before {
+				r.behave(`{"callback_accepted":1,"execute_delay":{"probability":1,"min_ms":300,"max_ms":300}}`) // the break is of another word first
+			}
 			p, order := r.disputed()
 			open := func() (found []recon.Break) {
 				t.Helper()

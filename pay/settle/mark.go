@@ -26,6 +26,8 @@ type brk struct {
 	asset     money.Asset
 	amount    money.Amount
 	detail    string
+	// executed: the word was that the channel executed what the reference names.
+	executed bool
 }
 
 const detailMax = 500 // bytes of a break's detail
@@ -34,6 +36,7 @@ func (it *item) breakOf(class, detail string) *brk {
 	return &brk{
 		class: class, channel: it.channel, payment: it.id, reference: it.word.Reference,
 		asset: it.word.Asset, amount: it.word.Amount, detail: strings.ToValidUTF8(detail[:min(len(detail), detailMax)], ""),
+		executed: it.fact != nil && it.fact.Kind == pay.Confirm,
 	}
 }
 
@@ -73,6 +76,10 @@ const openBreaks = `insert into breaks (class, channel, payment, reference, asse
    where not exists (select from breaks k where k.class = b.class and k.channel = b.channel and k.reference = b.reference)
    order by class, channel, reference
   on conflict do nothing`
+
+// One break may have several words: people need to know whether execution is among them.
+const markExecuted = `update breaks b set executed = true from unnest($1::text[], $2::text[], $3::text[]) as e(class, channel, reference)
+ where b.class = e.class and b.channel = e.channel and b.reference = e.reference and not b.executed`
 
 // mark writes the verdicts of a batch, its event ids and its breaks, in one
 // transaction and one round trip.
@@ -160,6 +167,15 @@ func queueBreaks(batch *pgx.Batch, breaks []*brk) {
 		assets[i], amounts[i], details[i] = string(k.asset), k.amount.String(), k.detail
 	}
 	batch.Queue(openBreaks, classes, channels, payments, refs, assets, amounts, details)
+	var said [3][]string
+	for _, k := range breaks {
+		if k.executed {
+			said[0], said[1], said[2] = append(said[0], k.class), append(said[1], string(k.channel)), append(said[2], k.reference)
+		}
+	}
+	if len(said[0]) > 0 {
+		batch.Queue(markExecuted, said[0], said[1], said[2])
+	}
 }
 
 // send runs a batch as one transaction: one Sync, no begin.

@@ -210,7 +210,8 @@ func delayed(p *pay.Payment, f Facts) bool {
 	return false
 }
 
-// moneyAt is where the postings of p's state leave the money.
+// moneyAt is where the postings of p's state leave the money. Receipts are signed with
+// this word: what pay/receipt has pinned must stay, or needs a form of another name.
 func moneyAt(p *pay.Payment) string {
 	switch p.Disposition() {
 	case pay.ReturnedBack:

@@ -1,0 +1,50 @@
+package app
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/moneta-pay/moneta/config"
+	"github.com/moneta-pay/moneta/internal/pgtest"
+	"github.com/moneta-pay/moneta/pay/receipt"
+)
+
+// TestTheKeyFileOfReceiptsStopsNoMoney: a life that begins while the database fails over
+// does not meet a file that somebody is changing, and a process that cannot read its own
+// serves without receipts, and says so.
+func TestTheKeyFileOfReceiptsStopsNoMoney(t *testing.T) {
+	t.Parallel()
+	cfg := config.Default()
+	cfg.DSN, cfg.ReceiptsKeyFile = pgtest.DSN(t), filepath.Join(t.TempDir(), "receipts.key")
+	require.NoError(t, receipt.MakeKey(cfg.ReceiptsKeyFile))
+	begin := func(former *plane) *plane {
+		p, err := newPlane(t.Context(), cfg, nil, former)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, p.end()) })
+		return p
+	}
+	first := begin(nil)
+	require.NotContains(t, first.Warnings(), "receipts")
+	want, err := first.receipts.Published(t.Context())
+	require.NoError(t, err)
+
+	for _, spoil := range []func() error{
+		func() error { return os.Chmod(cfg.ReceiptsKeyFile, 0o644) },
+		func() error { return os.Truncate(cfg.ReceiptsKeyFile, 120) },
+		func() error { return os.Remove(cfg.ReceiptsKeyFile) },
+	} {
+		require.NoError(t, spoil())
+		next := begin(first)
+		require.NotContains(t, next.Warnings(), "receipts")
+		same, err := next.receipts.Published(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, want, same)
+	}
+	fresh := begin(nil)
+	require.Contains(t, fresh.Warnings()["receipts"], "receipts_key_file")
+	_, err = fresh.receipts.Published(t.Context())
+	require.Error(t, err)
+}
