@@ -89,6 +89,7 @@ func TestALateSuccessMakesAPaymentAndFlipsNothing(t *testing.T) {
 		require.Equal(t, pay.Failed, c.To)
 		require.Empty(t, c.Postings, "its own postings stand with it")
 		require.Equal(t, pay.LatePayout, c.Makes.Kind)
+		require.True(t, c.After.Noted, "it stands in the log, as who reads the rows finds it")
 		require.Equal(t, pay.Reference(p.ID, 1), c.Makes.Link)
 		require.Equal(t, p.From, c.Makes.From)
 		require.Equal(t, p.ID, c.Makes.Original)
@@ -266,5 +267,19 @@ func TestAnEventHasOneKey(t *testing.T) {
 		pay.EventKey(1, "bank", pay.Return, "R2"), pay.EventKey(1, "ban", pay.Return, "kR1"),
 	} {
 		require.NotEqual(t, a, other)
+	}
+}
+
+// Each look at a debt is counted, whether it brought a part or nothing.
+func TestEachLookAtADebtIsCounted(t *testing.T) {
+	t.Parallel()
+	for covered, transition := range map[int64]pay.Transition{0: 0, 1: 17} {
+		p := asIs(pay.LatePayout, pay.Processing)
+		f := about(p, pay.Recover)
+		f.Covered = money.Int(covered)
+		c, err := pay.Next(p, f)
+		require.NoError(t, err)
+		require.Equal(t, []any{transition, p.Checks + 1, pay.Processing}, []any{c.T, c.After.Checks, c.After.State})
+		require.True(t, c.After.NextAt.After(noon))
 	}
 }

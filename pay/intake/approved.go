@@ -82,8 +82,7 @@ type Evidence struct {
 	AsOf time.Time
 	// Reference, Channel and Amount are the executed attempt's as the evidence has them,
 	// ChannelID the channel's own name of it. What waits in review is settled by nothing
-	// less than the first three; for the rest all of them may be empty, or none of the
-	// three.
+	// less than the first three; of the rest, evidence has all three or none of the four.
 	Reference, Channel, ChannelID, Amount string
 	// Approval has the evidence and the two people; the payment's log names it.
 	Approval string

@@ -315,7 +315,7 @@ func (a *Asker) submitBatch(ctx context.Context, batch []pay.Fact) {
 	for i, answer := range a.cfg.Submitter.SubmitAll(ctx, facts) {
 		f := &batch[i]
 		if answer.Err == nil && belies(f, &answer) {
-			breaks = append(breaks, a.breakOf(f, answer.Payment.Channel, belied, errors.New(answer.Payment.Reason)))
+			breaks = append(breaks, a.breakOf(f, asked(f, &answer), belied, errors.New(answer.Payment.Reason)))
 			logBelied(ctx, a.log, &a.metrics, f, &answer)
 		}
 		if answer.Err == nil {
@@ -325,7 +325,7 @@ func (a *Asker) submitBatch(ctx context.Context, batch []pay.Fact) {
 			continue // not committed: the timer offers it again
 		}
 		if class := classOf(answer.Err, f, answer.Payment.State); class != "" {
-			breaks = append(breaks, a.breakOf(f, answer.Payment.Channel, class, answer.Err))
+			breaks = append(breaks, a.breakOf(f, asked(f, &answer), class, answer.Err))
 			logBreak(ctx, a.log, &a.metrics, f, class, answer.Err)
 		}
 		// A word that was refused is no news; the next look still needs a time.
@@ -352,6 +352,14 @@ func (a *Asker) Turns() (work bool, turns int64) {
 		work = work || len(l.due) > 0 && l.calls.Load() < int64(a.cfg.Concurrency)
 	}
 	return work, a.turns.Load()
+}
+
+// asked is the channel whose word it is: by now the payment may have gone to another.
+func asked(f *pay.Fact, answer *commit.Outcome) string {
+	if f.Channel != "" {
+		return f.Channel
+	}
+	return answer.Payment.Channel
 }
 
 func (a *Asker) breakOf(f *pay.Fact, name, class string, err error) *brk {
