@@ -104,11 +104,16 @@ func newPlane(ctx context.Context, cfg config.Config, broken *faults, former *pl
 		return nil, err
 	}
 	p := &plane{cfg: cfg, faults: broken, tel: tel, log: tel.Logger()}
-	var seen pgfence.History // of the database
+	var seen pgfence.History
 	if former == nil {
 		p.signing = receiptsSigning(ctx, &cfg, p.log)
-	} else {
-		seen, p.signing = former.fence.Known(), former.signing
+		p.ring, err = secretsRing(&cfg)
+	} else { // a key file that somebody is changing must not keep a life from beginning
+		seen, p.signing, p.ring = former.fence.Known(), former.signing, former.ring
+	}
+	if err != nil {
+		p.close()
+		return nil, err
 	}
 	if err := p.prepare(ctx, seen); err != nil {
 		p.close()

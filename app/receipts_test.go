@@ -8,9 +8,29 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/moneta-pay/moneta/config"
+	"github.com/moneta-pay/moneta/internal/keyring"
 	"github.com/moneta-pay/moneta/internal/pgtest"
 	"github.com/moneta-pay/moneta/pay/receipt"
 )
+
+// TestTheNextLifeKeepsTheSecretsKeys, as it keeps those of receipts: while the database
+// fails over, a file that somebody is changing must not keep the node from beginning.
+func TestTheNextLifeKeepsTheSecretsKeys(t *testing.T) {
+	t.Parallel()
+	cfg := config.Default()
+	cfg.DSN, cfg.SecretsKeyFile = pgtest.DSN(t), filepath.Join(t.TempDir(), "secrets.key")
+	require.NoError(t, keyring.Make(cfg.SecretsKeyFile))
+	first, err := newPlane(t.Context(), cfg, nil, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, first.end()) })
+	require.NoError(t, os.Truncate(cfg.SecretsKeyFile, 20))
+	next, err := newPlane(t.Context(), cfg, nil, first)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, next.end()) })
+	require.Same(t, first.ring, next.ring)
+	_, err = newPlane(t.Context(), cfg, nil, nil)
+	require.ErrorContains(t, err, "secrets_key_file", "without them a process does not begin: what they sealed could not be used")
+}
 
 // TestTheKeyFileOfReceiptsStopsNoMoney: a life that begins while the database fails over
 // does not meet a file that somebody is changing, and a process that cannot read its own

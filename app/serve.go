@@ -126,9 +126,6 @@ func tuneGC() {
 // the history that the former life of this process knew.
 func (p *plane) prepare(ctx context.Context, seen pgfence.History) error {
 	var err error
-	if p.ring, err = secretsRing(&p.cfg); err != nil {
-		return err
-	}
 	if p.fence, err = pgfence.New(historyFile(p.cfg.StateDir), seen, p.log); err != nil {
 		return err
 	}
