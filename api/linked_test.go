@@ -83,6 +83,21 @@ func TestARefundOverTheAPI(t *testing.T) {
 	require.Equal(t, []string{"600", "0"}, []string{w.get("/v1/accounts/" + to + "/balances").str("available"), w.get("/v1/accounts/" + to + "/balances").str("held")})
 }
 
+// The channel knows a late deposit by what its payer quoted: the deposit that had failed.
+func TestARefundOfALateDepositGoesToItsPayer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	to := w.open("alice", "user")
+	d := w.post("/v1/payments", w.user, `{"kind":"deposit","to":"`+to+`","channel":"bank-ab","amount":"1000","asset":"CZK"}`, "d")
+	id := w.id(d)
+	w.fact(pay.Fact{Kind: pay.Decline, Payment: id, Source: "query"})
+	w.fact(pay.Fact{Kind: pay.Confirm, Payment: id, Source: "callback", Amount: money.Int(1000), Asset: "CZK"})
+	late := w.get("/v1/payments?kind=late_deposit").json["data"].([]any)[0].(map[string]any)["id"].(string)
+	r := w.refund(late, "400", "r1")
+	require.Equal(t, http.StatusCreated, r.StatusCode, string(r.body))
+	require.Equal(t, map[string]any{"account": pay.Reference(id, 0)}, r.json["payee"])
+}
+
 func TestWhatCannotBeRefunded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil)

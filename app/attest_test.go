@@ -105,8 +105,8 @@ func TestEvidenceOfAnotherAttemptIsRefused(t *testing.T) {
 	id, _ := b.disputed()
 	other, _ := b.disputed()
 	plain, _ := b.unknown()
-	declined, adopted := b.takenThenDeclined(), pay.ID(0)
-	adopted, _ = b.disputed()
+	declined := b.takenThenDeclined()
+	adopted, _ := b.disputed()
 	_, err := b.pool.Exec(ctx, `insert into breaks (class, channel, payment, reference, state, closed_at) values ('restore_gap', 'bank-cd', $1, $2, 'resolved', now())`,
 		int64(adopted), pay.Reference(adopted, 2)) // as the gap finder does for what it took over
 	require.NoError(t, err)

@@ -79,7 +79,7 @@ func New(file string, known History, log *slog.Logger) (*Fence, error) {
 		f.known = known
 		return f, nil
 	}
-	raw, err := os.ReadFile(file) //nolint:gosec // named by whoever starts the process
+	raw, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return f, nil
 	}

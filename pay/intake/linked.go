@@ -11,7 +11,7 @@ import (
 
 // refund makes the Fact of a refund: it goes from the account that the deposit
 // credited, through the deposit's channel, to whom the channel knows by the
-// deposit's reference unless the caller names a payee.
+// reference that the deposit's payer quoted unless the caller names a payee.
 func (in *Intake) refund(ctx context.Context, r *Request, now time.Time) (commit.Fact, error) {
 	by, raw := pay.SourceOperators, ""
 	if r.Direct == (pay.Key{}) {
@@ -44,6 +44,8 @@ func (in *Intake) refund(ctx context.Context, r *Request, now time.Time) (commit
 	case p.PayeeAccount != "":
 	case o.Kind == pay.Inbound:
 		bad.add(fault.MalformedRequest, "/payee/account", "nobody knows who sent this money: the refund needs the account to send it to")
+	case o.Kind == pay.LateDeposit: // the channel never saw its id: the money quoted the deposit that had failed
+		p.PayeeAccount = o.Link
 	default:
 		p.PayeeAccount = pay.Reference(o.ID, 0)
 	}

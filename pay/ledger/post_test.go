@@ -258,9 +258,9 @@ func TestUnpostLooksAtBothBooks(t *testing.T) {
 		a, b, c := account(2, -1000), account(4, -1000), account(6, -1000)
 		first := between(a, b)
 		spoil(a, b, c)
-		before := [2]ledger.Books{*a, *b}
+		wanted := [2]ledger.Books{*a, *b}
 		require.Panics(t, func() { ledger.Unpost(a, b, first) }, name)
-		require.Equal(t, before, [2]ledger.Books{*a, *b}, name)
+		require.Equal(t, wanted, [2]ledger.Books{*a, *b}, name)
 	}
 }
 

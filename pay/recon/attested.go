@@ -21,21 +21,23 @@ import (
 // came. One line settles a payment; the others of its reference moved money twice.
 
 const (
-	// A channel's lines that settled nothing are few, and each probes what is awaited.
+	// A channel's lines that settled nothing are few, and each probes what is awaited and
+	// its own reference, as selectBefore does.
 	selectAttested = `select distinct on (e.payment) e.payment, l.id, l.line_id, l.reference, l.amount::text, l.fee::text, l.asset
   from statement_lines l
   join expectations e on e.payment = l.payment and e.reference = l.reference and e.channel = l.channel
  where l.outcome = 'wrong_state' and l.channel = $1
    and l.direction = e.direction and l.amount = e.amount and l.asset = e.asset
-   and not exists (select from statement_lines m where m.reference = l.reference and m.channel = l.channel and m.outcome = 'matched' and m.direction = l.direction)
+   and (select count(*) from (select channel, outcome, direction from statement_lines s where s.reference = l.reference offset 0) m
+         where m.channel = l.channel and m.outcome = 'matched' and m.direction = l.direction) = 0
  order by e.payment, l.id limit $2`
 
 	// What has come back moved the other way, and may come in parts.
 	selectDoubled = `select p.id, l.id, l.line_id, l.reference, l.amount::text, l.fee::text, l.asset, m.line_id
   from statement_lines l
   join payments p on p.id = l.payment
- cross join lateral (select line_id from statement_lines m
-    where m.reference = l.reference and m.channel = l.channel and m.outcome = 'matched' and m.direction = l.direction order by m.id limit 1) m
+ cross join lateral (select line_id from (select * from statement_lines s where s.reference = l.reference offset 0) m
+    where m.channel = l.channel and m.outcome = 'matched' and m.direction = l.direction order by m.id limit 1) m
  where l.outcome = 'wrong_state' and l.channel = $1 and l.direction = case when p.kind = $3 then $4::smallint else $5::smallint end
  order by l.id limit $2`
 

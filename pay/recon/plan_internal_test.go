@@ -27,4 +27,9 @@ func TestPagesProbeIndexes(t *testing.T) {
 	met := pgtest.Plan(t, session, meetExpectations, 2)
 	require.NotContains(t, met, "Join Filter", met)
 	require.Regexp(t, `expectations_pkey.*\n +Index Cond: \(payment = ANY`, met)
+	for sql, n := range map[string]int{selectAttested: 2, selectDoubled: 5} { // each run, over all the lines that there ever were
+		plan := pgtest.Plan(t, session, sql, n)
+		require.Contains(t, plan, "statement_lines_wrong_state", plan)
+		require.Regexp(t, `statement_lines_by_reference.*\n +Index Cond: .*reference = `, plan)
+	}
 }

@@ -2,6 +2,7 @@ package settle
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -34,7 +35,11 @@ func TestTheBreakOfAnAnswerNamesWhoAnswered(t *testing.T) {
 	tel, err := telemetry.Setup(t.Context(), telemetry.Config{Service: "test"})
 	require.NoError(t, err)
 	a := NewAsker(AskerConfig{Submitter: moved{}, Pool: pool, Telemetry: tel})
-	a.submitBatch(t.Context(), []pay.Fact{{Kind: pay.Confirm, Payment: 7, Attempt: 1, Channel: "bank-ab", Source: "query", Amount: money.Int(5), Asset: "CZK"}})
+	word := pay.Fact{Kind: pay.Confirm, Payment: 7, Attempt: 1, Channel: "bank-ab", Source: "query", Amount: money.Int(5), Asset: "CZK"}
+	a.submitBatch(t.Context(), slices.Repeat([]pay.Fact{word}, 2)) // asked twice, one break
+	var n int
+	require.NoError(t, pool.QueryRow(t.Context(), `select count(*) from breaks`).Scan(&n))
+	require.Equal(t, 1, n)
 	var channel, reference string
 	var executed bool
 	require.NoError(t, pool.QueryRow(t.Context(), `select channel, reference, executed from breaks where class = 'contradiction'`).Scan(&channel, &reference, &executed))

@@ -26,9 +26,13 @@ func (r *road) paid(n int, amount int64) pay.Payment {
 }
 
 func (r *road) refund(d pay.Payment, k string, amount int64) commit.Fact {
+	payee := pay.Reference(d.ID, 0)
+	if d.Kind == pay.LateDeposit {
+		payee = d.Link
+	}
 	return accept(&pay.Payment{
 		Tenant: 1, Kind: pay.Refund, Asset: "CZK", Amount: money.Int(amount), From: d.To, Original: d.ID, Channel: d.Channel,
-		PayeeAccount: pay.Reference(d.ID, 0), Key: key("refund %s", k),
+		PayeeAccount: payee, Key: key("refund %s", k),
 	})
 }
 
@@ -442,10 +446,12 @@ func TestMoneyForAnExpiredDepositIsCreditedLate(t *testing.T) {
 	require.Equal(t, pay.Expired, r.read(d.ID).State)
 	late := r.read(r.read(d.ID).Late)
 	require.Equal(t, pay.LateDeposit, late.Kind)
+	require.Equal(t, pay.Reference(d.ID, 0), late.Link, "what the payer quoted: a refund goes there")
 	require.Equal(t, int64(800), r.number(`select sum(amount)::bigint from facts.postings where account = $1`, int64(r.user)))
 	r.reconciled()
 	require.Equal(t, pay.SettlementMatched, r.read(late.ID).Settlement)
-	r.submit(r.refund(pay.Payment{ID: late.ID, To: r.user, Channel: "bank-ab"}, "late", 800))
+	refund := r.submit(r.refund(*late, "late", 800))[0]
+	require.Equal(t, pay.Reference(d.ID, 0), refund.PayeeAccount)
 	r.untilFinal()
 	require.Equal(t, pay.Refunded, r.read(late.ID).Disposition(), "what came late can be refunded")
 	r.reconciled()
