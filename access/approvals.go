@@ -131,10 +131,62 @@ type Proposal struct {
 	Reason     string
 	// ExpiresAt is until when it stands; in ApprovalDefault when zero.
 	ExpiresAt time.Time
+	// Key is the maker's name for the intention: once more is the same proposal. ""
+	// means that each is another one.
+	Key string
 }
 
-// Propose keeps a proposal. Nothing happens until somebody else approves it.
-func (a *Approvals) Propose(ctx context.Context, who *Principal, p Proposal) (Approval, error) {
+// errKnown says that the key is another's who was first.
+var errKnown = errors.New("the key is known")
+
+// Propose keeps a proposal. Nothing happens until somebody else approves it. One with a
+// Key that its maker has used is answered with the proposal of then, as it is now; with another content it is fault.IdempotencyKeyReused.
+func (a *Approvals) Propose(ctx context.Context, who *Principal, p Proposal) (v Approval, err error) {
+	v, _, err = a.ProposeOnce(ctx, who, p)
+	return v, err
+}
+
+// ProposeOnce is Propose, and tells whether the proposal was there already.
+func (a *Approvals) ProposeOnce(ctx context.Context, who *Principal, p Proposal) (v Approval, replayed bool, err error) {
+	if v, replayed, err = a.proposed(ctx, who, &p); err != nil || replayed {
+		return v, replayed, err
+	}
+	asked := p
+	v, err = a.propose(ctx, who, p)
+	if errors.Is(err, errKnown) {
+		return a.proposed(ctx, who, &asked)
+	}
+	return v, false, err
+}
+
+// proposed finds what who has proposed under the key.
+func (a *Approvals) proposed(ctx context.Context, who *Principal, p *Proposal) (v Approval, found bool, err error) {
+	const op = "access.Propose"
+	if p.Key == "" {
+		return v, false, nil
+	}
+	if err := person(who, Viewer); err != nil {
+		return v, false, err
+	}
+	var id ApprovalID
+	err = a.pool.QueryRow(ctx, `select approval from proposal_keys where tenant = $1 and maker = $2 and key = $3`, who.Tenant, who.Operator, p.Key).Scan(&id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return v, false, nil
+	}
+	if err != nil {
+		return v, false, faultOf(op, err)
+	}
+	if v, err = a.One(ctx, who.Tenant, id); err != nil {
+		return v, false, err
+	}
+	if v.Kind != p.Kind || v.Reason != p.Reason || v.Parameters.Canonical() != p.Parameters.Canonical() ||
+		!p.ExpiresAt.IsZero() && !v.ExpiresAt.Equal(p.ExpiresAt.UTC().Truncate(time.Second)) {
+		return Approval{}, false, fault.New(fault.IdempotencyKeyReused, "you proposed something else under this key").WithOp(op).WithResource(id.String())
+	}
+	return v, true, nil
+}
+
+func (a *Approvals) propose(ctx context.Context, who *Principal, p Proposal) (Approval, error) {
 	const op = "access.Propose"
 	if p.Reason == "" || len(p.Reason) > reasonMax || !readable(p.Reason) {
 		return Approval{}, fault.New(fault.MalformedRequest, "give a reason of 1 to 500 bytes that people can read").WithParam("/reason")
@@ -144,9 +196,23 @@ func (a *Approvals) Propose(ctx context.Context, who *Principal, p Proposal) (Ap
 		return Approval{}, err
 	}
 	hash := act.Hash()
-	_, err = a.pool.Exec(ctx, `insert into approvals (id, tenant, kind, parameters, reason, hash, maker, made_at, expires_at)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		act.ID, act.Tenant, act.Kind, act.Parameters.Canonical(), act.Reason, hash[:], act.Maker, act.MadeAt, act.ExpiresAt)
+	err = pgx.BeginFunc(ctx, a.pool, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `insert into approvals (id, tenant, kind, parameters, reason, hash, maker, made_at, expires_at)
+			values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+			act.ID, act.Tenant, act.Kind, act.Parameters.Canonical(), act.Reason, hash[:], act.Maker, act.MadeAt, act.ExpiresAt)
+		if err != nil || p.Key == "" {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `insert into proposal_keys (tenant, maker, key, approval) values ($1, $2, $3, $4) on conflict do nothing`,
+			act.Tenant, act.Maker, p.Key, act.ID)
+		if err == nil && tag.RowsAffected() == 0 {
+			err = errKnown // the proposal is rolled back
+		}
+		return err
+	})
+	if errors.Is(err, errKnown) {
+		return Approval{}, err
+	}
 	if err != nil {
 		return Approval{}, faultOf(op, err)
 	}
@@ -403,14 +469,20 @@ func (a *Approvals) One(ctx context.Context, tenant int32, id ApprovalID) (Appro
 const ApprovalsMax = 100
 
 // List returns the tenant's approvals, newest first, older than the one named by
-// after (the zero id begins with the newest); state "" means all. more tells
-// whether there are older ones.
-func (a *Approvals) List(ctx context.Context, tenant int32, state State, after ApprovalID, limit int) (list []Approval, more bool, err error) {
+// after (the zero id begins with the newest); state "" means all, and so does payment
+// "": otherwise those whose parameter payment it is. more tells whether there are older
+// ones.
+func (a *Approvals) List(ctx context.Context, tenant int32, state State, payment string, after ApprovalID, limit int) (list []Approval, more bool, err error) {
 	limit = min(limit, ApprovalsMax)
+	member := "" // as it stands in the canonical parameters, where texts have their quotes escaped
+	if payment != "" {
+		member = string(appendText([]byte(`"payment":`), payment))
+	}
 	rows, err := a.pool.Query(ctx, `select `+approvalColumns+` from approvals a where a.tenant = $1
 		and ($2 = '' or case when a.state in ('proposed', 'approved') and a.expires_at <= clock_timestamp() then 'expired' else a.state end = $2)
 		and ($3::uuid = '00000000-0000-0000-0000-000000000000' or a.seq < (select seq from approvals where id = $3 and tenant = $1))
-		order by a.seq desc limit $4`, tenant, string(state), after, limit+1)
+		and ($5 = '' or strpos(a.parameters, $5) > 0)
+		order by a.seq desc limit $4`, tenant, string(state), after, limit+1, member)
 	if err != nil {
 		return nil, false, dbFault("access.List", err)
 	}

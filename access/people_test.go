@@ -190,6 +190,46 @@ func TestTwoPeopleAgree(t *testing.T) {
 	require.ErrorIs(t, err, fault.NotFound, "another tenant's")
 }
 
+// A key is one proposal, however many ask at once, and another's key is another.
+func TestAKeyIsOneProposal(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	a, _ := o.approvals()
+	ctx := t.Context()
+	mara := o.who("mara")
+	p := Proposal{Kind: "deed", Parameters: Parameters{"what": "it"}, Reason: "r", Key: "k1"}
+	var fresh atomic.Int64
+	ids := make([]ApprovalID, 8)
+	var wg sync.WaitGroup
+	for i := range ids {
+		wg.Go(func() {
+			v, replayed, err := a.ProposeOnce(ctx, mara, p)
+			if err != nil {
+				t.Error(err)
+			}
+			if ids[i] = v.ID; !replayed {
+				fresh.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	require.EqualValues(t, 1, fresh.Load())
+	for _, id := range ids {
+		require.Equal(t, ids[0], id)
+	}
+	other := p
+	other.Parameters = Parameters{"what": "more"}
+	_, err := a.Propose(ctx, mara, other)
+	require.ErrorIs(t, err, fault.IdempotencyKeyReused)
+	theirs, err := a.Propose(ctx, o.who("abe"), p)
+	require.NoError(t, err)
+	require.NotEqual(t, ids[0], theirs.ID)
+	p.Key = "k2"
+	second, err := a.Propose(ctx, mara, p)
+	require.NoError(t, err)
+	require.NotEqual(t, ids[0], second.ID)
+}
+
 func TestNobodyApprovesTheirOwn(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)

@@ -12,6 +12,8 @@ import (
 
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/intake"
 )
 
 // NewApproval is the body of POST /v1/approvals.
@@ -163,12 +165,25 @@ func (c *call) propose() error {
 	if err != nil {
 		return err
 	}
-	v, err := desk.Propose(c.ctx, &c.who, p)
+	if c.r.Header["Idempotency-Key"] != nil {
+		raw, err := c.idempotencyKey()
+		if err != nil {
+			return err
+		}
+		if p.Key, err = intake.NormaliseKey(raw); err != nil {
+			return err
+		}
+	}
+	v, replayed, err := desk.ProposeOnce(c.ctx, &c.who, p)
 	if err != nil {
 		return err
 	}
 	out := showApproval(&v)
 	c.w.Header()["Location"] = []string{"/v1/approvals/" + out.ID}
+	if replayed {
+		c.w.Header()["Idempotency-Replayed"] = yes
+		return c.reply(http.StatusOK, &out)
+	}
 	return c.reply(http.StatusCreated, &out)
 }
 
@@ -208,7 +223,15 @@ func (c *call) listApprovals() error {
 			return malformed("the cursor is the id of an approval").WithParam("after")
 		}
 	}
-	found, more, err := desk.List(c.ctx, c.who.Tenant, state, after, n)
+	payment := q.Get("payment")
+	if payment != "" {
+		id, err := pay.ParseID(payment)
+		if err != nil {
+			return malformed("this is not the id of a payment").WithParam("payment")
+		}
+		payment = id.String()
+	}
+	found, more, err := desk.List(c.ctx, c.who.Tenant, state, payment, after, n)
 	if err != nil {
 		return err
 	}
@@ -328,8 +351,10 @@ func approvalRoutes() []*route {
 		{
 			method: http.MethodPost, path: "/v1/approvals", id: "propose", tag: "people", summary: "Propose an action",
 			about: "Nothing happens until another person approves it and somebody executes it. Every byte of it is bound by its hash.",
-			role:  access.Operate, body: of[NewApproval](), answers: map[int]reflect.Type{201: of[Approval]()},
-			faults: with(bodyFaults, fault.NotFound), do: (*call).propose,
+			role:  access.Operate, params: []*huma.Param{param("header", "Idempotency-Key", "Name the intention, and send it again after a lost answer: the same key "+
+				"of the same person is the same proposal.", false, text())},
+			body: of[NewApproval](), answers: map[int]reflect.Type{200: of[Approval](), 201: of[Approval]()},
+			faults: with(bodyFaults, fault.NotFound, fault.IdempotencyKeyInvalid, fault.IdempotencyKeyReused), do: (*call).propose,
 		},
 		{
 			method: http.MethodPost, path: "/v1/approvals/preview", id: "preview-approval", tag: "people", summary: "See what an action would do",
@@ -340,7 +365,8 @@ func approvalRoutes() []*route {
 		},
 		{
 			method: http.MethodGet, path: "/v1/approvals", id: "list-approvals", tag: "people", summary: "List approvals", about: "Newest first.",
-			scope: access.Admin, params: append(paging("100"), query("state", "Only this state.", words("proposed", "approved", "used", "rejected", "expired", "withdrawn"))),
+			scope: access.Admin, params: append(paging("100"), query("state", "Only this state.", words("proposed", "approved", "used", "rejected", "expired", "withdrawn")),
+				query("payment", "Only those about this payment.", text())),
 			answers: map[int]reflect.Type{200: of[ListOf[Approval]]()}, faults: []fault.Code{fault.UnknownField, fault.NotFound}, do: (*call).listApprovals,
 		},
 		{

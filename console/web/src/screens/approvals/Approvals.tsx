@@ -158,6 +158,9 @@ function Card({ a, session }: { a: Approval; session: Session | undefined }) {
     }
   };
   const text = a.words[t.lang] || a.kind;
+  // Who approves two alike moves money twice: show what else is open on the payment.
+  const same = usePay<List>(a.parameters.payment ? `/v1/approvals?payment=${a.parameters.payment}&limit=100` : null, { every: 4_000 });
+  const beside = (same.data?.data ?? []).filter((b) => b.id !== a.id && (b.state === 'proposed' || b.state === 'approved' || (b.state === 'used' && !b.outcome)));
   return (
     <Frame label={text} onKey={(k) => can && setOpen(k === 'a' ? 'approve' : 'reject')}>
       <Stack gap="sm">
@@ -179,6 +182,12 @@ function Card({ a, session }: { a: Approval; session: Session | undefined }) {
             </Fact>
           </Table.Tbody>
         </Table>
+        {beside.length > 0 && (
+          <Text size="sm" role="note">
+            <State tone="wait">{t('beside')}</State>{' '}
+            {beside.map((b) => <span key={b.id}>{b.words[t.lang] || b.kind} <Go to={`/approvals?id=${b.id}`}>{b.id}</Go>. </span>)}
+          </Text>
+        )}
         {problem !== null && <Problem of={problem} />}
         {a.state === 'proposed' && own && <Text size="sm" c="dimmed">{t('own')}</Text>}
         {a.state === 'proposed' && !own && !may(session, 'approver') && <Text size="sm" c="dimmed">{t('not_approver')}</Text>}

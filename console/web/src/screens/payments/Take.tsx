@@ -1,6 +1,6 @@
 import { Button, Group, Modal, Stack, Text, TextInput, Textarea } from '@mantine/core';
 import { useState } from 'react';
-import { decimal, may, minorOf, useDo, usePay, useSession } from '../../data';
+import { decimal, freshKey, may, minorOf, useDo, usePay, useSession } from '../../data';
 import { AsCurl, Go, Money, Panel, Problem, Twin } from '../../parts';
 import { Proposal, type Approval } from '../../parts/proposal';
 import { useWords } from '../../words/words';
@@ -30,7 +30,9 @@ export function Take({ kind, p, can, why, onClose }: { kind: 'refund' | 'capture
   const payee = kind === 'capture' ? p.payee?.account : undefined;
   const body = { kind, parameters: { payment: p.id, asset: p.asset, amount: minor ?? '', ...(payee ? { payee } : {}) } };
   const look = useDo<Preview>(() => ({ path: '/api/pay/v1/approvals/preview', body }), []);
-  const propose = useDo<Approval>(() => ({ path: '/api/pay/v1/approvals', body: { ...body, reason: reason.trim() } }), ['/api/pay/v1/approvals']);
+  // One key as long as the dialog is open: a click after a lost answer is the same proposal.
+  const [key] = useState(freshKey);
+  const propose = useDo<Approval>(() => ({ path: '/api/pay/v1/approvals', body: { ...body, reason: reason.trim() }, headers: { 'Idempotency-Key': key } }), ['/api/pay/v1/approvals']);
   const [seen, setSeen] = useState('');
   const preview = seen === minor ? look.data : undefined;
   const done = propose.data;
@@ -84,8 +86,8 @@ const side = (t: ReturnType<typeof useWords<typeof words>>, s: Side) => `${t.may
 export function Proposals({ p }: { p: Payment }) {
   const t = useWords(words);
   const { session } = useSession();
-  const all = usePay<Page<Approval>>('/v1/approvals?limit=100', { every: 4_000 });
-  const of = (all.data?.data ?? []).filter((a) => a.parameters.payment === p.id);
+  const all = usePay<Page<Approval>>(`/v1/approvals?payment=${p.id}&limit=100`, { every: 4_000 });
+  const of = all.data?.data ?? [];
   if (of.length === 0) return null;
   return (
     <Panel title={t('proposals')}>
