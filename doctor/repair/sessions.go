@@ -280,6 +280,12 @@ func (h *terminator) atAKnot(ctx context.Context, conn *pgx.Conn, a doctor.Act, 
 	if err != nil {
 		return err
 	}
+	if sent { // what outlives the server's own wait may still be on its way out
+		_, err = until(ctx, cancelWithin, func() (bool, error) { s, err := look(ctx, conn, t); return s == nil, err })
+		if err != nil {
+			return err
+		}
+	}
 	if s, err = look(ctx, conn, t); err != nil {
 		return err
 	}
@@ -294,8 +300,17 @@ func (h *terminator) atAKnot(ctx context.Context, conn *pgx.Conn, a doctor.Act, 
 	case sent:
 		return fmt.Errorf("it was told to end and has not: %s", s.describe())
 	}
+	return h.notEnded(out, a, s)
+}
+
+// notEnded says what a session is that got no signal: one that holds nobody up any more is
+// nothing to do; that any other is still there is an error.
+func (h *terminator) notEnded(out *doctor.Change, a doctor.Act, s *session) error {
 	h.judge(out, a, s)
-	return doctor.Never(a, out.Marks...)
+	if err := doctor.Never(a, out.Marks...); err != nil || out.Nothing {
+		return err
+	}
+	return fmt.Errorf("it was not ended: %s", s.describe())
 }
 
 // stillRoot is the same condition for both signals, judged in the statement that sends
@@ -309,13 +324,15 @@ const stillRoot = `from pg_stat_activity a
    and ($4 and a.backend_xmin is not null and a.xact_start < clock_timestamp() - interval '10 seconds'
         or exists (select from pg_stat_activity w where w.wait_event_type = 'Lock' and a.pid = any(pg_blocking_pids(w.pid))))`
 
-// signal sends one, if the session is still what it was; sent tells whether.
+// signal sends one, if the session is still what it was; sent tells whether. That is not
+// what the statement returns: a session that outlives the wait for its end was told to.
 func (d *Database) signal(ctx context.Context, conn *pgx.Conn, do string, a doctor.Act, t target) (sent bool, err error) {
-	err = conn.QueryRow(ctx, "select "+do+" "+stillRoot, t.pid, t.since, d.protected(), snapshot(a)).Scan(&sent)
+	var worked bool
+	err = conn.QueryRow(ctx, "select "+do+" "+stillRoot, t.pid, t.since, d.protected(), snapshot(a)).Scan(&worked)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	}
-	return sent, denied(err, "pg_signal_backend (and a superuser's session takes a superuser)")
+	return err == nil, denied(err, "pg_signal_backend (and a superuser's session takes a superuser)")
 }
 
 // holding reports whether the session still has the snapshot that it is ended for.
@@ -352,14 +369,7 @@ func (h *terminator) end(ctx context.Context, conn *pgx.Conn, a doctor.Act, t ta
 	case sent:
 		return fmt.Errorf("it was told to end and has not: %s", s.describe())
 	}
-	h.judge(out, a, s) // it is not what it was: say what it is now
-	if err := doctor.Never(a, out.Marks...); err != nil {
-		return err
-	}
-	if out.Nothing {
-		return nil
-	}
-	return fmt.Errorf("it was not ended: %s", s.describe())
+	return h.notEnded(out, a, s)
 }
 
 // until waits, boundedly, for a condition.
