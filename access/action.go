@@ -204,7 +204,8 @@ type Kind struct {
 	// Perform acts through the decider, with key as the Fact's idempotency key: after
 	// a crash it is called again with the same key and must then find what it did.
 	// An error that promises fault.NotMoved and no use in a retry is the final
-	// answer; after any other one it is called again.
+	// answer; one that promises it and asks to wait leaves the action approved, for
+	// people to repeat; after any other one it is called again.
 	Perform func(ctx context.Context, a *Action, key [16]byte) (result string, err error)
 }
 

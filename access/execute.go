@@ -30,6 +30,11 @@ import (
 //	after the Fact, before the outcome   the same; the decider answers the key again
 //	after the outcome                    nothing is left to do
 //
+// What is refused for now, by a lever, has not happened and must not happen later by
+// itself: it is approved again, for people to carry out or to withdraw, and refused for
+// good once its time is over. A crash before that leaves it used without an outcome; who
+// calls it again is refused by the same lever, and puts it back.
+//
 // Whoever uses an approval up holds it for heldFor. Run, on every node, calls again
 // what nobody holds and nobody finished: nothing is lost because a node died.
 const (
@@ -65,7 +70,7 @@ func (a *Approvals) Execute(ctx context.Context, who *Principal, id ApprovalID, 
 	if kind.Apply != nil {
 		err = a.apply(ctx, who.Operator, kind, &v)
 	} else if err = a.use(ctx, a.pool, who.Operator, &v); err == nil {
-		err = a.perform(ctx, kind, &v)
+		err = a.perform(ctx, kind, &v, notMoved)
 	}
 	if errors.Is(err, errTaken) {
 		now, err := a.One(ctx, who.Tenant, id)
@@ -175,19 +180,42 @@ func (a *Approvals) apply(ctx context.Context, by string, kind *Kind, v *Approva
 	return err
 }
 
-// perform acts through the decider and keeps the outcome.
-func (a *Approvals) perform(ctx context.Context, kind *Kind, v *Approval) error {
+// perform acts through the decider and keeps the outcome. unmoved reports whether an
+// error that is not the last word says that nothing has happened, nor will.
+func (a *Approvals) perform(ctx context.Context, kind *Kind, v *Approval, unmoved func(error) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, performLimit)
 	defer cancel()
 	result, err := kind.Perform(ctx, &v.Action, v.ID)
 	if err != nil && !final(err) {
-		return doubt(v.ID, err)
+		if !unmoved(err) {
+			return doubt(v.ID, err)
+		}
+		if a.putBack(ctx, v.ID) {
+			return err
+		}
 	}
 	if err := a.finish(ctx, a.pool, v.ID, result, err); err != nil {
 		return doubt(v.ID, err)
 	}
 	return nil
 }
+
+// putBack makes a used approval of which nothing came an approved one again. It does not
+// when its time is over, or when the guard finds one of its two people gone: then the
+// refusal is its outcome.
+func (a *Approvals) putBack(ctx context.Context, id ApprovalID) bool {
+	tag, err := a.pool.Exec(ctx, `update approvals set state = 'approved', used_by = null, used_at = null, held_until = null
+		where id = $1 and state = 'used' and finished_at is null and expires_at > clock_timestamp()`, id)
+	return err == nil && tag.RowsAffected() == 1
+}
+
+// notMoved is the first caller's unmoved: nobody has tried before.
+func notMoved(err error) bool { return fault.MoneyStateOf(err) == fault.NotMoved }
+
+// refusedForNow is that of who calls again. An earlier call may have reached the decider, so
+// only a refusal counts that has looked whether the key is known, as a lever's does: not
+// that of a node which cannot reach anybody.
+func refusedForNow(err error) bool { return notMoved(err) && fault.RetryOf(err) == fault.After }
 
 // final reports whether the error is the last word: nothing happened, and the same
 // again would be refused again.
@@ -280,7 +308,7 @@ func (a *Approvals) resume(ctx context.Context) error {
 		v := &left[i]
 		kind, err := a.fit(ctx, v)
 		if err == nil && kind.Perform != nil {
-			err = a.perform(ctx, kind, v)
+			err = a.perform(ctx, kind, v, refusedForNow)
 		}
 		if err != nil {
 			wrong = append(wrong, err)

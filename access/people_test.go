@@ -414,6 +414,101 @@ func TestARefusalIsAnOutcomeAndDoubtIsNone(t *testing.T) {
 	require.Equal(t, Done, w.Outcome)
 }
 
+// expire puts the approval's time into the past, with a hash and a signature to fit.
+func (o *office) expire(v *Approval) {
+	o.t.Helper()
+	v.ExpiresAt = time.Now().Add(-time.Second).UTC().Truncate(time.Second)
+	v.Hash = v.Action.Hash()
+	ctx := o.t.Context()
+	_, err := o.pool.Exec(ctx, `alter table approvals disable trigger approvals_guard`)
+	require.NoError(o.t, err)
+	_, err = o.pool.Exec(ctx, `update approvals set made_at = now() - interval '1 hour', expires_at = $2, hash = $3, check_signature = $4 where id = $1`,
+		v.ID, v.ExpiresAt, v.Hash[:], o.signature("cleo", v))
+	require.NoError(o.t, err)
+	_, err = o.pool.Exec(ctx, `alter table approvals enable trigger approvals_guard`)
+	require.NoError(o.t, err)
+}
+
+// A lever refuses what two people agreed on: nothing comes of it later by itself, and they
+// can still withdraw it, or carry it out when the lever is gone.
+func TestWhatALeverRefusesDoesNotHappenLater(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t)
+	a, d := o.approvals()
+	ctx := t.Context()
+	paused := func(string) error { return fault.New(fault.IntakePaused, "by a lever").WithRetryAfter(time.Hour) }
+	due := func() {
+		_, err := o.pool.Exec(ctx, `update approvals set held_until = now() - interval '1 second' where used_at is not null and finished_at is null`)
+		require.NoError(t, err)
+		require.NoError(t, a.Tidy(ctx))
+	}
+	one := func(v Approval) Approval {
+		now, err := a.One(ctx, o.tenant, v.ID)
+		require.NoError(t, err)
+		return now
+	}
+	crashed := func() Approval {
+		v := o.approved(a)
+		d.fail = func(string) error { panic("crash") }
+		require.Panics(t, func() { _, _ = a.Execute(ctx, o.who("mara"), v.ID, v.Hash) })
+		d.fail = paused
+		return v
+	}
+
+	d.fail = paused
+	v, w := o.approved(a), o.approved(a)
+	for _, it := range []Approval{v, w} {
+		_, err := a.Execute(ctx, o.who("mara"), it.ID, it.Hash)
+		require.ErrorIs(t, err, fault.IntakePaused)
+		require.Equal(t, fault.NotMoved, fault.MoneyStateOf(err))
+		require.Equal(t, Approved, one(it).State)
+	}
+	// A node that dies in the middle leaves it to another, which meets the same lever.
+	x := crashed()
+	_, err := o.pool.Exec(ctx, `update approvals set held_until = now() - interval '1 second' where used_at is not null and finished_at is null`)
+	require.NoError(t, err)
+	require.ErrorIs(t, a.Tidy(ctx), fault.IntakePaused)
+	require.Equal(t, Approved, one(x).State)
+
+	// One that has expired meanwhile is refused for good.
+	y := crashed()
+	o.expire(&y)
+	due()
+	now := one(y)
+	require.Equal(t, []string{string(Used), Refused}, []string{string(now.State), now.Outcome})
+	require.Contains(t, now.Result, "intake-paused")
+
+	d.fail = nil // the lever is gone
+	due()
+	require.Empty(t, d.acts, "nothing happens by itself")
+	_, err = a.Withdraw(ctx, o.who("mara"), v.ID)
+	require.NoError(t, err)
+	now, err = a.Execute(ctx, o.who("mara"), w.ID, w.Hash)
+	require.NoError(t, err)
+	require.Equal(t, Done, now.Outcome)
+	require.Equal(t, map[[16]byte]int{[16]byte(w.ID): 1}, d.acts)
+
+	// What may have happened is not put back: here the first call's answer was lost, and who
+	// calls again reaches nobody.
+	d.fail = func(at string) error {
+		if at == "after" {
+			return fault.New(fault.CommitUnknown, "")
+		}
+		return nil
+	}
+	z := o.approved(a)
+	_, err = a.Execute(ctx, o.who("mara"), z.ID, z.Hash)
+	require.ErrorIs(t, err, fault.CommitUnknown)
+	d.fail = func(string) error { return fault.New(fault.NotLeader, "") }
+	_, err = o.pool.Exec(ctx, `update approvals set held_until = now() - interval '1 second' where used_at is not null and finished_at is null`)
+	require.NoError(t, err)
+	require.ErrorIs(t, a.Tidy(ctx), fault.CommitUnknown)
+	require.Equal(t, Used, one(z).State)
+	d.fail = nil
+	due()
+	require.Equal(t, Done, one(z).Outcome)
+}
+
 func TestPeopleAreAddedByPeople(t *testing.T) {
 	t.Parallel()
 	o := newOffice(t)

@@ -59,7 +59,7 @@ func registerPaymentActions(desk *access.Approvals, in *intake.Intake, payments 
 		return movements(in.PlanCapture(ctx, r))
 	}
 	desk.Register(access.Kind{
-		Name: "capture", Members: []access.Member{{Name: "payment"}, {Name: "asset"}, {Name: "amount"}},
+		Name: "capture", Members: []access.Member{{Name: "payment"}, {Name: "asset"}, {Name: "amount"}, {Name: "payee", Optional: true}},
 		Check: func(ctx context.Context, act *access.Action) error {
 			_, err := planned(ctx, act)
 			return err
@@ -106,6 +106,14 @@ func (a paymentActions) capture(ctx context.Context, act *access.Action, key pay
 	if err != nil {
 		return nil, err
 	}
+	// What goes out names its payee, so that both people read who gets it.
+	if payee := act.Parameters["payee"]; payee != hold.PayeeAccount {
+		why := "the hold is for an account of ours: leave the payee out"
+		if hold.PayeeAccount != "" {
+			why = "the hold goes out to the account " + hold.PayeeAccount + ": name it as the payee"
+		}
+		return nil, fault.New(fault.MalformedRequest, why).WithParam("/parameters/payee")
+	}
 	return &intake.CaptureRequest{Hold: hold, Direct: key, Amount: act.Parameters["amount"], TraceID: pay.TraceID(key), House: true}, nil
 }
 
@@ -118,7 +126,9 @@ func movements(p intake.Plan, err error) ([]access.Movement, error) {
 		s := access.Side{Role: r.String()}
 		switch r { //nolint:exhaustive // all others are accounts of ours
 		case pay.FromAvailable, pay.FromHeld:
-			s.Account = p.Payment.From.String()
+			if p.Payment.From != 0 { // money without an owner is held where it lies
+				s.Account = p.Payment.From.String()
+			}
 		case pay.ToAvailable:
 			s.Account = p.Payment.To.String()
 		}
@@ -155,7 +165,13 @@ func describeRefund(act *access.Action) fault.Text {
 }
 
 func describeCapture(act *access.Action) fault.Text {
-	amount, id := worthOf(act), act.Parameters["payment"]
+	amount, id, payee := worthOf(act), act.Parameters["payment"], act.Parameters["payee"]
+	if payee != "" {
+		return fault.Text{
+			En: fmt.Sprintf("Take %s of the hold %s and send it to the account %s outside", amount, id, payee),
+			Zh: fmt.Sprintf("从预授权 %s 中请款 %s，并付至外部账户 %s", id, amount, payee),
+		}
+	}
 	return fault.Text{
 		En: fmt.Sprintf("Take %s of the hold %s for its payee", amount, id),
 		Zh: fmt.Sprintf("从预授权 %s 中为收款方请款 %s", id, amount),

@@ -29,7 +29,17 @@ func TestTwoPeopleAssignMoneyWithoutAnOwner(t *testing.T) {
 	in := pay.Payment{Tenant: pay.TenantID(b.tenant), Kind: pay.Inbound, Asset: "CZK", Amount: money.Int(900), Channel: "bank-ab", Link: "L1", Key: pay.Key{7}}
 	res, err := b.losing.Submit(ctx, commit.Fact{Payment: &pay.Fact{Kind: pay.Accept, New: &in, Source: "statement"}})
 	require.NoError(t, err)
-	v := b.approved("assign_inbound", access.Parameters{"payment": res.Payment.ID.String(), "to": to, "amount": "900"})
+	assign := access.Parameters{"payment": res.Payment.ID.String(), "to": to, "amount": "900"}
+	preview := func(kind string, p access.Parameters) []access.Movement {
+		_, moves, err := b.desk.Preview(ctx, b.who("abe"), access.Proposal{Kind: kind, Parameters: p})
+		require.NoError(t, err)
+		return moves
+	}
+	require.Equal(t, []access.Movement{{Debit: access.Side{Role: "susp:in"}, Credit: access.Side{Role: "to:av", Account: to}, Amount: "900", Asset: "CZK"}},
+		preview("assign_inbound", assign))
+	require.Equal(t, []access.Movement{{Debit: access.Side{Role: "susp:in"}, Credit: access.Side{Role: "from:held"}, Amount: "300", Asset: "CZK"}},
+		preview("refund", access.Parameters{"payment": res.Payment.ID.String(), "asset": "CZK", "amount": "300", "payee": "123456"}))
+	v := b.approved("assign_inbound", assign)
 	done, err := b.desk.Execute(ctx, b.who("abe"), v.ID, v.Hash)
 	require.NoError(t, err)
 	require.Equal(t, access.Done, done.Outcome)
@@ -91,6 +101,29 @@ func TestTwoPeopleRefundAndCapture(t *testing.T) {
 	require.Equal(t, "300", b.available(to))
 	left = b.payment(hold.Payment.ID)
 	require.Equal(t, "400", left.Remaining().String())
+
+	// One that goes out names who gets it, and shows that dispatch sends it.
+	_, from = b.movedIn()
+	out, err := b.in.Accept(ctx, &intake.Request{
+		Tenant: pay.TenantID(b.tenant), Key: rand16(), Kind: "hold", From: from, Channel: "bank-ab", PayeeAccount: "123456", PayeeName: "Jan", Amount: "700", Asset: "CZK",
+	})
+	require.NoError(t, err)
+	outward := access.Parameters{"payment": out.Payment.ID.String(), "asset": "CZK", "amount": "700"}
+	_, err = preview("capture", outward)
+	require.ErrorContains(t, err, "123456")
+	outward["payee"] = "654321"
+	_, err = b.desk.Propose(ctx, b.who("abe"), access.Proposal{Kind: "capture", Parameters: outward, Reason: "r"})
+	require.ErrorIs(t, err, fault.MalformedRequest)
+	outward["payee"] = "123456"
+	moves, err = preview("capture", outward)
+	require.NoError(t, err)
+	require.Equal(t, []access.Movement{{Debit: access.Side{Role: "from:held", Account: from}, Credit: access.Side{Role: "clr:out"}, Amount: "700", Asset: "CZK"}}, moves)
+	sent := b.approved("capture", outward)
+	require.Contains(t, sent.Words.En, "send it to the account 123456 outside")
+	require.Contains(t, sent.Words.Zh, "123456")
+	_, err = b.desk.Execute(ctx, b.who("abe"), sent.ID, sent.Hash)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, b.count(`select count(*) from payments where kind = $1 and from_account = $2`, int16(pay.Capture), int64(b.account(from).ID)))
 
 	// One approved before the rest was taken is refused when it is carried out, for good.
 	late := b.approved("capture", access.Parameters{"payment": hold.Payment.ID.String(), "asset": "CZK", "amount": "400"})

@@ -9,9 +9,9 @@ import (
 	"github.com/moneta-pay/moneta/pay/commit"
 )
 
-// Plan is what a payment would post, at once or as soon as it is cleared, if it were made
-// now. The decider judges
-// balances and freezes when it is: a plan promises nothing.
+// Plan is what a payment would post, at once or as soon as it is cleared, or sent where
+// nothing moves before, if it were made now. The decider judges balances and freezes when
+// it is: a plan promises nothing.
 type Plan struct {
 	Payment  pay.Payment
 	Postings []pay.Posting
@@ -75,5 +75,23 @@ func plan(f *commit.Fact, from *pay.Payment) (Plan, error) {
 		// Accepting sets nothing aside yet: clearing it does, in the same breath.
 		c, err = pay.Next(c.After, pay.Fact{Kind: pay.Clear, At: f.Payment.At})
 	}
+	if err == nil && p.Kind == pay.Capture && c.To == pay.Reserved {
+		// Its money is held already: what moves it is that dispatch sends it.
+		c, err = pay.Next(c.After, pay.Fact{Kind: pay.Intend, At: f.Payment.At, SendBy: f.Payment.At, Attempt: 1, Channel: p.Channel})
+	}
+	fromSuspense(p, c.Postings)
 	return Plan{Payment: *p, Postings: c.Postings}, err
+}
+
+// fromSuspense names who pays for what is done with money without an owner, as the
+// decider will.
+func fromSuspense(p *pay.Payment, postings []pay.Posting) {
+	if p.From != 0 || p.Kind != pay.Assignment && p.Kind != pay.Refund {
+		return
+	}
+	for i := range postings {
+		if postings[i].Debit == pay.FromAvailable {
+			postings[i].Debit = pay.Suspense
+		}
+	}
 }

@@ -26,7 +26,9 @@ export function Take({ kind, p, can, why, onClose }: { kind: 'refund' | 'capture
   const [reason, setReason] = useState('');
   const minor = minorOf(amount, p.asset);
   const ok = minor !== undefined && BigInt(minor) > 0n && BigInt(minor) <= BigInt(p.remaining ?? '0');
-  const body = { kind, parameters: { payment: p.id, asset: p.asset, amount: minor ?? '' } };
+  // What a capture sends out names its payee, so that whoever approves it reads who gets it.
+  const payee = kind === 'capture' ? p.payee?.account : undefined;
+  const body = { kind, parameters: { payment: p.id, asset: p.asset, amount: minor ?? '', ...(payee ? { payee } : {}) } };
   const look = useDo<Preview>(() => ({ path: '/api/pay/v1/approvals/preview', body }), []);
   const propose = useDo<Approval>(() => ({ path: '/api/pay/v1/approvals', body: { ...body, reason: reason.trim() } }), ['/api/pay/v1/approvals']);
   const [seen, setSeen] = useState('');
@@ -62,7 +64,7 @@ export function Take({ kind, p, can, why, onClose }: { kind: 'refund' | 'capture
             </div>
           )}
           {done && <Text fw={600} role="status">{t('take_proposed')} <Go to={`/approvals?id=${done.id}`}>{t('to_approvals')}</Go></Text>}
-          <Twin cmd={`moneta approve propose ${kind} --set payment=${p.id} --set asset=${p.asset} --set amount=${minor ?? 'N'} --reason … --dry-run`} />
+          <Twin cmd={`moneta approve propose ${kind} --set payment=${p.id} --set asset=${p.asset} --set amount=${minor ?? 'N'}${payee ? ` --set payee='${payee}'` : ''} --reason … --dry-run`} />
           <Group justify="space-between" gap="xs">
             <AsCurl call={{ method: 'POST', path: '/v1/approvals', body: { ...body, reason } }} />
             <Group gap="xs">
