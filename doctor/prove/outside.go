@@ -225,12 +225,14 @@ func (p *prover) outsideSent(x *payment, of []entry) {
 		p.find(checkDoubled, x.id, of[0].At, paymentID(x.id), fmt.Sprintf("%d of its attempts were executed", distinct))
 	}
 	p.missing(x, byAttempt)
-	p.judgeBacks(x, returned, p.placed(x, backs))
+	p.judgeBacks(x, returned, p.placed(x, backs, byAttempt))
 }
 
-// placed leaves out what came back of a late outcome and is no return here: where nobody
-// owes it any more it is booked as money without an owner, which must then be there.
-func (p *prover) placed(x *payment, backs []*entry) []*entry {
+// placed leaves out what came back of a payment with a late outcome and is no return here.
+// Where the debt was written off it is booked as money without an owner, which must then
+// be there. Of another attempt than the late one neither leg is booked: that it left is
+// told by itself, and coming back makes it no worse.
+func (p *prover) placed(x *payment, backs []*entry, left []int64) []*entry {
 	if x.state == succeeded {
 		return backs
 	}
@@ -247,6 +249,9 @@ func (p *prover) placed(x *payment, backs []*entry) []*entry {
 	}
 	here := make([]*entry, 0, len(backs))
 	for _, e := range backs {
+		if !p.hasLate(x, e.Reference) && e.Attempt >= 1 && e.Attempt <= int64(len(left)) && left[e.Attempt-1] > 0 {
+			continue
+		}
 		if amounts[e.Amount] > 0 {
 			amounts[e.Amount]--
 			here = append(here, e)

@@ -168,6 +168,40 @@ func TestRowsAreReadWithoutTrust(t *testing.T) {
 	require.Equal(t, int64(1), p.out.FaultCount, "a sum that does not fit is a fault, not a wrong figure")
 }
 
+// Both attempts of a failed payment have executed, one stands as its late outcome, and
+// the other comes back. That it executed is told; that it came back is no money without
+// an owner, whereas what comes back of the late one and is no return must be booked so.
+func TestWhatComesBackOfAnotherAttemptIsNoStray(t *testing.T) {
+	t.Parallel()
+	at := time.Now().Add(-time.Hour)
+	for back, strays := range map[int64]int{1: 0, 2: 1} {
+		p := &prover{
+			at: time.Now(), checks: map[string]*Check{}, rails: map[string]*rail{}, strays: map[stray]*strayCount{},
+			runs: map[string]time.Time{"bank-ab": time.Now()},
+		}
+		x := &payment{id: 31, kind: 2, asset: "CZK", amount: money.Int(800), state: failed}
+		for n := range int64(2) {
+			x.attempts = append(x.attempts, attempt{n: n + 1, channel: "bank-ab", reference: reference(31, n+1)})
+		}
+		x.children = []child{{id: 32, kind: latePayout, asset: "CZK", link: reference(31, 2), amount: x.amount}}
+		moved := func(n int64, direction string) entry {
+			return entry{Payment: 31, Attempt: n, Channel: "bank-ab", Effect: Effect{
+				Reference: reference(31, n), Direction: direction, Return: direction == "in", Amount: x.amount, Asset: "CZK", At: at,
+			}}
+		}
+		p.outsideSent(x, []entry{moved(1, "out"), moved(2, "out"), moved(back, "in")})
+		require.NoError(t, p.closeStrays(t.Context()))
+		told := 0
+		for _, f := range p.out.Findings {
+			if strings.Contains(f.Detail, "more than it is booked") {
+				told++
+			}
+		}
+		require.Equal(t, strays, told, "%+v", p.out.Findings)
+		require.Len(t, p.out.Findings, 2+strays, "the execution that is not booked, and that there are two: %+v", p.out.Findings)
+	}
+}
+
 func FuzzFileOfBooks(f *testing.F) {
 	f.Add("{\"reference\":\"x\",\"direction\":\"in\",\"amount\":\"1\",\"asset\":\"CZK\",\"executed_at\":\"2026-01-01T00:00:00Z\"}\n{\"end\":1}\n")
 	f.Add("{\"end\":0}\n")

@@ -111,7 +111,7 @@ func (j *judge) make(c *pay.Change, f *pay.Fact) (Result, error) {
 		j.b.late = append(j.b.late, *made)
 		j.takenLate(&c.After, f.Source)
 	}
-	if made.Kind == pay.Return {
+	if made.Kind == pay.Return && c.After.Late == 0 { // what came back of a late payout pays its debt, and waits as an item already
 		j.unplacedAgain(made, f.Source)
 	}
 	after, err := j.carryOut([]pay.Change{*c}, f.Source)
@@ -231,10 +231,16 @@ func (j *judge) lateAgain(p *pay.Payment, f *pay.Fact) (Result, error) {
 	return j.advance(&g)
 }
 
+// ErrWrittenOff reports that money has come back of a late payout whose debt nobody owes
+// any more. Nothing was booked: the statement's line brings it to suspense.
+var ErrWrittenOff = errors.New("was written off")
+
 // lateBack looks at a word that takes a late outcome back, and says whether it is done
 // with it. A chargeback is about the late deposit. What came back of a late payout is
-// credited like any return, and its holder's debt is taken from that at once; it is a
-// contradiction, and money for a person, where the debt is not his any more.
+// credited like any return, and the debt is taken from that at once: its holder's, or
+// that of the suspense account, where what had failed to leave waits again already. It is
+// a contradiction where the debt was written off, and the money is ours (ErrWrittenOff);
+// and where another attempt comes back: of that one neither leg is booked.
 func (j *judge) lateBack(p *pay.Payment, f *pay.Fact) (res Result, err error, done bool) {
 	late, ok := j.mem.payment(p.Late)
 	if !ok {
@@ -247,14 +253,12 @@ func (j *judge) lateBack(p *pay.Payment, f *pay.Fact) (res Result, err error, do
 		return res, err, true
 	}
 	var why error
-	holder, known := j.mem.accounts.get(ledger.AccountID(late.From))
 	switch ref := pay.Reference(p.ID, f.Attempt); {
 	case late.Link != ref:
-		why = fmt.Errorf("%w: %s came back, and %s executed", pay.ErrContradiction, ref, late.Link)
+		why = fmt.Errorf("%w: %s came back, and %s executed: of %[2]s nothing is booked, neither that it left nor that it came back; see on the statement whether the two cancel",
+			pay.ErrContradiction, ref, late.Link)
 	case late.State == pay.Succeeded && late.Taken != late.Amount:
-		why = fmt.Errorf("%w: the debt of %s was written off: what came back is ours", pay.ErrContradiction, late.ID)
-	case !known || holder.Kind == ledger.System:
-		why = fmt.Errorf("%w: what %s sent out of suspense waits there again already", pay.ErrContradiction, p.ID)
+		why = fmt.Errorf("%w: the debt of %s %w: what came back is ours", pay.ErrContradiction, late.ID, ErrWrittenOff)
 	default:
 		return Result{}, nil, false
 	}
@@ -264,13 +268,19 @@ func (j *judge) lateBack(p *pay.Payment, f *pay.Fact) (res Result, err error, do
 
 // recoverBy takes what its holder owes for a late payout from what came back of it, in
 // the same transaction, so that nobody spends it in between. Whatever refuses that, such
-// as a freeze, leaves it to the timer.
+// as a freeze, leaves it to the timer. Of what left from suspense it takes what came back
+// and no more: the rest there is other people's.
 func (j *judge) recoverBy(back *pay.Payment, debt pay.ID, source string) {
 	late, ok := j.mem.payment(debt)
 	if !ok || !late.Open() {
 		return
 	}
 	covered := j.covered(late.From, late.Remaining())
+	if _, system := j.mem.systemByID[ledger.AccountID(late.From)]; system {
+		if covered = back.Amount; covered.Cmp(late.Remaining()) > 0 {
+			covered = late.Remaining()
+		}
+	}
 	if covered.IsZero() {
 		return
 	}

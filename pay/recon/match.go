@@ -308,10 +308,11 @@ func (r *Recon) settle(ctx context.Context, name channel.Name, items []item) err
 	return r.book(ctx, name, ours)
 }
 
-// ours reports whether money has come back of a late outcome of which nobody owes
-// anything any more: the ledger has said so for good, and a person decides whose it is.
+// ours reports whether money has come back of a late payout whose debt was written off:
+// the ledger has said so for good, and a person decides whose it is. No other refusal
+// books anything: of what is not booked as having left, nothing can come back.
 func (it *item) ours(answer *commit.Outcome) bool {
-	if it.word != pay.Returned || !errors.Is(answer.Err, fault.AlreadyFinal) || answer.Payment.Late == 0 {
+	if it.word != pay.Returned || !errors.Is(answer.Err, commit.ErrWrittenOff) {
 		return false
 	}
 	it.outcome, it.class = unmatched, unmatchedInbound

@@ -2,6 +2,7 @@ package settle_test
 
 import (
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -398,6 +399,115 @@ func TestWhatComesBackOfAWrittenOffDebtIsOurs(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, left)
 	require.Zero(t, r.number(of, "susp:in"))
+	require.Zero(t, r.number(`select coalesce(sum(amount), 0)::bigint from facts.postings`))
+	r.reconciled()
+}
+
+// allApplied waits until n callbacks have come and are applied, reads the statement, and
+// returns what is open then.
+func (r *road) allApplied(n int64) map[string][]recon.Break {
+	r.t.Helper()
+	r.eventually("callbacks are applied", func() bool {
+		return r.number(`select count(*) from inbox where applied_at is null`) == 0 && r.number(`select count(*) from inbox`) == n
+	})
+	require.NoError(r.t, r.recon.Run(r.t.Context()))
+	open, _, err := r.recon.Breaks(r.t.Context(), recon.BreakFilter{State: "open"})
+	require.NoError(r.t, err)
+	classes := map[string][]recon.Break{}
+	for _, b := range open {
+		classes[b.Class] = append(classes[b.Class], b)
+	}
+	return classes
+}
+
+// Of two attempts that were called failed both have executed, and the one that is not
+// booked comes back: at the bank it cancels, so nothing of it is booked here either.
+func TestAnotherAttemptThatComesBackIsNobodysMoney(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.door()
+	r.lead()
+	r.deaf.Store(true)
+	p := r.submit(r.payout(1, 800))[0]
+	sendBy := time.Now().Truncate(time.Microsecond)
+	for _, f := range []pay.Fact{
+		{Kind: pay.Intend, Attempt: 1, SendBy: sendBy, Source: "dispatch"},
+		{Kind: pay.ProveAbsent, Attempt: 1, SendBy: sendBy, Source: "query"},
+		{Kind: pay.Intend, Attempt: 2, SendBy: sendBy, Source: "dispatch"},
+		{Kind: pay.Decline, Attempt: 2, SendBy: sendBy, Source: "query"},
+	} {
+		f.Payment = p.ID
+		r.submit(commit.Fact{Payment: &f})
+	}
+	require.Equal(t, pay.Failed, r.read(p.ID).State)
+	execute := func(attempt int16) {
+		r.send(channel.Order{
+			Reference: pay.Reference(p.ID, attempt), Amount: p.Amount, Asset: p.Asset, Payee: channel.Party{Account: p.PayeeAccount}, SendBy: time.Now().Add(time.Minute),
+		})
+	}
+	execute(2)
+	r.allApplied(1)
+	late := r.read(r.read(p.ID).Late)
+	require.Equal(t, pay.Reference(p.ID, 2), late.Link)
+	execute(1)
+	r.allApplied(2)
+	r.call(http.MethodPost, "/banks/ab/reversals", `{"reference":"`+pay.Reference(p.ID, 1)+`","reason":"AC04"}`, nil)
+	open := r.allApplied(3)
+	require.Zero(t, r.number(of, "susp:in"), "nobody brought it")
+	require.Zero(t, r.number(`select count(*) from payments where kind in ($1, $2)`, int16(pay.Inbound), int16(pay.Return)))
+	require.Empty(t, open["unmatched_inbound"])
+	said := false
+	for _, b := range open["contradiction"] {
+		said = said || strings.Contains(b.Detail, pay.Reference(p.ID, 1)+" came back, and "+pay.Reference(p.ID, 2)+" executed: of "+
+			pay.Reference(p.ID, 1)+" nothing is booked, neither that it left nor that it came back")
+	}
+	require.True(t, said, "%+v", open)
+	r.reconciled()
+	require.Zero(t, r.number(of, "susp:in"), "a second look books nothing")
+	require.Equal(t, int64(800), r.number(of, "nostro:bank-ab"), "at the bank it left once, too")
+}
+
+// A refund of unplaced money that was called failed has executed, and comes back: the
+// money waits once, since the failure, and what came back pays what the refund took.
+func TestALateRefundOfUnplacedMoneyThatComesBackWaitsOnce(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.door()
+	r.lead()
+	r.instruct("FOR-UNCLE-BOB", 900)
+	r.eventually("the bank has it", func() bool { return r.effects()["FOR-UNCLE-BOB"] == 1 })
+	r.reconciled()
+	waiting := func() pay.ID {
+		return pay.ID(r.number(`select coalesce(max(payment), 0) from open_payments where kind = $1`, int16(pay.Inbound)))
+	}
+	r.deaf.Store(true)
+	heard := r.number(`select count(*) from inbox`)
+	p := r.submit(accept(&pay.Payment{
+		Tenant: 1, Kind: pay.Refund, Asset: "CZK", Amount: money.Int(900), Original: waiting(), Channel: "bank-ab", PayeeAccount: "777", Key: key("back"),
+	}))[0]
+	sendBy := time.Now().Truncate(time.Microsecond)
+	r.submit(
+		commit.Fact{Payment: &pay.Fact{Kind: pay.Intend, Payment: p.ID, Attempt: 1, SendBy: sendBy, Source: "dispatch"}},
+		commit.Fact{Payment: &pay.Fact{Kind: pay.Decline, Payment: p.ID, Attempt: 1, SendBy: sendBy, Source: "query"}},
+	)
+	again := waiting()
+	r.send(channel.Order{
+		Reference: pay.Reference(p.ID, 1), Amount: p.Amount, Asset: p.Asset, Payee: channel.Party{Account: "777"}, SendBy: time.Now().Add(time.Minute),
+	})
+	r.allApplied(heard + 1)
+	debt := r.read(r.read(p.ID).Late)
+	require.Equal(t, money.Int(900), debt.Remaining())
+	r.call(http.MethodPost, "/banks/ab/reversals", `{"reference":"`+pay.Reference(p.ID, 1)+`","reason":"AC04"}`, nil)
+	require.Empty(t, r.allApplied(heard + 2)["contradiction"])
+	require.Equal(t, pay.Succeeded, r.read(debt.ID).State)
+	require.Equal(t, again, pay.ID(r.number(`select max(id) from payments where kind = $1`, int16(pay.Inbound))), "it waits already")
+	require.Equal(t, int64(1), r.number(`select count(*) from open_payments`))
+	require.Equal(t, []int64{900, 0}, []int64{r.number(of, "susp:in"), r.number(of, "recv:user")})
+	r.reconciled()
+	r.submit(accept(&pay.Payment{Tenant: 1, Kind: pay.Assignment, Asset: "CZK", Amount: money.Int(900), To: r.user, Original: again, Key: key("owner")}))
+	require.Zero(t, r.number(of, "susp:in"))
+	require.Empty(t, r.allApplied(heard+2))
+	require.Zero(t, r.number(`select count(*) from open_payments`))
 	require.Zero(t, r.number(`select coalesce(sum(amount), 0)::bigint from facts.postings`))
 	r.reconciled()
 }

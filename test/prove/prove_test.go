@@ -45,6 +45,9 @@ func TestTheUntouchedLedgerIsClean(t *testing.T) {
 	var ours int64
 	require.NoError(t, w.db.QueryRow(t.Context(), `select count(*) from payments where kind = 10 and metadata like $1`, "%"+pay.Reference(w.named["late, written off"].ID, 1)+"%").Scan(&ours))
 	require.Equal(t, int64(1), ours, "what came back of a written-off debt waits for a person")
+	var waits int64
+	require.NoError(t, w.db.QueryRow(t.Context(), `select count(*) from payments where kind = 10`).Scan(&waits))
+	require.Equal(t, int64(2), waits, "what a late refund sent out of suspense waits there already when it comes back")
 	require.Equal(t, int64(1), r.Rails[0].Pending, "executed, and its word not here yet")
 
 	again := w.prove(nil)

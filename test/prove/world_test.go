@@ -329,17 +329,22 @@ func (w *world) live() {
 	var astray int64
 	require.NoError(w.t, w.db.QueryRow(context.Background(), `select id from payments where kind = 10`).Scan(&astray))
 	w.accept("assigned", pay.Payment{Kind: pay.Assignment, Amount: money.Int(15), To: w.shop, Original: pay.ID(astray)})
+	unplaced := w.word(w.accept("late, out of suspense", pay.Payment{
+		Kind: pay.Refund, Amount: money.Int(20), Original: pay.ID(astray), Channel: "bank-ab", PayeeAccount: "77",
+	}), pay.Intend)
+	w.order(unplaced, "20")
+	w.word(w.word(unplaced, pay.Decline), pay.Confirm)
 	looked := w.judged("reviewed", pay.Review)
 	w.word(looked, pay.ReviewOk)
 	w.judged("in review", pay.Review)
 	w.judged("challenged", pay.Challenge)
 	w.call(http.MethodPost, "/banks/ab/reversals", fmt.Sprintf(`{"reference":%q,"reason":"fraud"}`, pay.Reference(taken.ID, 0)))
 	w.call(http.MethodPost, "/banks/ab/reversals", fmt.Sprintf(`{"reference":%q,"reason":"AC04"}`, back.Attempt.Reference))
-	for _, late := range []string{pay.Reference(late.ID, 1), pay.Reference(tardy.ID, 0), pay.Reference(lost.ID, 1)} { // what came late goes back as well
+	for _, late := range []string{pay.Reference(late.ID, 1), pay.Reference(tardy.ID, 0), pay.Reference(lost.ID, 1), pay.Reference(unplaced.ID, 1)} { // what came late goes back as well
 		w.call(http.MethodPost, "/banks/ab/reversals", fmt.Sprintf(`{"reference":%q,"reason":"AC04"}`, late))
 	}
 	require.Eventually(w.t, func() bool {
-		return strings.Count(w.call(http.MethodGet, "/banks/ab/books?limit=5000", ""), `"return":true`) == 5
+		return strings.Count(w.call(http.MethodGet, "/banks/ab/books?limit=5000", ""), `"return":true`) == 6
 	}, patience, 5*time.Millisecond, "the bank books what goes back")
 
 	refund := w.accept("refund", pay.Payment{Kind: pay.Refund, Amount: money.Int(100), From: w.alice, Channel: "bank-ab", Original: in.ID, PayeeAccount: "7"})
