@@ -257,16 +257,19 @@ func (a *attendance) act(ctx context.Context, p attend.Plan) (held bool, err err
 	return holds(&r), err
 }
 
-// signsTold is what the signs of a cause tell of a hop in the newest answer, whatever leads it.
+// signsTold is what the signs of a cause tell of a hop in the newest answer.
 func (a *attendance) signsTold(cause, hop string) map[string]string {
-	answer := a.it.Now().Answer
-	if answer == nil {
+	return toldBy(a.it.Now().Answer, cause, hop)
+}
+
+// toldBy is empty when the answer leads with another cause: an act rests on no guess that
+// something else is likelier than.
+func toldBy(answer *doctor.Answer, cause, hop string) map[string]string {
+	if answer == nil || len(answer.Ranked) == 0 {
 		return nil
 	}
-	for i := range answer.Ranked {
-		if h := &answer.Ranked[i]; h.Cause == cause && h.Node == hop {
-			return h.Details
-		}
+	if h := &answer.Ranked[0]; h.Cause == cause && h.Node == hop {
+		return h.Details
 	}
 	return nil
 }

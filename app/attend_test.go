@@ -44,3 +44,18 @@ func TestTheFallbackCanBeDone(t *testing.T) {
 	require.True(t, banner, "holders see banners; nobody of them reads the journal")
 	require.Len(t, said, 1)
 }
+
+// TestOnlyTheLeadingCauseTellsWhomAStepIsAbout: whom an act ends is told by what is
+// likeliest, at its own hop.
+func TestOnlyTheLeadingCauseTellsWhomAStepIsAbout(t *testing.T) {
+	t.Parallel()
+	knots := doctor.Hypothesis{Cause: "database-deadlocks", Node: "postgres", Details: map[string]string{"pid": "42"}}
+	other := doctor.Hypothesis{Cause: "database-long-hold", Node: "postgres", Details: map[string]string{"pid": "7"}}
+	leads := &doctor.Answer{Ranked: []doctor.Hypothesis{knots, other}}
+	require.Equal(t, knots.Details, toldBy(leads, knots.Cause, "postgres"))
+	require.Empty(t, toldBy(leads, other.Cause, "postgres"))
+	require.Empty(t, toldBy(leads, knots.Cause, "replica"))
+	require.Empty(t, toldBy(&doctor.Answer{Ranked: []doctor.Hypothesis{other, knots}}, knots.Cause, "postgres"))
+	require.Empty(t, toldBy(&doctor.Answer{}, knots.Cause, "postgres"))
+	require.Empty(t, toldBy(nil, knots.Cause, "postgres"))
+}

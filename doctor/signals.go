@@ -213,6 +213,7 @@ const (
 	PGIOWaiters    Signal = "pg_io_waiters"    // share of them that wait for reads or writes of data
 	PGFlush        Signal = "pg_flush"         // mean time of one flush of the log
 	PGDeadlocks    Signal = "pg_deadlocks"     // 1/s
+	PGKnots        Signal = "pg_knots"         // deadlocks that were broken in the last minute; who is in them again and again
 	PGCommits      Signal = "pg_commits"       // 1/s
 	PGRollbacks    Signal = "pg_rollbacks"     // share
 	PGStatement    Signal = "pg_statement"     // how many times as long a statement takes as before; the worst
@@ -251,6 +252,7 @@ var postgresSignals = []SignalInfo{
 	{PGIOWaiters, "share", true, "share of the active sessions that wait for data to be read or written"},
 	{PGFlush, "s", true, "mean time of one flush of the log"},
 	{PGDeadlocks, "1/s", true, "deadlocks that were broken"},
+	{PGKnots, "count", true, "deadlocks of the last minute"},
 	{PGCommits, "1/s", true, "transactions committed"},
 	{PGRollbacks, "share", true, "share of the transactions rolled back"},
 	{PGStatement, "times", true, "how many times as long a statement takes as before; the worst of those that matter"},

@@ -158,3 +158,24 @@ func TestSignalsHaveChineseWordsAndATeller(t *testing.T) {
 	}
 	require.Len(t, signalZH, len(doctor.Signals()))
 }
+
+// TestWhoComesBackIsEndedOnlyWhileItDoes: such a session is ended at once, with no cancel
+// before it, so that the step is looked at again when somebody has agreed to it.
+func TestWhoComesBackIsEndedOnlyWhileItDoes(t *testing.T) {
+	t.Parallel()
+	found := false
+	for _, c := range All() {
+		for _, s := range append(slices.Clone(c.Contain), c.Repair...) {
+			if s.With["returns"] == "yes" {
+				found = true
+				require.NotEmpty(t, s.If, "%s: %s", c.ID, s.ID)
+				for _, x := range c.Signs { // what tells whom it is about
+					if x.Yes > 1 {
+						require.NotContains(t, []doctor.Signal{doctor.PGRootActive, doctor.PGRootIdle, doctor.PGLongTx}, x.Signal, c.ID)
+					}
+				}
+			}
+		}
+	}
+	require.True(t, found)
+}

@@ -78,7 +78,7 @@ var told = []teller{
 	{[]doctor.Kind{doctor.Database}, []doctor.Signal{
 		doctor.PGConnect, doctor.PGConnections, doctor.PGActive, doctor.PGRootIdle, doctor.PGRootActive, doctor.PGDDLWaiting,
 		doctor.PGIdleTx, doctor.PGLongTx, doctor.PGHorizon, doctor.PGHorizonS, doctor.PGDeadTuples, doctor.PGSyncWaiters,
-		doctor.PGSyncMissing, doctor.PGReplicaLag, doctor.PGWalWaiters, doctor.PGIOWaiters, doctor.PGFlush, doctor.PGDeadlocks,
+		doctor.PGSyncMissing, doctor.PGReplicaLag, doctor.PGWalWaiters, doctor.PGIOWaiters, doctor.PGFlush, doctor.PGDeadlocks, doctor.PGKnots,
 		doctor.PGCommits, doctor.PGRollbacks, doctor.PGStatement, doctor.PGSeqRows, doctor.PGIndexGone, doctor.PGPlanChanged,
 		doctor.PGWalRate, doctor.PGSlotRetained, doctor.PGArchiveFails, doctor.PGWalSize, doctor.PGSequence, doctor.PGPrepared,
 		doctor.PGReadOnly, doctor.PGTimeline, doctor.PGNoSpace, doctor.PGCheckpoints, doctor.PGTempBytes,
@@ -190,6 +190,7 @@ var signalZH = map[doctor.Signal]string{
 	doctor.PGIOWaiters:     "等数据读写的活动会话占比",
 	doctor.PGFlush:         "日志刷盘的平均时间",
 	doctor.PGDeadlocks:     "被打断的死锁",
+	doctor.PGKnots:         "最近一分钟的死锁",
 	doctor.PGCommits:       "提交的事务",
 	doctor.PGRollbacks:     "回滚的事务占比",
 	doctor.PGStatement:     "最差语句相对以前的倍数",

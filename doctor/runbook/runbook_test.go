@@ -377,6 +377,26 @@ func yes(s runbook.StepResult, who string) runbook.Approval {
 	return runbook.Approval{ActID: s.Act.ID, Hash: s.Hash, Agreed: true, Reason: "seen it", Person: who}
 }
 
+// What comes again and again may be over when somebody agrees: it is looked at again.
+func TestWhatIsOverWhenItIsApprovedIsNotDone(t *testing.T) {
+	t.Parallel()
+	heavy := &hand{does: "heavy", reach: doctor.Final, items: 3}
+	s := set(t, func(c *runbook.Config) { c.Hands = append(c.Hands, heavy) })
+	heavy.w = s.world
+	one := step("a", "heavy")
+	one.If = `last("postgres", "pg_knots") > 0.0`
+	s.read(time.Now(), "postgres", doctor.PGKnots, 3)
+	done := s.later(request(one))
+	w := s.waits(t)
+	s.read(time.Now(), "postgres", doctor.PGKnots, 0)
+	require.NoError(t, s.Approve(t.Context(), yes(w, "ann")))
+	require.NoError(t, s.Approve(t.Context(), yes(w, "ben")))
+	out := <-done
+	require.Equal(t, []string{"skipped"}, became(out))
+	require.Contains(t, out.Steps[0].Error, "not called for any more")
+	require.Empty(t, s.effects())
+}
+
 func TestWhatIsFinalTakesTwoPeople(t *testing.T) {
 	t.Parallel()
 	heavy := &hand{does: "heavy", reach: doctor.Final, items: 3}

@@ -36,6 +36,8 @@ type activity struct {
 	home   *home
 	moves  int // changes of history
 	slots  map[string]held
+	broken int64 // deadlocks that were broken since the look before
+	knots  knots
 	seen   map[string]bool // replicas
 }
 
@@ -142,7 +144,7 @@ func (a *activity) counters(ctx context.Context, conn *pgx.Conn, l *sight) error
 		return err
 	}
 	last := a.last
-	a.last = &b
+	a.last, a.broken = &b, 0
 	a.history(l, &b)
 	a.archive(l, &b)
 	said := a.source.fullDisk()
@@ -164,6 +166,7 @@ func (a *activity) counters(ctx context.Context, conn *pgx.Conn, l *sight) error
 		}
 	}
 	rate(doctor.PGCommits, b.Commits, last.Commits)
+	a.broken = max(b.Deadlocks-last.Deadlocks, 0)
 	rate(doctor.PGDeadlocks, b.Deadlocks, last.Deadlocks)
 	rate(doctor.PGTempBytes, b.Temp, last.Temp)
 	rate(doctor.PGWalRate, b.WalBytes, last.WalBytes)

@@ -142,7 +142,7 @@ func TestHealthyLoadReadsHealthy(t *testing.T) {
 	w.until(w.activity, doctor.PGCommits, above(10))
 	l := w.look(w.activity)
 	for _, signal := range []doctor.Signal{
-		doctor.PGRootIdle, doctor.PGRootActive, doctor.PGDDLWaiting, doctor.PGIdleTx, doctor.PGDeadlocks, doctor.PGSyncWaiters,
+		doctor.PGRootIdle, doctor.PGRootActive, doctor.PGDDLWaiting, doctor.PGIdleTx, doctor.PGDeadlocks, doctor.PGKnots, doctor.PGSyncWaiters,
 		doctor.PGSyncMissing, doctor.PGPrepared, doctor.PGTimeline, doctor.PGNoSpace, doctor.PGArchiveFails,
 	} {
 		p, ok := find(l, signal, "")

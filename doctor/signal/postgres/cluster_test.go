@@ -88,6 +88,7 @@ func TestServerOfItsOwn(t *testing.T) {
 		w.exec(two, "rollback") // a session tells of it when its transaction is over
 		w.until(w.activity, doctor.PGDeadlocks, above(0))
 		w.until(w.activity, doctor.PGDeadlocks, zero)
+		w.until(w.activity, doctor.PGKnots, func(p doctor.Point) bool { return p.Value == 1 && p.Detail == nil }) // between two as well
 	})
 
 	t.Run("no room for anybody else", func(t *testing.T) {

@@ -83,6 +83,7 @@ func (a *activity) sessions(ctx context.Context, conn *pgx.Conn, l *sight, waiti
 	if err := a.readSlots(ctx, conn, &p); err != nil {
 		return err
 	}
+	a.tellKnots(l, &p)
 	p.tellRoots(l)
 	p.tellHolders(l)
 	p.tellSlots(l)
