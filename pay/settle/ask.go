@@ -313,7 +313,7 @@ func (a *Asker) submitBatch(ctx context.Context, batch []pay.Fact) {
 	var breaks []*brk
 	var instead []commit.Fact
 	for i, answer := range a.cfg.Submitter.SubmitAll(ctx, facts) {
-		f := &batch[i] //nolint:gosec // one answer a fact
+		f := &batch[i]
 		if answer.Err == nil && belies(f, &answer) {
 			breaks = append(breaks, a.breakOf(f, asked(f, &answer), belied, errors.New(answer.Payment.Reason)))
 			logBelied(ctx, a.log, &a.metrics, f, &answer)

@@ -35,7 +35,7 @@ export const tests = {
       succeeded: [/Succeeded\. The bank has confirmed/, 'Succeeded'],
       failed: [/Not completed, money returned/, 'Failed'],
       processing: [/Your .* is safe: sent to the bank|Taking longer/, 'With the bank'],
-      held: [/reserved/, 'Reserved'],
+      held: [/Reserved, not taken yet/, 'Reserved'],
       refunded: [/Refund/, 'Succeeded'],
     };
     for (const [name, [words, state]] of Object.entries(told)) {
@@ -163,9 +163,9 @@ export const tests = {
   'the page follows the payment by itself': async ({ page, world, api }) => {
     const hold = await api('POST', '/v1/payments', { kind: 'hold', from: world.accounts.ann, to: world.accounts.bob, amount: '4200', asset: 'CZK' }, 'spec-hold');
     await page.goto(`${world.console}${await holderLink(api, hold.id)}?lang=en`);
-    await page.getByRole('heading', { name: 'Money reserved' }).waitFor();
+    await page.getByRole('heading', { name: 'Reserved, not taken yet' }).waitFor();
     await api('POST', `/v1/payments/${hold.id}/release`);
-    await page.getByRole('heading', { name: 'Cancelled' }).waitFor();
+    await page.getByRole('heading', { name: 'Released, nothing was taken' }).waitFor();
     await page.getByText('What was not taken went back to the balance.').waitFor();
   },
 };
