@@ -69,8 +69,8 @@ endef
 test: setup console ## run every test against a real Postgres; about 15 minutes on 2 cores
 	$(call go-test,-timeout $(TEST_TIMEOUT) -p $(TEST_P) ./...)
 	@command -v hledger >/dev/null || echo "NO OUTSIDE JUDGE: hledger is not installed, so the exported journal was judged by nobody but its authors"
-	@command -v promtool >/dev/null || echo "NO OUTSIDE JUDGE: promtool is not installed, so nobody but us has tried the alert rules"
-	@command -v node >/dev/null || echo "NOT RUN: node is not installed, so the key recipes in TypeScript were not executed"
+	@command -v promtool >/dev/null || echo "NO OUTSIDE JUDGE: promtool is not installed, so nobody but us has tried the rules for alerts and for error budgets"
+	@command -v node >/dev/null || echo "NOT RUN: node is not installed, so neither the recipes in TypeScript nor the browser's verifier of receipts were executed"
 	@[ -f console/dist/index.html ] || echo "NOT RUN: the console was not built, so no browser looked at it"
 	@command -v chromium >/dev/null || echo "NOT RUN: chromium is not installed, so no browser looked at the console"
 	@command -v openssl >/dev/null || echo "NO OUTSIDE JUDGE: openssl is not installed, so nobody but us verified a signed proof"

@@ -63,9 +63,11 @@ func TestTheBrowserVerifiesReceipts(t *testing.T) {
 	web, err := filepath.Abs("web")
 	require.NoError(t, err)
 	if _, err := exec.LookPath("node"); err != nil {
+		require.NotEqual(t, "1", os.Getenv("CI"), "the build machine needs node; see scripts/setup.sh")
 		t.Skip("NOT RUN: node is not installed, so the browser's verifier of receipts was not tried")
 	}
 	if _, err := os.Stat(filepath.Join(web, "node_modules", "typescript")); err != nil {
+		require.NotEqual(t, "1", os.Getenv("CI"), "the console's libraries were not fetched; see scripts/console.sh")
 		t.Skip("NOT RUN: the libraries of console/web are not here (make console fetches them)")
 	}
 	pinned, err := filepath.Abs("../pay/receipt/testdata/pinned.txt")
