@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/pay"
 )
 
@@ -14,13 +15,20 @@ const knownWithin = 2 * time.Second
 
 // Refuse answers facts that are not to be decided now: those whose keys were decided
 // before as the decider would, and each other one with the error of its place. It
-// only reads, and leads nothing to the decider.
+// only reads, and leads nothing to the decider. Where it cannot be read whether a key
+// was decided, the error does not say that nothing has moved: the same key tells later.
 func (n *Node) Refuse(ctx context.Context, facts []Fact, why []error) []Outcome {
 	out := make([]Outcome, len(facts))
 	for i := range out {
 		out[i].Err = why[i]
 	}
-	return n.known(ctx, facts, out)
+	out, read := n.lookUp(ctx, facts, out)
+	for i := range out {
+		if _, keyed := keyOf(facts[i]); keyed && !read {
+			out[i].Err = fault.From(out[i].Err).WithRetry(fault.SafeSameKey).WithMoneyState(fault.UnknownWillResolve)
+		}
+	}
+	return out
 }
 
 // known answers those of the refused facts whose keys were decided before, as the
@@ -28,8 +36,14 @@ func (n *Node) Refuse(ctx context.Context, facts []Fact, why []error) []Outcome 
 // its answer was lost must not be told that nothing has moved. What cannot be
 // read stays refused.
 func (n *Node) known(ctx context.Context, facts []Fact, out []Outcome) []Outcome {
+	out, _ = n.lookUp(ctx, facts, out)
+	return out
+}
+
+// lookUp is known, and says whether it could read.
+func (n *Node) lookUp(ctx context.Context, facts []Fact, out []Outcome) (_ []Outcome, read bool) {
 	if n.cfg.Reads == nil || (n.trouble.why() != nil && !n.trouble.refused()) {
-		return out
+		return out, false
 	}
 	var keys []pgtype.UUID
 	for i := range facts {
@@ -38,13 +52,13 @@ func (n *Node) known(ctx context.Context, facts []Fact, out []Outcome) []Outcome
 		}
 	}
 	if len(keys) == 0 {
-		return out
+		return out, true
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), knownWithin)
 	defer cancel()
 	m, err := n.recall(ctx, keys)
 	if err != nil {
-		return out
+		return out, false
 	}
 	j := &judge{mem: m}
 	for i := range facts {
@@ -56,7 +70,7 @@ func (n *Node) known(ctx context.Context, facts []Fact, out []Outcome) []Outcome
 			out[i].Result, out[i].Err = j.replay(e, fingerprintOf(facts[i]))
 		}
 	}
-	return out
+	return out, true
 }
 
 // recall reads what the keys were answered with, from the primary.
