@@ -111,6 +111,8 @@ var words = map[string][2]string{
 	"preview-no-promise":  {"As things are now: it is judged again when it is carried out. Nothing was proposed.\n", "基于当前情况;执行时将再次判断。未提交任何提议。\n"},
 	"proposed-now":        {"\nNothing has happened yet. Another person approves it: moneta approve yes %s\n", "\n尚未执行任何操作。请另一人批准:moneta approve yes %s\n"},
 	"approved-now":        {"\nApproved; nothing has happened yet. To carry it out, once: moneta approve run %s\n", "\n已批准;尚未执行。执行(仅一次):moneta approve run %s\n"},
+	"appr-beside":         {"Also open on %s; look at them before you agree:", "该笔支付 %s 还有未完成的提议,批准前请先查看:"},
+	"appr-beside-unknown": {"What else is open on %s could not be read: %v", "无法读取该笔支付 %s 的其他提议:%v"},
 	"ask-approve":         {"\nApprove exactly this? [y/N] ", "\n确认批准以上操作?[y/N] "},
 	"ask-reject":          {"\nReject this, for good? [y/N] ", "\n确认永久驳回?[y/N] "},
 	"ask-withdraw":        {"\nTake this back? [y/N] ", "\n确认撤回?[y/N] "},

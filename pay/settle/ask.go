@@ -324,7 +324,7 @@ func (a *Asker) submitBatch(ctx context.Context, batch []pay.Fact) {
 		if answer.Err == nil || !definite(answer.Err) {
 			continue // not committed: the timer offers it again
 		}
-		if class := classOf(answer.Err, f, answer.Payment.State); class != "" {
+		if class := classOf(answer.Err, f, &answer.Payment); class != "" {
 			breaks = append(breaks, a.breakOf(f, asked(f, &answer), class, answer.Err))
 			logBreak(ctx, a.log, &a.metrics, f, class, answer.Err)
 		}
@@ -408,7 +408,7 @@ func (a *Asker) Replied(ctx context.Context, name channel.Name, f *pay.Fact, ans
 	case err == nil || !definite(err):
 		return false
 	default:
-		if class = classOf(err, f, answer.Payment.State); class == "" {
+		if class = classOf(err, f, &answer.Payment); class == "" {
 			return false
 		}
 		logBreak(ctx, a.log, &a.metrics, f, class, err)

@@ -251,8 +251,7 @@ func (c *clocks) during(h *held, database, serve time.Duration) {
 	c.send(name)
 	waits := c.order1(c.l, name+" out", order{Kind: "payout", From: c.l.accounts[0], Channel: "bank-ab", Payee: &payee{"123456"}})
 	require.NoError(c.t, waits.err, "a payout is taken, and waits")
-	status, body := c.o.get("/v1/accounts/"+c.l.accounts[0]+"/balances", c.keys.Tenant)
-	require.Equal(c.t, http.StatusOK, status, body)
+	c.read("/v1/accounts/" + c.l.accounts[0] + "/balances")
 	if unsound {
 		for time.Now().Before(h.ends.Add(2 * time.Second)) {
 			c.look(h)
@@ -300,10 +299,20 @@ func (c *clocks) look(h *held) {
 func (c *clocks) state(id string) string {
 	c.t.Helper()
 	var p payment
-	status, body := c.o.get("/v1/payments/"+id, c.keys.Tenant)
-	require.Equal(c.t, http.StatusOK, status, body)
-	require.NoError(c.t, json.Unmarshal([]byte(body), &p))
+	require.NoError(c.t, json.Unmarshal([]byte(c.read("/v1/payments/"+id)), &p))
 	return p.State
+}
+
+// read asks until it is answered: a Postgres whose clock is set takes a transaction for
+// one that has been idle for long, and the API says that the same may be asked again.
+func (c *clocks) read(path string) (body string) {
+	c.t.Helper()
+	eventually(c.t, 30*time.Second, "read "+path, func() (bool, string) {
+		var status int
+		status, body = c.o.get(path, c.keys.Tenant)
+		return status == http.StatusOK, body
+	})
+	return body
 }
 
 // after waits until everything that waited has ended, once the clocks are right.
@@ -315,9 +324,14 @@ func (c *clocks) after(h *held) {
 	})
 	c.captureLate(h)
 	c.expired++
-	status, answer := c.post("/v1/payments/"+h.keep+"/capture", "all-"+h.keep, `{"amount":"500"}`)
+	var status int
+	var answer string
+	eventually(c.t, time.Minute, h.name+": the other hold is captured", func() (bool, string) {
+		status, answer = c.post("/v1/payments/"+h.keep+"/capture", "all-"+h.keep, `{"amount":"500"}`)
+		return status < http.StatusInternalServerError, answer
+	})
 	switch late := time.Now().After(h.until.Add(-2 * time.Second)); {
-	case status == http.StatusCreated:
+	case status == http.StatusCreated || status == http.StatusOK:
 	case late: // the machine was that slow
 		c.t.Logf("%s: the capture came after the hold's end: %d %s", h.name, status, answer)
 		c.expired++
@@ -356,9 +370,7 @@ func (c *clocks) proven() {
 func (c *clocks) heldNow() string {
 	c.t.Helper()
 	var b struct{ Held string }
-	status, body := c.o.get("/v1/accounts/"+c.shop.accounts[0]+"/balances", c.keys.Tenant)
-	require.Equal(c.t, http.StatusOK, status, body)
-	require.NoError(c.t, json.Unmarshal([]byte(body), &b))
+	require.NoError(c.t, json.Unmarshal([]byte(c.read("/v1/accounts/"+c.shop.accounts[0]+"/balances")), &b))
 	return b.Held
 }
 
@@ -380,9 +392,7 @@ func (c *clocks) readReceiptKeys() {
 // beginning have signed it, and it says what it always said.
 func (c *clocks) verify(id string) {
 	c.t.Helper()
-	status, token := c.o.get("/v1/payments/"+id+"/receipt?format=jws", c.keys.Tenant)
-	require.Equal(c.t, http.StatusOK, status, token)
-	token = strings.TrimSpace(token)
+	token := strings.TrimSpace(c.read("/v1/payments/" + id + "/receipt?format=jws"))
 	if !c.genuine(token) {
 		c.found = append(c.found, id+": its receipt does not verify: "+token)
 	}
