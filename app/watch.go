@@ -113,6 +113,7 @@ type watch struct {
 	stuck      *stuck.Reader
 	bench      *drain.Bench
 	drills     *drillRoom
+	verify     *verifyRoom
 	focus      *focus
 	pay        *payProxy
 	facts      *money.Collector
@@ -187,6 +188,8 @@ func (w *watch) rooms(ctx context.Context) (err error) {
 	w.stops = append(w.stops, func(context.Context) error { w.bench.Stop(); return nil })
 	w.drills = newDrillRoom(filepath.Join(doctorFolder(w.cfg.DataDir), drillsFolder), w.log)
 	w.stops = append(w.stops, w.drills.stop)
+	w.verify = newVerifyRoom(w.clock)
+	w.stops = append(w.stops, w.verify.stop)
 	return nil
 }
 
