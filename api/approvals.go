@@ -44,6 +44,9 @@ type Approval struct {
 	Parameters map[string]string `json:"parameters"`
 	Reason     string            `json:"reason"`
 	Maker      string            `json:"maker"`
+	Service    bool              `json:"service,omitempty" doc:"A machine proposed it: two people agree, the endorser first and the checker after that"`
+	Endorser   string            `json:"endorser,omitempty" doc:"The first of the two who agree with a machine; it stays proposed until the second has"`
+	EndorsedAt *time.Time        `json:"endorsed_at,omitempty"`
 	ExpiresAt  time.Time         `json:"expires_at"`
 	Hash       string            `json:"hash" doc:"SHA-256 of the action's canonical JSON; docs/operators.md"`
 	Words      Words             `json:"words" doc:"What will happen, in plain words"`
@@ -68,6 +71,7 @@ type Words struct {
 func showApproval(v *access.Approval) Approval {
 	return Approval{
 		Object: "approval", ID: v.ID.String(), Tenant: v.Tenant, Kind: v.Kind, Parameters: v.Parameters, Reason: v.Reason, Maker: v.Maker,
+		Service: v.Service, Endorser: v.Endorser, EndorsedAt: moment(v.EndorsedAt),
 		ExpiresAt: v.ExpiresAt, Hash: access.HashText(v.Hash), Words: Words(v.Words), State: string(v.State), MadeAt: v.MadeAt,
 		Checker: v.Checker, CheckedAt: moment(v.CheckedAt), Note: v.Note, UsedBy: v.UsedBy, UsedAt: moment(v.UsedAt),
 		Outcome: v.Outcome, Result: v.Result, FinishedAt: moment(v.FinishedAt),
@@ -98,7 +102,7 @@ func (c *call) listKinds() error {
 	}
 	out := ListOf[ApprovalKind]{Object: "list", Data: []ApprovalKind{}}
 	for _, k := range desk.Kinds() {
-		if k.Installation && !c.who.May(access.Installation) {
+		if k.Service || k.Installation && !c.who.May(access.Installation) {
 			continue
 		}
 		shown := ApprovalKind{Object: "approval_kind", Name: k.Name, Role: string(k.Least), Parameters: []string{}, Optional: []string{}}
@@ -314,8 +318,8 @@ func (c *call) approve() error {
 	// The code is used up last, when only it is missing.
 	if v, err := desk.One(c.ctx, c.who.Tenant, id); err != nil {
 		return err
-	} else if v.Maker == c.who.Operator {
-		return fault.New(fault.ApprovalOwn, "you proposed this; somebody else decides").WithResource(id.String())
+	} else if v.Maker == c.who.Operator || v.Endorser == c.who.Operator {
+		return fault.New(fault.ApprovalOwn, "you proposed this, or have agreed already; somebody else decides").WithResource(id.String())
 	}
 	if j.Assertion != "" {
 		return c.replyApproval(desk.ApproveByPasskey(c.ctx, &c.who, id, hash, j.Assertion, j.Note))

@@ -235,34 +235,42 @@ func ChannelTest(ctx context.Context, c ChannelConfig) error {
 	if err != nil {
 		return err
 	}
-	if cfg.TestURL == "" {
-		return &ExitError{2, say(c.Lang, "channel-no-test", cfg.Name)}
-	}
-	ch, err := connect(cfg, cfg.TestURL)
-	if err != nil {
-		return err
-	}
-	if closer, ok := ch.(interface{ Close() }); ok {
-		defer closer.Close()
-	}
-	if !c.JSON {
+	if !c.JSON && cfg.TestURL != "" {
 		fmt.Fprint(c.Progress, say(c.Lang, "channel-testing", cfg.Name, cfg.TestURL))
 	}
-	report, err := probe.Run(ctx, probe.Target{
-		Channel: ch, Asset: money.Asset(c.Asset), Amount: c.Amount, Run: rand.Text()[:10],
-		Progress: func(f probe.Finding) {
-			if !c.JSON {
-				fmt.Fprint(c.Progress, c.line(f))
-			}
-		},
+	report, err := c.probe(ctx, &cfg, func(f probe.Finding) {
+		if !c.JSON {
+			fmt.Fprint(c.Progress, c.line(f))
+		}
 	})
 	if err != nil {
-		return fmt.Errorf("%w; nothing was shown", err)
+		return err
 	}
 	if err := c.record(ctx, report, cfg.TestURL); err != nil {
 		return err
 	}
 	return c.judge(report)
+}
+
+// probe makes the orders of a test, at the channel's test endpoint and nowhere else.
+func (c *ChannelConfig) probe(ctx context.Context, cfg *config.Channel, progress func(probe.Finding)) (probe.Report, error) {
+	if cfg.TestURL == "" {
+		return probe.Report{}, &ExitError{2, say(c.Lang, "channel-no-test", cfg.Name)}
+	}
+	ch, err := connect(*cfg, cfg.TestURL)
+	if err != nil {
+		return probe.Report{}, err
+	}
+	if closer, ok := ch.(interface{ Close() }); ok {
+		defer closer.Close()
+	}
+	report, err := probe.Run(ctx, probe.Target{
+		Channel: ch, Asset: money.Asset(c.Asset), Amount: c.Amount, Run: rand.Text()[:10], Progress: progress,
+	})
+	if err != nil {
+		return report, fmt.Errorf("%w; nothing was shown", err)
+	}
+	return report, nil
 }
 
 func (c *ChannelConfig) line(f probe.Finding) string {

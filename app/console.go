@@ -25,6 +25,7 @@ func (w *watch) browsers(doctor http.Handler) http.Handler {
 	w.repairRoutes(mux)
 	w.booksRoutes(mux)
 	w.channelRoutes(mux)
+	w.verifyRoutes(mux)
 	w.developerRoutes(mux)
 	w.mapRoutes(mux)
 	w.paymentRoutes(mux)

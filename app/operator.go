@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -439,11 +440,33 @@ type shownApproval struct {
 	Hash       string            `json:"hash"`
 	Words      map[string]string `json:"words"`
 	State      string            `json:"state"`
+	Service    bool              `json:"service"`
+	Endorser   string            `json:"endorser"`
 	Checker    string            `json:"checker"`
 	Note       string            `json:"note"`
 	UsedBy     string            `json:"used_by"`
 	Outcome    string            `json:"outcome"`
 	Result     string            `json:"result"`
+}
+
+// maker says of a machine that it is one.
+func (v *shownApproval) maker(lang string) string {
+	if v.Service {
+		return v.Maker + say(lang, "appr-machine")
+	}
+	return v.Maker
+}
+
+// deciders are who have agreed so far, and for a machine's proposal out of how many.
+func (v *shownApproval) deciders(lang string) string {
+	if !v.Service || v.Checker != "" || v.State != string(access.Proposed) {
+		return strings.Join(slices.DeleteFunc([]string{v.Endorser, v.Checker}, func(s string) bool { return s == "" }), ", ")
+	}
+	n := 0
+	if v.Endorser != "" {
+		n = 1
+	}
+	return strings.TrimSpace(v.Endorser + " " + fmt.Sprintf(say(lang, "appr-of-two"), n))
 }
 
 // action hashes what is shown, here: who signs, signs what they saw, whatever the
@@ -543,10 +566,11 @@ func (p *Person) show(v *shownApproval) error {
 		fmt.Fprintf(w, "    %s\t%s\n", name, marked(v.Parameters[name]))
 	}
 	line("appr-reason", v.Reason)
-	line("appr-maker", v.Maker)
+	line("appr-maker", v.maker(p.Lang))
 	line("appr-expires", v.ExpiresAt.UTC().Format(time.RFC3339))
 	line("appr-hash", v.Hash)
 	line("appr-state", v.State)
+	line("appr-endorser", v.Endorser)
 	line("appr-checker", v.Checker)
 	line("appr-note", v.Note)
 	line("appr-used", v.UsedBy)
@@ -578,7 +602,7 @@ func ApproveList(ctx context.Context, p *Person, state string) error {
 	fmt.Fprintln(t, "ID\tSTATE\tMAKER\tCHECKER\tEXPIRES\tWHAT")
 	for i := range list.Data {
 		v := &list.Data[i]
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", v.ID, strings.TrimSpace(v.State+" "+v.Outcome), v.Maker, v.Checker,
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", v.ID, strings.TrimSpace(v.State+" "+v.Outcome), v.maker(p.Lang), v.deciders(p.Lang),
 			v.ExpiresAt.UTC().Format("15:04:05Z"), strings.ReplaceAll(v.Words[p.Lang], "\n", " "))
 	}
 	return t.Flush()
@@ -635,7 +659,12 @@ func ApproveDo(ctx context.Context, p *Person, id string, verb Verb, note string
 	if err != nil {
 		return err
 	}
-	return p.showRaw(raw, map[Verb]string{Approve: "approved-now"}[verb])
+	after := map[Verb]string{Approve: "approved-now"}[verb]
+	var now shownApproval
+	if json.Unmarshal(raw, &now) == nil && now.State == string(access.Proposed) && after != "" {
+		after = "endorsed-now" // a machine's proposal waits for one more
+	}
+	return p.showRaw(raw, after)
 }
 
 // ask shows the action, and before a yes what else is open on the same payment, and

@@ -61,7 +61,10 @@ type WatchConfig struct {
 	NoCanary bool
 	// Auto is what the doctor does without asking: observe, instant or undoable.
 	Auto string
-	Lang string
+	// ActsPerHour bounds what the doctor does without a person in an hour, over all
+	// incidents; 0 is runbook.DefaultActsPerHour.
+	ActsPerHour int
+	Lang        string
 	// ConsoleURL is the address at which people reach the console, such as
 	// https://moneta.example behind a proxy of yours; empty is localhost. Passkeys and the
 	// names that the console answers to follow from it.
@@ -113,6 +116,7 @@ type watch struct {
 	stuck      *stuck.Reader
 	bench      *drain.Bench
 	drills     *drillRoom
+	verify     *verifyRoom
 	focus      *focus
 	pay        *payProxy
 	facts      *money.Collector
@@ -187,6 +191,8 @@ func (w *watch) rooms(ctx context.Context) (err error) {
 	w.stops = append(w.stops, func(context.Context) error { w.bench.Stop(); return nil })
 	w.drills = newDrillRoom(filepath.Join(doctorFolder(w.cfg.DataDir), drillsFolder), w.log)
 	w.stops = append(w.stops, w.drills.stop)
+	w.verify = newVerifyRoom(w.clock)
+	w.stops = append(w.stops, w.verify.stop)
 	return nil
 }
 

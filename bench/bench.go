@@ -122,6 +122,7 @@ type run struct {
 	began   time.Time
 	loads   int // plans written
 	planes  int // started
+	yard    yard
 
 	mu   sync.Mutex
 	died []string // children that ended unasked

@@ -179,6 +179,6 @@ func (r *run) note(phase string, n int, round Round) {
 	if round.Latency != nil {
 		more = fmt.Sprintf(", p50 %.1f p99 %.1f ms", round.Latency.P50, round.Latency.P99)
 	}
-	r.say("%s, round %d of %d: %.0f/s, Postgres %.0f µs, WAL %.0f B each, others %.0f %%%s",
-		phase, n+1, r.profile.rounds, round.PerS, round.PgCPU, round.WAL, 100*round.Others, more)
+	r.say("%s, round %d of %d: %.0f/s, Postgres %.0f µs, WAL %.0f B each, others %.0f %%, yardstick %.0f ns%s",
+		phase, n+1, r.profile.rounds, round.PerS, round.PgCPU, round.WAL, 100*round.Others, round.Yard, more)
 }

@@ -17,14 +17,16 @@ type reading struct {
 	busy     time.Duration // all cores
 	ours     time.Duration // this process, its children, Postgres
 	postgres time.Duration
-	wal      int64 // bytes ever written by the cluster
-	stored   int64 // bytes of tables and indexes
+	wal      int64   // bytes ever written by the cluster
+	stored   int64   // bytes of tables and indexes
+	yard     float64 // ns a step since the reading before, where one was measured
 }
 
 // meter reads what a round costs.
 type meter struct {
 	conn       *pgx.Conn
 	postmaster int
+	yard       yard
 }
 
 func (r *run) newMeter(ctx context.Context, database string) (*meter, error) {
@@ -32,7 +34,10 @@ func (r *run) newMeter(ctx context.Context, database string) (*meter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to measure: %w", err)
 	}
-	return &meter{conn: conn, postmaster: r.server.Pid()}, nil
+	if r.yard == nil {
+		r.yard = newYard()
+	}
+	return &meter{conn: conn, postmaster: r.server.Pid(), yard: r.yard}, nil
 }
 
 func (m *meter) close(ctx context.Context) { _ = m.conn.Close(context.WithoutCancel(ctx)) }
@@ -105,6 +110,10 @@ type Round struct {
 	Stored float64 `json:"table_index_bytes_per_payment"`
 	// Others is the share of the machine's processors that others used, 0 to 1.
 	Others float64 `json:"others_cpu_share"`
+	// Yard is nanoseconds of processor time of one step of a fixed walk through
+	// 32 MB, done beside the round: how slow the host's caches and cores were
+	// meanwhile. 0: not measured.
+	Yard float64 `json:"yardstick_ns"`
 	// Latency of the answers; null where callers wait for groups.
 	Latency *Latency `json:"latency_ms,omitempty"`
 }
@@ -117,15 +126,22 @@ type Latency struct {
 	Max float64 `json:"max"`
 }
 
-// around takes a reading on either side of the work.
+// around takes a reading on either side of the work, with the yardstick beside it.
 func (m *meter) around(ctx context.Context, work func() error) (before, after reading, err error) {
 	if before, err = m.read(ctx, false); err != nil {
 		return before, after, err
 	}
-	if err = work(); err != nil {
+	walking, stop := context.WithCancel(ctx)
+	step := make(chan float64, 1)
+	go func() { step <- m.yard.measured(walking) }()
+	err = work()
+	stop()
+	each := <-step
+	if err != nil {
 		return before, after, err
 	}
 	after, err = m.read(ctx, true)
+	after.yard = each
 	return before, after, err
 }
 
@@ -142,7 +158,7 @@ func (m *meter) measure(ctx context.Context, work func() (acked int64, took time
 }
 
 func newRound(before, after reading, acked int64, took time.Duration) Round {
-	r := Round{Payments: acked, Seconds: rounded(took.Seconds())}
+	r := Round{Payments: acked, Seconds: rounded(took.Seconds()), Yard: rounded(after.yard)}
 	if took > 0 {
 		r.PerS = rounded(float64(acked) / took.Seconds())
 	}

@@ -186,6 +186,15 @@ var checks = []check{
 	{Refund, func(c channel.Capabilities) bool { return c.Refund }, "money can be sent back", swap((*prober).refund)},
 }
 
+// Capabilities are the claims that Run puts to the test, in the order of its findings.
+func Capabilities() []Capability {
+	out := make([]Capability, len(checks))
+	for i := range checks {
+		out[i] = checks[i].capability
+	}
+	return out
+}
+
 // prober is one run.
 type prober struct {
 	t    Target

@@ -3,6 +3,7 @@ import { useLook, useParam, usePay } from '../../data';
 import { Chart, Empty, Go, Money, Panel, RangePick, screens, Sentence, Shown, State, Title, Twin, useRange, useSpan, useTick, When, type Range } from '../../parts';
 import { useWords } from '../../words/words';
 import { kinds, nanos, percent, time, tones, type ChannelLook, type Contract, type Course, type Pile } from './look';
+import { Verify } from './Verify';
 import classes from './channels.module.css';
 import words from './words.json';
 
@@ -154,16 +155,15 @@ function Legend({ c }: { c: ChannelLook }) {
     <div>
       <h3 className={classes.h3}>{t('answers')}</h3>
       <Mix mix={c.mix} tall />
+      {!c.mix && <Text size="sm">{t('not_called')}</Text>}
       <ul className={classes.legend}>
-        {c.mix
-          ? kinds
-              .filter((k) => (c.mix?.[k] ?? 0) > 0)
-              .map((k) => (
-                <li key={k}>
-                  <i className={classes[`part_${k}`]} aria-hidden /> {t(`mix_${k}`)} <b>{percent(c.mix?.[k])}</b>
-                </li>
-              ))
-          : t('not_called')}
+        {kinds
+          .filter((k) => (c.mix?.[k] ?? 0) > 0)
+          .map((k) => (
+            <li key={k}>
+              <i className={classes[`part_${k}`]} aria-hidden /> {t(`mix_${k}`)} <b>{percent(c.mix?.[k])}</b>
+            </li>
+          ))}
         {c.declines !== undefined && c.declines > 0 && <li>{t('declines', { n: percent(c.declines) })}</li>}
       </ul>
     </div>
@@ -372,17 +372,15 @@ function Terms({ name, k }: { name: string; k: Contract }) {
         <Text size="sm">{t('never_tested')}</Text>
       ) : (
         k.proofs.map((p) => (
-          <Text size="sm" key={p.capability}>
-            <State tone={p.status === 'proven' ? 'good' : p.status === 'failed' ? 'bad' : 'idle'}>{p.capability}</State> {t.maybe(`proof_${p.status}`) ?? p.status}, {t('until')} <When at={p.expires_at} age={false} />
-            {p.detail && <span className={classes.small}>{p.detail}</span>}
+          <Text size="sm" key={p.capability} data-proof={p.status}>
+            <State tone={p.status === 'proven' ? 'good' : p.status === 'failed' ? 'bad' : 'idle'}>{t.maybe(`claim_${p.capability}`) ?? p.capability}</State> {t.maybe(`proof_${p.status}`) ?? p.status},{' '}
+            {p.status === 'proven' ? <>{t('until')} <When at={p.expires_at} age={false} /></> : <When at={p.proven_at} age={false} />}
+            {p.detail && <span className={classes.small}>{p.detail.replace(/^not shown: /, '')}</span>}
           </Text>
         ))
       )}
-      <Text size="sm" mt={6}>
-        {t(k.test_url ? 'verify' : 'verify_none')}
-      </Text>
-      {k.test_url && <Twin cmd={`moneta channel test ${name}`} />}
-      <Twin cmd={`moneta channel show ${name}`} />
+      {k.test_url ? <Verify name={name} at={k.test_url} /> : <Text size="sm" mt={6}>{t('verify_none')}</Text>}
+      <Twin cmd={`moneta channel show --channel ${name}`} />
     </div>
   );
 }

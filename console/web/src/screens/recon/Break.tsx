@@ -16,7 +16,7 @@ export default function Break() {
   const found = usePay<BreakOf>(path, { every: 10_000 });
   return (
     <>
-      <Title right={<><AsCurl call={{ path }} /><Twin cmd="moneta recon breaks --state all" /></>}>{t('break_n', { n: id })}</Title>
+      <Title right={<><AsCurl call={{ path }} /><Twin cmd={`moneta recon show ${id}`} /></>}>{t('break_n', { n: id })}</Title>
       <Shown of={found}>{(b) => <One b={b} />}</Shown>
     </>
   );

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Numbers of linux/magic.h.
@@ -26,3 +29,12 @@ func fileSystem(folder string) (name string, forgets bool, err error) {
 }
 
 func dataSync(f *os.File) error { return syscall.Fdatasync(int(f.Fd())) }
+
+// threadTime is the processor time that the calling thread has used.
+func threadTime() (time.Duration, bool) {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
+		return 0, false
+	}
+	return time.Duration(ts.Nano()), true
+}
