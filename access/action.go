@@ -191,6 +191,8 @@ type Kind struct {
 	// Installation says that it concerns every tenant: only the people of the
 	// installation's tenant agree on it.
 	Installation bool
+	// Service says that only a machine proposes it, and that two people agree then.
+	Service bool
 	// Check refuses parameters that can never be carried out; nil when the members
 	// say it all. It is asked at the proposal and once more before the act.
 	Check func(ctx context.Context, a *Action) error

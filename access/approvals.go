@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -52,9 +53,14 @@ const (
 // Approval is an action and what became of it.
 type Approval struct {
 	Action
-	Hash    [sha256.Size]byte
-	State   State
-	Checker string
+	Hash  [sha256.Size]byte
+	State State
+	// Service says that a machine proposed it. Two people agree then: the Endorser first,
+	// the Checker after that.
+	Service    bool
+	Endorser   string
+	EndorsedAt time.Time
+	Checker    string
 	// CheckedAt and the other times are zero as long as it has not happened.
 	CheckedAt time.Time
 	Method    Method
@@ -70,6 +76,8 @@ type Approval struct {
 
 	seq                      int64
 	checkKey, checkSignature []byte
+	endorseMethod            Method
+	endorseKey, endorseSign  []byte
 	parameters               string
 	hasExpired               bool
 }
@@ -106,6 +114,9 @@ func NewApprovals(s *Store, log *slog.Logger) *Approvals {
 // Register adds a kind, before the first use of a. A kind that is not whole, or
 // there already, is a mistake of the program and panics.
 func (a *Approvals) Register(k Kind) {
+	if k.Service != (k.Name == KindCompensateBreak) {
+		panic("access: what a service proposes is a rule of the database")
+	}
 	if k.Name == "" || k.Describe == nil || (k.Apply == nil) == (k.Perform == nil) || a.kinds[k.Name] != nil || len(k.Members) > parametersMax {
 		panic("access: the kind of action " + k.Name + " is not whole, or registered twice")
 	}
@@ -243,7 +254,7 @@ func (a *Approvals) draft(ctx context.Context, op string, who *Principal, p *Pro
 	if kind == nil {
 		return Action{}, nil, fault.New(fault.MalformedRequest, "no such kind of action").WithOp(op).WithParam("/kind")
 	}
-	if err := person(who, kind.Least); err != nil {
+	if err := mayPropose(who, kind); err != nil {
 		return Action{}, nil, err
 	}
 	if kind.Installation && !who.May(Installation) {
@@ -277,9 +288,20 @@ func (a *Approvals) databaseTime(ctx context.Context) (now time.Time, err error)
 	return now.UTC(), err
 }
 
-// person refuses keys, and people without the role.
+// mayPropose keeps people and the service apart: each has kinds of its own.
+func mayPropose(who *Principal, k *Kind) error {
+	if !k.Service {
+		return person(who, k.Least)
+	}
+	if who.Role != Service {
+		return fault.New(fault.Forbidden, "only the doctor proposes this, from what a break owes; people propose compensate")
+	}
+	return nil
+}
+
+// person refuses keys, services, and people without the role.
 func person(who *Principal, least Role) error {
-	if who.Operator == "" {
+	if who.Operator == "" || who.Role == Service {
 		return fault.New(fault.Forbidden, "this is for people; an operator signs in or signs")
 	}
 	if !who.Role.Covers(least) {
@@ -302,7 +324,7 @@ func (a *Approvals) Approve(ctx context.Context, who *Principal, id ApprovalID, 
 	var key []byte
 	switch who.Method {
 	case TOTP:
-	case Passkey, Invited:
+	case Passkey, Invited, None:
 		return Approval{}, fault.New(fault.SignatureInvalid, "this session was opened with a passkey: approve with one").WithParam("/assertion")
 	case Ed25519:
 		// The key of now, from the database: a rotated one counts no longer.
@@ -318,7 +340,7 @@ func (a *Approvals) Approve(ctx context.Context, who *Principal, id ApprovalID, 
 			return Approval{}, fault.New(fault.SignatureInvalid, "the signature does not fit the approval's id and hash").WithParam("/signature")
 		}
 	}
-	return a.decide(ctx, op, who, &v, approveProposed, who.Method, key, signature, note, hash[:])
+	return a.agree(ctx, op, who, &v, who.Method, key, signature, note, hash[:])
 }
 
 // ApproveByPasskey is Approve for somebody who says yes with a passkey of their own:
@@ -333,8 +355,26 @@ func (a *Approvals) ApproveByPasskey(ctx context.Context, who *Principal, id App
 	if err != nil {
 		return Approval{}, err
 	}
-	return a.decide(ctx, "access.ApproveByPasskey", who, &v, approveProposed, Passkey, key, proof, note, hash[:])
+	return a.agree(ctx, "access.ApproveByPasskey", who, &v, Passkey, key, proof, note, hash[:])
 }
+
+// agree is a person's yes. What a service proposed takes two of them; the first one leaves
+// it proposed.
+func (a *Approvals) agree(ctx context.Context, op string, who *Principal, v *Approval, method Method, key, proof []byte, note string, hash []byte) (Approval, error) {
+	if v.Endorser == who.Operator {
+		return *v, fault.New(fault.ApprovalOwn, "you have agreed already; a machine proposed this, so that somebody else has to as well").WithResource(v.ID.String())
+	}
+	if v.Service && v.Endorser == "" {
+		now, err := a.decide(ctx, op, who, v, endorseProposed, method, key, proof, hash)
+		if meanwhile := errors.Is(err, fault.ApprovalClosed) && now.State == Proposed && now.Endorser != who.Operator; !meanwhile {
+			return now, err
+		}
+	}
+	return a.decide(ctx, op, who, v, approveProposed, method, key, proof, note, hash)
+}
+
+const endorseProposed = `update approvals set endorser = $2, endorsed_at = clock_timestamp(), endorse_method = $3, endorse_key = $4, endorse_signature = $5
+	where id = $1 and state = 'proposed' and maker <> $2 and endorser is null and hash = $6 and expires_at > clock_timestamp()`
 
 const approveProposed = `update approvals set state = 'approved', checker = $2, checked_at = clock_timestamp(), check_method = $3,
 	check_key = $4, check_signature = $5, note = nullif($6, '')
@@ -424,15 +464,17 @@ func closed(v *Approval) error {
 
 const approvalColumns = `a.id, a.seq, a.tenant, a.kind, a.parameters, a.reason, a.hash, a.maker, a.made_at, a.expires_at, a.state,
   a.expires_at <= clock_timestamp(), coalesce(a.checker, ''), a.checked_at, coalesce(a.check_method, ''), a.check_key, a.check_signature, coalesce(a.note, ''),
-  coalesce(a.used_by, ''), a.used_at, a.finished_at, coalesce(a.outcome, ''), coalesce(a.result, '')`
+  coalesce(a.used_by, ''), a.used_at, a.finished_at, coalesce(a.outcome, ''), coalesce(a.result, ''),
+  is_service(a.maker), coalesce(a.endorser, ''), a.endorsed_at, coalesce(a.endorse_method, ''), a.endorse_key, a.endorse_signature`
 
 func (a *Approvals) scan(row pgx.CollectableRow) (Approval, error) {
 	var v Approval
 	var hash []byte
-	var checked, used, finished *time.Time
+	var checked, used, finished, endorsed *time.Time
 	err := row.Scan(&v.ID, &v.seq, &v.Tenant, &v.Kind, &v.parameters, &v.Reason, &hash, &v.Maker, &v.MadeAt, &v.ExpiresAt, &v.State,
 		&v.hasExpired, &v.Checker, &checked, &v.Method, &v.checkKey, &v.checkSignature, &v.Note,
-		&v.UsedBy, &used, &finished, &v.Outcome, &v.Result)
+		&v.UsedBy, &used, &finished, &v.Outcome, &v.Result,
+		&v.Service, &v.Endorser, &endorsed, &v.endorseMethod, &v.endorseKey, &v.endorseSign)
 	if err != nil {
 		return v, err
 	}
@@ -441,7 +483,7 @@ func (a *Approvals) scan(row pgx.CollectableRow) (Approval, error) {
 	}
 	copy(v.Hash[:], hash)
 	v.MadeAt, v.ExpiresAt = v.MadeAt.UTC(), v.ExpiresAt.UTC()
-	for to, from := range map[*time.Time]*time.Time{&v.CheckedAt: checked, &v.UsedAt: used, &v.FinishedAt: finished} {
+	for to, from := range map[*time.Time]*time.Time{&v.CheckedAt: checked, &v.UsedAt: used, &v.FinishedAt: finished, &v.EndorsedAt: endorsed} {
 		if from != nil {
 			*to = from.UTC()
 		}
@@ -468,21 +510,41 @@ func (a *Approvals) One(ctx context.Context, tenant int32, id ApprovalID) (Appro
 // ApprovalsMax bounds one page of List.
 const ApprovalsMax = 100
 
-// List returns the tenant's approvals, newest first, older than the one named by
-// after (the zero id begins with the newest); state "" means all, and so does payment
-// "": otherwise those whose parameter payment it is. more tells whether there are older
-// ones.
-func (a *Approvals) List(ctx context.Context, tenant int32, state State, payment string, after ApprovalID, limit int) (list []Approval, more bool, err error) {
-	limit = min(limit, ApprovalsMax)
-	member := "" // as it stands in the canonical parameters, where texts have their quotes escaped
-	if payment != "" {
-		member = string(appendText([]byte(`"payment":`), payment))
+// About says which approvals are wanted: those that name the payment, or the difference
+// as the one that they close or are linked to. Empty ones take all.
+type About struct {
+	Payment string
+	Break   int64
+}
+
+// members are the parameters that name it, as they stand in the canonical text, where
+// texts have their quotes escaped.
+func (b About) members() []string {
+	out := []string{}
+	add := func(name, value string) {
+		out = append(out, string(appendText(append(appendText(nil, name), ':'), value)))
 	}
+	if b.Payment != "" {
+		add("payment", b.Payment)
+	}
+	if b.Break != 0 {
+		n := strconv.FormatInt(b.Break, 10)
+		add("break", n)
+		add("link", "break "+n)
+	}
+	return out
+}
+
+// List returns the tenant's approvals, newest first, older than the one named by
+// after (the zero id begins with the newest); state "" means all. more tells whether
+// there are older ones.
+func (a *Approvals) List(ctx context.Context, tenant int32, state State, about About, after ApprovalID, limit int) (list []Approval, more bool, err error) {
+	limit = min(limit, ApprovalsMax)
 	rows, err := a.pool.Query(ctx, `select `+approvalColumns+` from approvals a where a.tenant = $1
 		and ($2 = '' or case when a.state in ('proposed', 'approved') and a.expires_at <= clock_timestamp() then 'expired' else a.state end = $2)
 		and ($3::uuid = '00000000-0000-0000-0000-000000000000' or a.seq < (select seq from approvals where id = $3 and tenant = $1))
-		and ($5 = '' or strpos(a.parameters, $5) > 0)
-		order by a.seq desc limit $4`, tenant, string(state), after, limit+1, member)
+		and ($5::text[] = '{}' or exists(select from unnest($5::text[]) m where strpos(a.parameters, m) > 0))
+		order by a.seq desc limit $4`, tenant, string(state), after, limit+1, about.members())
 	if err != nil {
 		return nil, false, dbFault("access.List", err)
 	}

@@ -24,12 +24,13 @@ import (
 type Method string
 
 // The methods: a signing key (the default), a pass with codes from an authenticator,
-// or a passkey. Invited is who has none of them yet.
+// or a passkey. Invited is who has none of them yet, None a machine's.
 const (
 	Ed25519 Method = "ed25519"
 	TOTP    Method = "totp"
 	Passkey Method = "passkey"
 	Invited Method = "invited"
+	None    Method = "none"
 )
 
 // KeyFile is the secret half of a credential. It stays with its operator, in a

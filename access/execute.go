@@ -110,7 +110,7 @@ func (a *Approvals) fit(ctx context.Context, v *Approval) (*Kind, error) {
 	if v.State != Approved && v.State != Used {
 		return kind, nil
 	}
-	if !v.signed() {
+	if !v.signed() || v.Service && !v.endorsed() {
 		return nil, fault.New(fault.ApprovalChanged, "the checker's signature does not fit the action").WithResource(v.ID.String())
 	}
 	if v.State == Approved && kind.Check != nil {
@@ -119,22 +119,29 @@ func (a *Approvals) fit(ctx context.Context, v *Approval) (*Kind, error) {
 	return kind, nil
 }
 
-// signed reports whether the checker's proof still fits the action. A code leaves none.
-func (v *Approval) signed() bool {
+// signed reports whether the checker's proof still fits the action, endorsed whether that
+// of the first of the two does who agree with a service. A code leaves none.
+func (v *Approval) signed() bool { return v.proves(v.Method, v.checkKey, v.checkSignature) }
+
+func (v *Approval) endorsed() bool {
+	return v.Endorser != "" && v.Endorser != v.Checker && v.proves(v.endorseMethod, v.endorseKey, v.endorseSign)
+}
+
+func (v *Approval) proves(method Method, key, signature []byte) bool {
 	statement := CheckStatement(v.ID, v.Hash)
-	switch v.Method {
+	switch method {
 	case Ed25519:
-		return len(v.checkKey) == ed25519.PublicKeySize && ed25519.Verify(v.checkKey, statement, v.checkSignature)
+		return len(key) == ed25519.PublicKeySize && ed25519.Verify(key, statement, signature)
 	case Passkey:
 		var proof passkeyProof
-		if len(v.checkKey) == 0 || json.Unmarshal(v.checkSignature, &proof) != nil {
+		if len(key) == 0 || json.Unmarshal(signature, &proof) != nil {
 			return false
 		}
-		_, _, err := verifyPasskey(v.checkKey, &proof, statement)
+		_, _, err := verifyPasskey(key, &proof, statement)
 		return err == nil
 	case TOTP:
 		return true
-	case Invited:
+	case Invited, None:
 	}
 	return false
 }

@@ -26,6 +26,9 @@ const (
 	Operate  Role = "operator"
 	Approver Role = "approver"
 	Chief    Role = "admin"
+	// Service is a machine's: it only proposes, and nobody signs in with it. It is none
+	// of Roles: nobody gives it to somebody.
+	Service Role = "service"
 )
 
 // Roles lists the roles, the least first.
@@ -58,6 +61,9 @@ var operatorName = regexp.MustCompile(`^[a-z][a-z0-9.-]{1,39}$`)
 func checkOperator(name string, role Role) error {
 	if !operatorName.MatchString(name) {
 		return fault.New(fault.MalformedRequest, "a name has 2 to 40 of a-z, 0-9, point and hyphen, and begins with a letter").WithParam("/name")
+	}
+	if strings.HasPrefix(name, serviceHead) {
+		return fault.New(fault.MalformedRequest, "names that begin with "+serviceHead+" are the machine's").WithParam("/name")
 	}
 	if !slices.Contains(Roles(), role) {
 		return fault.New(fault.MalformedRequest, "a role is viewer, operator, approver or admin").WithParam("/role")
@@ -100,7 +106,7 @@ func addOperator(ctx context.Context, tx pgx.Tx, tenant int32, name string, role
 }
 
 // operatorColumns name the credential by which somebody came; passkeys may come on top.
-const operatorColumns = `name, tenant, role, case when public_key is not null then 'ed25519' when pass_prefix is not null then 'totp'
+const operatorColumns = `name, tenant, role, case when role = 'service' then 'none' when public_key is not null then 'ed25519' when pass_prefix is not null then 'totp'
   when exists (select from operator_passkeys k where k.operator = operators.name and k.removed_at is null) then 'passkey' else 'invited' end, created_by, created_at, disabled_at, coalesce(disabled_by, '')`
 
 func scanOperator(row pgx.CollectableRow) (Operator, error) {
@@ -182,7 +188,7 @@ func rotateOperator(ctx context.Context, tx pgx.Tx, tenant int32, name, credenti
 	}
 	rows, err := tx.Query(ctx, `update operators set public_key = $3, pass_prefix = nullif($4, ''), pass_hash = $5, totp_sealed = $6,
 		invite_prefix = nullif($7, ''), invite_hash = $8, invite_until = $9,
-		totp_step = 0, failures = 0, tried_at = null where tenant = $1 and name = $2 and disabled_at is null returning `+operatorColumns,
+		totp_step = 0, failures = 0, tried_at = null where tenant = $1 and name = $2 and role <> 'service' and disabled_at is null returning `+operatorColumns,
 		tenant, name, c.publicKey, c.passPrefix, c.passHash, c.sealed, c.invitePrefix, c.inviteHash, c.inviteUntil)
 	if err != nil {
 		return Operator{}, err

@@ -56,7 +56,7 @@ func (s *Store) Roll(ctx context.Context) (Roll, error) {
 		return r, err
 	}
 	rows, err := s.pool.Query(ctx, `select o.name, o.tenant, t.installation, o.role, uuid_send(o.handle), o.public_key, coalesce(o.pass_prefix, ''), o.pass_hash, o.totp_sealed, o.totp_step
-		from operators o join tenants t on t.id = o.tenant where o.disabled_at is null order by t.installation desc, o.name limit $1`, rollMax)
+		from operators o join tenants t on t.id = o.tenant where o.disabled_at is null and o.role <> 'service' order by t.installation desc, o.name limit $1`, rollMax)
 	if err != nil {
 		return r, faultOf(op, err)
 	}

@@ -4,8 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"net/http"
+	"net/url"
 	"reflect"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -42,6 +44,9 @@ type Approval struct {
 	Parameters map[string]string `json:"parameters"`
 	Reason     string            `json:"reason"`
 	Maker      string            `json:"maker"`
+	Service    bool              `json:"service,omitempty" doc:"A machine proposed it: two people agree, the endorser first and the checker after that"`
+	Endorser   string            `json:"endorser,omitempty" doc:"The first of the two who agree with a machine; it stays proposed until the second has"`
+	EndorsedAt *time.Time        `json:"endorsed_at,omitempty"`
 	ExpiresAt  time.Time         `json:"expires_at"`
 	Hash       string            `json:"hash" doc:"SHA-256 of the action's canonical JSON; docs/operators.md"`
 	Words      Words             `json:"words" doc:"What will happen, in plain words"`
@@ -66,6 +71,7 @@ type Words struct {
 func showApproval(v *access.Approval) Approval {
 	return Approval{
 		Object: "approval", ID: v.ID.String(), Tenant: v.Tenant, Kind: v.Kind, Parameters: v.Parameters, Reason: v.Reason, Maker: v.Maker,
+		Service: v.Service, Endorser: v.Endorser, EndorsedAt: moment(v.EndorsedAt),
 		ExpiresAt: v.ExpiresAt, Hash: access.HashText(v.Hash), Words: Words(v.Words), State: string(v.State), MadeAt: v.MadeAt,
 		Checker: v.Checker, CheckedAt: moment(v.CheckedAt), Note: v.Note, UsedBy: v.UsedBy, UsedAt: moment(v.UsedAt),
 		Outcome: v.Outcome, Result: v.Result, FinishedAt: moment(v.FinishedAt),
@@ -96,7 +102,7 @@ func (c *call) listKinds() error {
 	}
 	out := ListOf[ApprovalKind]{Object: "list", Data: []ApprovalKind{}}
 	for _, k := range desk.Kinds() {
-		if k.Installation && !c.who.May(access.Installation) {
+		if k.Service || k.Installation && !c.who.May(access.Installation) {
 			continue
 		}
 		shown := ApprovalKind{Object: "approval_kind", Name: k.Name, Role: string(k.Least), Parameters: []string{}, Optional: []string{}}
@@ -223,15 +229,11 @@ func (c *call) listApprovals() error {
 			return malformed("the cursor is the id of an approval").WithParam("after")
 		}
 	}
-	payment := q.Get("payment")
-	if payment != "" {
-		id, err := pay.ParseID(payment)
-		if err != nil {
-			return malformed("this is not the id of a payment").WithParam("payment")
-		}
-		payment = id.String()
+	about, err := approvalsAbout(q)
+	if err != nil {
+		return err
 	}
-	found, more, err := desk.List(c.ctx, c.who.Tenant, state, payment, after, n)
+	found, more, err := desk.List(c.ctx, c.who.Tenant, state, about, after, n)
 	if err != nil {
 		return err
 	}
@@ -244,6 +246,25 @@ func (c *call) listApprovals() error {
 		c.linkNext(out.Next)
 	}
 	return c.reply(http.StatusOK, &out)
+}
+
+func approvalsAbout(q url.Values) (about access.About, err error) {
+	if s := q.Get("payment"); s != "" {
+		id, err := pay.ParseID(s)
+		if err != nil {
+			return about, malformed("this is not the id of a payment").WithParam("payment")
+		}
+		about.Payment = id.String()
+	}
+	if s := q.Get("break"); s != "" {
+		if about.Break, err = strconv.ParseInt(s, 10, 64); err != nil || about.Break <= 0 {
+			return about, malformed("this is not the id of a difference").WithParam("break")
+		}
+	}
+	if about.Payment != "" && about.Break != 0 {
+		return about, malformed("payment or break, not both").WithParam("break")
+	}
+	return about, nil
 }
 
 func (c *call) getApproval() error {
@@ -297,8 +318,8 @@ func (c *call) approve() error {
 	// The code is used up last, when only it is missing.
 	if v, err := desk.One(c.ctx, c.who.Tenant, id); err != nil {
 		return err
-	} else if v.Maker == c.who.Operator {
-		return fault.New(fault.ApprovalOwn, "you proposed this; somebody else decides").WithResource(id.String())
+	} else if v.Maker == c.who.Operator || v.Endorser == c.who.Operator {
+		return fault.New(fault.ApprovalOwn, "you proposed this, or have agreed already; somebody else decides").WithResource(id.String())
 	}
 	if j.Assertion != "" {
 		return c.replyApproval(desk.ApproveByPasskey(c.ctx, &c.who, id, hash, j.Assertion, j.Note))
@@ -366,7 +387,8 @@ func approvalRoutes() []*route {
 		{
 			method: http.MethodGet, path: "/v1/approvals", id: "list-approvals", tag: "people", summary: "List approvals", about: "Newest first.",
 			scope: access.Admin, params: append(paging("100"), query("state", "Only this state.", words("proposed", "approved", "used", "rejected", "expired", "withdrawn")),
-				query("payment", "Only those about this payment.", text())),
+				query("payment", "Only those about this payment.", text()),
+				query("break", "Only those that close this difference, or name it as what they are linked to.", text())),
 			answers: map[int]reflect.Type{200: of[ListOf[Approval]]()}, faults: []fault.Code{fault.UnknownField, fault.NotFound}, do: (*call).listApprovals,
 		},
 		{

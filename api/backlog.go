@@ -38,6 +38,8 @@ const (
 	// ActRebuild is of a Projection, ActTell of an Endpoint.
 	ActRebuild = "rebuild-projection"
 	ActTell    = "redeliver-webhooks"
+	// ActPropose is about breaks, and moves nothing: people decide.
+	ActPropose = "propose-compensation"
 )
 
 // The projections that can be derived anew: what reconciliation expects on statements,
@@ -47,7 +49,7 @@ const (
 	ProjectionWebhooks = "webhooks"
 )
 
-var backlogActs = []string{ActAsk, ActOffer, ActReplay, ActPark, ActUnpark, ActGiveUp, ActRebuild, ActTell}
+var backlogActs = []string{ActAsk, ActOffer, ActReplay, ActPark, ActUnpark, ActGiveUp, ActRebuild, ActTell, ActPropose}
 
 // Hasten orders what waits to be brought forward.
 type Hasten struct {
@@ -93,7 +95,7 @@ const (
 
 // NewBacklogWork is the body of POST /v1/backlog.
 type NewBacklogWork struct {
-	Act     string `json:"act" enum:"query-unknowns,redispatch,replay-callbacks,park-callback,replay-parked,give-up-parked,rebuild-projection,redeliver-webhooks" doc:"query-unknowns: ask channels now for what is unknown or unconfirmed. redispatch: offer now what is reserved and was never attempted. replay-callbacks: look now at every callback that is stored and not applied. park-callback: set aside, with who and why, each callback that cannot be applied alone while others can, or those that are named; its bytes stay. replay-parked: apply now what was set aside. give-up-parked: end what was set aside; with two people who may approve, by an approval of the kind give_up_callback only. rebuild-projection: derive anew from the log what has no row; it goes as far as five seconds bring it, and tells where to go on. redeliver-webhooks: tell an endpoint once more what it did not take: what was given up, what waits, what has no row; one that was disabled is enabled"`
+	Act     string `json:"act" enum:"query-unknowns,redispatch,replay-callbacks,park-callback,replay-parked,give-up-parked,rebuild-projection,redeliver-webhooks,propose-compensation" doc:"query-unknowns: ask channels now for what is unknown or unconfirmed. redispatch: offer now what is reserved and was never attempted. replay-callbacks: look now at every callback that is stored and not applied. park-callback: set aside, with who and why, each callback that cannot be applied alone while others can, or those that are named; its bytes stay. replay-parked: apply now what was set aside. give-up-parked: end what was set aside; with two people who may approve, by an approval of the kind give_up_callback only. rebuild-projection: derive anew from the log what has no row; it goes as far as five seconds bring it, and tells where to go on. redeliver-webhooks: tell an endpoint once more what it did not take: what was given up, what waits, what has no row; one that was disabled is enabled. propose-compensation: ask the channels about the open breaks that say to whom how much is owed, and propose to two people what their answers bear out; nothing moves by it"`
 	Channel string `json:"channel,omitempty" doc:"Only this channel; all when left out" maxLength:"100"`
 	// Payments narrows it to what somebody has looked at.
 	Payments []string `json:"payments,omitempty" doc:"Only these; all when left out. With query-unknowns and redispatch" maxItems:"1000"`
@@ -124,8 +126,22 @@ type BacklogWork struct {
 	Dropped int  `json:"dropped,omitempty" doc:"Rows that the log does not bear out and that go; they are in items"`
 	Cut     bool `json:"cut,omitempty" doc:"In a dry run: only the newest 200,000 events were looked at"`
 	Enabled bool `json:"enabled,omitempty" doc:"The endpoint had been disabled"`
+	// Proposals are of propose-compensation.
+	Proposals []BacklogProposal `json:"proposals,omitempty" doc:"What is owed by open breaks: what was proposed now, what stands already, and what is not proposed and why"`
 	// Callbacks are told where the act is about some of them.
 	Callbacks []BacklogCallback `json:"callbacks,omitempty" doc:"Those that were set aside; in a dry run, those that would be tried alone, or would be let go or ended"`
+}
+
+// BacklogProposal is what an open break owes to a holder.
+type BacklogProposal struct {
+	Break    string `json:"break"`
+	Payment  string `json:"payment,omitempty"`
+	Approval string `json:"approval,omitempty" doc:"The proposal; two people who may approve decide"`
+	State    string `json:"state,omitempty" enum:"proposed,approved,used,rejected,expired,withdrawn" doc:"Of the proposal"`
+	New      bool   `json:"new,omitempty" doc:"It was proposed now, or would be if its channel bears it out"`
+	Amount   string `json:"amount,omitempty"`
+	Asset    string `json:"asset,omitempty"`
+	Why      string `json:"why,omitempty" doc:"What bears it out, or why nothing is proposed"`
 }
 
 // BacklogCallback is a callback that waits, or was set aside.
@@ -198,7 +214,7 @@ func (c *call) hastens(o *Hasten) error {
 		return fault.New(fault.ChannelUnknown, "").WithParam("/channel")
 	case o.Act == ActRebuild || o.Act == ActTell:
 		return c.derives(o)
-	case o.Act == ActAsk || o.Act == ActOffer || o.Act == ActReplay:
+	case o.Act == ActAsk || o.Act == ActOffer || o.Act == ActReplay || o.Act == ActPropose:
 		if len(o.Callbacks) > 0 {
 			return malformed("callbacks are named to set them aside, to replay or to give up what is aside").WithParam("/callbacks")
 		}

@@ -118,8 +118,8 @@ func (c *call) alone(tenant int32, kind string) error {
 type Operator struct {
 	Object     string     `json:"object" enum:"operator"`
 	Name       string     `json:"name"`
-	Role       string     `json:"role" enum:"viewer,operator,approver,admin"`
-	Method     string     `json:"method" enum:"ed25519,totp,passkey,invited" doc:"How they prove who they are; invited is who has not taken up their invitation yet"`
+	Role       string     `json:"role" enum:"viewer,operator,approver,admin,service" doc:"service is a machine's: it proposes what breaks owe, and decides nothing"`
+	Method     string     `json:"method" enum:"ed25519,totp,passkey,invited,none" doc:"How they prove who they are; invited is who has not taken up their invitation yet, none is a machine's"`
 	CreatedBy  string     `json:"created_by"`
 	CreatedAt  time.Time  `json:"created_at"`
 	DisabledAt *time.Time `json:"disabled_at,omitempty"`

@@ -54,6 +54,7 @@ func registerActions(desk *access.Approvals, in *intake.Intake, accounts *ledger
 	}
 	if breaks != nil {
 		desk.Register(closeBreak(breaks))
+		desk.Register(compensateBreak(in, breaks))
 	}
 	if inbox != nil {
 		desk.Register(giveUpCallback(inbox))

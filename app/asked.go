@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -26,6 +27,9 @@ type question struct {
 	head         string
 	cells        []string
 	none         string
+	// shared are members that the rows of the answer do not have themselves, such as the
+	// asset of an account's postings.
+	shared row
 }
 
 type row = map[string]any
@@ -62,13 +66,14 @@ func (d *CaseDesk) table(raw []byte, a *question) error {
 	if err != nil {
 		return err
 	}
-	if len(rows) == 0 && a.none != "" {
+	if len(rows) == 0 && next == "" && a.none != "" { // a page of what is filtered may be empty and have more
 		_, err := io.WriteString(d.Out, say(d.Lang, a.none))
 		return err
 	}
 	t := tabwriter.NewWriter(d.Out, 0, 4, 2, ' ', 0)
 	fmt.Fprint(t, say(d.Lang, a.head))
 	for _, r := range rows {
+		maps.Copy(r, a.shared)
 		for i, cell := range a.cells {
 			if i > 0 {
 				fmt.Fprint(t, "\t")

@@ -98,7 +98,7 @@ func newAttendance(ctx context.Context, cfg *WatchConfig, look func(time.Time, d
 	}
 	a.runner, err = runbook.New(runbook.Config{
 		Dir: filepath.Join(a.folder, runsFolder), Hands: all, Look: a.evidence, Told: a.signsTold, Tell: a.tellOfAct, Person: who.person,
-		Policy: runbook.Policy{Alone: cfg.alone()}, Clock: c, Logger: log,
+		Policy: runbook.Policy{Alone: cfg.alone(), ActsPerHour: cfg.ActsPerHour}, Clock: c, Logger: log,
 	})
 	if err != nil {
 		return a, err

@@ -29,6 +29,8 @@ func (b backlog) Hasten(ctx context.Context, o api.Hasten) (api.BacklogWork, err
 		return b.aside(ctx, &o)
 	case doctor.DoRebuildProjection:
 		return b.rebuild(ctx, &o)
+	case doctor.DoProposeCompensation:
+		return b.propose(ctx, &o)
 	case api.ActTell:
 		return b.recover(ctx, notify.Recovery{Endpoint: o.Endpoint, Since: o.Since, Again: true, Dry: o.Dry})
 	case doctor.DoReplayCallbacks:

@@ -295,7 +295,7 @@ func makeDrillWorld(ctx context.Context, kind drill.Variant, blind bool) (out *d
 	}
 	cfg := UpConfig{
 		DataDir: dir, Listen: listen[0], Sandbox: true, SandboxListen: listen[1], ConsoleListen: "127.0.0.1:0", Out: io.Discard, Quiet: true, LogFile: filepath.Join(dir, "up.log"),
-		FaultFile: filepath.Join(dir, "orders", "faults.json"), Unwatched: blind, Auto: "undoable",
+		FaultFile: filepath.Join(dir, "orders", "faults.json"), Unwatched: blind, Auto: "undoable", ActsPerHour: drillActs,
 	}
 	if err := errors.Join(os.Mkdir(dir, 0o755), os.Mkdir(filepath.Join(dir, "orders"), 0o700)); err != nil { // the database's user must get through
 		return nil, err
@@ -341,6 +341,10 @@ func makeDrillWorld(ctx context.Context, kind drill.Variant, blind bool) (out *d
 	}
 	return w, err
 }
+
+// drillActs an hour: a series breaks something every minute, and a doctor that may act
+// thirty times an hour would wait for people from the tenth drill on.
+const drillActs = 1000
 
 // restartChild ends the process kindly; whoever supervises it starts it again.
 func restartChild(c *lifecycle.Child) func(context.Context) error {

@@ -16,6 +16,7 @@ import (
 	"github.com/moneta-pay/moneta/internal/telemetry"
 	"github.com/moneta-pay/moneta/money"
 	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/channel"
 	"github.com/moneta-pay/moneta/pay/commit"
 	"github.com/moneta-pay/moneta/pay/intake"
 	"github.com/moneta-pay/moneta/pay/ledger"
@@ -33,6 +34,7 @@ type bureau struct {
 	breaks   *recon.Recon
 	inbox    *settle.Inbox
 	gate     *recon.Gate
+	bank     *mute
 	losing   *losing
 	tenant   int32
 	files    map[string]access.KeyFile
@@ -85,7 +87,11 @@ func newBureau(t *testing.T) *bureau {
 	b.tenant, err = store.CreateTenant(t.Context(), "bureau")
 	require.NoError(t, err)
 	b.desk = access.NewApprovals(store, slog.New(slog.DiscardHandler))
-	b.breaks = recon.New(recon.Config{Pool: b.pool, Telemetry: tel})
+	b.bank = &mute{}
+	b.breaks = recon.New(recon.Config{
+		Pool: b.pool, Telemetry: tel, Submitter: node, Channels: []channel.Channel{b.bank},
+		Terms: map[channel.Name]recon.Terms{"bank-ab": {Calendar: recon.Calendar{Grace: time.Nanosecond}}},
+	})
 	b.inbox = settle.NewInbox(settle.InboxConfig{Pool: b.pool, Submitter: node, Telemetry: tel})
 	registerActions(b.desk, b.in, b.accounts, b.gate, b.breaks, b.inbox)
 	registerPaymentActions(b.desk, b.in, commit.NewReader(b.pool))

@@ -31,8 +31,10 @@ type ReconConfig struct {
 	File, Mapping, Accept string
 	// Asset, From and To select a roll-forward.
 	Asset, From, To string
-	JSON            bool
-	Out             io.Writer
+	// Lang is en or zh, where the command speaks both.
+	Lang string
+	JSON bool
+	Out  io.Writer
 }
 
 // open connects; close must be called.

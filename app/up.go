@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -39,6 +40,8 @@ type UpConfig struct {
 	Quiet bool
 	// Auto is what the doctor does without asking; empty is the default of watch.
 	Auto string
+	// ActsPerHour of the doctor; 0 is the default of watch.
+	ActsPerHour int
 	// WebhookInside are networks that webhooks may go to although they are not public.
 	WebhookInside []string
 	// Lang is en or zh.
@@ -199,6 +202,9 @@ func startWorld(ctx context.Context, cfg UpConfig) (w *world, err error) {
 	}
 	if cfg.Auto != "" {
 		watching = append(watching, "--auto", cfg.Auto)
+	}
+	if cfg.ActsPerHour > 0 {
+		watching = append(watching, "--acts-per-hour", strconv.Itoa(cfg.ActsPerHour))
 	}
 	w.watch, err = w.child(ctx, "watch", self, watchEnv, watching...)
 	return w, err

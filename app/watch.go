@@ -61,7 +61,10 @@ type WatchConfig struct {
 	NoCanary bool
 	// Auto is what the doctor does without asking: observe, instant or undoable.
 	Auto string
-	Lang string
+	// ActsPerHour bounds what the doctor does without a person in an hour, over all
+	// incidents; 0 is runbook.DefaultActsPerHour.
+	ActsPerHour int
+	Lang        string
 	// ConsoleURL is the address at which people reach the console, such as
 	// https://moneta.example behind a proxy of yours; empty is localhost. Passkeys and the
 	// names that the console answers to follow from it.

@@ -9,9 +9,9 @@ import (
 type Reach int
 
 // Observe changes nothing. Instant is undone at once: a limit, a breaker, a pause, a
-// banner. Undoable takes some effort: one session ended, one worker started again.
-// Compensable moves work or money again: a replay, a rebuilding, a proposal for
-// compensation; one approval. Final cannot be undone; two people, with evidence.
+// banner, a proposal that people decide on. Undoable takes some effort: one session ended, one worker started again.
+// Compensable moves work or money again: a replay, a rebuilding; one
+// approval. Final cannot be undone; two people, with evidence.
 const (
 	Observe Reach = iota
 	Instant

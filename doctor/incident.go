@@ -63,6 +63,13 @@ const (
 	EntryStarted   = "started"   // Note: the watch itself
 )
 
+// What operators are told about what somebody's lever hides: that an incident is not
+// repaired as far as anybody can see, and that it can be seen again.
+const (
+	HeldBack = "held-back"
+	LetGo    = "let-go"
+)
+
 // Data of entries.
 type (
 	// Opening begins an incident.
@@ -94,6 +101,8 @@ type (
 	Told struct {
 		To   string `json:"to"` // holders, support, partners, operators
 		Text Text   `json:"text"`
+		// About is HeldBack or LetGo, or empty.
+		About string `json:"about,omitempty"`
 	}
 	// MoneyAtRisk is what waits, by asset in the smallest unit, and the oldest of it.
 	MoneyAtRisk struct {

@@ -9,6 +9,9 @@ import (
 
 type reconCmd struct {
 	Breaks      reconBreaksCmd     `cmd:"" help:"List breaks: differences between the channels' statements and the ledger."`
+	Show        reconShowCmd       `cmd:"" help:"Show one break: both sides, what would heal it, its history."`
+	Ages        reconAgesCmd       `cmd:"" help:"Count open breaks by class and age."`
+	Picture     reconPictureCmd    `cmd:"" help:"Show ledger, channel and statement side by side, by day."`
 	Export      reconExportCmd     `cmd:"" help:"Write all breaks as CSV or JSON."`
 	Import      reconImportCmd     `cmd:"" help:"Import a statement file (camt.053 or CSV), whole or not at all."`
 	Statements  reconStatementsCmd `cmd:"" help:"List imported statements."`
@@ -96,4 +99,47 @@ func (c *reconRollCmd) Run(ctx context.Context) error {
 	cfg := c.config()
 	cfg.Asset, cfg.From, cfg.To = c.Asset, c.From, c.To
 	return app.ReconRollForward(ctx, cfg)
+}
+
+// spokenScope is of commands that speak both languages.
+type spokenScope struct {
+	reconScope
+	Lang string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
+}
+
+func (c *spokenScope) config() app.ReconConfig {
+	cfg := c.reconScope.config()
+	cfg.Lang = c.Lang
+	return cfg
+}
+
+type reconShowCmd struct {
+	spokenScope
+	ID int64 `arg:"" help:"The break's number, as moneta recon breaks lists it."`
+}
+
+func (*reconShowCmd) Help() string { return "For example: moneta recon show 17" }
+
+func (c *reconShowCmd) Run(ctx context.Context) error { return app.ReconShow(ctx, c.config(), c.ID) }
+
+type reconAgesCmd struct{ spokenScope }
+
+func (*reconAgesCmd) Help() string { return "For example: moneta recon ages --json" }
+
+func (c *reconAgesCmd) Run(ctx context.Context) error { return app.ReconAges(ctx, c.config()) }
+
+type reconPictureCmd struct {
+	spokenScope
+	From string `help:"First business day; --to by default."`
+	To   string `help:"Last business day, included, at most 30 after the first; today by default."`
+}
+
+func (*reconPictureCmd) Help() string {
+	return "For example: moneta recon picture --channel bank-ab --from 2026-01-01 --to 2026-01-31"
+}
+
+func (c *reconPictureCmd) Run(ctx context.Context) error {
+	cfg := c.config()
+	cfg.From, cfg.To = c.From, c.To
+	return app.ReconPicture(ctx, cfg)
 }

@@ -25,9 +25,10 @@ type watchCmd struct {
 	Jaeger         string            `name:"jaeger-url" help:"A Jaeger that has the traces too: each is linked to it." env:"MONETA_JAEGER_URL" placeholder:"http://127.0.0.1:16686"`
 	AllowDrills    bool              `name:"allow-drills" help:"Let the console run drills beside a wallet that is not the sandbox's. A drill has a world of its own, and takes processors of this machine."`
 
-	Auto string `help:"What the doctor does without asking: observe, instant (undone at once) or undoable (one session ended, one process started again)." default:"instant" enum:"observe,instant,undoable"`
-	Lang string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
-	TUI  bool   `name:"tui" help:"Do not watch: show on this terminal what the watch of --data sees and does, as moneta incident watch."`
+	Auto        string `help:"What the doctor does without asking: observe, instant (undone at once) or undoable (one session ended, one process started again)." default:"instant" enum:"observe,instant,undoable"`
+	ActsPerHour int    `name:"acts-per-hour" help:"How often the doctor acts in an hour without a person; from then on each act waits for one." default:"30" placeholder:"30"`
+	Lang        string `help:"en or zh." default:"en" enum:"en,zh" env:"MONETA_LANG"`
+	TUI         bool   `name:"tui" help:"Do not watch: show on this terminal what the watch of --data sees and does, as moneta incident watch."`
 }
 
 func (c *watchCmd) Run(ctx context.Context) error {
@@ -36,7 +37,7 @@ func (c *watchCmd) Run(ctx context.Context) error {
 	}
 	return app.Watch(ctx, app.WatchConfig{
 		DataDir: c.Data, DSN: c.DSN, ServeURL: c.URL, Listen: c.Listen, State: c.State,
-		Config: c.Config, SandboxURL: c.Sandbox, Auto: c.Auto, Lang: c.Lang,
+		Config: c.Config, SandboxURL: c.Sandbox, Auto: c.Auto, ActsPerHour: c.ActsPerHour, Lang: c.Lang,
 		CanaryKey: c.Canary, CanaryChannels: c.CanaryChannels, NoCanary: c.NoCanary, AllowDrills: c.AllowDrills, Out: os.Stdout, ConsoleURL: c.ConsoleURL,
 		OTLPListen: c.OTLPListen, JaegerURL: c.Jaeger, Prometheus: c.Prometheus, PrometheusSignals: c.PromSignals,
 	})

@@ -24,8 +24,8 @@ type API struct {
 }
 
 // Backlog returns the hands for what waits in the pay plane: query-unknowns,
-// redispatch, replay-callbacks, park-callback and rebuild-projection. They bring forward what it does by
-// itself, and move nothing that it would not: a payment goes out only if it never did,
+// redispatch, replay-callbacks, park-callback, rebuild-projection and propose-compensation.
+// They bring forward what it does by itself, and move nothing that it would not: a payment goes out only if it never did,
 // and a callback is applied by what it says. One that cannot be applied alone while
 // others can is set aside with its reason; its bytes stay, and people replay it or give
 // it up. That is not taken back when a later step fails: it would hold up the others
@@ -37,7 +37,7 @@ func Backlog(api API) []doctor.Hand {
 	return []doctor.Hand{
 		&hastener{api, doctor.DoQueryUnknowns, doctor.Undoable}, &hastener{api, doctor.DoRedispatch, doctor.Undoable},
 		&hastener{api, doctor.DoReplayCallbacks, doctor.Compensable}, &hastener{api, doctor.DoParkCallback, doctor.Undoable},
-		&rebuilder{api},
+		&rebuilder{api}, &proposer{api},
 	}
 }
 

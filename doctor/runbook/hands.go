@@ -226,7 +226,7 @@ func (r *Runner) dry(ctx context.Context, q Request) Result {
 			s.Became, s.Error = Skipped, "there is nothing to do any more"
 		default:
 			var why string
-			s.Needs, why = r.cfg.Policy.needs(change, r.lastHour())
+			s.Needs, why = r.cfg.Policy.needs(&a, change, r.lastHour())
 			s.Error = why
 		}
 		if s.Became != Skipped {

@@ -259,7 +259,7 @@ func (x *run) consider(ctx context.Context, s *StepResult, d *doctor.Step) error
 	case change.Nothing: // it was done before, by this very act
 		return x.set(s, Done, "")
 	}
-	people, why := x.cfg.Policy.needs(change, x.lastHour())
+	people, why := x.cfg.Policy.needs(&a, change, x.lastHour())
 	if people == 0 {
 		return x.set(s, Acting, "")
 	}

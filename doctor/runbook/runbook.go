@@ -89,12 +89,14 @@ func (p Policy) withDefaults() Policy {
 }
 
 // needs is how many people must agree to the change, and why it is more than usual.
-func (p Policy) needs(c doctor.Change, lastHour int) (people int, why string) {
+// Telling people is bounded by nothing but its own reach: who needs somebody's leave to
+// call for somebody calls nobody.
+func (p Policy) needs(a *doctor.Act, c doctor.Change, lastHour int) (people int, why string) {
 	if c.Reach > min(p.Alone, doctor.Undoable) {
 		people = max(1, c.Reach.Approvals())
 	}
 	switch {
-	case c.Reach <= doctor.Observe:
+	case c.Reach <= doctor.Observe || a.Do == doctor.DoTell:
 		return people, ""
 	case lastHour >= p.ActsPerHour:
 		return people + 1, fmt.Sprintf("%d acts in the last hour; more than %d take a person", lastHour, p.ActsPerHour)

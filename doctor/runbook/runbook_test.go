@@ -507,7 +507,7 @@ func TestARunCanBeLeftToWait(t *testing.T) {
 func TestTheBlastRadiusIsBounded(t *testing.T) {
 	t.Parallel()
 	s := set(t, func(c *runbook.Config) {
-		c.Hands = append(c.Hands, &hand{does: "wide", reach: doctor.Undoable, items: 11}, &hand{does: "narrow", reach: doctor.Undoable, items: 10})
+		c.Hands = append(c.Hands, &hand{does: "wide", reach: doctor.Undoable, items: 11}, &hand{does: "narrow", reach: doctor.Undoable, items: 10}, &hand{does: doctor.DoTell, reach: doctor.Instant})
 		c.Policy = runbook.Policy{Alone: doctor.Undoable, Items: 10, ActsPerHour: 3}
 	})
 	q := request(step("a", "narrow"), step("b", "wide"))
@@ -518,8 +518,10 @@ func TestTheBlastRadiusIsBounded(t *testing.T) {
 	q = request(step("a", "note"), step("b", "note"), step("c", "note"))
 	s.run(t, q)
 	q.Incident, q.Dry = "inc_2", true
+	q.Steps = append(q.Steps[:1], step("d", doctor.DoTell))
 	out = s.run(t, q)
 	require.Equal(t, 1, out.Steps[0].Needs, "a fourth act within the hour takes a person")
+	require.Zero(t, out.Steps[1].Needs, "to call for somebody takes nobody's leave")
 }
 
 // A hand that does not come back is left behind, and not used again meanwhile.

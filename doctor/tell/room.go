@@ -447,6 +447,24 @@ func (d *Doc) todos() Todo {
 	return Todo{lists[0], lists[1], lists[2], lists[3]}
 }
 
+// hidden is what was told last of a lever that keeps the trouble from being seen; empty
+// when none does.
+func (s *Source) hidden() string {
+	var said doctor.Told
+	for _, e := range s.of(doctor.EntryTold) {
+		if x := data[doctor.Told](e); x.About != "" {
+			said = x
+		}
+	}
+	switch {
+	case said.About != doctor.HeldBack:
+		return ""
+	case s.Lang == "zh" && said.Text.ZH != "":
+		return plainText(plain(said.Text.ZH))
+	}
+	return plainText(plain(said.Text.EN))
+}
+
 // stands is the sentence on top.
 func (s *Source) stands(r *Room) string {
 	d := newDoc(s, "")
@@ -472,6 +490,9 @@ func (s *Source) stands(r *Room) string {
 		parts = append(parts, plainText(d.w("room-cause", plain(a.Ranked[0].Node), plain(a.Ranked[0].What), plain(percent(a.Ranked[0].Posterior)))))
 	} else if r.ClosedAt == nil {
 		parts = append(parts, word(s.Lang, "room-no-cause"))
+	}
+	if hidden := s.hidden(); hidden != "" && r.ClosedAt == nil {
+		parts = append(parts, hidden)
 	}
 	if len(r.Waits) > 0 && r.ClosedAt == nil {
 		parts = append(parts, plainText(d.w("room-waits", plain(r.Waits[0].Text))))

@@ -231,9 +231,9 @@ func reachOf(do string) doctor.Reach {
 	switch do {
 	case doctor.DoCheck, doctor.DoWait, doctor.DoAnalyze:
 		return doctor.Observe
-	case doctor.DoLever, doctor.DoUndoLever, doctor.DoTell, doctor.DoQueryUnknowns:
+	case doctor.DoLever, doctor.DoUndoLever, doctor.DoTell, doctor.DoQueryUnknowns, doctor.DoProposeCompensation:
 		return doctor.Instant
-	case doctor.DoReplayCallbacks, doctor.DoRebuildProjection, doctor.DoRedispatch, doctor.DoParkCallback, doctor.DoProposeCompensation:
+	case doctor.DoReplayCallbacks, doctor.DoRebuildProjection, doctor.DoRedispatch, doctor.DoParkCallback:
 		return doctor.Compensable
 	case doctor.DoRetryArchive, doctor.DoDropSlot:
 		return doctor.Final
@@ -270,6 +270,8 @@ func (s *Source) command(st *doctor.Step) string {
 		return "kill -TERM " + orBlank(w("pid"), "PID")
 	case doctor.DoDropSlot:
 		return "select pg_drop_replication_slot(" + quoteSQL(orBlank(w("slot"), "SLOT")) + ");"
+	case doctor.DoProposeCompensation:
+		return "moneta recon breaks\nmoneta approve list --state proposed"
 	case doctor.DoTell:
 		return "moneta incident export " + s.Incident.ID + " --as brief"
 	}

@@ -178,6 +178,14 @@ func TestAFilePullsWithoutTheDatabase(t *testing.T) {
 	_, err = other.Undo(t.Context(), p.ID, "operator ann", "over")
 	require.NoError(t, err)
 	eventually(t, func() bool { return back.Standing().Empty() }, "an undo ends the file's lever too")
+
+	eventually(t, func() bool {
+		pulls, _, err := board.ReadLocally(folder)
+		return err == nil && len(pulls) == 1 && !pulls[0].Holds(time.Now())
+	}, "and the folder says so: a process that begins while the database is gone does not hold it again")
+	back.stop()
+	again := run(t, gone, folder, nil)
+	require.True(t, again.Standing().Empty())
 }
 
 // An undo by a file ends a lever of the table on its node at once, and everywhere

@@ -197,7 +197,9 @@ func write(folder, name string, v any) error {
 }
 
 // copyFiles puts what came in by files into the table, once each, and removes files
-// whose time is long over. From then on it holds on every node.
+// whose time is long over. From then on it holds on every node. What was undone in the
+// table gets its undo beside its file: whoever knows nothing but the folder, while the
+// database is gone, would hold it again.
 func (b *Board) copyFiles(ctx context.Context) {
 	b.mu.Lock()
 	pulls, undos := b.files.pulls, b.files.undos
@@ -213,7 +215,11 @@ func (b *Board) copyFiles(ctx context.Context) {
 			b.forget(p.ID)
 			continue
 		}
-		if _, known := have[p.ID]; known || now.Sub(p.Expires) > time.Hour {
+		if kept, known := have[p.ID]; known {
+			b.undoneBeside(ctx, &kept, undos)
+			continue
+		}
+		if now.Sub(p.Expires) > time.Hour {
 			continue
 		}
 		b.copied(ctx, p.ID, func(tx pgx.Tx) error { return insertPull(ctx, tx, p) })
@@ -227,6 +233,16 @@ func (b *Board) copyFiles(ctx context.Context) {
 			continue
 		}
 		b.copied(ctx, id, func(tx pgx.Tx) error { return insertUndo(ctx, tx, &u) })
+	}
+}
+
+// undoneBeside writes the undo of a file's lever that ended in the table.
+func (b *Board) undoneBeside(ctx context.Context, p *lever.Pull, undos map[lever.ID]lever.Undo) {
+	if _, beside := undos[p.ID]; beside || p.UndoneAt.IsZero() {
+		return
+	}
+	if err := UndoLocally(b.cfg.Folder, lever.Undo{ID: p.ID, By: p.UndoneBy, Reason: p.UndoReason}, p.UndoneAt); err != nil {
+		b.log.LogAttrs(ctx, slog.LevelWarn, "a lever that ended still stands in the folder", slog.String("id", p.ID.String()), slog.Any("error", err))
 	}
 }
 

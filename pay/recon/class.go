@@ -279,6 +279,10 @@ func (b *Break) suggest() Suggestion {
 		s.Legs = []Leg{b.leg("clr:"+string(b.Channel)+":in", "to:av")}
 	case b.Class == lateOutcome:
 		s.Legs = []Leg{b.leg("recv:user", "clr:"+string(b.Channel)+":out")}
+	case b.Class == missingInStatement && in: // the holder has the money; it is the channel that owes
+		transition = 0
+	case b.Class == missingInStatement && b.Direction == channel.Out.String():
+		s.Legs = []Leg{b.leg("comp:exp", "to:av")}
 	case b.Class == doubled && in: // somebody paid twice: it is the payer's
 		s.Action, transition = "book_suspense", 16
 		s.Legs = []Leg{b.leg("nostro:"+string(b.Channel), "susp:in")}

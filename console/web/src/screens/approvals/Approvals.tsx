@@ -95,7 +95,7 @@ function Lately({ all }: { all: Approval[] }) {
                 <State tone={a.outcome === 'refused' ? 'bad' : tones[a.state]}>{t(`state_${a.outcome === 'refused' ? 'refused' : a.state}`)}</State>
                 {a.result && <Text size="sm" c="dimmed">{a.result}</Text>}
               </Table.Td>
-              <Table.Td>{[a.maker, a.checker, a.used_by].filter(Boolean).join(' → ')}</Table.Td>
+              <Table.Td>{[a.maker, a.endorser, a.checker, a.used_by].filter(Boolean).join(' → ')}</Table.Td>
               <Table.Td><When at={a.used_at ?? a.checked_at ?? a.made_at} /></Table.Td>
             </Table.Tr>
           ))}
@@ -143,7 +143,8 @@ function Card({ a, session }: { a: Approval; session: Session | undefined }) {
     honest(a).then(setTrue, () => setTrue(false));
   }, [a.hash, a.id]); // eslint-disable-line
   const own = a.maker === session?.name;
-  const can = a.state === 'proposed' && !own && may(session, 'approver') && !session?.local && true_ === true;
+  const agreed = a.endorser !== undefined && a.endorser === session?.name;
+  const can = a.state === 'proposed' && !own && !agreed && may(session, 'approver') && !session?.local && true_ === true;
   const send = async (verb: string, body?: unknown) => {
     setBusy(true);
     setProblem(null);
@@ -166,7 +167,7 @@ function Card({ a, session }: { a: Approval; session: Session | undefined }) {
       <Stack gap="sm">
         <Group justify="space-between" align="start" wrap="nowrap">
           <Text fw={600} style={{ whiteSpace: 'pre-line' }}>{text}</Text>
-          <State tone={tones[a.state]}>{t(`state_${a.state}`)}</State>
+          <State tone={tones[a.state]}>{a.service && a.state === 'proposed' ? t(a.endorser ? 'state_one' : 'state_two') : t(`state_${a.state}`)}</State>
         </Group>
         <Table verticalSpacing={4} withRowBorders={false}>
           <Table.Tbody>
@@ -174,7 +175,8 @@ function Card({ a, session }: { a: Approval; session: Session | undefined }) {
               <Fact key={k} name={k}><Code>{a.parameters[k]}</Code></Fact>
             ))}
             <Fact name={t('reason')}>{a.reason}</Fact>
-            <Fact name={t('maker')}>{a.maker}, <Ago at={a.made_at} /></Fact>
+            <Fact name={t('maker')}>{a.maker}, <Ago at={a.made_at} />{a.service && <Text size="sm" c="dimmed">{t('machine')}</Text>}</Fact>
+            {a.endorser && <Fact name={t('endorser')}>{a.endorser}{a.endorsed_at && <>, <Ago at={a.endorsed_at} /></>}</Fact>}
             {a.checker && <Fact name={t('checker')}>{a.checker} {a.note && `(${a.note})`}</Fact>}
             <Fact name={t('expires')}><When at={a.expires_at} /></Fact>
             <Fact name={t('hash')}>
@@ -190,6 +192,7 @@ function Card({ a, session }: { a: Approval; session: Session | undefined }) {
         )}
         {problem !== null && <Problem of={problem} />}
         {a.state === 'proposed' && own && <Text size="sm" c="dimmed">{t('own')}</Text>}
+        {a.state === 'proposed' && agreed && <Text size="sm" c="dimmed">{t('agreed')}</Text>}
         {a.state === 'proposed' && !own && !may(session, 'approver') && <Text size="sm" c="dimmed">{t('not_approver')}</Text>}
         {open === '' ? (
           <Group gap="sm">

@@ -9,6 +9,10 @@ export type Approval = {
   parameters: Record<string, string>;
   reason: string;
   maker: string;
+  /** A machine proposed it: two people agree, the endorser first. */
+  service?: boolean;
+  endorser?: string;
+  endorsed_at?: string;
   expires_at: string;
   hash: string;
   words: { en: string; zh: string };

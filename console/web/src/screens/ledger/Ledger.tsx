@@ -32,7 +32,7 @@ export default function Ledger() {
   const [transfer] = useParam('transfer');
   return (
     <>
-      <Title right={<><AsCurl call={{ path: account ? `/v1/accounts/${account}/balances${asOf ? `?as_of=${asOf}` : ''}` : `/v1/transfers${asOf ? `?as_of=${asOf}` : ''}` }} /><Twin cmd="moneta export journal" /></>}>{t('title')}</Title>
+      <Title right={<><AsCurl call={{ path: account ? `/v1/accounts/${account}/balances${asOf ? `?as_of=${asOf}` : ''}` : `/v1/transfers${asOf ? `?as_of=${asOf}` : ''}` }} /><Twin cmd={transfer ? `moneta transfer show ${transfer}` : account ? `moneta account show ${account}${asOf ? ` --as-of ${asOf}` : ''}` : `moneta transfer list${asOf ? ` --as-of ${asOf}` : ''}`} /></>}>{t('title')}</Title>
       <Invariants />
       <Stack gap="md">
         <AsOf />
@@ -115,7 +115,7 @@ function Tree() {
   const house = usePay<List<Account>>(`/v1/accounts?kind=house&limit=50&${stand}`, { every, keep: true });
   const users = usePay<List<Account>>(`/v1/accounts?kind=user&limit=50&${stand}${q ? `&name=${encodeURIComponent(q)}` : ''}`, { every, keep: true });
   return (
-    <Panel title={t('accounts')}>
+    <Panel title={t('accounts')} right={<Twin cmd={`moneta account list${asOf ? ` --as-of ${asOf}` : ''}`} />}>
       <Go to="/ledger">{t('all_transfers')}</Go>
       <Shown of={system} rows={6}>
         {(l) => {
@@ -206,7 +206,7 @@ function OneAccount({ id }: { id: string }) {
         </Shown>
         <Shown of={curve} rows={4}>{(c) => <Curve points={c.data} asset={asset} at={asOf} label={t('curve_label', { name: account.data?.name || id })} />}</Shown>
       </Panel>
-      <Panel title={t('postings')}>
+      <Panel title={t('postings')} right={<Twin cmd={`moneta account postings ${id}${asOf ? ` --to ${asOf}` : ''}`} />}>
         {statement.problem && <Problem of={statement.problem} again={statement.refetch} />}
         {statement.loading && <Loading />}
         {statement.rows?.length === 0 && <Empty title={t('no_postings')}>{t('no_postings_why')}</Empty>}

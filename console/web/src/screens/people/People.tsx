@@ -6,7 +6,7 @@ import { Ago, CopyButton, Empty, Go, Panel, Plain, Problem, Sentence, Shown, Sta
 import { useWords } from '../../words/words';
 import words from './words.json';
 
-type Operator = { name: string; role: Role; method: string; created_by: string; created_at: string; disabled_at?: string; disabled_by?: string };
+type Operator = { name: string; role: Role | 'service'; method: string; created_by: string; created_at: string; disabled_at?: string; disabled_by?: string };
 type Open = { id: string; operator: string; method: string; client: string; current: boolean; made_at: string; seen_at: string; ends_at: string };
 type Passkey = { id: string; label: string; origin: string; made_at: string; used_at?: string };
 type Deed = { id: number; operator: string; action: string; subject: string; status: number; code?: string; at: string };

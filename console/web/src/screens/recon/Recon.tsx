@@ -37,12 +37,12 @@ export default function Recon() {
           <Select size="xs" label={t('channel')} placeholder={t('all')} clearable data={names} value={channel || null} onChange={(v) => setChannel(v ?? '')} />
           {assets.length > 1 && <SegmentedControl size="xs" aria-label={t('asset')} value={chosen} onChange={setAsset} data={assets} />}
         </Group>
-        <Panel title={t('three')}>
+        <Panel title={t('three')} right={<Twin cmd="moneta recon picture" />}>
           <Shown of={picture} rows={8}>
             {(p) => (chosen === '' ? <Empty title={t('quiet')}>{t('quiet_why')}</Empty> : <ThreeColumns channels={p.channels} asset={chosen} label={t('picture_label', { from: p.from, to: p.to, asset: chosen })} />)}
           </Shown>
         </Panel>
-        <Panel title={t('ages')}>
+        <Panel title={t('ages')} right={<Twin cmd="moneta recon ages" />}>
           <Shown of={ages}>{(a) => <Ages all={channel ? a.data.filter((x) => x.channel === channel) : a.data} />}</Shown>
         </Panel>
         <Breaks />

@@ -1,0 +1,225 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/moneta-pay/moneta/access"
+	"github.com/moneta-pay/moneta/api"
+	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/money"
+	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/channel"
+	"github.com/moneta-pay/moneta/pay/intake"
+	"github.com/moneta-pay/moneta/pay/recon"
+)
+
+// compensateBreak pays a holder what an open break owes to him (T21), and closes the break.
+// Only the doctor proposes it, from the break itself; two people agree. It is bound to the
+// break as it was seen: once something was learnt about it, it is refused.
+func compensateBreak(in *intake.Intake, breaks *recon.Recon) access.Kind {
+	read := func(act *access.Action) (int64, *intake.CompensationRequest, error) {
+		id, err := strconv.ParseInt(act.Parameters["break"], 10, 64)
+		if err != nil || id <= 0 {
+			return 0, nil, fault.New(fault.MalformedRequest, "a break's id is a number").WithParam("/parameters/break")
+		}
+		to, err := accountOf(act)
+		if err != nil {
+			return id, nil, err
+		}
+		original, err := paymentOf(act)
+		return id, &intake.CompensationRequest{
+			Tenant: pay.TenantID(act.Tenant), To: pay.AccountID(to), Asset: money.Asset(act.Parameters["asset"]), Amount: act.Parameters["amount"],
+			Link: act.Parameters["link"], Original: original, Key: pay.Key(act.ID),
+		}, err
+	}
+	return access.Kind{
+		Name: access.KindCompensateBreak, Service: true,
+		Members: []access.Member{
+			{Name: "account"},
+			{Name: "asset"},
+			{Name: "amount"},
+			{Name: "link"},
+			{Name: "payment"},
+			{Name: "break"},
+			{Name: "break_sha256"},
+			{Name: "evidence", Max: 2000},
+		},
+		Check: func(ctx context.Context, act *access.Action) error {
+			id, r, err := read(act)
+			if err != nil {
+				return err
+			}
+			owed, err := breaks.Owed(ctx, id)
+			if err != nil {
+				return err
+			}
+			if !sameOwed(&owed, act) {
+				return fault.New(fault.ApprovalChanged, "something was learnt about break "+act.Parameters["break"]+" since this was proposed; look at it again").
+					WithResource("break " + act.Parameters["break"])
+			}
+			return in.CheckCompensation(ctx, r)
+		},
+		Describe: func(act *access.Action) fault.Text {
+			p, worth := act.Parameters, worthOf(act)
+			return fault.Text{
+				En: fmt.Sprintf("Pay %s of our own money to the account %s for the payment %s, and close break %s. %s Make sure that the money has not left: if it has, it is paid twice",
+					worth, p["account"], p["payment"], p["break"], p["evidence"]),
+				Zh: fmt.Sprintf("以自有资金向账户 %[2]s 支付 %[1]s，补偿支付 %[3]s，并关闭差异 %[4]s。证据：%[5]s 请先确认款项确未付出，否则将重复付款",
+					worth, p["account"], p["payment"], p["break"], p["evidence"]),
+			}
+		},
+		Moves: func(ctx context.Context, act *access.Action) ([]access.Movement, error) {
+			_, r, err := read(act)
+			if err != nil {
+				return nil, err
+			}
+			return movements(in.PlanCompensation(ctx, r))
+		},
+		Perform: func(ctx context.Context, act *access.Action, key [16]byte) (string, error) {
+			id, r, err := read(act)
+			if err != nil {
+				return "", err
+			}
+			r.Key = key
+			res, err := in.Compensate(ctx, r)
+			if err != nil {
+				return "", err
+			}
+			_, err = breaks.Close(ctx, id, recon.Closing{
+				State: recon.Resolved, Code: "posted", Who: "approval " + act.ID.String(), Why: "made up for by " + res.Payment.ID.String(),
+			})
+			if errors.Is(err, fault.AlreadyFinal) {
+				err = nil // by this approval before a crash, or by its line a moment ago
+			}
+			return paymentResult(&res, err)
+		},
+	}
+}
+
+// sameOwed reports whether the action is what the break owes, and about the break as it is.
+func sameOwed(o *recon.Owed, act *access.Action) bool {
+	want := owedParameters(o, act.Parameters["evidence"])
+	return o.Tenant == act.Tenant && want.Canonical() == act.Parameters.Canonical()
+}
+
+func owedParameters(o *recon.Owed, evidence string) access.Parameters {
+	id := strconv.FormatInt(o.Break, 10)
+	return access.Parameters{
+		"account": o.Account, "asset": string(o.Asset), "amount": o.Amount.String(), "link": "break " + id, "payment": o.Payment,
+		"break": id, "break_sha256": o.Seen, "evidence": evidence,
+	}
+}
+
+// At most so many are proposed at once: each is asked for at its channel first, and each
+// takes two people. At most so many are shown.
+const (
+	proposeMost   = 20
+	proposalsMost = 200
+)
+
+// propose proposes what open breaks owe to holders.
+func (b backlog) propose(ctx context.Context, o *api.Hasten) (api.BacklogWork, error) {
+	return owing{b.p.recon, b.p.approvals}.propose(ctx, o)
+}
+
+type owing struct {
+	breaks *recon.Recon
+	desk   *access.Approvals
+}
+
+func (w owing) propose(ctx context.Context, o *api.Hasten) (out api.BacklogWork, err error) {
+	out.Value = map[string]string{}
+	if w.desk == nil || w.breaks == nil {
+		return out, fault.New(fault.NotFound, "this node keeps no approvals")
+	}
+	worth, tried := map[money.Asset]money.Amount{}, 0
+	for f := (recon.BreakFilter{State: recon.Open, Channel: channel.Name(o.Channel)}); ; {
+		page, more, err := w.breaks.Breaks(ctx, f)
+		if err != nil {
+			return out, err
+		}
+		for i := range page {
+			f.After = page[i].ID
+			if !page[i].Owes() {
+				continue
+			}
+			if tried == proposeMost || len(out.Proposals) == proposalsMost {
+				more = false
+				break
+			}
+			p, err := w.one(ctx, o, page[i].ID)
+			if err != nil {
+				return out, err
+			}
+			out.Proposals = append(out.Proposals, p)
+			if p.Approval == "" || p.New {
+				tried++
+			}
+			if p.New {
+				out.Items++
+				sum, err := worth[page[i].Asset].Add(page[i].Amount)
+				if err != nil {
+					return out, fault.From(err)
+				}
+				worth[page[i].Asset] = sum
+			}
+		}
+		if !more {
+			break
+		}
+	}
+	for asset, sum := range worth {
+		out.Value[string(asset)] = sum.String()
+	}
+	return out, nil
+}
+
+// one proposes what one break owes, unless something stands already or stands against it.
+func (w owing) one(ctx context.Context, o *api.Hasten, id int64) (out api.BacklogProposal, err error) {
+	out.Break = strconv.FormatInt(id, 10)
+	owed, err := w.breaks.Owed(ctx, id)
+	if err != nil {
+		return left(out, err)
+	}
+	out.Payment, out.Amount, out.Asset = owed.Payment, owed.Amount.String(), string(owed.Asset)
+	v, stands, err := w.desk.Standing(ctx, owed.Tenant, id)
+	if err != nil {
+		return out, err
+	}
+	if stands {
+		out.Approval, out.State, out.Why = v.ID.String(), string(v.State), v.Parameters["evidence"]
+		return out, nil
+	}
+	if o.Dry {
+		out.New, out.Why = true, "its channel is asked first, and must bear it out"
+		return out, nil
+	}
+	evidence, err := w.breaks.Bears(ctx, &owed)
+	if err != nil {
+		return left(out, err)
+	}
+	v, replayed, err := w.desk.ProposeAsService(ctx, owed.Tenant, access.Proposal{
+		Kind: access.KindCompensateBreak, Parameters: owedParameters(&owed, evidence), Reason: cmp.Or(o.Reason, "the statement does not show what we called sent"),
+	})
+	if err != nil {
+		return left(out, err)
+	}
+	out.Approval, out.State, out.New, out.Why = v.ID.String(), string(v.State), !replayed, evidence
+	return out, nil
+}
+
+// left says why nothing is proposed, when the break or the people are the reason; every
+// other error ends the whole.
+func left(p api.BacklogProposal, err error) (api.BacklogProposal, error) {
+	for _, code := range []fault.Code{fault.IllegalTransition, fault.AlreadyFinal, fault.ApprovalChanged, fault.ApprovalClosed, fault.Forbidden, fault.MalformedRequest, fault.AccountNotFound} {
+		if errors.Is(err, code) {
+			p.Why = fault.From(err).Detail
+			return p, nil
+		}
+	}
+	return p, err
+}

@@ -1,0 +1,91 @@
+package repair
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/moneta-pay/moneta/doctor"
+)
+
+// proposer has the pay plane propose what open breaks owe to holders. Nothing moves by it:
+// a proposal waits for two people, can be refused by each of them, and ends within a day
+// by itself. That is why it is as good as undone at once, and why a later step that fails
+// takes it not back: people are about to look at it. What the pay plane keeps of it keeps
+// it single: asked again after a crash, it answers with the proposal that stands.
+type proposer struct{ API }
+
+func (*proposer) Does() string        { return doctor.DoProposeCompensation }
+func (*proposer) Reach() doctor.Reach { return doctor.Instant }
+
+// Try counts the breaks that say what they owe and of which nothing is proposed. No
+// channel is asked for it.
+func (h *proposer) Try(ctx context.Context, a doctor.Act) (doctor.Change, error) {
+	return h.ask(ctx, &a, true)
+}
+
+// Act asks their channels, and proposes what they bear out.
+func (h *proposer) Act(ctx context.Context, a doctor.Act) (doctor.Change, error) {
+	return h.ask(ctx, &a, false)
+}
+
+// reasonOf names the incident: people find there what else is known.
+func reasonOf(a *doctor.Act) string {
+	return strings.TrimSpace("The doctor found what a channel's statement lacks. " + a.Incident)
+}
+
+func (h *proposer) ask(ctx context.Context, a *doctor.Act, dry bool) (out doctor.Change, err error) {
+	out.Reach = h.Reach()
+	channel := strings.TrimPrefix(cmp.Or(a.With["channel"], a.Aim), "channel:")
+	if channel == "everything" {
+		channel = ""
+	}
+	var got struct {
+		Items     int               `json:"items"`
+		Value     map[string]string `json:"value"`
+		Proposals []struct {
+			Break    string `json:"break"`
+			Payment  string `json:"payment"`
+			Approval string `json:"approval"`
+			State    string `json:"state"`
+			New      bool   `json:"new"`
+			Amount   string `json:"amount"`
+			Asset    string `json:"asset"`
+			Why      string `json:"why"`
+		} `json:"proposals"`
+	}
+	order := map[string]any{"act": h.Does(), "channel": channel, "dry_run": dry, "reason": reasonOf(a)}
+	if err := h.post(ctx, "/v1/backlog", order, &got); err != nil {
+		return out, err
+	}
+	out.Items, out.Worth, out.Nothing = got.Items, got.Value, got.Items == 0
+	var worth []string
+	for asset, value := range got.Value {
+		worth = append(worth, value+" "+asset+" (smallest unit)")
+	}
+	slices.Sort(worth)
+	out.Value = strings.Join(worth, ", ")
+	waiting := 0
+	for _, p := range got.Proposals {
+		row := "break " + p.Break
+		for _, more := range []string{p.Payment, strings.TrimSpace(p.Amount + " " + p.Asset), p.Approval, p.State, p.Why} {
+			if more != "" {
+				row += ", " + more
+			}
+		}
+		if p.Approval != "" && p.State == "proposed" {
+			waiting++
+		}
+		if len(out.Rows) < doctor.RowsShown {
+			out.Rows = append(out.Rows, row)
+		}
+	}
+	out.Before = fmt.Sprintf("%d open breaks say to whom how much is owed", len(got.Proposals))
+	out.After = fmt.Sprintf("%d proposals wait for two people: moneta approve list --state proposed", waiting)
+	if dry {
+		out.After = fmt.Sprintf("%d would be proposed if their channels bear them out; %d proposals wait for two people", got.Items, waiting)
+	}
+	return out, nil
+}

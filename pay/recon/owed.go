@@ -1,0 +1,159 @@
+package recon
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/moneta-pay/moneta/fault"
+	"github.com/moneta-pay/moneta/money"
+	"github.com/moneta-pay/moneta/pay"
+	"github.com/moneta-pay/moneta/pay/channel"
+)
+
+// transitionCompensation is our expense to a holder.
+const transitionCompensation = "T21"
+
+// Owed is what an open break owes to a holder by its own suggestion, and what bears it
+// out. Nothing is paid by it: it is what people are asked about.
+type Owed struct {
+	Break   int64
+	Tenant  int32
+	Account string
+	Payment string
+	Asset   money.Asset
+	Amount  money.Amount
+	// Seen is the SHA-256 of the break and its evidence, in hexadecimal digits: another
+	// one means that something was learnt since.
+	Seen string
+	// Channel and Reference are where, and of what, its channel can be asked.
+	Channel   channel.Name
+	Reference string
+
+	sendBy time.Time
+}
+
+// Owes reports whether a break by itself says to whom how much is owed. Only then can a
+// machine propose something; the other suggestions wait for what a person finds out.
+func (b *Break) Owes() bool {
+	return b.ClosedAt == nil && b.Payment != "" && b.Suggestion.Transition == transitionCompensation && len(b.Suggestion.Legs) == 1
+}
+
+// Owed reads what the break owes. fault.AlreadyFinal says that it is closed,
+// fault.IllegalTransition that nothing follows from it by itself.
+func (r *Recon) Owed(ctx context.Context, id int64) (Owed, error) {
+	b, err := r.Break(ctx, id)
+	if err != nil {
+		return Owed{}, err
+	}
+	nothing := func(why string) error {
+		return fault.New(fault.IllegalTransition, why).WithOp("recon.Owed").WithResource(fmt.Sprintf("break %d", id))
+	}
+	switch {
+	case b.ClosedAt != nil:
+		return Owed{}, alreadyClosed(&b)
+	case !b.Owes() || b.Sides == nil || b.Sides.Ours == nil:
+		return Owed{}, nothing("what it owes, and to whom, does not follow from it: " + b.Suggestion.En)
+	}
+	ours := b.Sides.Ours
+	switch {
+	case ours.State != pay.Succeeded.String() || ours.Kind != pay.Payout.String() || ours.Account == "":
+		return Owed{}, nothing("nobody is without his money by it: the payment is a " + ours.Kind + " that is " + ours.State)
+	case len(b.Sides.Lines) > 0:
+		return Owed{}, nothing("the statement has a line about it by now")
+	case ours.Asset != b.Asset || ours.Amount != b.Amount || b.Amount.Sign() <= 0:
+		return Owed{}, nothing("its amount is not the payment's")
+	}
+	out := Owed{
+		Break: b.ID, Account: ours.Account, Payment: b.Payment, Asset: b.Asset, Amount: b.Amount, Seen: b.seen(),
+		Channel: b.Channel, Reference: b.Reference,
+	}
+	payment, err := pay.ParseID(b.Payment)
+	if err == nil {
+		err = r.cfg.Pool.QueryRow(ctx, `select p.tenant, coalesce((select max(send_by) from attempts where payment = p.id), p.created_at) from payments p where p.id = $1`,
+			int64(payment)).Scan(&out.Tenant, &out.sendBy)
+	}
+	if err != nil {
+		return Owed{}, readFault("recon.Owed", err)
+	}
+	return out, nil
+}
+
+// seen is the hash of what the break says and of what is known about it. Who looks after
+// it, how old it is and what people noted are left out: they change nothing of it.
+func (b *Break) seen() string {
+	raw, err := json.Marshal(struct {
+		ID                             int64
+		Class, State, Payment          string
+		Channel                        channel.Name
+		Reference, Line, Direction     string
+		Asset                          money.Asset
+		Amount                         money.Amount
+		Detail, Suggestion, Transition string
+		OpenedAt                       time.Time
+		Sides                          *Sides
+	}{
+		b.ID, b.Class, b.State, b.Payment, b.Channel, b.Reference, b.Line, b.Direction, b.Asset, b.Amount, b.Detail,
+		b.Suggestion.Action, b.Suggestion.Transition, b.OpenedAt, b.Sides,
+	})
+	if err != nil {
+		return "" // fits no hash
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:])
+}
+
+// Bears asks the channel, in its own words of now, whether the money that we called sent
+// has left. The evidence is for people to read. fault.IllegalTransition says what stands
+// against paying anything: the channel says that it did execute, or says nothing that
+// proves that it did not.
+func (r *Recon) Bears(ctx context.Context, o *Owed) (evidence string, err error) {
+	no := func(why string) error {
+		return fault.New(fault.IllegalTransition, why).WithOp("recon.Bears").WithResource(fmt.Sprintf("break %d", o.Break))
+	}
+	for _, ch := range r.cfg.Channels {
+		if ch.Name() != o.Channel {
+			continue
+		}
+		caps := ch.Capabilities()
+		if !caps.QueryByReference {
+			return "", no("its channel cannot be asked by reference: a person asks it in writing")
+		}
+		ctx, cancel := context.WithTimeout(ctx, caps.ClientTimeout+time.Second)
+		defer cancel()
+		asked := r.cfg.Clock.Now()
+		word := ch.Query(ctx, o.Reference)
+		r.metrics.requests.WithLabelValues(string(ch.Name()), "query", word.Verdict.String()).Inc()
+		at := asked.UTC().Format(time.RFC3339)
+		said := fmt.Sprintf("The statement of %s does not show %s; asked for it at %s, the channel says ", o.Channel, o.Reference, at)
+		switch {
+		case word.Verdict == channel.Declined:
+			return said + "that it declined it (" + plain(word.Reason) + ").", nil
+		case word.Verdict == channel.NotFound && caps.NotFoundMeansNever && !asked.Before(caps.NotFoundCounts(o.sendBy)):
+			return said + "that it does not know it, which by its contract means that it never executed it and never will.", nil
+		case word.Verdict == channel.Confirmed:
+			return "", no("asked at " + at + ", the channel says that it executed it: ask for the line that its statement lacks")
+		}
+		return "", no("asked at " + at + ", the channel says " + word.Verdict.String() + ": that proves nothing yet")
+	}
+	return "", no("its channel is not connected: a person asks it in writing")
+}
+
+// plain keeps a channel's own word readable and short.
+func plain(reason string) string {
+	const most = 60
+	out := make([]rune, 0, most)
+	for _, c := range reason {
+		if len(out) == most {
+			break
+		}
+		if c < ' ' || c > '~' {
+			c = '?'
+		}
+		out = append(out, c)
+	}
+	return string(out)
+}
