@@ -182,7 +182,7 @@ func (d *detector) add(r *doctor.Reading, b breach) {
 // name is the hop, with the lane when it has several. Which sum of money is off is for the
 // sentence to say.
 func (d *detector) name(r *doctor.Reading) string {
-	if r.Statistic == "" || r.Signal == doctor.MoneyOff || strings.HasPrefix(r.Statistic, collectorOf) {
+	if r.Statistic == "" || r.Signal == doctor.MoneyOff || r.Signal == doctor.ProbeUp || strings.HasPrefix(r.Statistic, collectorOf) {
 		return r.Hop
 	}
 	return r.Hop + " " + r.Statistic
