@@ -154,6 +154,8 @@ var words = map[string][2]string{
 	"appr-of-two":         {"%d of 2", "%d/2"},
 	"endorsed-now":        {"\nYou have agreed; nothing has happened yet. A machine proposed it, so that one more person agrees: moneta approve yes %s\n", "\n您已同意;尚未执行。此为机器提出,须再有一人同意:moneta approve yes %s\n"},
 	"approved-now":        {"\nApproved; nothing has happened yet. To carry it out, once: moneta approve run %s\n", "\n已批准;尚未执行。执行(仅一次):moneta approve run %s\n"},
+	"appr-beside":         {"Also open on %s; look at them before you agree:", "该笔支付 %s 还有未完成的提议,批准前请先查看:"},
+	"appr-beside-unknown": {"What else is open on %s could not be read: %v", "无法读取该笔支付 %s 的其他提议:%v"},
 	"ask-approve":         {"\nApprove exactly this? [y/N] ", "\n确认批准以上操作?[y/N] "},
 	"ask-reject":          {"\nReject this, for good? [y/N] ", "\n确认永久驳回?[y/N] "},
 	"ask-withdraw":        {"\nTake this back? [y/N] ", "\n确认撤回?[y/N] "},
