@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -509,21 +510,41 @@ func (a *Approvals) One(ctx context.Context, tenant int32, id ApprovalID) (Appro
 // ApprovalsMax bounds one page of List.
 const ApprovalsMax = 100
 
-// List returns the tenant's approvals, newest first, older than the one named by
-// after (the zero id begins with the newest); state "" means all, and so does payment
-// "": otherwise those whose parameter payment it is. more tells whether there are older
-// ones.
-func (a *Approvals) List(ctx context.Context, tenant int32, state State, payment string, after ApprovalID, limit int) (list []Approval, more bool, err error) {
-	limit = min(limit, ApprovalsMax)
-	member := "" // as it stands in the canonical parameters, where texts have their quotes escaped
-	if payment != "" {
-		member = string(appendText([]byte(`"payment":`), payment))
+// About says which approvals are wanted: those that name the payment, or the difference
+// as the one that they close or are linked to. Empty ones take all.
+type About struct {
+	Payment string
+	Break   int64
+}
+
+// members are the parameters that name it, as they stand in the canonical text, where
+// texts have their quotes escaped.
+func (b About) members() []string {
+	out := []string{}
+	add := func(name, value string) {
+		out = append(out, string(appendText(append(appendText(nil, name), ':'), value)))
 	}
+	if b.Payment != "" {
+		add("payment", b.Payment)
+	}
+	if b.Break != 0 {
+		n := strconv.FormatInt(b.Break, 10)
+		add("break", n)
+		add("link", "break "+n)
+	}
+	return out
+}
+
+// List returns the tenant's approvals, newest first, older than the one named by
+// after (the zero id begins with the newest); state "" means all. more tells whether
+// there are older ones.
+func (a *Approvals) List(ctx context.Context, tenant int32, state State, about About, after ApprovalID, limit int) (list []Approval, more bool, err error) {
+	limit = min(limit, ApprovalsMax)
 	rows, err := a.pool.Query(ctx, `select `+approvalColumns+` from approvals a where a.tenant = $1
 		and ($2 = '' or case when a.state in ('proposed', 'approved') and a.expires_at <= clock_timestamp() then 'expired' else a.state end = $2)
 		and ($3::uuid = '00000000-0000-0000-0000-000000000000' or a.seq < (select seq from approvals where id = $3 and tenant = $1))
-		and ($5 = '' or strpos(a.parameters, $5) > 0)
-		order by a.seq desc limit $4`, tenant, string(state), after, limit+1, member)
+		and ($5::text[] = '{}' or exists(select from unnest($5::text[]) m where strpos(a.parameters, m) > 0))
+		order by a.seq desc limit $4`, tenant, string(state), after, limit+1, about.members())
 	if err != nil {
 		return nil, false, dbFault("access.List", err)
 	}

@@ -4,8 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"net/http"
+	"net/url"
 	"reflect"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -227,15 +229,11 @@ func (c *call) listApprovals() error {
 			return malformed("the cursor is the id of an approval").WithParam("after")
 		}
 	}
-	payment := q.Get("payment")
-	if payment != "" {
-		id, err := pay.ParseID(payment)
-		if err != nil {
-			return malformed("this is not the id of a payment").WithParam("payment")
-		}
-		payment = id.String()
+	about, err := approvalsAbout(q)
+	if err != nil {
+		return err
 	}
-	found, more, err := desk.List(c.ctx, c.who.Tenant, state, payment, after, n)
+	found, more, err := desk.List(c.ctx, c.who.Tenant, state, about, after, n)
 	if err != nil {
 		return err
 	}
@@ -248,6 +246,25 @@ func (c *call) listApprovals() error {
 		c.linkNext(out.Next)
 	}
 	return c.reply(http.StatusOK, &out)
+}
+
+func approvalsAbout(q url.Values) (about access.About, err error) {
+	if s := q.Get("payment"); s != "" {
+		id, err := pay.ParseID(s)
+		if err != nil {
+			return about, malformed("this is not the id of a payment").WithParam("payment")
+		}
+		about.Payment = id.String()
+	}
+	if s := q.Get("break"); s != "" {
+		if about.Break, err = strconv.ParseInt(s, 10, 64); err != nil || about.Break <= 0 {
+			return about, malformed("this is not the id of a difference").WithParam("break")
+		}
+	}
+	if about.Payment != "" && about.Break != 0 {
+		return about, malformed("payment or break, not both").WithParam("break")
+	}
+	return about, nil
 }
 
 func (c *call) getApproval() error {
@@ -370,7 +387,8 @@ func approvalRoutes() []*route {
 		{
 			method: http.MethodGet, path: "/v1/approvals", id: "list-approvals", tag: "people", summary: "List approvals", about: "Newest first.",
 			scope: access.Admin, params: append(paging("100"), query("state", "Only this state.", words("proposed", "approved", "used", "rejected", "expired", "withdrawn")),
-				query("payment", "Only those about this payment.", text())),
+				query("payment", "Only those about this payment.", text()),
+				query("break", "Only those that close this difference, or name it as what they are linked to.", text())),
 			answers: map[int]reflect.Type{200: of[ListOf[Approval]]()}, faults: []fault.Code{fault.UnknownField, fault.NotFound}, do: (*call).listApprovals,
 		},
 		{

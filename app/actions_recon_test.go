@@ -1,6 +1,7 @@
 package app
 
 import (
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -29,6 +30,14 @@ func TestTwoPeopleCloseABreak(t *testing.T) {
 
 	v := b.approved("close_break", access.Parameters{"break": id, "state": "resolved", "code": "channel_corrected"})
 	require.Contains(t, v.Words.En, "no money moves")
+	linked := b.approved("compensate", access.Parameters{"account": b.open(), "asset": "CZK", "amount": "250", "link": "break " + id})
+	b.approved("compensate", access.Parameters{"account": b.open(), "asset": "CZK", "amount": "250", "link": "break " + healed})
+	n, err := strconv.ParseInt(id, 10, 64)
+	require.NoError(t, err)
+	about, _, err := b.desk.List(ctx, b.tenant, "", access.About{Break: n}, access.ApprovalID{}, 100)
+	require.NoError(t, err)
+	require.Len(t, about, 2, "what closes it, and what is linked to it, however many others are newer")
+	require.ElementsMatch(t, []access.ApprovalID{v.ID, linked.ID}, []access.ApprovalID{about[0].ID, about[1].ID})
 	v, err = b.desk.Execute(ctx, b.who("abe"), v.ID, v.Hash)
 	require.NoError(t, err)
 	require.Equal(t, access.Done, v.Outcome, v.Result)

@@ -51,7 +51,7 @@ var faultNames = []string{faultPoolLeak, faultGCThrash, faultCrashLoop, faultHun
 const (
 	faultMegabytesMax = 2048
 	faultMillisMax    = 10_000
-	faultEachKBMax    = 16 << 10
+	faultEachKBMax    = 64 << 10
 	faultFileMax      = 64 << 10
 	faultEvery        = 50 * time.Millisecond
 )

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -35,6 +36,8 @@ type Person struct {
 	Bearer string
 	// Code is what the authenticator shows, for operators who sign in.
 	Code string
+	// Key names the intention of a proposal; empty makes one.
+	Key  string
 	JSON bool
 	Lang string
 	In   io.Reader
@@ -44,6 +47,7 @@ type Person struct {
 
 const (
 	personTimeout = 15 * time.Second
+	proposeTries  = 3
 	answerMax     = 1 << 20
 )
 
@@ -101,6 +105,11 @@ func (p *Person) do(ctx context.Context, method, path string, body, out any) err
 }
 
 func (p *Person) raw(ctx context.Context, method, path string, body any) ([]byte, error) {
+	return p.keyed(ctx, method, path, "", body)
+}
+
+// keyed sends an Idempotency-Key with the request, unless it is empty.
+func (p *Person) keyed(ctx context.Context, method, path, key string, body any) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, personTimeout)
 	defer cancel()
 	var sent []byte
@@ -115,22 +124,31 @@ func (p *Person) raw(ctx context.Context, method, path string, body any) ([]byte
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
+		req.GetBody = nil // else the transport sends it again by itself, with a signature that counts once
+	}
 	if err := p.sign(req, sent); err != nil {
 		return nil, err
 	}
 	return answerTo(req)
 }
 
+// unanswered is a request of which nobody knows what became.
+type unanswered struct{ error }
+
+func (u *unanswered) Unwrap() error { return u.error }
+
 // answerTo returns the body of the answer, or the problem as an error.
 func answerTo(req *http.Request) ([]byte, error) {
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, &unanswered{err}
 	}
 	defer func() { _ = resp.Body.Close() }()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, answerMax))
 	if err != nil {
-		return nil, err
+		return nil, &unanswered{err}
 	}
 	if resp.StatusCode < http.StatusMultipleChoices {
 		return raw, nil
@@ -471,7 +489,7 @@ func Propose(ctx context.Context, p *Person, kind string, parameters map[string]
 	if !expires.IsZero() {
 		body["expires_at"] = expires.UTC().Format(time.RFC3339)
 	}
-	raw, err := p.raw(ctx, http.MethodPost, "/v1/approvals", body)
+	raw, err := p.propose(ctx, body)
 	if err != nil {
 		return err
 	}
@@ -489,6 +507,25 @@ func Propose(ctx context.Context, p *Person, kind string, parameters map[string]
 	}
 	_, err = fmt.Fprintln(p.Out, v.ID)
 	return err
+}
+
+// propose sends one intention, and sends it again where no answer came: the same key is
+// the same proposal.
+func (p *Person) propose(ctx context.Context, body any) ([]byte, error) {
+	key := p.Key
+	if key == "" {
+		key = "propose-" + rand.Text()
+	}
+	for try := 1; ; try++ {
+		raw, err := p.keyed(ctx, http.MethodPost, "/v1/approvals", key, body)
+		var lost *unanswered
+		switch {
+		case !errors.As(err, &lost):
+			return raw, err
+		case try == proposeTries || ctx.Err() != nil:
+			return nil, fmt.Errorf("%w; it may have been proposed all the same: with --key %s the same command proposes nothing a second time", err, key)
+		}
+	}
 }
 
 func (p *Person) showRaw(raw []byte, after string) error {
@@ -602,7 +639,7 @@ func ApproveDo(ctx context.Context, p *Person, id string, verb Verb, note string
 		return err
 	}
 	if !sure {
-		if err := p.ask(&v, verb); err != nil {
+		if err := p.ask(ctx, &v, verb); err != nil {
 			return err
 		}
 	}
@@ -630,10 +667,16 @@ func ApproveDo(ctx context.Context, p *Person, id string, verb Verb, note string
 	return p.showRaw(raw, after)
 }
 
-// ask shows the action and reads a yes.
-func (p *Person) ask(v *shownApproval, verb Verb) error {
+// ask shows the action, and before a yes what else is open on the same payment, and
+// reads a yes.
+func (p *Person) ask(ctx context.Context, v *shownApproval, verb Verb) error {
 	if err := p.show(v); err != nil {
 		return err
+	}
+	if verb == Approve {
+		if err := p.showBeside(ctx, v); err != nil {
+			return err
+		}
 	}
 	if err := p.tell("ask-" + string(verb)); err != nil {
 		return err
@@ -647,6 +690,35 @@ func (p *Person) ask(v *shownApproval, verb Verb) error {
 		return nil
 	}
 	return &ExitError{Code: 1, Message: say(p.Lang, "left-alone")}
+}
+
+// showBeside shows what else is proposed or agreed on, and not done, about the payment.
+func (p *Person) showBeside(ctx context.Context, v *shownApproval) error {
+	payment := v.Parameters["payment"]
+	if payment == "" {
+		return nil
+	}
+	var list struct{ Data []shownApproval }
+	if err := p.do(ctx, http.MethodGet, "/v1/approvals?limit=100&payment="+url.QueryEscape(payment), nil, &list); err != nil {
+		_, err = fmt.Fprintf(p.Out, "\n  %s\n", say(p.Lang, "appr-beside-unknown", payment, err))
+		return err
+	}
+	begun := false
+	for i := range list.Data {
+		o := &list.Data[i]
+		open := o.State == string(access.Proposed) || o.State == string(access.Approved)
+		if o.ID == v.ID || !open {
+			continue
+		}
+		if !begun {
+			fmt.Fprintf(p.Out, "\n  %s\n", say(p.Lang, "appr-beside", payment))
+			begun = true
+		}
+		if _, err := fmt.Fprintf(p.Out, "    %s  %s  %s: %s\n", o.ID, o.State, o.Maker, marked(cmp.Or(o.Words[p.Lang], o.Kind))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // confirm adds the checker's own proof: a signature of what was shown, or a code.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -86,6 +87,82 @@ func TestAPersonIsAskedAndSeesWhatTheySign(t *testing.T) {
 	l.JSON = true
 	require.NoError(t, ApproveShow(ctx, &l.Person, id))
 	require.True(t, json.Valid(l.out.Bytes()))
+}
+
+// A proposal whose answer was lost is sent again under the same key, and when nobody
+// answers at all, the person is told by which one to repeat it.
+func TestALostAnswerIsNoSecondProposal(t *testing.T) {
+	t.Parallel()
+	b := newBureau(t)
+	ctx := t.Context()
+	address, account := b.serve(), b.open()
+	abe := b.keep("abe")
+	to, err := url.Parse(address)
+	require.NoError(t, err)
+	lose, asked := 2, 0
+	way := httputil.NewSingleHostReverseProxy(to)
+	way.ModifyResponse = func(*http.Response) error {
+		if asked++; asked <= lose {
+			panic(http.ErrAbortHandler) // it was done, and nobody hears of it
+		}
+		return nil
+	}
+	lossy := httptest.NewServer(way)
+	t.Cleanup(lossy.Close)
+	propose := func(key string) (id string, err error) {
+		p := b.terminal(lossy.URL, abe, "")
+		p.Key = key
+		err = Propose(ctx, &p.Person, "set_floor", map[string]string{"account": account, "asset": "CZK", "floor": "-100"}, "r", time.Time{})
+		return strings.TrimSpace(p.out.String()), err
+	}
+	_, err = propose("")
+	require.NoError(t, err)
+	require.Equal(t, 3, asked)
+	require.EqualValues(t, 1, b.count(`select count(*) from approvals`))
+
+	lose, asked = 3, 0
+	_, err = propose("")
+	require.ErrorContains(t, err, "--key propose-")
+	_, key, _ := strings.Cut(err.Error(), "--key ")
+	key, _, _ = strings.Cut(key, " ")
+	first, err := propose(key)
+	require.NoError(t, err)
+	again, err := propose(key)
+	require.NoError(t, err)
+	require.Equal(t, first, again)
+	require.EqualValues(t, 2, b.count(`select count(*) from approvals`))
+}
+
+// Who approves sees what else is open on the same payment.
+func TestWhoApprovesSeesWhatElseIsOpen(t *testing.T) {
+	t.Parallel()
+	b := newBureau(t)
+	ctx := t.Context()
+	address := b.serve()
+	deposit, _ := b.movedIn()
+	abe, cleo := b.keep("abe"), b.keep("cleo")
+	propose := func(amount string) string {
+		p := b.terminal(address, abe, "")
+		require.NoError(t, Propose(ctx, &p.Person, "refund", map[string]string{"payment": deposit.String(), "asset": "CZK", "amount": amount}, "r", time.Time{}))
+		return strings.TrimSpace(p.out.String())
+	}
+	approve := func(id, typed string) string {
+		c := b.terminal(address, cleo, typed)
+		if err := ApproveDo(ctx, &c.Person, id, Approve, "", false); typed == "y\n" {
+			require.NoError(t, err)
+		}
+		return c.out.String()
+	}
+	one := propose("100")
+	require.NotContains(t, approve(one, "n\n"), "Also open", "nothing else is")
+	two := propose("200")
+	shown := approve(one, "y\n")
+	require.Contains(t, shown, "Also open on "+deposit.String())
+	require.Contains(t, shown, two+"  proposed  abe: ")
+	require.Contains(t, approve(two, "n\n"), one+"  approved  abe: ", "what is agreed on and not done is open too")
+	w := b.terminal(address, abe, "y\n")
+	require.NoError(t, ApproveDo(ctx, &w.Person, one, Withdraw, "", false))
+	require.NotContains(t, approve(two, "n\n"), "Also open")
 }
 
 // TestAServerThatLiesGetsNoSignature: what is signed is what is shown, and what

@@ -118,7 +118,7 @@ func TestWhatABreakOwesIsProposedAndPaid(t *testing.T) {
 	require.Contains(t, v.Parameters["evidence"], "it does not know it")
 	require.Contains(t, v.Words.En, "10.00 CZK")
 	require.Equal(t, id.String(), v.Parameters["payment"])
-	list, _, err := b.desk.List(ctx, b.tenant, access.Proposed, id.String(), access.ApprovalID{}, 10)
+	list, _, err := b.desk.List(ctx, b.tenant, access.Proposed, access.About{Payment: id.String()}, access.ApprovalID{}, 10)
 	require.NoError(t, err)
 	require.Len(t, list, 1)
 

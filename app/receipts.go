@@ -70,5 +70,11 @@ func (p *plane) newIssuer() *receipt.Issuer {
 	if err := out.Admit(ctx); err != nil && p.signing.signer != nil {
 		p.log.ErrorContext(ctx, "this node signs no receipts for now", slog.Any("error", err))
 	}
+	p.tel.GaugeFunc("moneta_receipts_unsigned", "1 while this node signs no receipts although it has a key file; /readyz says why.", func() float64 {
+		if out.Trouble() != "" {
+			return 1
+		}
+		return 0
+	})
 	return out
 }

@@ -46,8 +46,20 @@ func TestTheKeyFileOfReceiptsStopsNoMoney(t *testing.T) {
 		t.Cleanup(func() { require.NoError(t, p.end()) })
 		return p
 	}
+	unsigned := func(p *plane) (v float64) {
+		all, err := p.tel.Registry().Gather()
+		require.NoError(t, err)
+		v = -1
+		for _, f := range all {
+			if f.GetName() == "moneta_receipts_unsigned" {
+				v = f.GetMetric()[0].GetGauge().GetValue()
+			}
+		}
+		return v
+	}
 	first := begin(nil)
 	require.NotContains(t, first.Warnings(), "receipts")
+	require.Zero(t, unsigned(first))
 	want, err := first.receipts.Published(t.Context())
 	require.NoError(t, err)
 
@@ -65,6 +77,7 @@ func TestTheKeyFileOfReceiptsStopsNoMoney(t *testing.T) {
 	}
 	fresh := begin(nil)
 	require.Contains(t, fresh.Warnings()["receipts"], "receipts_key_file")
+	require.InDelta(t, 1, unsigned(fresh), 0, "an alert tells of it, and not a customer")
 	_, err = fresh.receipts.Published(t.Context())
 	require.Error(t, err)
 }

@@ -59,6 +59,9 @@ var magicTable = []MagicAmount{
 	{1_000_000_021, "connection closed, invisible, executed 5 s later", true, func(b *Behaviour) {
 		b.Ghost = Delay{1, magicDelayMS, magicDelayMS}
 	}},
+	{1_000_000_022, "accepted, executed 20 s later", false, func(b *Behaviour) {
+		b.ExecuteDelay = Delay{1, 4 * magicDelayMS, 4 * magicDelayMS}
+	}},
 }
 
 // faultless switches off every fault that a magic amount does not ask for, so

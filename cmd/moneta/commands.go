@@ -318,13 +318,16 @@ type approveProposeCmd struct {
 	Reason  string            `help:"Why." required:""`
 	Expires time.Time         `help:"Until when it stands (RFC 3339); in 30 minutes when left out." format:"2006-01-02T15:04:05Z07:00"`
 	DryRun  bool              `help:"Show what it would do and post as things are now, and propose nothing."`
+	Key     string            `help:"Names the intention: the same key is the same proposal, however often it is sent. A new one when left out."`
 }
 
 func (c *approveProposeCmd) Run(ctx context.Context) error {
 	if c.DryRun {
 		return app.ProposePreview(ctx, c.person(), c.Kind, c.Set, c.Reason)
 	}
-	return app.Propose(ctx, c.person(), c.Kind, c.Set, c.Reason, c.Expires)
+	p := c.person()
+	p.Key = c.Key
+	return app.Propose(ctx, p, c.Kind, c.Set, c.Reason, c.Expires)
 }
 
 type approveListCmd struct {

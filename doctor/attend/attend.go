@@ -52,6 +52,9 @@ const (
 	proofEvery = 10 * time.Second
 	// proofPatience is after how long breaks that have owners close an incident.
 	proofPatience = 10 * time.Minute
+	// seenAgain is for how long it must be quiet after somebody let go of what hid the
+	// trouble: an ill bank takes some payments, and their time, to show.
+	seenAgain = 30 * time.Second
 	// waited is for how long it must be quiet until acts that wait for people are left: the
 	// trouble is over without them.
 	waited = 30 * time.Second
@@ -180,6 +183,9 @@ type incident struct {
 	money     *doctor.MoneyAtRisk // as it was written last
 	keptAt    time.Time
 	kept      int
+	hops      map[string]bool // that it is about
+	hidden    string          // the lever that hides it, as it was told last
+	seenFrom  time.Time       // since when no lever of a person hides it; zero when none did
 }
 
 // New returns an Attendant that goes on with the incident that is open, if any.
@@ -200,6 +206,12 @@ func resumed(in *doctor.Incident) *incident {
 	}
 	for s := range in.Stages {
 		i.stages[s] = true
+	}
+	for _, x := range in.Alarms {
+		i.about(x.Hop)
+	}
+	if in.Answer != nil && len(in.Answer.Ranked) > 0 {
+		i.about(in.Answer.Ranked[0].Node)
 	}
 	if in.Answer != nil {
 		i.symptom = in.Answer.Symptom
@@ -314,7 +326,7 @@ func (a *Attendant) follow(ctx context.Context, e *doctor.Evidence, alarms []doc
 	}
 	switch {
 	case over && !i.acting && (!i.resume || a.cfg.Resume == nil):
-		return a.finish(ctx, now)
+		return a.finish(ctx, e, now)
 	case i.acting && !i.quietFrom.IsZero() && (now.Sub(i.quietFrom) >= waited || over && a.looks(i)):
 		i.leave()
 	case i.resume && !i.acting && a.cfg.Resume != nil:
@@ -355,6 +367,9 @@ func (a *Attendant) stillSick() bool {
 func (a *Attendant) noteAlarms(ctx context.Context, alarms []doctor.Alarm) error {
 	i := a.open
 	for _, x := range alarms {
+		if x.Page {
+			i.about(x.Hop)
+		}
 		if !slices.ContainsFunc(i.alarms, same(x)) {
 			if err := a.write(ctx, i.id, doctor.EntryAlarm, x); err != nil {
 				return err
@@ -413,6 +428,7 @@ func (a *Attendant) consider(ctx context.Context, e *doctor.Evidence, answer *do
 			return err
 		}
 		i.answer = answer
+		i.about(first.Node)
 	}
 	switch {
 	case i.acting || i.plans >= plansMax:
@@ -544,7 +560,7 @@ func (a *Attendant) contained(ctx context.Context, i *incident) {
 }
 
 // finish lifts what is held, has everything counted, and closes.
-func (a *Attendant) finish(ctx context.Context, now time.Time) error {
+func (a *Attendant) finish(ctx context.Context, e *doctor.Evidence, now time.Time) error {
 	i := a.open
 	switch {
 	case i.lifting || i.proving:
@@ -562,6 +578,11 @@ func (a *Attendant) finish(ctx context.Context, now time.Time) error {
 			}
 		})
 		return nil
+	}
+	if hidden, err := a.hidden(ctx, e, now); hidden || err != nil {
+		return err
+	}
+	switch {
 	case !i.stages[doctor.Repaired]:
 		return a.reach(ctx, doctor.Repaired)
 	case now.Sub(i.provedAt) < proofEvery && !i.provedAt.IsZero():

@@ -34,6 +34,7 @@ type ward struct {
 	lifts      int
 	proofs     []doctor.ProofKept // to give, in order; the last one for ever
 	owned      bool
+	seen       []doctor.Reading // of the evidence
 	a          *attend.Attendant
 }
 
@@ -62,7 +63,10 @@ func (w *ward) config() attend.Config {
 			return e, nil
 		},
 		Evidence: func(since time.Time, s doctor.Symptom) *doctor.Evidence {
-			return &doctor.Evidence{TakenAt: w.clock.Now(), Since: since, Symptom: s}
+			return &doctor.Evidence{
+				TakenAt: w.clock.Now(), Since: since, Symptom: s, Readings: slices.Clone(w.seen),
+				Hops: []doctor.Hop{{Name: "bank-ab", Kind: doctor.Channel}, {Name: "bank-cd", Kind: doctor.Channel}, {Name: "dispatch", Kind: doctor.Queue}, {Name: "postgres", Kind: doctor.Database}},
+			}
 		},
 		Detect: func(*doctor.Evidence) []doctor.Alarm {
 			if w.sick && !w.held {
@@ -229,6 +233,91 @@ func TestWhatIsHeldDoesNotPassForHealth(t *testing.T) {
 	require.Equal(t, 1, w.lifts, "and now it is tried")
 	require.NotContains(t, w.told(), "closed")
 	require.Len(t, w.did(), 4, "it came back and was contained again: %v", w.told())
+}
+
+// A person's lever holds the ill bank back, so that nothing is sent and nothing is wrong:
+// whether the bank is well cannot be seen, and the incident says so and stays open until
+// the lever is gone and it is quiet without it.
+func TestWhatAPersonHoldsBackIsNotRepaired(t *testing.T) {
+	t.Parallel()
+	held := func(aim, by, until string) doctor.Reading {
+		return doctor.Reading{
+			Hop: "dispatch", Signal: doctor.Paused, Statistic: aim, Last: 1, During: doctor.Sample{N: 3}, Before: doctor.Sample{N: 3},
+			Detail: map[string]string{"by": by, "aim": "channel:" + aim, "lever": "7", "owner": "ann", "reason": "it answers 504", "until": until},
+		}
+	}
+	w := newWard(t)
+	w.answer = named("bank-ab", "down", .9)
+	w.sick = true
+	w.pass(3)
+	w.sick, w.seen = false, []doctor.Reading{held("bank-ab", "pause-dispatch", "2026-01-31T13:00:00Z"), held("bank-cd", "pause-dispatch", "")}
+	ours := held("bank-ab", "breaker", "")
+	ours.Detail["owner"] = "doctor"
+	w.seen = append(w.seen, ours)
+	w.pass(60)
+	require.NotContains(t, w.told(), "repaired")
+	require.NotEmpty(t, w.a.Now().Incident)
+	require.Equal(t, 1, count(w.told(), doctor.EntryTold), "it is said once")
+	said := w.words()[0]
+	require.Equal(t, doctor.HeldBack, said.About)
+	require.Equal(t, "operators", said.To)
+	for _, part := range []string{"ann", "bank-ab", "pause-dispatch", "2026-01-31T13:00:00Z", "it answers 504", "cannot be seen", "moneta channel test bank-ab", "moneta lever undo"} {
+		require.Contains(t, said.Text.EN, part)
+	}
+	for _, part := range []string{"ann", "bank-ab", "2026-01-31T13:00:00Z", "无法判断", "moneta lever undo"} {
+		require.Contains(t, said.Text.ZH, part)
+	}
+	w.seen = w.seen[1:] // the other bank's is nothing to this one
+	w.pass(25)
+	require.Equal(t, doctor.LetGo, w.words()[1].About)
+	require.NotContains(t, w.told(), "repaired", "it must be quiet without it, too, and long enough for the bank to show")
+	w.pass(15)
+	require.Contains(t, w.told(), "closed")
+	require.Len(t, w.words(), 2)
+
+	for name, c := range map[string]struct {
+		node, aim, by string
+		hides         bool
+	}{
+		"everything":               {"bank-ab", "", "read-only", true},
+		"everything, and dispatch": {"dispatch", "", "safe-mode", true},
+		"a database is seen":       {"postgres", "", "pause-dispatch", false},
+		"callers are not":          {"api", "", "read-only", true},
+		"callers go on":            {"api", "", "pause-dispatch", false},
+		"a lane of dispatch":       {"dispatch", "bank-cd", "breaker", false},
+	} {
+		w := newWard(t)
+		w.answer = named(c.node, "down", .9)
+		w.sick = true
+		w.pass(3)
+		w.sick, w.seen = false, []doctor.Reading{held(c.aim, c.by, "")}
+		w.pass(30)
+		require.Equal(t, c.hides, !slices.Contains(w.told(), "repaired"), name)
+	}
+}
+
+func count(all []string, what string) (n int) {
+	for _, s := range all {
+		if s == what {
+			n++
+		}
+	}
+	return n
+}
+
+// words are what people were told.
+func (w *ward) words() (out []doctor.Told) {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, e := range w.lines {
+		if e.What == doctor.EntryTold {
+			var x doctor.Told
+			require.NoError(w.t, json.Unmarshal(e.Data, &x))
+			out = append(out, x)
+		}
+	}
+	return out
 }
 
 func TestItClosesOnNothingButAProof(t *testing.T) {

@@ -35,7 +35,31 @@ type rule struct {
 	Annotations map[string]string `yaml:"annotations"`
 }
 
-// Rules are the alert rules for a Prometheus, one a cause, a group a kind of hop.
+// plain are alerts of what is no cause of an incident, as no payment waits for it.
+var plain = []plainAlert{{
+	Alert: doctor.Alert{
+		Name: "MonetaReceiptsUnsigned", Expr: "max by (instance) (moneta_receipts_unsigned) > 0", For: "5m", Level: "ticket",
+		Tests: []doctor.AlertTest{
+			{Interval: "1m", Series: map[string]string{`moneta_receipts_unsigned{instance="a"}`: "0x5 1x10"}, At: "14m", Fires: true},
+			{Interval: "1m", Series: map[string]string{`moneta_receipts_unsigned{instance="a"}`: "0x5 1x3 0x10"}, At: "14m"},
+		},
+	},
+	name: doctor.Text{EN: "A node signs no receipts", ZH: "节点无法签发收据"},
+	check: doctor.Text{
+		EN: "Does /readyz of the node say why under receipts?",
+		ZH: "该节点 /readyz 的 receipts 一栏给出了什么原因?",
+	},
+	page: "docs/receipts.md",
+}}
+
+type plainAlert struct {
+	doctor.Alert
+	name, check doctor.Text
+	page        string
+}
+
+// Rules are the alert rules for a Prometheus, one a cause, a group a kind of hop, and
+// those of what is no cause.
 func Rules(all []doctor.Cause) ([]byte, error) {
 	var out ruleGroups
 	for _, kind := range doctor.Kinds() {
@@ -57,6 +81,14 @@ func Rules(all []doctor.Cause) ([]byte, error) {
 			out.Groups = append(out.Groups, g)
 		}
 	}
+	g := ruleGroup{Name: "moneta-plain"}
+	for _, a := range plain {
+		g.Rules = append(g.Rules, rule{
+			Alert: a.Name, Expr: a.Expr, For: a.For, Labels: map[string]string{"severity": a.Level},
+			Annotations: map[string]string{"summary": a.name.EN, "summary_zh": a.name.ZH, "first_check": a.check.EN, "runbook": a.page},
+		})
+	}
+	out.Groups = append(out.Groups, g)
 	return marshal(out)
 }
 
@@ -93,10 +125,9 @@ type sample struct {
 // fires is asked of the series ALERTS, so that the labels of a rule are not said twice.
 func RuleTests(all []doctor.Cause) ([]byte, error) {
 	out := ruleTests{Files: []string{RulesFile}, Interval: "1m"}
-	for i := range all {
-		c := &all[i]
-		for n, t := range c.Alert.Tests {
-			one := ruleTest{Name: fmt.Sprintf("%s %d", c.ID, n), Interval: t.Interval}
+	add := func(name string, alert *doctor.Alert) {
+		for n, t := range alert.Tests {
+			one := ruleTest{Name: fmt.Sprintf("%s %d", name, n), Interval: t.Interval}
 			for _, s := range slices.Sorted(maps.Keys(t.Series)) {
 				one.Series = append(one.Series, series{s, t.Series[s]})
 			}
@@ -105,11 +136,17 @@ func RuleTests(all []doctor.Cause) ([]byte, error) {
 				fires = 1
 			}
 			one.Exprs = []exprTest{{
-				Expr: fmt.Sprintf(`(count(ALERTS{alertname="%s",alertstate="firing"}) > bool 0) or vector(0)`, c.Alert.Name),
+				Expr: fmt.Sprintf(`(count(ALERTS{alertname="%s",alertstate="firing"}) > bool 0) or vector(0)`, alert.Name),
 				At:   t.At, Samples: []sample{{Labels: "{}", Value: fires}},
 			}}
 			out.Tests = append(out.Tests, one)
 		}
+	}
+	for i := range all {
+		add(all[i].ID, &all[i].Alert)
+	}
+	for i := range plain {
+		add(plain[i].Name, &plain[i].Alert)
 	}
 	return marshal(out)
 }

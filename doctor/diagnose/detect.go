@@ -182,7 +182,7 @@ func (d *detector) add(r *doctor.Reading, b breach) {
 // name is the hop, with the lane when it has several. Which sum of money is off is for the
 // sentence to say.
 func (d *detector) name(r *doctor.Reading) string {
-	if r.Statistic == "" || r.Signal == doctor.MoneyOff || strings.HasPrefix(r.Statistic, collectorOf) {
+	if r.Statistic == "" || r.Signal == doctor.MoneyOff || r.Signal == doctor.ProbeUp || strings.HasPrefix(r.Statistic, collectorOf) {
 		return r.Hop
 	}
 	return r.Hop + " " + r.Statistic
@@ -282,7 +282,15 @@ func (d *detector) signs(r *doctor.Reading) {
 		// A start again takes some seconds.
 		if r.Last == 0 && r.During.Value == 0 && d.spans(r, beatMost) && r.Hop != doctor.HopClient {
 			page := d.kind(r.Hop) != doctor.Channel
-			d.add(r, breach{rule: doctor.Beat, forS: d.e.TakenAt.Sub(r.During.From).Seconds(), page: page, code: "alarm-down"})
+			b := breach{rule: doctor.Beat, forS: d.e.TakenAt.Sub(r.During.From).Seconds(), page: page, code: "alarm-down"}
+			switch { // people know the hop, and not the names of our calls
+			case r.Signal == doctor.Up || r.Statistic == "":
+			case r.Detail["code"] != "":
+				b.code, b.figures = "alarm-unready", []string{r.Detail["code"]}
+			default:
+				b.code = "alarm-probe"
+			}
+			d.add(r, b)
 		}
 	case doctor.Restarts:
 		if rise := r.Last - before(r); r.Before.N > 0 && rise >= restartsMost && r.Last > r.During.Value {

@@ -129,6 +129,8 @@ func TestDetect(t *testing.T) {
 		"no canary came back":                      {[]doctor.Reading{one("api", doctor.CanaryAge, "payout", 0, 31)}, []string{"alarm-canary!"}},
 		"a canary is on its way":                   {[]doctor.Reading{one("api", doctor.CanaryAge, "payout", 0, 14)}, nil},
 		"the port is closed":                       {[]doctor.Reading{one("serve", doctor.Up, "", 1, 0)}, []string{"alarm-down!"}},
+		"the edge is not ready":                    {[]doctor.Reading{detailed(one("api", doctor.ProbeUp, "readyz", 1, 0), "code", "503")}, []string{"alarm-unready!"}},
+		"the edge says nothing":                    {[]doctor.Reading{detailed(one("api", doctor.ProbeUp, "readyz", 1, 0), "why", "timeout")}, []string{"alarm-probe!"}},
 		"a rail's port is closed":                  {[]doctor.Reading{one("bank-ab", doctor.ProbeUp, "", 1, 0)}, []string{"alarm-down"}},
 		"it starts again and again":                {[]doctor.Reading{func() doctor.Reading { r := one("serve", doctor.Restarts, "", 1, 5); r.During.Value = 4; return r }()}, []string{"alarm-restarts!"}},
 		"it was started again":                     {[]doctor.Reading{func() doctor.Reading { r := one("serve", doctor.Restarts, "", 1, 2); r.During.Value = 1; return r }()}, nil},

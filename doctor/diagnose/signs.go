@@ -212,8 +212,27 @@ func (p *physics) holdTo(s *doctor.Sign, r *doctor.Reading) (sign, bool) {
 	}
 	if out.met {
 		out.log = logOf(s.Yes)
+		if out.log > 0 && asUsual(s, r, out.value) {
+			out.log = 0
+		}
 	}
 	return out, true
+}
+
+// A share that was as large for usualPoints before the trouble, when nothing was wrong,
+// is as probable without the cause as with it: it is no evidence of what began since.
+// How much is asked for is judgement: a minute of one point a second.
+const (
+	usualPoints = 60
+	usualWithin = 1.1
+)
+
+// asUsual reports whether the sign would have been met just so before.
+func asUsual(s *doctor.Sign, r *doctor.Reading, value float64) bool {
+	info, _ := s.Signal.Info()
+	level := s.Of == "" || s.Of == "last" || s.Of == "during" || s.Of == "most"
+	return level && info.Unit == "share" && s.Above != nil && r.Before.N >= usualPoints &&
+		r.Before.Value > *s.Above && value <= usualWithin*r.Before.Value
 }
 
 // logOf a likelihood ratio; one that was left out says nothing.

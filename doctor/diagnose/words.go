@@ -64,6 +64,8 @@ var words = map[string][2]string{
 	"alarm-loop":         {"%s has had work for %s and made no progress", "%s 有工作却已 %s 无进展"},
 	"alarm-canary":       {"%s: no canary payment has ended well for %s", "%s:已 %s 没有探测支付成功结束"},
 	"alarm-down":         {"%s does not answer", "%s 无应答"},
+	"alarm-probe":        {"%s: a call that always gets an answer gets none", "%s:一向有应答的调用没有应答"},
+	"alarm-unready":      {"%s: it answers, and says that it is not ready (HTTP %s)", "%s:有应答,但自述未就绪(HTTP %s)"},
 	"alarm-restarts":     {"%s has begun anew %s times of late", "%s 近期重新开始 %s 次"},
 	"alarm-blocked":      {"%s: one session has kept others waiting, for %s", "%s:一个会话让其他会话等待,已 %s"},
 	"alarm-no-writes":    {"%s takes no writes", "%s 不接受写入"},

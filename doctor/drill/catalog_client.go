@@ -93,8 +93,9 @@ func newStorm(s *Scene) func(context.Context) error {
 	return both(heals...)
 }
 
-// slowMagic is the amount that a sandbox bank executes five seconds late.
-const slowMagic = 1_000_000_014
+// slowMagic is the amount that a sandbox bank executes twenty seconds late: five are
+// as long as any lane may be silent, and whether that is seen is chance.
+const slowMagic = 1_000_000_022
 
 func injectOneUser(ctx context.Context, s *Scene) (func(context.Context) error, error) {
 	if err := s.World.bank(ctx, http.MethodPut, "ab", "behaviour", map[string]any{"magic_amounts": true}); err != nil {

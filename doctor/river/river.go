@@ -423,8 +423,10 @@ func (b *builder) judge(h *Hop) {
 	switch {
 	case paging >= 0:
 		say(Stalled, h.Alarms[paging].Says)
-	case h.Name == doctor.HopServe && h.Figures[string(doctor.Up)] == 0 && h.Figures != nil && has(h.Figures, string(doctor.Up)):
+	case h.Name == doctor.HopServe && shut(h):
 		say(Stalled, textf("serve does not answer", "serve 没有应答"))
+	case h.Name == doctor.HopPostgres && !b.counted && shut(h):
+		say(Stalled, textf("the database does not answer", "数据库没有应答"))
 	case h.HeardAt == nil:
 		say(Unknown, textf("nothing was heard of it yet", "尚未收到任何信息"))
 	case b.in.Now.Sub(*h.HeardAt) > heardWithin:

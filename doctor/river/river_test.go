@@ -135,6 +135,35 @@ func TestSilenceIsNotHealth(t *testing.T) {
 	require.Contains(t, m.Sentence.EN, "serve does not answer")
 }
 
+// With the database gone the sentence says what stands, and no probe's name: nothing is
+// counted, so that what was counted last is told with its time.
+func TestADatabaseThatDoesNotAnswerIsSaidInPlainWords(t *testing.T) {
+	t.Parallel()
+	e := road(reading(doctor.HopPostgres, doctor.Up, "", 0))
+	edge := paging(doctor.HopAPI)
+	edge.Says = "api readyz does not answer"
+	old := standing(stuck())
+	old.At = noon.Add(-20 * time.Second)
+	m := river.Build(river.In{Now: noon, Evidence: e, Standing: old, Alarms: []doctor.Alarm{edge}})
+	require.Equal(t, river.Stalled, m.State)
+	require.Equal(t, "The database does not answer: nothing new is taken in, and no payment moves on; 312 payments (48,210.00 CNY) were under way when they were last counted, at 11:59:40 UTC, "+
+		"and in the books their money is where it was then; what a bank was sent before may still happen; whether the books agree is not known while the database is not heard.", m.Sentence.EN)
+	require.Equal(t, "数据库没有应答:不受理新支付,也没有支付继续处理;最近一次统计(11:59:40 UTC)时有 312 笔在途(48,210.00 CNY),账簿中这些资金仍在当时的位置;此前已发给银行的仍可能发生;数据库没有应答期间,账目是否一致尚不清楚。", m.Sentence.ZH)
+	require.Equal(t, river.Stalled, at(t, m, doctor.HopPostgres).State)
+	require.Equal(t, "the database does not answer", at(t, m, doctor.HopPostgres).Why.EN)
+
+	m = river.Build(river.In{Now: noon, Evidence: e, Alarms: []doctor.Alarm{edge}})
+	require.NotContains(t, m.Sentence.EN, "readyz")
+	require.Contains(t, m.Sentence.EN, "The database does not answer: nothing new is taken in")
+	require.NotContains(t, m.Sentence.EN, "0 payments", "nobody ever counted")
+
+	m = river.Build(river.In{Now: noon, Evidence: e, Standing: old}) // only we do not reach it
+	require.Contains(t, m.Sentence.EN, "The database does not answer the doctor: what waits cannot be counted")
+	require.NotContains(t, m.Sentence.EN, "nothing new is taken in")
+	m = river.Build(river.In{Now: noon, Evidence: e, Standing: standing(stuck()), Alarms: []doctor.Alarm{edge}})
+	require.NotContains(t, m.Sentence.EN, "The database does not answer", "somebody has just counted in it")
+}
+
 func TestWaterBeforeItWakesAnybody(t *testing.T) {
 	t.Parallel()
 	l := stuck()

@@ -49,6 +49,9 @@ func (b *builder) sentence(m *Map) doctor.Text {
 	if t, ok := b.deaf(m); ok {
 		return doctor.Text{EN: upper(t.EN) + ".", ZH: t.ZH + "。"}
 	}
+	if t, ok := b.gone(m); ok {
+		return end(t)
+	}
 	if t, ok := b.dam(m); ok {
 		return end(t)
 	}
@@ -80,6 +83,42 @@ func (b *builder) deaf(m *Map) (doctor.Text, bool) {
 	}
 	return doctor.Text{}, false
 }
+
+// gone is when the database does not answer: nothing is counted, and what was counted last
+// is told with its time. That nothing comes in is the edge's word, or the node's: if only
+// the doctor does not reach the database, the wallet may be well.
+func (b *builder) gone(m *Map) (doctor.Text, bool) {
+	if h := b.hops[doctor.HopPostgres]; b.counted || h == nil || !shut(h) {
+		return doctor.Text{}, false
+	}
+	stands := slices.ContainsFunc(m.Hops, func(h Hop) bool {
+		return h.State == Stalled && slices.Contains([]string{doctor.HopAPI, doctor.HopServe, doctor.HopDecider}, h.Name)
+	})
+	t := textf("the database does not answer the doctor: what waits cannot be counted", "数据库没有应答诊断系统:无法统计等待的支付")
+	if stands {
+		t = textf("the database does not answer: nothing new is taken in, and no payment moves on", "数据库没有应答:不受理新支付,也没有支付继续处理")
+	}
+	if b.in.Standing == nil {
+		return t, true
+	}
+	p, at := b.open(), clockOf(b.in.Standing.At)
+	if p.Items > 0 {
+		verb := "were under way when they were"
+		if p.Items == 1 {
+			verb = "was under way when it was"
+		}
+		t = join(t, "; ", ";", textf("%s (%s) %s last counted, at %s", "最近一次统计(%[3]s)时有 %[1]s 笔在途(%[2]s)",
+			en(count(p.Items, "payment", "payments")), zh(grouped(strconv.FormatInt(p.Items, 10))), worth(p), en(verb), at))
+		if stands {
+			t = join(t, ", and ", ",", textf("in the books their money is where it was then; what a bank was sent before may still happen", "账簿中这些资金仍在当时的位置;此前已发给银行的仍可能发生"))
+		}
+	}
+	return t, true
+}
+
+// shut says that the door of the database does not open. One that lives and has no room
+// for us is not shut.
+func shut(h *Hop) bool { return has(h.Figures, string(doctor.Up)) && h.Figures[string(doctor.Up)] == 0 }
 
 // behind is what waits because of a hop: a channel's own work waits before it, at it and
 // behind it; for all else it is the hop's, and for what everything stands on, all.

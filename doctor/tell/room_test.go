@@ -2,6 +2,7 @@ package tell
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -39,7 +40,7 @@ func TestRoomOfAnIncident(t *testing.T) {
 	require.Equal(t, not.Says, r.Answer.Against[0].Text)
 	require.NotNil(t, r.Answer.TriageS)
 	require.Equal(t, []string{"End those who wait."}, r.Cause.Never)
-	require.Contains(t, r.Todo.Short[0], "Take back lever banner everything")
+	require.Contains(t, r.Todo.Short[0].Text, "Take back lever banner everything")
 	require.False(t, r.Order[2].Done, "it is not proved")
 	require.True(t, r.Guide[4].Known)
 	require.Contains(t, r.Guide[4].Answer, "session 4711")
@@ -48,6 +49,28 @@ func TestRoomOfAnIncident(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, line.SaysZH, zh.Answer.For[0].Text)
 	require.Contains(t, zh.Sentence, "会话空闲却持有锁")
+}
+
+// While a person's lever hides whether a bank is well, the sentence on top says so, and no
+// longer once it was let go.
+func TestRoomSaysWhatALeverHides(t *testing.T) {
+	t.Parallel()
+	all := []any{
+		doctor.EntryOpened,
+		doctor.Opening{Alarm: overdue},
+		doctor.EntryTold,
+		doctor.Told{To: "operators", Text: doctor.Text{EN: "bank-2 is held back by ann", ZH: "bank-2 被 ann 暂停"}, About: doctor.HeldBack},
+		doctor.EntryTold,
+		doctor.Told{To: "operators", Text: doctor.Text{EN: "something else", ZH: "其他"}},
+	}
+	for lang, want := range map[string]string{"en": "bank-2 is held back by ann", "zh": "bank-2 被 ann 暂停"} {
+		r, err := RoomOf(told(t, lang, time.Second, all...))
+		require.NoError(t, err)
+		require.Contains(t, r.Sentence, want)
+		r, err = RoomOf(told(t, lang, time.Second, append(slices.Clone(all), doctor.EntryTold, doctor.Told{To: "operators", Text: doctor.Text{EN: "let go", ZH: "已解除"}, About: doctor.LetGo})...))
+		require.NoError(t, err)
+		require.NotContains(t, r.Sentence, want)
+	}
 }
 
 // What the leading fault explains follows from it; what is a fault of its own does not.
@@ -95,6 +118,6 @@ func TestWhatWasLetGoIsNotHeld(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, r.Held)
 	for _, todo := range r.Todo.Short {
-		require.NotContains(t, todo, "Take back")
+		require.NotContains(t, todo.Text, "Take back")
 	}
 }

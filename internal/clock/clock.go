@@ -6,6 +6,7 @@ package clock
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -43,4 +44,20 @@ func (m *Manual) Advance(d time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.now = m.now.Add(d)
+}
+
+// Mark is when a loop last gave a sign of life. It keeps the monotonic reading, so that
+// no step of the wall clock makes a loop look alive that hangs, or dead that turns. The
+// zero Mark is the zero time. It is safe for concurrent use.
+type Mark struct{ at atomic.Pointer[time.Time] }
+
+// Set takes the instant, as a Clock told it.
+func (m *Mark) Set(t time.Time) { m.at.Store(&t) }
+
+// Time returns the instant that was set last.
+func (m *Mark) Time() time.Time {
+	if t := m.at.Load(); t != nil {
+		return *t
+	}
+	return time.Time{}
 }

@@ -3,6 +3,7 @@ package clock_test
 import (
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -189,6 +190,20 @@ func TestDrift(t *testing.T) {
 	}
 	require.Empty(t, run(500*time.Microsecond, 24*3600), "a day at 500 ppm")
 	require.Contains(t, run(20*time.Millisecond, 24*3600), "against this process's")
+}
+
+// TestMark: a machine's clock that is set moves no loop's last sign of life.
+func TestMark(t *testing.T) {
+	t.Parallel()
+	var m clock.Mark
+	require.Zero(t, m.Time())
+	for _, seconds := range []int64{7200, -7200} {
+		m.Set(time.Now())
+		now := time.Now()
+		*(*uint64)(unsafe.Pointer(&now)) += uint64(seconds) << 30 // the wall clock's part of a Time, as in time.go
+		require.WithinDuration(t, time.Now().Add(time.Duration(seconds)*time.Second).Round(0), now.Round(0), time.Minute, "the clock was set")
+		require.Less(t, now.Sub(m.Time()).Abs(), time.Minute)
+	}
 }
 
 func TestPassed(t *testing.T) {

@@ -45,7 +45,7 @@ type decider struct {
 	metrics  *metrics
 	dial     func(ctx context.Context) (*pgx.Conn, error)
 	changed  func([]pay.Payment)
-	progress atomic.Int64
+	progress clock.Mark
 	onWire   atomic.Pointer[flight]
 
 	mem    *memory
@@ -186,7 +186,7 @@ func (d *decider) run(life, ctx context.Context) error {
 }
 
 // alive marks progress: without it the heartbeat stops and the shard is taken.
-func (d *decider) alive() { d.progress.Store(time.Now().UnixNano()) } //nolint:forbidigo // liveness, not a decision
+func (d *decider) alive() { d.progress.Set(time.Now()) } //nolint:forbidigo // liveness, not a decision
 
 // now is the batch's time; it never runs backwards, nor behind what former
 // leaders wrote.

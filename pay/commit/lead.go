@@ -180,7 +180,7 @@ var errNoProgress = errors.New("a leader loop makes no progress")
 
 func (n *Node) beatOnce(ctx context.Context, conn *pgx.Conn, d *decider) error {
 	now := time.Now() //nolint:forbidigo // liveness
-	if now.Sub(time.Unix(0, d.progress.Load())) > ProgressMax {
+	if now.Sub(d.progress.Time()) > ProgressMax {
 		return fmt.Errorf("%w: the decider", errNoProgress)
 	}
 	for i, p := range n.cfg.Progress {

@@ -263,7 +263,7 @@ func (n *Node) lead(ctx context.Context, d *decider) error {
 	leadCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	n.decider.Store(d)
-	d.progress.Store(time.Now().UnixNano())                                                                     //nolint:forbidigo // liveness
+	d.progress.Set(time.Now())                                                                                  //nolint:forbidigo // liveness
 	n.sees(&leaderSeen{id: d.leader, known: true, epoch: d.epoch, url: n.cfg.URL, at: time.Now(), beats: true}) //nolint:forbidigo // liveness
 	n.gate.Lock()
 	n.leading.Store(true)
@@ -370,7 +370,7 @@ func (n *Node) Progress() time.Time {
 	if d == nil || !n.leading.Load() {
 		return time.Time{}
 	}
-	return time.Unix(0, d.progress.Load())
+	return d.progress.Time()
 }
 
 // Ready reports why this node cannot make progress, or nil.
@@ -379,7 +379,7 @@ func (n *Node) Ready(context.Context) error {
 		return err
 	}
 	if d := n.decider.Load(); n.leading.Load() && d != nil {
-		age := time.Since(time.Unix(0, d.progress.Load())) //nolint:forbidigo // liveness
+		age := time.Since(d.progress.Time()) //nolint:forbidigo // liveness
 		if age > ProgressMax {
 			return fault.New(fault.Overloaded, fmt.Sprintf("the decider has made no progress for %s", age.Round(time.Millisecond)))
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -119,14 +120,14 @@ func TestSlowIsNotStuck(t *testing.T) {
 		facts = append(facts, f)
 	}
 	tickets := asked(t.Context(), facts...)
-	d.progress.Store(0)
+	d.progress.Set(time.Time{})
 	require.NoError(t, d.load.openPayments(t.Context(), newMemory()))
-	require.Zero(t, d.progress.Load(), "nothing to read, no progress")
+	require.Zero(t, d.progress.Time(), "nothing to read, no progress")
 	require.NoError(t, d.redo(t.Context(), tickets, errors.New("passing")))
-	require.NotZero(t, d.progress.Load())
-	d.progress.Store(0)
+	require.NotZero(t, d.progress.Time())
+	d.progress.Set(time.Time{})
 	require.NoError(t, d.load.openPayments(t.Context(), newMemory()))
-	require.NotZero(t, d.progress.Load(), "reading many payments is progress")
+	require.NotZero(t, d.progress.Time(), "reading many payments is progress")
 	for i, tk := range tickets {
 		require.True(t, tk.answered)
 		require.Equal(t, i == 13, errors.Is(tk.out.Err, fault.PaymentQuarantined), i)

@@ -116,10 +116,10 @@ func New(cfg Config) *Dispatcher {
 // reported; Stop ends in good order, and must be called in either case.
 func (d *Dispatcher) Start(ctx context.Context) {
 	d.ctx, d.cancel = context.WithCancel(ctx)
-	now := d.cfg.Clock.Now().UnixNano()
+	now := d.cfg.Clock.Now()
 	for _, l := range d.lanes {
-		l.beat.Store(now) // standing by was no standstill
-		l.moved.Store(now)
+		l.beat.Set(now) // standing by was no standstill
+		l.moved.Set(now)
 		d.work.Go(func() { d.drive(l) })
 	}
 	for range reporters {
@@ -198,7 +198,7 @@ func (d *Dispatcher) Progress() time.Time {
 	default:
 	}
 	for _, l := range d.lanes {
-		if t := time.Unix(0, l.beat.Load()); t.Before(slowest) {
+		if t := l.beat.Time(); t.Before(slowest) {
 			slowest = t
 		}
 	}

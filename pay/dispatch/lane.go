@@ -2,12 +2,12 @@ package dispatch
 
 import (
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/moneta-pay/moneta/internal/clock"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/channel"
 )
@@ -31,8 +31,8 @@ type lane struct {
 	breaker circuitbreaker.CircuitBreaker[any]
 	budget  *budget
 	wake    chan struct{}
-	beat    atomic.Int64 // Unix nanoseconds of the loop's last turn
-	moved   atomic.Int64 // of the last attempt begun or ended
+	beat    clock.Mark // the loop's last turn
+	moved   clock.Mark // the last attempt begun or ended
 
 	queueMax         int
 	inflight, queued prometheus.Gauge
@@ -64,9 +64,9 @@ func (d *Dispatcher) newLane(ch channel.Channel) *lane {
 		OnClose(func(circuitbreaker.StateChangedEvent) { state.Set(0) }).
 		Build()
 	l.budget = newBudget(d.cfg.Clock.Now())
-	now := d.cfg.Clock.Now().UnixNano()
-	l.beat.Store(now)
-	l.moved.Store(now)
+	now := d.cfg.Clock.Now()
+	l.beat.Set(now)
+	l.moved.Set(now)
 	return l
 }
 
@@ -138,7 +138,7 @@ func (l *lane) turn() {
 // moves reports whether what is queued waits for a reason: attempts begin or
 // end, or the breaker holds them.
 func (l *lane) moves(now time.Time) bool {
-	return !l.breaker.IsClosed() || now.Sub(time.Unix(0, l.moved.Load())) < movedWithin
+	return !l.breaker.IsClosed() || now.Sub(l.moved.Time()) < movedWithin
 }
 
 // shut reports whether the breaker lets nothing through now. It stays open by its
@@ -178,14 +178,14 @@ func (d *Dispatcher) drive(l *lane) {
 			return
 		default:
 		}
-		now := d.cfg.Clock.Now().UnixNano()
-		l.beat.Store(now)
+		now := d.cfg.Clock.Now()
+		l.beat.Set(now)
 		if d.contained(l) {
 			d.wait(l, ticker)
 			continue
 		}
 		if batch := l.take(); len(batch) > 0 {
-			l.moved.Store(now)
+			l.moved.Set(now)
 			d.turns.Add(1)
 			d.goLive(batch)
 			d.work.Go(func() { d.intend(l, batch) })

@@ -203,3 +203,43 @@ func TestOnlyAWordOfExecutionIsOne(t *testing.T) {
 		require.False(t, yes, "another channel's word: %s", name)
 	}
 }
+
+// Both attempts of a payout that failed have executed: the first line is the late outcome
+// that a linked payment stands for. The second is no late outcome, whose advice is to
+// recover the money from the holder, who has had it taken once: money has left twice.
+func TestTheSecondAttemptThatExecutedIsAContradiction(t *testing.T) {
+	t.Parallel()
+	h := newTruth(t, 1)
+	p := h.accepted(2)[1]
+	h.facts(
+		pay.Fact{Kind: pay.ProveAbsent, Payment: p.ID, Attempt: 1, AttemptState: pay.Absent, SendBy: h.clock.Now().Add(time.Minute)},
+		pay.Fact{Kind: pay.Intend, Payment: p.ID, Attempt: 2, SendBy: h.clock.Now().Add(time.Minute)},
+	)
+	require.Equal(t, pay.Failed, h.facts(pay.Fact{Kind: pay.Decline, Payment: p.ID, Attempt: 2})[0].State)
+	first, second := h.line(&p), h.line(&p)
+	second.Reference = pay.Reference(p.ID, 2)
+	h.tells(first)
+	h.tells(second)
+	open, _, err := h.recon.Breaks(t.Context(), recon.BreakFilter{State: "all"})
+	require.NoError(t, err)
+	require.Len(t, open, 2)
+	require.Equal(t, []string{"contradiction", "open", second.LineID}, []string{open[0].Class, open[0].State, open[0].Line})
+	require.Equal(t, "recall", open[0].Suggestion.Action)
+	require.Equal(t, []string{"late_outcome", "resolved", first.LineID}, []string{open[1].Class, open[1].State, open[1].Line})
+}
+
+// A break that people have closed is over: the line that comes later is a break of its
+// own, which somebody looks at.
+func TestALineDoesNotJoinAClosedBreak(t *testing.T) {
+	t.Parallel()
+	h := newTruth(t, 1)
+	p := h.disputed()
+	_, err := h.pool.Exec(t.Context(), `insert into breaks (channel, payment, reference, class, executed) values ('bank-ab', $1, $2, 'contradiction', true)`,
+		int64(p.ID), pay.Reference(p.ID, 1))
+	require.NoError(t, err)
+	h.close("")
+	line := h.line(&p)
+	h.tells(line)
+	require.EqualValues(t, 1, h.number(`select count(*) from breaks where closed_at is null and class = 'contradiction' and line = $1`, line.LineID))
+	require.EqualValues(t, 1, h.number(`select count(*) from breaks where closed_by = 'ann' and line = ''`))
+}

@@ -24,10 +24,11 @@ const insertLines = `insert into statement_lines (channel, seq, line_id, directi
   on conflict do nothing`
 
 // A break that another station opened about the same words, before the line came,
-// becomes the line's: one movement is one break.
+// becomes the line's: one movement is one break. One that was closed is over, and a line
+// that calls for somebody opens its own.
 const adoptBreaks = `update breaks b set line = n.line
-  from unnest($2::text[], $3::text[], $4::text[]) as n(class, reference, line)
- where b.class = n.class and b.channel = $1 and b.reference = n.reference and b.line = '' and n.line <> ''
+  from unnest($2::text[], $3::text[], $4::text[], $5::text[]) as n(class, reference, line, closed)
+ where b.class = n.class and b.channel = $1 and b.reference = n.reference and b.line = '' and n.line <> '' and (b.closed_at is null or n.closed <> '')
    and not exists (select from breaks o where o.class = n.class and o.channel = $1 and o.reference = n.reference and o.line = n.line)`
 
 const openBreaks = `insert into breaks (class, channel, payment, reference, line, asset, amount, detail, state, closed_at, closed_by, close_reason)
@@ -143,7 +144,7 @@ func (r *Recon) open(ctx context.Context, batch *pgx.Batch, name channel.Name, b
 				slog.String("amount", b.amount.String()), slog.String("asset", string(b.asset)), slog.String("detail", b.detail))
 		}
 	}
-	batch.Queue(adoptBreaks, string(name), classes, refs, lines)
+	batch.Queue(adoptBreaks, string(name), classes, refs, lines, closed)
 	batch.Queue(openBreaks, string(name), classes, payments, refs, lines, assets, amounts, details, closed)
 }
 

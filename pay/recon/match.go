@@ -295,7 +295,7 @@ func (r *Recon) settle(ctx context.Context, name channel.Name, items []item) err
 	}
 	var ours []*item
 	for i, answer := range r.cfg.Submitter.SubmitAll(ctx, facts) {
-		if err := of[i].conclude(answer.Err); err != nil {
+		if err := of[i].conclude(&answer); err != nil {
 			return err
 		}
 		if of[i].ours(&answer) {
@@ -340,7 +340,8 @@ func (r *Recon) book(ctx context.Context, name channel.Name, items []*item) erro
 
 // conclude writes what the decider said about one of the line's facts; the first
 // refusal names the outcome. Errors are those after which the page is read again.
-func (it *item) conclude(err error) error {
+func (it *item) conclude(answer *commit.Outcome) error {
+	err := answer.Err
 	switch {
 	case err == nil:
 		if it.outcome == "" {
@@ -358,7 +359,7 @@ func (it *item) conclude(err error) error {
 		it.outcome, it.class = amountMismatch, amountMismatch
 	case errors.Is(err, fault.NotFound):
 		it.outcome, it.class = unmatched, unknownReference
-	case it.state.Final() && it.state != pay.Succeeded && it.word == 0:
+	case it.state.Final() && it.state != pay.Succeeded && it.word == 0 && answer.Payment.Late == 0: // else another attempt was the late outcome
 		it.outcome, it.class = wrongState, lateOutcome
 	default:
 		it.outcome, it.class = wrongState, contradiction

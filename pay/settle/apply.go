@@ -243,7 +243,7 @@ func (b *Inbox) conclude(ctx context.Context, it *item, answer *commit.Outcome) 
 	if err == nil {
 		b.judged.Store(b.cfg.Clock.Now().UnixNano())
 	}
-	switch class := classOf(err, it.fact, answer.Payment.State); {
+	switch class := classOf(err, it.fact, &answer.Payment); {
 	case err == nil && belies(it.fact, answer):
 		it.verdict = applied
 		it.brk = it.breakOf(belied, answer.Payment.Reason)
@@ -267,12 +267,13 @@ func (b *Inbox) conclude(ctx context.Context, it *item, answer *commit.Outcome) 
 	}
 }
 
-// classOf names the break that a refused word about a payment in state s makes; empty
-// when it makes none. Recon sorts lines in the same way, so that a callback and the line
+// classOf names the break that a refused word about the payment p makes; empty when it
+// makes none. Recon sorts lines in the same way, so that a callback and the line
 // of one movement are one break.
-func classOf(err error, f *pay.Fact, s pay.State) string {
-	switch {
-	case errors.Is(err, fault.AlreadyFinal) && (!s.Final() || s == pay.Succeeded || tooEarly(f.Kind)): // nothing is late: it is about another attempt, or takes a word back
+func classOf(err error, f *pay.Fact, p *pay.Payment) string {
+	switch s := p.State; {
+	case errors.Is(err, fault.AlreadyFinal) && (!s.Final() || s == pay.Succeeded || p.Late != 0 || tooEarly(f.Kind)):
+		// Nothing is late: it is about another attempt than the one that executed, or takes a word back.
 		return belied
 	case errors.Is(err, fault.AlreadyFinal):
 		return contradicts

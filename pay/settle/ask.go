@@ -95,7 +95,7 @@ type askLane struct {
 	name  channel.Name
 	caps  channel.Capabilities
 	due   chan pay.Payment
-	moved atomic.Int64 // Unix nanoseconds of the last answer
+	moved clock.Mark   // the last answer
 	calls atomic.Int64 // queries on the wire
 }
 
@@ -120,7 +120,7 @@ func NewAsker(cfg AskerConfig) *Asker {
 	}
 	for _, ch := range cfg.Channels {
 		l := &askLane{ch: ch, name: ch.Name(), caps: ch.Capabilities(), due: make(chan pay.Payment, askQueue)}
-		l.moved.Store(cfg.Clock.Now().UnixNano())
+		l.moved.Set(cfg.Clock.Now())
 		a.lanes[l.name] = l
 	}
 	return a
@@ -199,7 +199,7 @@ func (a *Asker) Check(p pay.Payment) bool {
 		return a.checkWire(l, &p)
 	}
 	if !a.hold(p.ID) {
-		return a.cfg.Clock.Now().Sub(time.Unix(0, l.moved.Load())) < movedWithin
+		return a.cfg.Clock.Now().Sub(l.moved.Time()) < movedWithin
 	}
 	select {
 	case l.due <- p:
@@ -262,7 +262,7 @@ func (a *Asker) ask(ctx context.Context, l *askLane) {
 			return
 		case p := <-l.due:
 			fact := a.askOne(ctx, l, &p)
-			l.moved.Store(a.cfg.Clock.Now().UnixNano())
+			l.moved.Set(a.cfg.Clock.Now())
 			a.turns.Add(1)
 			select {
 			case <-ctx.Done():
@@ -324,7 +324,7 @@ func (a *Asker) submitBatch(ctx context.Context, batch []pay.Fact) {
 		if answer.Err == nil || !definite(answer.Err) {
 			continue // not committed: the timer offers it again
 		}
-		if class := classOf(answer.Err, f, answer.Payment.State); class != "" {
+		if class := classOf(answer.Err, f, &answer.Payment); class != "" {
 			breaks = append(breaks, a.breakOf(f, asked(f, &answer), class, answer.Err))
 			logBreak(ctx, a.log, &a.metrics, f, class, answer.Err)
 		}
@@ -408,7 +408,7 @@ func (a *Asker) Replied(ctx context.Context, name channel.Name, f *pay.Fact, ans
 	case err == nil || !definite(err):
 		return false
 	default:
-		if class = classOf(err, f, answer.Payment.State); class == "" {
+		if class = classOf(err, f, &answer.Payment); class == "" {
 			return false
 		}
 		logBreak(ctx, a.log, &a.metrics, f, class, err)

@@ -78,7 +78,7 @@ type Wheel struct {
 	cfg   Config
 	log   *slog.Logger
 	wake  chan struct{}
-	pulse atomic.Int64 // Unix nanoseconds of the last turn
+	pulse clock.Mark // the last turn
 	gauge gauges
 	ready atomic.Pointer[map[string]int] // payouts that could be attempted, by channel; of the last look
 	due   []pay.Payment                  // the loop's own, kept for its memory
@@ -107,7 +107,7 @@ func New(cfg Config) *Wheel {
 		byID: make(map[pay.ID]*entry), loose: make(map[pay.ID]*entry), orphans: make(map[pay.ID]Orphan),
 		cased: make(map[pay.ID]struct{}),
 	}
-	w.pulse.Store(cfg.Clock.Now().UnixNano())
+	w.pulse.Set(cfg.Clock.Now())
 	return w
 }
 
@@ -115,7 +115,7 @@ func New(cfg Config) *Wheel {
 // What was due while nobody led counts as unexplained until now.
 func (w *Wheel) Load(open []pay.Payment) {
 	now := w.cfg.Clock.Now()
-	w.pulse.Store(now.UnixNano()) // standing by was no standstill
+	w.pulse.Set(now) // standing by was no standstill
 	w.mu.Lock()
 	w.heap = make(entries, 0, len(open))
 	clear(w.byID)
@@ -197,7 +197,7 @@ func (w *Wheel) loop(ctx context.Context) {
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		wait := w.fire(ctx)
-		w.pulse.Store(w.cfg.Clock.Now().UnixNano())
+		w.pulse.Set(w.cfg.Clock.Now())
 		timer.Reset(wait)
 		select {
 		case <-ctx.Done():
@@ -208,7 +208,7 @@ func (w *Wheel) loop(ctx context.Context) {
 }
 
 // Progress is when the wheel last turned with nothing due left over.
-func (w *Wheel) Progress() time.Time { return time.Unix(0, w.pulse.Load()) }
+func (w *Wheel) Progress() time.Time { return w.pulse.Time() }
 
 // fire hands over everything that is due and returns how long to wait.
 func (w *Wheel) fire(ctx context.Context) time.Duration {

@@ -22,6 +22,7 @@ type order struct {
 	Amount     string `json:"amount"`
 	Asset      string `json:"asset"`
 	Remittance string `json:"remittance"`
+	ExpiresAt  string `json:"expires_at,omitempty"`
 }
 
 type payee struct {

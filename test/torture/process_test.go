@@ -30,6 +30,12 @@ type process struct {
 // start runs the binary with args; its output goes to a file in dir.
 func start(t *testing.T, dir, name string, env []string, args ...string) *process {
 	t.Helper()
+	return startThe(t, binary.Moneta(), dir, name, env, args...)
+}
+
+// startThe runs another binary than the one under test.
+func startThe(t *testing.T, path, dir, name string, env []string, args ...string) *process {
+	t.Helper()
 	theirs, ours, err := os.Pipe()
 	require.NoError(t, err)
 	defer func() { _ = theirs.Close() }()
@@ -37,7 +43,7 @@ func start(t *testing.T, dir, name string, env []string, args ...string) *proces
 	out, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	require.NoError(t, err)
 	defer func() { _ = out.Close() }()
-	cmd := exec.Command(binary.Moneta(), args...)
+	cmd := exec.Command(path, args...)
 	cmd.Env = append(append(os.Environ(), "MONETA_PARENT_FD=3"), env...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.ExtraFiles = []*os.File{theirs}

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/moneta-pay/moneta/internal/pgserver"
+	"github.com/moneta-pay/moneta/test/binary"
 )
 
 // world is one installation: `up` with its Postgres, its node and its banks, and
@@ -30,6 +31,8 @@ type world struct {
 	banks  string // base URL of the sandbox
 	listen []string
 	extra  []string // further flags of up
+	binary string   // what up runs; empty means the one under test
+	env    []string // further environment of up
 	keys   keys
 	up     *process
 	ready  time.Duration // from the start of up to its first ready answer
@@ -128,7 +131,11 @@ func freePorts(t *testing.T, n int) []string {
 func (w *world) start() {
 	w.t.Helper()
 	began := time.Now()
-	w.up = start(w.t, w.dir, "up", nil, append([]string{
+	path := w.binary
+	if path == "" {
+		path = binary.Moneta()
+	}
+	w.up = startThe(w.t, path, w.dir, "up", w.env, append([]string{
 		"up", "--quiet", "--sandbox", "--auto", "observe", "--data", w.dir, "--listen", w.listen[0], "--sandbox-listen", w.listen[1],
 	}, w.extra...)...)
 	w.awaitReady(w.api)

@@ -53,7 +53,7 @@ type callbackRow struct {
 }
 
 type pauseRow struct {
-	Lever, Aim, ID, Reason, Owner string
+	Lever, Aim, ID, Reason, Owner, Until string
 }
 
 type readerRow struct {
@@ -77,8 +77,8 @@ const (
 	// A leader that nobody names is one that left, or none yet.
 	selectBeats     = `select shard, coalesce(leader::text, ''), epoch, beat from facts.heartbeats order by shard`
 	selectCallbacks = `select channel, waiting - parked, oldest_received_at from facts.callback_backlog`
-	selectPauses    = `select lever, aim, id::text, reason, owner from facts.levers where expires_at > now() and undone_at is null and pulled_at <= now()
-		union all select 'pause-dispatch', 'everything', id::text, reason, '' from facts.pauses where resumed_at is null`
+	selectPauses    = `select lever, aim, id::text, reason, owner, to_char(expires_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') from facts.levers where expires_at > now() and undone_at is null and pulled_at <= now()
+		union all select 'pause-dispatch', 'everything', id::text, reason, '', '' from facts.pauses where resumed_at is null`
 	selectCases    = `select payment from facts.cases where state <> 'closed' and payment is not null`
 	selectReaders  = `select name, behind, position from facts.projections`
 	selectWebhooks = `select min(oldest_pending), count(*) filter (where state = 1) from facts.webhooks`
@@ -108,7 +108,7 @@ func (f *facts) small(ctx context.Context, tx pgx.Tx) error {
 	})
 	all(b, selectBeats, &f.beats, func(r *beatRow) []any { return []any{&r.Shard, &r.Leader, &r.Epoch, &r.Beat} })
 	all(b, selectCallbacks, &f.callbacks, func(r *callbackRow) []any { return []any{&r.Channel, &r.Waiting, &r.Oldest} })
-	all(b, selectPauses, &f.pauses, func(r *pauseRow) []any { return []any{&r.Lever, &r.Aim, &r.ID, &r.Reason, &r.Owner} })
+	all(b, selectPauses, &f.pauses, func(r *pauseRow) []any { return []any{&r.Lever, &r.Aim, &r.ID, &r.Reason, &r.Owner, &r.Until} })
 	all(b, selectCases, &f.cases, func(id *int64) []any { return []any{id} })
 	all(b, selectReaders, &f.readers, func(r *readerRow) []any { return []any{&r.Name, &r.Behind, &r.Place} })
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {

@@ -244,7 +244,7 @@ func (f *flow) pauses(l *look, in *facts) map[string]pauseRow {
 }
 
 func (p *pauseRow) detail() map[string]string {
-	return map[string]string{"by": p.Lever, "aim": p.Aim, "lever": p.ID, "owner": p.Owner, "reason": p.Reason[:min(len(p.Reason), 200)]}
+	return map[string]string{"by": p.Lever, "aim": p.Aim, "lever": p.ID, "owner": p.Owner, "until": p.Until, "reason": p.Reason[:min(len(p.Reason), 200)]}
 }
 
 // count brings the lanes up to the counters of the hops.

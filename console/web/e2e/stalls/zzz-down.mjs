@@ -71,6 +71,10 @@ export const tests = {
       await page.goto(`${world.console}/?lang=en`); // from nothing: who is signed in is known too
       await page.waitForSelector('h1');
       await until('the map tells of the database', async () => (await hop('postgres').getAttribute('data-state')) !== 'fine');
+      await until('the sentence says it in plain words', async () => {
+        const said = await page.getByRole('status').first().innerText();
+        return /The database does not answer/.test(said) && !/readyz/.test(said);
+      });
       const frozen = await round('frozen');
       whole(frozen, ok);
       known(frozen, ok, '/payments', payment, '/ledger', '/finance', '/recon');

@@ -173,8 +173,10 @@ const linkOf = (b: BreakOf) => `break ${b.id}`;
 function Desk({ b }: { b: BreakOf }) {
   const t = useWords(words);
   const { session } = useSession();
-  const approvals = usePay<List<Approval>>('/v1/approvals?limit=100', { every: 4_000 });
-  const of = (approvals.data?.data ?? []).filter((a) => a.parameters.break === String(b.id) || a.parameters.link === linkOf(b) || (a.kind === 'assign_inbound' && a.parameters.payment === b.payment));
+  const named = usePay<List<Approval>>(`/v1/approvals?break=${b.id}&limit=100`, { every: 4_000 });
+  const about = usePay<List<Approval>>(b.payment ? `/v1/approvals?payment=${b.payment}&limit=100` : null, { every: 4_000 });
+  const assigned = (about.data?.data ?? []).filter((a) => a.kind === 'assign_inbound');
+  const of = [...(named.data?.data ?? []), ...assigned];
   const able = may(session, 'operator') && !session?.local;
   return (
     <Panel title={t('desk')}>
