@@ -117,6 +117,8 @@ func TestWhatABreakOwesIsProposedAndPaid(t *testing.T) {
 	require.Equal(t, []any{access.Proposed, true, access.ServiceName(b.tenant)}, []any{v.State, v.Service, v.Maker})
 	require.Contains(t, v.Parameters["evidence"], "it does not know it")
 	require.Contains(t, v.Words.En, "10.00 CZK")
+	require.NotContains(t, v.Words.En, "渠道")
+	require.Contains(t, v.Words.Zh, "渠道答复无此笔")
 	require.Equal(t, id.String(), v.Parameters["payment"])
 	list, _, err := b.desk.List(ctx, b.tenant, access.Proposed, access.About{Payment: id.String()}, access.ApprovalID{}, 10)
 	require.NoError(t, err)
