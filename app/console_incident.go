@@ -38,6 +38,7 @@ func (w *watch) incidentRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/look/incidents/{id}/export/{kind}", w.lookPaper)
 	mux.HandleFunc("GET /api/look/incidents/{id}/proof", w.lookProof)
 	mux.HandleFunc("POST /api/look/incidents/{id}/notes", w.visitorNotes)
+	mux.HandleFunc("POST /api/look/incidents/{id}/follow-ups", w.takeFollowUp)
 	mux.HandleFunc("GET /api/look/impact", w.lookImpact)
 	mux.HandleFunc("POST /api/look/approvals", w.visitorApproves)
 	w.focusRoutes(mux)
@@ -82,7 +83,7 @@ func (w *watch) lookIncidents(rw http.ResponseWriter, r *http.Request) {
 		}
 		rows = append(rows, row)
 	}
-	answer(rw, map[string]any{"incidents": rows, "more": len(all) > incidentsShown, "journal": w.attendance.journal.Health()})
+	answer(rw, map[string]any{"incidents": rows, "more": len(all) > incidentsShown, "follow_ups": openFollowUps(all, w.clock.Now()), "journal": w.attendance.journal.Health()})
 }
 
 // sourceOf reads what an incident is told from out of the journal, or answers that there
@@ -110,8 +111,32 @@ func (w *watch) sourceOf(rw http.ResponseWriter, r *http.Request) *tell.Source {
 		}
 		after = lines[len(lines)-1].Seq
 	}
+	later, err := w.later(in.Later)
+	if err != nil {
+		refuse(rw, http.StatusInternalServerError, "internal", "the journal cannot be read: "+err.Error())
+		return nil
+	}
+	entries = append(entries, later...)
 	c := IncidentConfig{DataDir: w.cfg.DataDir, Lang: langOf(r)}
 	return c.sourceOf(in, entries)
+}
+
+// later are single lines of the journal, which may lie far apart.
+func (w *watch) later(seqs []uint64) (out []doctor.Entry, err error) {
+	var lines []doctor.Entry
+	for _, seq := range seqs {
+		if len(lines) == 0 || lines[len(lines)-1].Seq < seq {
+			if lines, err = w.attendance.journal.Since(seq-1, linesMost); err != nil {
+				return out, err
+			}
+		}
+		for i := range lines {
+			if lines[i].Seq == seq {
+				out = append(out, lines[i])
+			}
+		}
+	}
+	return out, nil
 }
 
 // room is an incident with what is under way for it.

@@ -1,14 +1,12 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -236,7 +234,7 @@ func IncidentNote(ctx context.Context, c IncidentConfig, id, who, text string) e
 	e := doctor.Entry{Incident: s.Incident.ID, What: doctor.EntryNote, Who: who, Data: raw}
 	j, err := journal.Open(journalDir(c.DataDir))
 	if errors.Is(err, journal.ErrBusy) {
-		e, err = c.noteThroughWatch(ctx, e)
+		e, err = c.throughWatch(ctx, "/incidents/"+e.Incident+"/notes", notePost{Who: who, Text: text})
 	} else if err == nil {
 		e, err = j.Append(ctx, e)
 		err = errors.Join(err, j.Close())
@@ -249,44 +247,6 @@ func IncidentNote(ctx context.Context, c IncidentConfig, id, who, text string) e
 	}
 	_, err = fmt.Fprint(c.Out, say(c.Lang, "inc-noted", e.Seq))
 	return err
-}
-
-func (c *IncidentConfig) noteThroughWatch(ctx context.Context, e doctor.Entry) (doctor.Entry, error) {
-	w, err := findWatch(c.DataDir)
-	if err != nil {
-		return e, err
-	}
-	body, err := json.Marshal(notePost{Who: e.Who, Text: noteText(e)})
-	if err != nil {
-		return e, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, askWithin)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(w.URL, "/")+"/incidents/"+e.Incident+"/notes", bytes.NewReader(body))
-	if err != nil {
-		return e, err
-	}
-	req.Header.Set("Authorization", "Bearer "+w.Token)
-	req.Header.Set("Content-Type", "application/json")
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return e, fmt.Errorf("%w: it does not answer: %w", errNoWatch, err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	raw, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
-	if err != nil {
-		return e, err
-	}
-	if res.StatusCode != http.StatusOK {
-		return e, fmt.Errorf("the watch answered %s: %s", res.Status, strings.TrimSpace(string(raw)))
-	}
-	return e, json.Unmarshal(raw, &e)
-}
-
-func noteText(e doctor.Entry) string {
-	var n doctor.Note
-	_ = json.Unmarshal(e.Data, &n) // made here
-	return n.Text
 }
 
 // IncidentExport writes one paper of an incident to a file, or to Out.

@@ -48,6 +48,7 @@ func (w *watch) doctorRoutes() *http.ServeMux {
 	})
 	mux.HandleFunc("GET /incidents/{id}", w.oneIncident)
 	mux.HandleFunc("POST /incidents/{id}/notes", func(rw http.ResponseWriter, r *http.Request) { takeNote(rw, r, w.attendance.journal) })
+	mux.HandleFunc("POST /incidents/{id}/follow-ups", w.takeFollowUp)
 	mux.HandleFunc("GET /journal", w.lines)
 	mux.HandleFunc("GET /runs", w.runs)
 	mux.HandleFunc("POST /approvals", w.approve)

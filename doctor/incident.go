@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
+	"strings"
 	"time"
 )
 
@@ -56,6 +58,7 @@ const (
 	EntryProof     = "proof"     // ProofKept
 	EntryClosed    = "closed"    // Closing
 	EntryNote      = "note"      // Note: by a person
+	EntryFollowUp  = "follow_up" // FollowUp: whole, the newest of an id holds
 	EntryCollector = "collector" // Note: one stopped or came back
 	EntryStarted   = "started"   // Note: the watch itself
 )
@@ -124,7 +127,46 @@ type (
 	Note struct {
 		Text string `json:"text"`
 	}
+	// FollowUp is what is to be done because of an incident, also after it: one that the
+	// post-mortem asks for, by its name there, or one that a person added.
+	FollowUp struct {
+		ID    string `json:"id"`
+		Text  string `json:"text"`
+		Owner string `json:"owner,omitempty"`
+		// Due is a day, such as 2026-12-01, in UTC; empty is none.
+		Due  string `json:"due,omitempty"`
+		Done bool   `json:"done,omitempty"`
+	}
 )
+
+// FollowUpsMost bounds the follow-ups of one incident.
+const FollowUpsMost = 100
+
+var followUpID = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`)
+
+// Check says why a follow-up may not be written down.
+func (f *FollowUp) Check() error {
+	switch {
+	case !followUpID.MatchString(f.ID):
+		return errors.New("the id of a follow-up is a lower-case letter and at most 39 more, digits or hyphens")
+	case strings.TrimSpace(f.Text) == "" || len(f.Text) > 2000:
+		return errors.New("a follow-up says in 1 to 2000 bytes what is to be done")
+	case len(f.Owner) > 200 || strings.ContainsAny(f.Owner, "\r\n"):
+		return errors.New("the owner of a follow-up is one line of at most 200 bytes")
+	}
+	if f.Due == "" {
+		return nil
+	}
+	if _, err := time.Parse(time.DateOnly, f.Due); err != nil {
+		return fmt.Errorf("the day by which it is due is written 2006-01-02, not %q", f.Due)
+	}
+	return nil
+}
+
+// Overdue reports whether its day has passed and it is not done.
+func (f *FollowUp) Overdue(now time.Time) bool {
+	return !f.Done && f.Due != "" && f.Due < now.UTC().Format(time.DateOnly)
+}
 
 // Listed says why a closing without a clean proof may not stand: an incident ends on
 // listed breaks only, each with its owner (SOP-15).
@@ -160,6 +202,10 @@ type Incident struct {
 	MoneyMost   *MoneyAtRisk `json:"money_most,omitempty"`
 	Proof       *ProofKept   `json:"proof,omitempty"`
 	Closing     *Closing     `json:"closing,omitempty"`
-	// Entries are the numbers of the first and the last line of it in the journal.
+	// FollowUps are those that people wrote down, in the order in which they came.
+	FollowUps []FollowUp `json:"follow_ups,omitempty"`
+	// Entries are the numbers of its first line in the journal and of the last one before it
+	// was closed or in closing it, Later those of the lines after that, the newest 256.
 	Entries [2]uint64 `json:"entries"`
+	Later   []uint64  `json:"later,omitempty"`
 }

@@ -22,6 +22,7 @@ const (
 	// all of them.
 	closedKept = 200
 	oddKept    = 256
+	laterKept  = 256
 )
 
 // Fold is what entries say of incidents, oldest first. It is pure: equal entries give
@@ -78,6 +79,8 @@ func clone(in *doctor.Incident) doctor.Incident {
 	out.Alarms = slices.Clone(in.Alarms)
 	out.Acts = slices.Clone(in.Acts)
 	out.Waiting = slices.Clone(in.Waiting)
+	out.FollowUps = slices.Clone(in.FollowUps)
+	out.Later = slices.Clone(in.Later)
 	return out
 }
 
@@ -117,6 +120,12 @@ func (f *Folder) Refuses(e doctor.Entry) error {
 			return err
 		}
 		return f.mayReach(in, s.Stage)
+	case doctor.EntryFollowUp:
+		var u doctor.FollowUp
+		if err := json.Unmarshal(e.Data, &u); err != nil {
+			return err
+		}
+		return mayFollow(in, &u)
 	}
 	_, err := f.read(e)
 	return err
@@ -159,16 +168,53 @@ func (f *Folder) mayReach(in *doctor.Incident, s doctor.Stage) error {
 	return f.proved(in)
 }
 
+// mayFollow bounds what is written down to be done about an incident.
+func mayFollow(in *doctor.Incident, u *doctor.FollowUp) error {
+	if in == nil {
+		return errors.New("no such incident")
+	}
+	if err := u.Check(); err != nil {
+		return err
+	}
+	if len(in.FollowUps) >= doctor.FollowUpsMost && !slices.ContainsFunc(in.FollowUps, func(o doctor.FollowUp) bool { return o.ID == u.ID }) {
+		return fmt.Errorf("%s has %d follow-ups, which is as many as may be", in.ID, doctor.FollowUpsMost)
+	}
+	return nil
+}
+
+// follow keeps the newest word on a follow-up.
+func follow(in *doctor.Incident, u *doctor.FollowUp) error {
+	if err := mayFollow(in, u); err != nil {
+		return err
+	}
+	if i := slices.IndexFunc(in.FollowUps, func(o doctor.FollowUp) bool { return o.ID == u.ID }); i >= 0 {
+		in.FollowUps[i] = *u
+	} else {
+		in.FollowUps = append(in.FollowUps, *u)
+	}
+	return nil
+}
+
 // Add takes the next entry.
 func (f *Folder) Add(e doctor.Entry) {
 	if e.Incident == "" {
 		return
 	}
 	in := f.byID[e.Incident]
-	if in == nil {
+	switch {
+	case in == nil && e.What == doctor.EntryFollowUp:
+		// The incident was given up to the journal's bound before what follows from it: that
+		// begins none.
+		f.strange(e.Seq, fmt.Errorf("%s is not there any more", e.Incident))
+		return
+	case in == nil:
 		in = f.open(e)
+	case in.ClosedAt == nil:
+		in.Entries[1] = e.Seq
+	default:
+		in.Later = append(in.Later, e.Seq)
+		in.Later = in.Later[max(0, len(in.Later)-laterKept):]
 	}
-	in.Entries[1] = e.Seq
 	data, err := f.read(e)
 	if err == nil {
 		err = f.apply(in, e, data)
@@ -224,6 +270,8 @@ func (f *Folder) read(e doctor.Entry) (any, error) {
 		to = &doctor.ProofKept{}
 	case doctor.EntryClosed:
 		to = &doctor.Closing{}
+	case doctor.EntryFollowUp:
+		to = &doctor.FollowUp{}
 	case doctor.EntryNote, doctor.EntryCollector, doctor.EntryStarted:
 		to = &doctor.Note{}
 	default:
@@ -235,8 +283,12 @@ func (f *Folder) read(e doctor.Entry) (any, error) {
 	return to, nil
 }
 
-// apply folds what one entry says into its incident. Closed is final.
+// apply folds what one entry says into its incident. Closed is final, but for what follows
+// from it.
 func (f *Folder) apply(in *doctor.Incident, e doctor.Entry, data any) error {
+	if u, ok := data.(*doctor.FollowUp); ok {
+		return follow(in, u)
+	}
 	if in.ClosedAt != nil {
 		switch e.What {
 		case doctor.EntryNote, doctor.EntryTold, doctor.EntryEvidence:

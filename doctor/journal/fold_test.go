@@ -189,7 +189,7 @@ func TestFoldProperties(t *testing.T) {
 				entry(t, i, doctor.EntryMoney, doctor.MoneyAtRisk{Items: rapid.IntRange(0, 9).Draw(t, "items")}),
 				entry(t, i, doctor.EntryProof, doctor.ProofKept{Clean: rapid.Bool().Draw(t, "clean")}),
 				entry(t, i, doctor.EntryClosed, doctor.Closing{Clean: true}), entry(t, i, doctor.EntryClosed, owned), entry(t, i, doctor.EntryClosed, doctor.Closing{}),
-				entry(t, i, doctor.EntryNote, doctor.Note{Text: "n"}),
+				entry(t, i, doctor.EntryNote, doctor.Note{Text: "n"}), entry(t, i, doctor.EntryFollowUp, doctor.FollowUp{ID: "a", Text: "n"}),
 				{Incident: i, What: "unheard of", Who: "doctor"},
 			}).Draw(t, "entry")
 		})
@@ -215,7 +215,7 @@ func TestFoldProperties(t *testing.T) {
 					require.Equal(t, at, is.Stages[s], "stages only come")
 				}
 				if was.ClosedAt != nil {
-					was.Entries[1] = is.Entries[1]
+					was.Later, was.FollowUps = is.Later, is.FollowUps // what is said and done after it
 					require.Equal(t, was, is, "closed is final")
 				}
 				if is.Money != nil {

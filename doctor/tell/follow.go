@@ -80,47 +80,120 @@ func (d *Doc) clients() cell {
 // stall, see the goals of detection in docs/diagnosis.md.
 const late = 10 * time.Second
 
-// followUps are the short, middle and long ones (SOP-08), as far as the entries ask for
-// them; people name the owners.
-func (d *Doc) followUps() {
-	d.head(2, "pm-follow")
-	owner := d.w("f-owner")
-	d.head(3, "f-short")
-	d.list(d.followShort(owner))
-	d.head(3, "f-mid")
-	d.list(d.followMid(owner))
-	d.head(3, "f-long")
-	d.list(d.followLong(owner))
+// followUp is one that the entries ask for, by a name that stays.
+type followUp struct {
+	id   string
+	text cell
+	// owner is whose it is while nobody has taken it; empty is nobody's.
+	owner string
 }
 
-func (d *Doc) followShort(owner cell) []cell {
+// followUps are the short, middle and long ones (SOP-08), as far as the entries ask for
+// them, and those that people wrote down; people name the owners and the days.
+func (d *Doc) followUps() {
+	d.head(2, "pm-follow")
+	for _, part := range d.toFollow() {
+		if len(part.all) == 0 {
+			continue
+		}
+		d.head(3, part.key)
+		var points []cell
+		for _, f := range part.all {
+			e := d.s.followed(f.id)
+			points = append(points, append(append(box(e != nil && data[doctor.FollowUp](e).Done), f.text...), d.owned(e, f.owner)...))
+		}
+		d.list(points)
+	}
+}
+
+// toFollow are all of them by when they are due.
+func (d *Doc) toFollow() []struct {
+	key string
+	all []followUp
+} {
+	short, mid, long := d.followShort(), d.followMid(), d.followLong()
+	asked := map[string]bool{}
+	for _, f := range slices.Concat(short, mid, long) {
+		asked[f.id] = true
+	}
+	var added []followUp
+	for i := range d.s.Incident.FollowUps {
+		id := d.s.Incident.FollowUps[i].ID
+		if e := d.s.followed(id); e != nil && !asked[id] {
+			added = append(added, followUp{id: id, text: d.f(e.Seq, "data.text|text")})
+		}
+	}
+	return []struct {
+		key string
+		all []followUp
+	}{{"f-short", short}, {"f-mid", mid}, {"f-long", long}, {"f-added", added}}
+}
+
+// followed is the newest entry about a follow-up; nil: nobody took it.
+func (s *Source) followed(id string) (newest *doctor.Entry) {
+	for _, e := range s.of(doctor.EntryFollowUp) {
+		if data[doctor.FollowUp](e).ID == id {
+			newest = e
+		}
+	}
+	return newest
+}
+
+// owned says whose a follow-up is, and by which day.
+func (d *Doc) owned(e *doctor.Entry, before string) cell {
+	var u doctor.FollowUp
+	if e != nil {
+		u = data[doctor.FollowUp](e)
+	}
+	var out cell
+	switch {
+	case u.Owner != "":
+		out = d.w("f-owned", d.f(e.Seq, "data.owner|text"))
+	case before != "":
+		out = d.w("f-owned", code(before))
+	default:
+		out = d.w("f-owner")
+	}
+	switch {
+	case u.Due == "":
+	case u.Overdue(d.s.Now):
+		out = append(out, d.w("f-overdue", d.f(e.Seq, "data.due|text"))...)
+	default:
+		out = append(out, d.w("f-due", d.f(e.Seq, "data.due|text"))...)
+	}
+	return out
+}
+
+func (d *Doc) followShort() []followUp {
 	s := d.s
-	var out []cell
+	var out []followUp
 	for _, e := range s.held() {
 		x := data[doctor.Done](e)
-		out = append(out, todo(d.w("f-undo", does(&x.Act), d.f(e.Seq, "seq|int"), owner)))
+		out = append(out, followUp{id: numbered("f-undo", e.Seq), text: d.w("f-undo", does(&x.Act), d.f(e.Seq, "seq|int"))})
 	}
 	for _, w := range s.Incident.Waiting {
 		for _, e := range s.of(doctor.EntryWaits) {
 			if x := data[doctor.Done](e); x.Act.ID == w.Act.ID {
-				out = append(out, todo(d.w("f-waits", does(&x.Act), d.f(e.Seq, "seq|int"), owner)))
+				out = append(out, followUp{id: numbered("f-waits", e.Seq), text: d.w("f-waits", does(&x.Act), d.f(e.Seq, "seq|int"))})
 				break
 			}
 		}
 	}
 	if c, e := s.Incident.Closing, s.last(doctor.EntryClosed); c != nil && e != nil {
 		for i, b := range c.Breaks {
-			out = append(out, todo(d.w("f-break", d.f(e.Seq, "data.breaks."+strconv.Itoa(i)+"|text"), code(c.Owners[b]))))
+			out = append(out, followUp{numbered("f-break", uint64(i)), d.w("f-break", d.f(e.Seq, "data.breaks."+strconv.Itoa(i)+"|text")), c.Owners[b]})
 		}
 	}
 	if p := s.Incident.Proof; p == nil || !p.Clean {
-		out = append(out, todo(d.w("f-prove", owner)))
+		out = append(out, followUp{id: "f-prove", text: d.w("f-prove")})
 	}
 	if !s.toldTheEnd() {
-		out = append(out, todo(d.w("f-tell", owner)))
+		out = append(out, followUp{id: "f-tell", text: d.w("f-tell")})
 	}
-	return append(out, todo(d.w("f-post", owner)))
+	return append(out, followUp{id: "f-post", text: d.w("f-post")})
 }
+
+func numbered(key string, n uint64) string { return key + "-" + strconv.FormatUint(n, 10) }
 
 // held are the levers that were pulled and not let go, as far as the entries tell.
 func (s *Source) held() []*doctor.Entry {
@@ -159,40 +232,40 @@ func (s *Source) toldTheEnd() bool {
 	return len(all) == 0
 }
 
-func (d *Doc) followMid(owner cell) []cell {
+func (d *Doc) followMid() []followUp {
 	s := d.s
-	var out []cell
+	var out []followUp
 	if opened := s.stage(doctor.Detected); opened != nil && opened.At.Sub(s.Incident.Since) > late {
-		out = append(out, todo(d.w("f-late", d.after(opened), owner)))
+		out = append(out, followUp{id: "f-late", text: d.w("f-late", d.after(opened))})
 	}
 	for _, e := range s.of(doctor.EntryFailed) {
 		x := data[doctor.Done](e)
-		out = append(out, todo(d.w("f-failed", does(&x.Act), d.f(e.Seq, "seq|int"), d.reason(e, &x), owner)))
+		out = append(out, followUp{id: numbered("f-failed", e.Seq), text: d.w("f-failed", does(&x.Act), d.f(e.Seq, "seq|int"), d.reason(e, &x))})
 	}
 	e, _, found := s.leading()
 	if first := d.firstCause(); found && first != nil && answerKey(first) != answerKey(e) {
-		out = append(out, todo(d.w("f-wrong", owner)))
+		out = append(out, followUp{id: "f-wrong", text: d.w("f-wrong")})
 	}
 	if !found {
-		out = append(out, todo(d.w("f-unknown", owner)))
+		out = append(out, followUp{id: "f-unknown", text: d.w("f-unknown")})
 	}
 	if c, ok := s.cause(); ok {
 		if c.Alert.Name != "" {
-			out = append(out, todo(d.w("f-alert", code(c.Alert.Name), owner)))
+			out = append(out, followUp{id: "f-alert", text: d.w("f-alert", code(c.Alert.Name))})
 		}
 		for _, drill := range c.Drills[:min(1, len(c.Drills))] {
-			out = append(out, todo(d.w("f-drill", code("moneta drill run "+drill), owner)))
+			out = append(out, followUp{id: "f-drill", text: d.w("f-drill", code("moneta drill run "+drill))})
 		}
 	}
 	return out
 }
 
-func (d *Doc) followLong(owner cell) []cell {
-	var out []cell
+func (d *Doc) followLong() []followUp {
+	var out []followUp
 	if c, ok := d.s.cause(); ok && len(c.HotFix) > 0 {
-		out = append(out, todo(d.w("f-keep", d.fromCause(c.ID, "hot_fix."+strconv.Itoa(len(c.HotFix)-1)), owner)))
+		out = append(out, followUp{id: "f-keep", text: d.w("f-keep", d.fromCause(c.ID, "hot_fix."+strconv.Itoa(len(c.HotFix)-1)))})
 	}
-	return append(out, todo(d.w("f-review", owner)))
+	return append(out, followUp{id: "f-review", text: d.w("f-review")})
 }
 
 // todo is a point that somebody ticks off.

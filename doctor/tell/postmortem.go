@@ -203,6 +203,12 @@ func (d *Doc) tells(e *doctor.Entry) cell {
 		return d.w("t-closed-breaks")
 	case doctor.EntryNote:
 		return d.w("t-note", code(e.Who), d.f(e.Seq, "data.text|text"))
+	case doctor.EntryFollowUp:
+		key := "t-follow_up"
+		if data[doctor.FollowUp](e).Done {
+			key = "t-followed"
+		}
+		return d.w(key, code(e.Who), d.f(e.Seq, "data.text|text"), d.owned(e, ""))
 	case doctor.EntryCollector, doctor.EntryStarted:
 		return d.w("t-"+e.What, d.f(e.Seq, "data.text|text"))
 	}

@@ -137,11 +137,22 @@ type Priority struct {
 	Done bool   `json:"done"`
 }
 
-// Todo are follow-ups by when they are due.
+// Todo are follow-ups by when they are due: those that the entries ask for, and those that
+// people added.
 type Todo struct {
-	Short []string `json:"short"`
-	Mid   []string `json:"mid"`
-	Long  []string `json:"long"`
+	Short []FollowUp `json:"short"`
+	Mid   []FollowUp `json:"mid"`
+	Long  []FollowUp `json:"long"`
+	Added []FollowUp `json:"added"`
+}
+
+// FollowUp is one of them in words.
+type FollowUp struct {
+	doctor.FollowUp
+	Overdue bool `json:"overdue,omitempty"`
+	// By wrote the newest word on it down, At then; nobody did while it is empty.
+	By string     `json:"by,omitempty"`
+	At *time.Time `json:"at,omitempty"`
 }
 
 // Waiting is an act that waits for people.
@@ -418,15 +429,22 @@ func (s *Source) order() []Priority {
 
 // todos are the follow-ups (SOP-08) as plain text.
 func (d *Doc) todos() Todo {
-	owner := d.w("f-owner")
-	texts := func(all []cell) []string {
-		out := []string{}
-		for _, c := range all {
-			out = append(out, strings.TrimPrefix(plainText(c), "[ ] "))
+	var lists [4][]FollowUp
+	for i, part := range d.toFollow() {
+		lists[i] = []FollowUp{}
+		for _, f := range part.all {
+			u := FollowUp{FollowUp: doctor.FollowUp{ID: f.id, Owner: f.owner}}
+			if e := d.s.followed(f.id); e != nil {
+				u = FollowUp{FollowUp: data[doctor.FollowUp](e), By: e.Who, At: &e.At}
+				if u.Owner == "" {
+					u.Owner = f.owner
+				}
+			}
+			u.Text, u.Overdue = plainText(f.text), u.FollowUp.Overdue(d.s.Now)
+			lists[i] = append(lists[i], u)
 		}
-		return out
 	}
-	return Todo{texts(d.followShort(owner)), texts(d.followMid(owner)), texts(d.followLong(owner))}
+	return Todo{lists[0], lists[1], lists[2], lists[3]}
 }
 
 // hidden is what was told last of a lever that keeps the trouble from being seen; empty

@@ -40,7 +40,7 @@ func TestRoomOfAnIncident(t *testing.T) {
 	require.Equal(t, not.Says, r.Answer.Against[0].Text)
 	require.NotNil(t, r.Answer.TriageS)
 	require.Equal(t, []string{"End those who wait."}, r.Cause.Never)
-	require.Contains(t, r.Todo.Short[0], "Take back lever banner everything")
+	require.Contains(t, r.Todo.Short[0].Text, "Take back lever banner everything")
 	require.False(t, r.Order[2].Done, "it is not proved")
 	require.True(t, r.Guide[4].Known)
 	require.Contains(t, r.Guide[4].Answer, "session 4711")
@@ -118,6 +118,6 @@ func TestWhatWasLetGoIsNotHeld(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, r.Held)
 	for _, todo := range r.Todo.Short {
-		require.NotContains(t, todo, "Take back")
+		require.NotContains(t, todo.Text, "Take back")
 	}
 }

@@ -356,7 +356,7 @@ func (m *Moment) acts() []Row {
 		e := &m.Source.Entries[i]
 		style := Plain
 		switch e.What {
-		case doctor.EntryDone, doctor.EntryTold, doctor.EntryWaits, doctor.EntryApproved, doctor.EntryNote:
+		case doctor.EntryDone, doctor.EntryTold, doctor.EntryWaits, doctor.EntryApproved, doctor.EntryNote, doctor.EntryFollowUp:
 		case doctor.EntryFailed:
 			style = Bad
 		case doctor.EntryProof, doctor.EntryClosed:

@@ -153,16 +153,32 @@ export const tests = {
       await page.getByText('signature holds').first().waitFor();
       await picture('incident-proved');
 
+      // What is left to do is somebody's, also after the end, and overdue things are seen at home.
+      await page.getByRole('button', { name: /^Owner and day of: Complete this draft/ }).click();
+      await page.getByLabel('Owner', { exact: true }).fill('dora');
+      await page.getByLabel('By (UTC)').fill('2020-01-31');
+      await page.locator('[data-follow-ups]').getByRole('button', { name: 'Write it down' }).click();
+      await page.locator('[data-follow-up="f-post"]').getByText('overdue since 2020-01-31').waitFor();
+      await page.locator('[data-follow-ups]').getByRole('button', { name: 'Add', exact: true }).click();
+      await page.getByLabel('What is to be done').fill('ask the bank for a second line');
+      await page.getByLabel('What is to be done').press('Enter');
+      await page.locator('[data-follow-ups]').getByText('ask the bank for a second line').waitFor();
+
+      if (world.keep) await page.screenshot({ path: `${world.out}/follow-ups.png`, fullPage: true });
+
       // What is left to tell.
       const mortem = await kept(page, 'Post-mortem');
       ok(/\.md$/.test(mortem.name), mortem.name);
-      for (const what of [id, channel, 'their desk is called', 'asking moves nothing', 'pause-dispatch']) ok(mortem.text.includes(what), `the post-mortem tells of ${what}`);
+      for (const what of [id, channel, 'their desk is called', 'asking moves nothing', 'pause-dispatch', 'dora', '2020-01-31', 'a second line']) ok(mortem.text.includes(what), `the post-mortem tells of ${what}`);
       for (const name of ['Checklist', 'Hot fix, step by step', 'Runbook']) {
         const paper = await kept(page, name);
         ok(/^#/m.test(paper.text) && paper.text.includes(channel), `${name} is about this: ${paper.text.slice(0, 200)}`);
       }
       await page.getByRole('link', { name: 'Incidents' }).first().click();
       await page.locator(`a[href="/incidents/${id}"]`).getByText('closed, proved').waitFor();
+      await page.getByText('2 open, 1 overdue').waitFor();
+      await page.getByLabel('Done: ask the bank for a second line').click();
+      await page.getByText('1 open, 1 overdue').waitFor();
       eq((await look('/api/watch/now')).incident ?? '', '', 'nothing is open');
     } finally {
       orders.going = false;

@@ -3,6 +3,7 @@ import { useEffect, useState } from 'react';
 import { may, useDo, useLines, useLook, useNow, useParam, useSession } from '../../data';
 import { Empty, Go, Panel, Problem, RangePick, Sentence, Shown, State, Title, Twin, When, useRange, useSpan, useTick } from '../../parts';
 import { useWords } from '../../words/words';
+import { StillToDo } from './FollowUps';
 import { toneOf } from './Room';
 import classes from './room.module.css';
 import type { Focus, Row, Rows } from './types';
@@ -15,7 +16,7 @@ export default function List() {
   const [which, setWhich] = useParam('state');
   const range = useRange();
   const rows = useLook<Rows>(`/incidents?lang=${t.lang}`, { every: 10_000, keep: true });
-  const turned = lines.filter((l) => l.what === 'opened' || l.what === 'closed' || l.what === 'stage').at(-1)?.seq;
+  const turned = lines.filter((l) => l.what === 'opened' || l.what === 'closed' || l.what === 'stage' || l.what === 'follow_up').at(-1)?.seq;
   useEffect(() => {
     if (turned !== undefined) rows.refetch();
   }, [turned]); // eslint-disable-line
@@ -28,6 +29,7 @@ export default function List() {
       {rows.data && (open[0] ? <Sentence tone={toneOf(open[0])}>{t('list_open', { n: open.length, cause: open[0].cause })}</Sentence> : <Sentence tone={tickets > 0 ? 'wait' : 'good'}>{tickets > 0 ? t('list_tickets', { n: tickets }) : t('list_calm', { n: rows.data.incidents.length })}</Sentence>)}
       <Stack gap="md">
         <FocusPanel />
+        {rows.data && <StillToDo all={rows.data.follow_ups} />}
         <Panel
           title={t('all_incidents')}
           right={<Group gap="xs"><RangePick spans={['1h', '24h', '7d', '30d']} /><NativeSelect size="xs" aria-label={t('show')} value={which} onChange={(e) => setWhich(e.currentTarget.value)} data={[{ value: '', label: t('show_all') }, { value: 'open', label: t('show_open') }, { value: 'paged', label: t('show_paged') }]} /></Group>}

@@ -4,6 +4,7 @@ import { may, useLines, useLook, usePathParam, useSession } from '../../data';
 import { Chart, Empty, Go, Money, Panel, Sentence, Shown, State, Title, Twin, When, useSpan, useTick } from '../../parts';
 import { useWords } from '../../words/words';
 import { Causes } from './Causes';
+import { FollowUps } from './FollowUps';
 import { ImpactPanel } from './Impact';
 import { Containment } from './Levers';
 import { ProofPanel } from './Proof';
@@ -71,7 +72,7 @@ function Inside({ r, again }: { r: RoomOf; again: () => void }) {
         </div>
       </div>
       <Guide r={r} />
-      <Todo r={r} />
+      <Todo r={r} again={again} mayAct={may(session, 'operator')} />
     </>
   );
 }
@@ -193,7 +194,7 @@ function Guide({ r }: { r: RoomOf }) {
   );
 }
 
-function Todo({ r }: { r: RoomOf }) {
+function Todo({ r, again, mayAct }: { r: RoomOf; again: () => void; mayAct: boolean }) {
   const t = useWords(words);
   return (
     <Stack gap="md" mt="md">
@@ -207,15 +208,7 @@ function Todo({ r }: { r: RoomOf }) {
           ))}
         </Stack>
       </Panel>
-      <div className={classes.three}>
-        {(['short', 'mid', 'long'] as const).map((k) => (
-          <Panel key={k} title={t(`todo_${k}`)}>
-            {r.todo[k].length === 0 ? <Text size="sm" c="dimmed">{t('todo_none')}</Text> : (
-              <ul className={classes.todo}>{r.todo[k].map((x) => <li key={x}>{x}</li>)}</ul>
-            )}
-          </Panel>
-        ))}
-      </div>
+      <FollowUps r={r} again={again} mayAct={mayAct} />
     </Stack>
   );
 }

@@ -7,7 +7,7 @@ import classes from './room.module.css';
 import type { Room } from './types';
 import words from './words.json';
 
-const weighty = new Set(['opened', 'done', 'failed', 'waits', 'approved', 'told', 'proof', 'closed', 'note', 'stage']);
+const weighty = new Set(['opened', 'done', 'failed', 'waits', 'approved', 'told', 'proof', 'closed', 'note', 'follow_up', 'stage']);
 
 /** Timeline is what was seen, said and done, the newest first, and a place for what people
  * want to say. */
@@ -40,7 +40,7 @@ export function Timeline({ r, again, mayAct }: { r: Room; again: () => void; may
         {shown.map((e) => (
           <li key={e.seq}>
             <time dateTime={e.at} title={e.at}>{clockText(new Date(e.at), t.lang)}</time>
-            <div className={classes.bubble} data-person={(e.what === 'note' || e.what === 'approved') && e.who !== 'doctor' ? '' : undefined} data-weighty={e.what === 'opened' || e.what === 'closed' || e.what === 'stage' ? '' : undefined}>
+            <div className={classes.bubble} data-person={(e.what === 'note' || e.what === 'follow_up' || e.what === 'approved') && e.who !== 'doctor' ? '' : undefined} data-weighty={e.what === 'opened' || e.what === 'closed' || e.what === 'stage' ? '' : undefined}>
               {e.text}
             </div>
           </li>

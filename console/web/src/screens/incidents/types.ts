@@ -19,7 +19,10 @@ export type Row = {
   waits: number;
 };
 
-export type Rows = { incidents: Row[]; more: boolean };
+export type FollowUp = { id: string; text: string; owner?: string; due?: string; done?: boolean; overdue?: boolean; by?: string; at?: string };
+export type OpenFollowUp = FollowUp & { incident: string };
+
+export type Rows = { incidents: Row[]; more: boolean; follow_ups: OpenFollowUp[] };
 
 export type Figure = { value: number; unit: string; n: number };
 
@@ -106,7 +109,7 @@ export type Room = {
   cut?: number;
   guide: { step: string; answer: string; known: boolean }[];
   order: { tier: number; text: string; done: boolean }[];
-  todo: { short: string[]; mid: string[]; long: string[] };
+  todo: { short: FollowUp[]; mid: FollowUp[]; long: FollowUp[]; added: FollowUp[] };
   waits: { act: Act; text: string }[];
   held: { seq: number; at: string; text: string; act: Act }[];
   breaks: { text: string; owner: string }[];
