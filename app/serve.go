@@ -309,7 +309,7 @@ func (p *plane) build() {
 	p.expirer = timer.NewExpirer(p.node, nil, p.node.TimeUnsound, p.tel)
 	p.wheel = timer.New(timer.Config{
 		Due:  p.faults.due(timer.Route{Dispatch: p.faults.offer(p.dispatch.Offer), Settle: p.asker.Check, Time: p.expirer.Offer}.Due),
-		Pool: p.stations, Reload: p.payments.ByID, Desk: p.desk, Telemetry: p.tel,
+		Pool: p.stations, Reload: p.payments.ByID, Desk: p.desk, Unsound: p.node.TimeUnsound, Telemetry: p.tel,
 	})
 }
 
