@@ -61,7 +61,7 @@ func processDrills() []*Drill {
 			Inject: inServe("gc-thrash", func(s *Scene) map[string]any {
 				// So much garbage a request, because the runtime never gives its collector more than
 				// half of the processors: with less, what is left is enough for everybody.
-				return map[string]any{"megabytes": 500 + s.Dice.IntN(200), "each_kb": 32_768 + s.Dice.IntN(8192), "procs": 1}
+				return map[string]any{"megabytes": 500 + s.Dice.IntN(200), "each_kb": 22_528 + s.Dice.IntN(4096), "procs": 1}
 			}),
 			Truth: processTruth(everyone, Pair{"serve", "gc-thrash"}, Pair{"serve", "cpu-starved"}),
 		},
