@@ -12,6 +12,9 @@ GOLANGCI_WANT := 2.15.0
 TEST_P        ?= 2
 # One package may take this long before its goroutines are dumped.
 TEST_TIMEOUT  ?= 15m
+# What takes longest, and mostly waits, begins first: at the end it would be alone. Go tells
+# of packages in this order, so that nothing is told until it is through.
+LONGEST       ?= ./test/torture
 FUZZTIME      ?= 20s
 BENCHTIME     ?= 2s
 # How many mistakes are planted, and which ones.
@@ -50,9 +53,15 @@ build: console ## build bin/moneta
 demo: setup build ## see payments move, a bank misbehave, and the books agree afterwards
 	@bin/moneta demo
 
-# Prints go's own lines as they come, then a summary; exits as go test does.
+# Prints go's own lines as they come, then a summary; exits as go test does. The binary
+# that several packages start is built once, unless MONETA_BINARY names one.
 define go-test
-@start=$$(date +%s); $(GO) test $(1) 2>&1 | awk -v start="$$start" ' \
+@start=$$(date +%s); \
+if [ -z "$$MONETA_BINARY" ]; then \
+	dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && $(GO) build -o "$$dir/moneta" ./cmd/moneta || exit 1; \
+	export MONETA_BINARY="$$dir/moneta"; \
+fi; \
+$(GO) test $(1) 2>&1 | awk -v start="$$start" ' \
 	{ print; fflush() } \
 	/^ok[ \t]/ { ok++ } \
 	/^FAIL[ \t]/ { failed = failed "\n  " $$2 } \
@@ -67,7 +76,7 @@ endef
 
 .PHONY: test
 test: setup console ## run every test against a real Postgres; about 15 minutes on 2 cores
-	$(call go-test,-timeout $(TEST_TIMEOUT) -p $(TEST_P) ./...)
+	$(call go-test,-timeout $(TEST_TIMEOUT) -p $(TEST_P) $(LONGEST) ./...)
 	@command -v hledger >/dev/null || echo "NO OUTSIDE JUDGE: hledger is not installed, so the exported journal was judged by nobody but its authors"
 	@command -v promtool >/dev/null || echo "NO OUTSIDE JUDGE: promtool is not installed, so nobody but us has tried the rules for alerts and for error budgets"
 	@command -v node >/dev/null || echo "NOT RUN: node is not installed, so neither the recipes in TypeScript nor the browser's verifier of receipts were executed"
@@ -83,7 +92,7 @@ test: setup console ## run every test against a real Postgres; about 15 minutes 
 .PHONY: race
 race: setup console ## run every test with the race detector; slower; needs a C compiler
 	@command -v $$($(GO) env CC) >/dev/null || { echo "the race detector needs a C compiler: install gcc and libc6-dev"; exit 2; }
-	$(call go-test,-race -timeout 20m -p $(TEST_P) ./...)
+	$(call go-test,-race -timeout 20m -p $(TEST_P) $(LONGEST) ./...)
 
 .PHONY: check
 check: format lint generated openapi race ## everything a change must pass before it is merged

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -132,15 +133,23 @@ func agree(ctx context.Context, r *runbook.Runner) {
 
 func start(t *testing.T, dir, story string, env ...string) *exec.Cmd {
 	t.Helper()
-	self, err := os.Executable()
+	cmd, err := launch(t, dir, story, env...)
 	require.NoError(t, err)
+	return cmd
+}
+
+func launch(t *testing.T, dir, story string, env ...string) (*exec.Cmd, error) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, self)
 	cmd.Env = append(os.Environ(), append(env, envDir+"="+dir, envStory+"="+story)...)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	require.NoError(t, cmd.Start())
-	return cmd
+	return cmd, cmd.Start()
 }
 
 func code(err error) int {
@@ -158,30 +167,65 @@ func TestARunSurvivesAnyCrash(t *testing.T) {
 	for story := range stories {
 		t.Run(story, func(t *testing.T) {
 			t.Parallel()
-			for n, killed := 1, true; killed; n++ {
-				dir := t.TempDir()
-				w := world{dir}
-				killed = code(start(t, dir, story, envKill+"="+strconv.Itoa(n)).Wait()) == -1
-				if n%4 == 0 { // and the one who comes after it too
-					_ = start(t, dir, story, envKill+"=2").Wait()
+			// What takes its time is to wait for a hand that fails: so many boundaries are
+			// tried at once.
+			const atOnce = 8
+			for first, ended := 1, false; !ended; first += atOnce {
+				require.Less(t, first, 100, "it never came to its end")
+				var all [atOnce]crash
+				var done sync.WaitGroup
+				for i := range all {
+					done.Go(func() { all[i] = crashed(t, t.TempDir(), story, first+i) })
 				}
-				require.Zero(t, code(start(t, dir, story).Wait()), "killed at %d", n)
-				var got []string
-				for _, id := range w.effects() {
-					got = append(got, strings.SplitN(id, "/", 4)[3])
-				}
-				require.Equal(t, ends[story], got, "killed at %d", n)
-				runs, err := runbook.Runs(filepath.Join(dir, "runs"))
-				require.NoError(t, err)
-				require.Len(t, runs, 1)
-				require.NotEqual(t, runbook.Pending, runs[0].Became)
-				require.Less(t, n, 100, "it never came to its end")
-				if !killed {
-					require.Greater(t, n, 8, "the control: it was killed at each boundary before")
+				done.Wait()
+				for i, c := range all {
+					n := first + i
+					require.NoError(t, c.err, "killed at %d", n)
+					require.Zero(t, c.last, "killed at %d", n)
+					require.Equal(t, ends[story], c.got, "killed at %d", n)
+					require.Len(t, c.runs, 1)
+					require.NotEqual(t, runbook.Pending, c.runs[0].Became)
+					if !c.killed {
+						require.Greater(t, n, 8, "the control: it was killed at each boundary before")
+					}
+					ended = ended || !c.killed
 				}
 			}
 		})
 	}
+}
+
+// crash is what came of a run that was killed at a boundary.
+type crash struct {
+	killed bool
+	last   int // the exit code of whoever came after
+	got    []string
+	runs   []runbook.Result
+	err    error
+}
+
+// crashed has a run killed at its nth boundary, and lets others come after it.
+func crashed(t *testing.T, dir, story string, n int) (c crash) {
+	t.Helper()
+	run := func(env ...string) int {
+		cmd, err := launch(t, dir, story, env...)
+		if err != nil {
+			c.err = errors.Join(c.err, err)
+			return -2
+		}
+		return code(cmd.Wait())
+	}
+	c.killed = run(envKill+"="+strconv.Itoa(n)) == -1
+	if n%4 == 0 { // and the one who comes after it too
+		_ = run(envKill + "=2")
+	}
+	c.last = run()
+	for _, id := range (world{dir}).effects() {
+		c.got = append(c.got, strings.SplitN(id, "/", 4)[3])
+	}
+	runs, err := runbook.Runs(filepath.Join(dir, "runs"))
+	c.runs, c.err = runs, errors.Join(c.err, err)
+	return c
 }
 
 func TestOneRunnerAtATime(t *testing.T) {
