@@ -160,6 +160,8 @@ type Config struct {
 	// Desk keeps the cases for people.
 	Desk  Desk
 	Ready Readiness
+	// Requests counts what the edge answers, for the developers of each tenant.
+	Requests *access.RequestLog
 	// Approvals are what two people agree on.
 	Approvals *access.Approvals
 	// Events is the log that GET /v1/events reads, and Feed tells of its new end.

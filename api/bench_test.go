@@ -63,6 +63,7 @@ func edge(b *testing.B) (http.Handler, string) {
 	require.NoError(b, err)
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: commit.NewReader(pool), Access: store, Logger: slog.New(slog.DiscardHandler),
+		Requests: access.NewRequestLog(pool, slog.New(slog.DiscardHandler), nil),
 	})
 	require.NoError(b, err)
 	return h, key

@@ -127,6 +127,7 @@ func (c *call) end() {
 	took := time.Since(c.started) //nolint:forbidigo // as above
 	c.route.counts.observe(c.status, took)
 	c.countCaller(took, waited)
+	c.countRequest(took)
 	if c.buf.Cap() <= bufferKeep {
 		buffers.Put(c.buf)
 	}

@@ -123,6 +123,7 @@ func routes() []*route {
 	all = append(all, webhookRoutes()...)
 	all = append(all, accountRoutes()...)
 	all = append(all, keyRoutes()...)
+	all = append(all, requestRoutes()...)
 	all = append(all, reconRoutes()...)
 	all = append(all, periodRoutes()...)
 	all = append(all, bookRoutes()...)

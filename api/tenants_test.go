@@ -299,6 +299,7 @@ var own = []string{
 	"create-payments", "open-account", "list-accounts", "list-payments", "list-events", "create-key", "list-keys", "close-period", "list-periods", "list-cases",
 	"create-webhook", "list-webhooks", "list-operators", "list-deeds", "list-approvals", "list-approval-kinds", "sign-out", "list-transfers", "get-trial-balance",
 	"find", // among their own
+	"list-requests",
 	"list-sessions",
 	"preview-approval",
 	"propose", // an approval of their own, which is carried out in their tenant

@@ -61,6 +61,7 @@ type world struct {
 	tenant      int32
 	receiver    *receiver
 	feed        *outbox.Feed
+	requests    *access.RequestLog
 	telemetry   *telemetry.Telemetry
 	links       *access.Links
 	// unrecorded worlds answer what the real one never would.
@@ -118,6 +119,7 @@ func newWorld(t *testing.T, change func(*api.Config)) *world {
 	var err error
 	w.telemetry, err = telemetry.Setup(ctx, telemetry.Config{LogOutput: w.logs})
 	require.NoError(t, err)
+	w.requests = access.NewRequestLog(pool, slog.New(slog.DiscardHandler), nil)
 	events := outbox.NewLog(pool, nil)
 	w.feed = outbox.NewFeed(events, w.telemetry)
 	w.node = commit.New(commit.Config{
@@ -143,7 +145,7 @@ func newWorld(t *testing.T, change func(*api.Config)) *world {
 	cfg := api.Config{
 		Levers: levers, Intake: in, Ledger: accounts, Payments: w.payments, Access: w.access, Waiter: w.node, Receiver: w.receiver, Ready: w.node,
 		Links: w.links, Trails: trail.NewReader(pool, nil), Receipts: receipt.NewIssuer(pool, testSigner(t)),
-		Events: events, Feed: w.feed, Webhooks: notify.NewEndpoints(pool, loopback, nil),
+		Requests: w.requests, Events: events, Feed: w.feed, Webhooks: notify.NewEndpoints(pool, loopback, nil),
 		Registry: w.registry, Logger: slog.New(slog.NewJSONHandler(w.logs, nil)), Version: "1.2.3",
 	}
 	if change != nil {

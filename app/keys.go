@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -291,4 +292,16 @@ func KeyRevoke(ctx context.Context, d Database, tenant, prefix string, w io.Writ
 	}
 	_, err = fmt.Fprintf(w, "%s is revoked\n", prefix)
 	return err
+}
+
+// KeyRequests prints what the API answered to a tenant's keys, grouped by error.
+func KeyRequests(ctx context.Context, d CaseDesk, days int, prefix string, all bool) error {
+	q := url.Values{"days": {strconv.Itoa(days)}, "key": {prefix}}
+	if all {
+		q.Set("show", "all")
+	}
+	return d.ask(ctx, &question{
+		path: "/v1/requests", query: q, head: "requests-head", none: "requests-none",
+		cells: []string{"count", "status", "code", "method", "path", "key", "first_at@", "last_at@", "trace_id"},
+	})
 }

@@ -466,7 +466,7 @@ func (v *shownApproval) deciders(lang string) string {
 	if v.Endorser != "" {
 		n = 1
 	}
-	return strings.TrimSpace(v.Endorser + " " + fmt.Sprintf(say(lang, "appr-of-two"), n))
+	return strings.TrimSpace(v.Endorser + " " + say(lang, "appr-of-two", n))
 }
 
 // action hashes what is shown, here: who signs, signs what they saw, whatever the

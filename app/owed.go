@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/api"
@@ -65,11 +67,12 @@ func compensateBreak(in *intake.Intake, breaks *recon.Recon) access.Kind {
 		},
 		Describe: func(act *access.Action) fault.Text {
 			p, worth := act.Parameters, worthOf(act)
+			en, zh, _ := strings.Cut(p["evidence"], evidenceZH)
 			return fault.Text{
 				En: fmt.Sprintf("Pay %s of our own money to the account %s for the payment %s, and close break %s. %s Make sure that the money has not left: if it has, it is paid twice",
-					worth, p["account"], p["payment"], p["break"], p["evidence"]),
+					worth, p["account"], p["payment"], p["break"], en),
 				Zh: fmt.Sprintf("以自有资金向账户 %[2]s 支付 %[1]s，补偿支付 %[3]s，并关闭差异 %[4]s。证据：%[5]s 请先确认款项确未付出，否则将重复付款",
-					worth, p["account"], p["payment"], p["break"], p["evidence"]),
+					worth, p["account"], p["payment"], p["break"], cmp.Or(zh, en)),
 			}
 		},
 		Moves: func(ctx context.Context, act *access.Action) ([]access.Movement, error) {
@@ -119,6 +122,11 @@ func owedParameters(o *recon.Owed, evidence string) access.Parameters {
 const (
 	proposeMost   = 20
 	proposalsMost = 200
+	// askingWithin bounds the time for all questions: who asks for proposals waits for
+	// twenty seconds, and asks again for the rest.
+	askingWithin = 10 * time.Second
+	// evidenceZH parts the languages of the evidence: people sign both.
+	evidenceZH = "\n"
 )
 
 // propose proposes what open breaks owe to holders.
@@ -137,6 +145,8 @@ func (w owing) propose(ctx context.Context, o *api.Hasten) (out api.BacklogWork,
 		return out, fault.New(fault.NotFound, "this node keeps no approvals")
 	}
 	worth, tried := map[money.Asset]money.Amount{}, 0
+	asking, cancel := context.WithTimeout(ctx, askingWithin)
+	defer cancel()
 	for f := (recon.BreakFilter{State: recon.Open, Channel: channel.Name(o.Channel)}); ; {
 		page, more, err := w.breaks.Breaks(ctx, f)
 		if err != nil {
@@ -147,11 +157,11 @@ func (w owing) propose(ctx context.Context, o *api.Hasten) (out api.BacklogWork,
 			if !page[i].Owes() {
 				continue
 			}
-			if tried == proposeMost || len(out.Proposals) == proposalsMost {
+			if tried == proposeMost || asking.Err() != nil || len(out.Proposals) == proposalsMost {
 				more = false
 				break
 			}
-			p, err := w.one(ctx, o, page[i].ID)
+			p, err := w.one(ctx, asking, o, page[i].ID)
 			if err != nil {
 				return out, err
 			}
@@ -179,7 +189,7 @@ func (w owing) propose(ctx context.Context, o *api.Hasten) (out api.BacklogWork,
 }
 
 // one proposes what one break owes, unless something stands already or stands against it.
-func (w owing) one(ctx context.Context, o *api.Hasten, id int64) (out api.BacklogProposal, err error) {
+func (w owing) one(ctx, asking context.Context, o *api.Hasten, id int64) (out api.BacklogProposal, err error) {
 	out.Break = strconv.FormatInt(id, 10)
 	owed, err := w.breaks.Owed(ctx, id)
 	if err != nil {
@@ -198,10 +208,11 @@ func (w owing) one(ctx context.Context, o *api.Hasten, id int64) (out api.Backlo
 		out.New, out.Why = true, "its channel is asked first, and must bear it out"
 		return out, nil
 	}
-	evidence, err := w.breaks.Bears(ctx, &owed)
+	said, err := w.breaks.Bears(asking, &owed)
 	if err != nil {
 		return left(out, err)
 	}
+	evidence := said.En + evidenceZH + said.Zh
 	v, replayed, err := w.desk.ProposeAsService(ctx, owed.Tenant, access.Proposal{
 		Kind: access.KindCompensateBreak, Parameters: owedParameters(&owed, evidence), Reason: cmp.Or(o.Reason, "the statement does not show what we called sent"),
 	})

@@ -117,6 +117,8 @@ func TestWhatABreakOwesIsProposedAndPaid(t *testing.T) {
 	require.Equal(t, []any{access.Proposed, true, access.ServiceName(b.tenant)}, []any{v.State, v.Service, v.Maker})
 	require.Contains(t, v.Parameters["evidence"], "it does not know it")
 	require.Contains(t, v.Words.En, "10.00 CZK")
+	require.NotContains(t, v.Words.En, "渠道")
+	require.Contains(t, v.Words.Zh, "渠道答复无此笔")
 	require.Equal(t, id.String(), v.Parameters["payment"])
 	list, _, err := b.desk.List(ctx, b.tenant, access.Proposed, access.About{Payment: id.String()}, access.ApprovalID{}, 10)
 	require.NoError(t, err)
@@ -237,4 +239,18 @@ func TestPeoplesNoEndsWhatTheDoctorProposes(t *testing.T) {
 		}
 	}
 	require.EqualValues(t, 2, b.count(`select count(*) from approvals`))
+}
+
+// Whoever reads a list sees that a machine proposed it, and how many have agreed.
+func TestAListSaysThatAMachineProposed(t *testing.T) {
+	t.Parallel()
+	v := shownApproval{Service: true, Maker: "doctor.1", State: "proposed"}
+	require.Equal(t, []string{"doctor.1 (a machine; two people decide)", "0 of 2"}, []string{v.maker("en"), v.deciders("en")})
+	require.Equal(t, []string{"doctor.1（机器；须两人同意）", "0/2"}, []string{v.maker("zh"), v.deciders("zh")})
+	v.Endorser = "cleo"
+	require.Equal(t, "cleo 1 of 2", v.deciders("en"))
+	v.State, v.Checker = "approved", "abe"
+	require.Equal(t, "cleo, abe", v.deciders("en"))
+	v = shownApproval{Maker: "ann", State: "proposed"}
+	require.Equal(t, []string{"ann", ""}, []string{v.maker("en"), v.deciders("en")})
 }

@@ -88,6 +88,7 @@ type plane struct {
 	proofs    *dispatch.Proofs
 	desk      *desk.Desk
 	approvals *access.Approvals
+	requests  *access.RequestLog
 	events    *outbox.Log
 	feed      *outbox.Feed
 	notify    *notify.Sender
@@ -308,7 +309,7 @@ func (p *plane) build() {
 	p.expirer = timer.NewExpirer(p.node, nil, p.node.TimeUnsound, p.tel)
 	p.wheel = timer.New(timer.Config{
 		Due:  p.faults.due(timer.Route{Dispatch: p.faults.offer(p.dispatch.Offer), Settle: p.asker.Check, Time: p.expirer.Offer}.Due),
-		Pool: p.stations, Reload: p.payments.ByID, Desk: p.desk, Telemetry: p.tel,
+		Pool: p.stations, Reload: p.payments.ByID, Desk: p.desk, Unsound: p.node.TimeUnsound, Telemetry: p.tel,
 	})
 }
 
@@ -405,6 +406,7 @@ func (p *plane) run(ctx context.Context) error {
 	p.storing.Go(func() error { return p.levers.Run(storing) })
 	p.storing.Go(func() error { return p.runs.Run(storing) })
 	p.storing.Go(func() error { return p.approvals.Run(storing) })
+	p.storing.Go(func() error { return p.requests.Run(storing) })
 	p.storing.Go(func() error { return p.feed.Run(streaming) })
 	p.storing.Go(func() error {
 		p.lookBack(storing)
@@ -450,6 +452,7 @@ func (p *plane) edge() (http.Handler, error) {
 		return nil, err
 	}
 	store := access.NewStore(p.reads)
+	p.requests = access.NewRequestLog(p.reads, p.log, nil)
 	p.approvals = access.NewApprovals(store, p.log)
 	p.approvals.Measure(p.tel.Registry())
 	registerActions(p.approvals, in, accounts, p.gate, p.recon, p.inbox)
@@ -458,7 +461,7 @@ func (p *plane) edge() (http.Handler, error) {
 	p.receipts = p.newIssuer()
 	h, err := api.New(api.Config{
 		Intake: in, Ledger: accounts, Payments: p.payments, Access: store, Approvals: p.approvals, Waiter: p.node,
-		Webhooks: p.webhooks,
+		Webhooks: p.webhooks, Requests: p.requests,
 		Receiver: p.inbox, Recon: leaderRecon{p.recon, p.node}, Dispatch: dispatchState{p.gate, p.levers}, Levers: p.levers, Backlog: backlog{p}, Flights: new(flight.Recorder), Runs: p.runs, Books: finance.NewReader(p.stations), Invariants: invariant.NewReader(p.reads), Desk: p.desk, Ready: p, Outlook: p.outlook, Links: access.NewLinks(p.ring), PublicURL: p.cfg.PublicURL, Trails: trail.NewReader(p.reads, nil), Receipts: p.receipts, Events: p.events, Feed: p.feed,
 		Registry: p.tel.Registry(), Logger: p.log, Version: Version, DocsURL: p.cfg.DocsURL,
 	})

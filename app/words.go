@@ -39,6 +39,8 @@ var words = map[string][2]string{
 	"recounted":         {"Recounted: everything in it fits, and all that the backup had is here; moneta prove also asks the rails.\n", "已重新核算:账本全部相符,备份中的全部内容均在;moneta prove 还会核对渠道账簿。\n"},
 	"stays-paused":      {"Payouts wait: start `moneta up --data %s`. They go again when the gap finder is clean, or after POST /v1/dispatch/resume.\n", "付款暂停:请运行 `moneta up --data %s`。缺口检查无误后,或调用 POST /v1/dispatch/resume 后恢复。\n"},
 	"restore-off":       {"the restored ledger does not add up: %s", "恢复的账本不符:%s"},
+	"requests-head":     {"COUNT\tSTATUS\tERROR\tMETHOD\tPATH\tKEY\tFIRST\tLAST\tTRACE OF THE LAST\n", "次数\t状态\t错误\t方法\t路径\t密钥\t首次\t最近\t最近一次追踪号\n"},
+	"requests-none":     {"Nothing was refused in these days.\n", "此期间没有被拒绝的请求。\n"},
 	"webhook-head":      {"ID\tSTATE\tADDRESS\tWHY\tFAILS SINCE\n", "编号\t状态\t地址\t原因\t失败始于\n"},
 	"webhook-none":      {"No endpoints yet: moneta webhook add https://…\n", "尚无端点:moneta webhook add https://…\n"},
 	"webhook-secret":    {"\nThe secret, shown this once: %s\n", "\n密钥,仅显示这一次:%s\n"},

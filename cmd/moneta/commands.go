@@ -143,10 +143,11 @@ func (c *replayCmd) Run(ctx context.Context) error {
 }
 
 type keyCmd struct {
-	Create keyCreateCmd `cmd:"" help:"Create a key; it is shown once."`
-	List   keyListCmd   `cmd:"" help:"List the keys of a tenant."`
-	Limit  keyLimitCmd  `cmd:"" help:"Limit a key, or take its limits away; effective within a second."`
-	Revoke keyRevokeCmd `cmd:"" help:"Revoke a key; it stops working within a second."`
+	Create   keyCreateCmd   `cmd:"" help:"Create a key; it is shown once."`
+	List     keyListCmd     `cmd:"" help:"List the keys of a tenant."`
+	Requests keyRequestsCmd `cmd:"" help:"What the API answered to each key in the last days, grouped by error."`
+	Limit    keyLimitCmd    `cmd:"" help:"Limit a key, or take its limits away; effective within a second."`
+	Revoke   keyRevokeCmd   `cmd:"" help:"Revoke a key; it stops working within a second."`
 }
 
 type database struct {
@@ -174,6 +175,17 @@ type keyListCmd struct {
 
 func (c *keyListCmd) Run(ctx context.Context) error {
 	return app.KeyList(ctx, app.Database{DSN: c.DSN, DataDir: c.Data}, c.Tenant, c.JSON, os.Stdout)
+}
+
+type keyRequestsCmd struct {
+	caseDesk
+	Days   int    `help:"Days of UTC back from today, at most 14." default:"7"`
+	Prefix string `arg:"" optional:"" help:"Only this key: the eight characters after mk_live_."`
+	All    bool   `help:"Also what was not refused."`
+}
+
+func (c *keyRequestsCmd) Run(ctx context.Context) error {
+	return app.KeyRequests(ctx, c.desk(), c.Days, c.Prefix, c.All)
 }
 
 type keyLimitCmd struct {

@@ -70,7 +70,7 @@ func (h *proposer) ask(ctx context.Context, a *doctor.Act, dry bool) (out doctor
 	waiting := 0
 	for _, p := range got.Proposals {
 		row := "break " + p.Break
-		for _, more := range []string{p.Payment, strings.TrimSpace(p.Amount + " " + p.Asset), p.Approval, p.State, p.Why} {
+		for _, more := range []string{p.Payment, strings.TrimSpace(p.Amount + " " + p.Asset), p.Approval, p.State, strings.ReplaceAll(p.Why, "\n", " ")} {
 			if more != "" {
 				row += ", " + more
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -19,6 +20,15 @@ import (
 	"github.com/moneta-pay/moneta/pay/commit"
 	"github.com/moneta-pay/moneta/pay/ledger"
 )
+
+// percent is how much of the longest counts is done: MONETA_TORTURE_PERCENT, 1 to 100.
+func percent(n int) int {
+	share, err := strconv.Atoi(os.Getenv("MONETA_TORTURE_PERCENT"))
+	if err != nil || share < 1 || share > 100 {
+		share = 100
+	}
+	return max(n*share/100, 1)
+}
 
 // torture asks for the long variants.
 func torture() bool { return os.Getenv("MONETA_TORTURE") == "1" }

@@ -121,11 +121,13 @@ func fastest(t *testing.T, f func() error, most time.Duration) time.Duration {
 	return best
 }
 
-// readsAgree holds what is read of each payment alone against what the whole statement
-// says of it, and returns how many there were.
+const readsCompared = 1000
+
+// readsAgree holds what is read of each of the newest payments alone against what the
+// whole statement says of it, and returns how many there were.
 func readsAgree(t *testing.T, db *pgxpool.Pool) int {
 	t.Helper()
-	rows, err := db.Query(t.Context(), `select id from payments order by id`)
+	rows, err := db.Query(t.Context(), `select id from (select id from payments order by id desc limit $1) n order by id`, readsCompared)
 	require.NoError(t, err)
 	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
 	require.NoError(t, err)

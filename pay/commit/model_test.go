@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/moneta-pay/moneta/fault"
@@ -396,6 +398,23 @@ type walker struct {
 	payments []*refPayment
 	keys     int
 	done     map[string]int
+	// operations is how many were submitted.
+	operations int
+}
+
+// openAccounts opens a sequence's own, once.
+func (w *walker) openAccounts() {
+	for a := len(w.accounts); a < 4; a++ {
+		name := fmt.Sprint(w.name, "a", a)
+		r, err := w.node().Submit(w.t.Context(), commit.Fact{Account: &ledger.AccountFact{
+			Kind: ledger.Open, Key: key("account %s", name), New: ledger.Account{Tenant: 1, Kind: ledger.User, Asset: "CZK", Name: name},
+		}})
+		if err != nil {
+			w.t.Errorf("open %s: %v", name, err)
+			return
+		}
+		w.accounts = append(w.accounts, &refAccount{id: pay.AccountID(r.Account.ID)})
+	}
 }
 
 // operation is a Fact and what must come back.
@@ -558,6 +577,7 @@ func (w *walker) limit() operation {
 // round submits some operations as one call: they are decided in their order.
 func (w *walker) round() {
 	ops := make([]operation, 1+w.rnd.IntN(12))
+	w.operations += len(ops)
 	facts := make([]commit.Fact, len(ops))
 	for i := range ops {
 		ops[i] = w.next()
@@ -596,59 +616,69 @@ func seed(t *testing.T) uint64 {
 	return n
 }
 
-// TestRandomOperationsAgainstTheReference: several callers at once, the leader
-// replaced now and then; every answer, every balance and every row is as the
-// reference says.
+// TestRandomOperationsAgainstTheReference: sequences of operations on accounts of their
+// own, a hundred at once, the leader replaced between the hundreds; every answer, every
+// balance and every row is as the reference says. 300 sequences of 50 operations, or,
+// under torture, 10,000 of 100.
 func TestRandomOperationsAgainstTheReference(t *testing.T) {
 	t.Parallel()
-	const walkers = 6
-	rounds, leaders := 60, 3
+	const atOnce = 100
+	sequences, operations := 300, 50
 	if torture() {
-		rounds, leaders = 1000, 10
+		sequences, operations = percent(10_000), 100
 	}
 	from := seed(t)
 	k := &keeper{t: t, dsn: pgtest.DSN(t)}
 	db := pool(t, k.dsn)
 	k.start()
 	house := &refAccount{id: open(t, k.node, "cash", ledger.House), house: true}
-	ws := make([]*walker, walkers)
+	ws := make([]*walker, sequences)
 	for i := range ws {
 		own := *house // each counts its own use of it
 		ws[i] = &walker{
 			t: t, name: fmt.Sprint("w", i), rnd: rand.New(rand.NewPCG(from, uint64(i))), house: &own, done: map[string]int{},
 			node: func() commit.Submitter { return k.node },
 		}
-		for a := range 4 {
-			ws[i].accounts = append(ws[i].accounts, &refAccount{id: open(t, k.node, fmt.Sprint("w", i, "a", a), ledger.User)})
-		}
 	}
-	for leader := range leaders {
+	for begun := 0; begun < sequences; begun += atOnce {
+		// Each hundred goes on with the second half of the one before: what it does rests on
+		// what the new leader has read back.
 		var wg sync.WaitGroup
-		for _, w := range ws {
-			wg.Go(func() {
-				for range rounds / leaders {
-					if !t.Failed() {
+		walk := func(all []*walker, until int) {
+			for _, w := range all {
+				wg.Go(func() {
+					w.openAccounts()
+					for w.operations < until && !t.Failed() {
 						w.round()
 					}
-				}
-			})
+				})
+			}
 		}
+		walk(ws[max(begun-atOnce, 0):begun], operations)
+		walk(ws[begun:min(begun+atOnce, sequences)], operations/2)
 		wg.Wait()
+		if begun+atOnce >= sequences {
+			k.restart()
+			walk(ws[begun:], operations)
+			wg.Wait()
+		}
 		compareBooks(t, k.dsn, house, ws)
 		holds(t, db)
 		require.Positive(t, readsAgree(t, db))
-		if leader < leaders-1 {
-			k.restart() // what follows rests on what was read back
+		if t.Failed() {
+			return
 		}
+		k.restart()
 	}
 	require.Positive(t, receiptsSay(t, db), "no receipt rested on what became of a payment afterwards")
-	total := map[string]int{}
+	total, ops := map[string]int{}, 0
 	for _, w := range ws {
 		for code, n := range w.done {
 			total[code] += n
 		}
+		ops += w.operations
 	}
-	t.Logf("answers by code: %v", total)
+	t.Logf("%d sequences, %d operations; answers by code: %v", sequences, ops, total)
 	for _, code := range []fault.Code{
 		"", fault.InsufficientFunds, fault.AccountFrozen, fault.SameAccount, fault.IllegalTransition, fault.AlreadyFinal, fault.IdempotencyKeyReused, fault.FloorInvalid,
 		fault.AmountExceedsRemaining,
@@ -663,15 +693,12 @@ func compareBooks(t *testing.T, dsn string, house *refAccount, ws []*walker) {
 	db := pool(t, dsn)
 	want := map[int64]int64{}
 	system := map[string]int64{}
+	limits := limitsOf(t, db)
 	for _, w := range ws {
 		want[int64(house.id)] += w.house.av
 		for _, a := range w.accounts {
 			want[int64(a.id)], want[int64(a.id)|1] = a.av, a.held
-			var floor int64
-			var frozen bool
-			require.NoError(t, db.QueryRow(t.Context(), `select floor::bigint, frozen from accounts where id = $1`, int64(a.id)).Scan(&floor, &frozen))
-			require.Equal(t, a.floor, floor)
-			require.Equal(t, a.frozen, frozen)
+			require.Equal(t, limit{a.floor, a.frozen}, limits[int64(a.id)])
 		}
 		for _, p := range w.payments {
 			side := ":out"
@@ -709,6 +736,24 @@ func compareBooks(t *testing.T, dsn string, house *refAccount, ws []*walker) {
 	for name, balance := range system {
 		require.Zero(t, balance, "%s has no postings", name)
 	}
+}
+
+// limit is what an account may do.
+type limit struct {
+	floor  int64
+	frozen bool
+}
+
+func limitsOf(t *testing.T, db *pgxpool.Pool) map[int64]limit {
+	t.Helper()
+	rows, err := db.Query(t.Context(), `select id, floor::bigint, frozen from accounts where floor is not null`)
+	require.NoError(t, err)
+	out := map[int64]limit{}
+	var id int64
+	var l limit
+	_, err = pgx.ForEachRow(rows, []any{&id, &l.floor, &l.frozen}, func() error { out[id] = l; return nil })
+	require.NoError(t, err)
+	return out
 }
 
 // TestManyDrainOneAccount: callers race for the last of one account's money. No

@@ -46,6 +46,16 @@ const closeBreaks = `with closed as (
 )
 insert into break_events (break, what, who, note) select id, 'resolved', 'recon', $3 from closed order by id`
 
+// A line that shows what was made up for because it was missing: the holder has his money
+// back, and the payee has it too. That is a break of the line's, and closes none.
+const paidTwice = `insert into breaks (class, channel, payment, reference, line, asset, amount, detail)
+  select '` + doubled + `', b.channel, b.payment, b.reference, n.line, b.asset, b.amount,
+         left('the statement shows it by now, and it was ' || b.close_reason || ' (' || b.closed_by || '): the money has gone twice', 500)
+    from unnest($2::text[], $3::text[]) as n(reference, line)
+    join breaks b on b.class = '` + missingInStatement + `' and b.channel = $1 and b.reference = n.reference and b.line = '' and b.close_code = 'posted'
+   order by n.line
+  on conflict do nothing`
+
 // byMatch are the classes that a matching line explains: that it was missing, or
 // that an earlier line had another amount or asset. byStray is what a callback
 // opened before the line came and got its own.
@@ -59,7 +69,8 @@ type lineRows struct {
 	seqs, payments                                                                 []int64
 	directions                                                                     []int16
 	lineIDs, refs, amounts, fees, assets, remittances, outcomes, explained, strays []string
-	met                                                                            []int64 // payments that await nothing more
+	explaining                                                                     []string // the lines of explained
+	met                                                                            []int64  // payments that await nothing more
 	booked                                                                         []time.Time
 }
 
@@ -76,6 +87,7 @@ func rowsOf(items []item) *lineRows {
 		switch {
 		case it.outcome == matched:
 			l.explained, l.met = append(l.explained, it.Reference), append(l.met, int64(it.id))
+			l.explaining = append(l.explaining, it.ID)
 		case it.outcome == unmatched && it.class != unknownReference:
 			l.strays = append(l.strays, it.Reference)
 		}
@@ -107,6 +119,7 @@ func (r *Recon) keep(ctx context.Context, name channel.Name, items []item, file 
 	if len(l.explained) > 0 {
 		batch.Queue(meetExpectations, string(name), l.met)
 		batch.Queue(closeBreaks, string(name), l.explained, "the statement shows it", byMatch)
+		batch.Queue(paidTwice, string(name), l.explained, l.explaining)
 	}
 	if len(l.strays) > 0 {
 		batch.Queue(closeBreaks, string(name), l.strays, "the statement shows it: see the break of its line", byStray)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+	"unicode"
 
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/money"
@@ -110,9 +111,9 @@ func (b *Break) seen() string {
 // has left. The evidence is for people to read. fault.IllegalTransition says what stands
 // against paying anything: the channel says that it did execute, or says nothing that
 // proves that it did not.
-func (r *Recon) Bears(ctx context.Context, o *Owed) (evidence string, err error) {
-	no := func(why string) error {
-		return fault.New(fault.IllegalTransition, why).WithOp("recon.Bears").WithResource(fmt.Sprintf("break %d", o.Break))
+func (r *Recon) Bears(ctx context.Context, o *Owed) (evidence fault.Text, err error) {
+	no := func(why string) (fault.Text, error) {
+		return fault.Text{}, fault.New(fault.IllegalTransition, why).WithOp("recon.Bears").WithResource(fmt.Sprintf("break %d", o.Break))
 	}
 	for _, ch := range r.cfg.Channels {
 		if ch.Name() != o.Channel {
@@ -120,7 +121,7 @@ func (r *Recon) Bears(ctx context.Context, o *Owed) (evidence string, err error)
 		}
 		caps := ch.Capabilities()
 		if !caps.QueryByReference {
-			return "", no("its channel cannot be asked by reference: a person asks it in writing")
+			return no("its channel cannot be asked by reference: a person asks it in writing")
 		}
 		ctx, cancel := context.WithTimeout(ctx, caps.ClientTimeout+time.Second)
 		defer cancel()
@@ -128,18 +129,23 @@ func (r *Recon) Bears(ctx context.Context, o *Owed) (evidence string, err error)
 		word := ch.Query(ctx, o.Reference)
 		r.metrics.requests.WithLabelValues(string(ch.Name()), "query", word.Verdict.String()).Inc()
 		at := asked.UTC().Format(time.RFC3339)
-		said := fmt.Sprintf("The statement of %s does not show %s; asked for it at %s, the channel says ", o.Channel, o.Reference, at)
-		switch {
-		case word.Verdict == channel.Declined:
-			return said + "that it declined it (" + plain(word.Reason) + ").", nil
-		case word.Verdict == channel.NotFound && caps.NotFoundMeansNever && !asked.Before(caps.NotFoundCounts(o.sendBy)):
-			return said + "that it does not know it, which by its contract means that it never executed it and never will.", nil
-		case word.Verdict == channel.Confirmed:
-			return "", no("asked at " + at + ", the channel says that it executed it: ask for the line that its statement lacks")
+		said := func(en, zh string) (fault.Text, error) {
+			return fault.Text{
+				En: fmt.Sprintf("The statement of %s does not show %s; asked for it at %s, the channel says that it %s.", o.Channel, o.Reference, at, en),
+				Zh: fmt.Sprintf("%s 的对账单没有 %s;于 %s 询问,渠道答复%s。", o.Channel, o.Reference, at, zh),
+			}, nil
 		}
-		return "", no("asked at " + at + ", the channel says " + word.Verdict.String() + ": that proves nothing yet")
+		switch reason := plain(word.Reason); {
+		case word.Verdict == channel.Declined:
+			return said("declined it ("+reason+")", "已拒绝("+reason+")")
+		case word.Verdict == channel.NotFound && caps.NotFoundMeansNever && !asked.Before(caps.NotFoundCounts(o.sendBy)):
+			return said("does not know it, which by its contract means that it never executed it and never will", "无此笔;按其约定即从未执行,今后也不会")
+		case word.Verdict == channel.Confirmed:
+			return no("asked at " + at + ", the channel says that it executed it: ask for the line that its statement lacks")
+		}
+		return no("asked at " + at + ", the channel says " + word.Verdict.String() + ": that proves nothing yet")
 	}
-	return "", no("its channel is not connected: a person asks it in writing")
+	return no("its channel is not connected: a person asks it in writing")
 }
 
 // plain keeps a channel's own word readable and short.
@@ -150,7 +156,7 @@ func plain(reason string) string {
 		if len(out) == most {
 			break
 		}
-		if c < ' ' || c > '~' {
+		if !unicode.IsPrint(c) {
 			c = '?'
 		}
 		out = append(out, c)

@@ -4,11 +4,13 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/moneta-pay/moneta/internal/clock"
 	"github.com/moneta-pay/moneta/internal/pgtest"
 	"github.com/moneta-pay/moneta/pay"
 	"github.com/moneta-pay/moneta/pay/timer"
@@ -115,6 +117,48 @@ func TestThousandsGoToTheDeskInPages(t *testing.T) {
 	desk.mu.Lock()
 	defer desk.mu.Unlock()
 	require.LessOrEqual(t, desk.largest, 500)
+}
+
+// TestNothingIsLateByAClockThatNobodyBelieves: a machine's clock that is set ahead makes
+// no orphan of each open payment; what no timer drives is found all the same, and what is
+// late by a clock that is believed, too.
+func TestNothingIsLateByAClockThatNobodyBelieves(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.Database(t)
+	var believed atomic.Bool
+	p := open(8, pay.Unknown, time.Minute)
+	s := spin(t, t.Cleanup, func(c *timer.Config) {
+		c.Pool = pool
+		c.Unsound = func() error {
+			if believed.Load() {
+				return nil
+			}
+			return clock.ErrUnsound
+		}
+	})
+	s.Note([]pay.Payment{p})
+	for _, id := range []pay.ID{8, 9} { // nobody has noted the second
+		_, err := pool.Exec(t.Context(), insertOpen, int64(id), epoch, p.NextAt)
+		require.NoError(t, err)
+	}
+	s.advance(72 * time.Hour)
+	kinds := func() map[pay.ID]string {
+		out := map[pay.ID]string{}
+		for _, o := range s.Snapshot().Orphans {
+			out[o.Payment] = o.Kind
+		}
+		return out
+	}
+	eventually(t, "that no timer drives it is no question of time", func() bool {
+		s.clock.Advance(time.Second)
+		return kinds()[9] == "unwatched"
+	})
+	require.NotContains(t, kinds(), pay.ID(8), "both rows were looked at together")
+	believed.Store(true)
+	eventually(t, "it is late by a clock that is believed", func() bool {
+		s.clock.Advance(time.Second)
+		return kinds()[8] == "stale"
+	})
 }
 
 // TestAnOrphanGoesToTheDesk when no station has it, at once; when one says that it

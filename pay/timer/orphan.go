@@ -108,8 +108,10 @@ func (w *Wheel) openRows(ctx context.Context, sql string, args ...any) ([]Orphan
 }
 
 // astray returns the rows that the wheel does not drive. A row whose timer the
-// wheel knows to be newer has just moved.
+// wheel knows to be newer has just moved, and none is stale by a clock that is not
+// believed.
 func (w *Wheel) astray(rows []Orphan) []Orphan {
+	believed := w.cfg.Unsound() == nil
 	late := w.cfg.Clock.Now().Add(-w.cfg.StaleAfter)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -119,7 +121,7 @@ func (w *Wheel) astray(rows []Orphan) []Orphan {
 		switch {
 		case e == nil:
 			o.Kind = unwatched
-		case o.NextAt.Before(late) && e.p.NextAt.Sub(o.NextAt) < time.Millisecond:
+		case believed && o.NextAt.Before(late) && e.p.NextAt.Sub(o.NextAt) < time.Millisecond:
 			o.Kind = stale
 		default:
 			continue

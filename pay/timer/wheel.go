@@ -50,6 +50,9 @@ type Config struct {
 	Reload func(ctx context.Context, ids []pay.ID) ([]pay.Payment, error)
 	// Desk opens cases for people; nil opens none.
 	Desk Desk
+	// Unsound says why the time is not believed; then no row is called stale by it. Nil
+	// believes it always. The desk asks for itself.
+	Unsound func() error
 	// Clock tells the time; nil means the system's.
 	Clock clock.Clock
 	// Telemetry takes logs and metrics; required.
@@ -61,6 +64,9 @@ type Config struct {
 func (c *Config) fill() {
 	if c.Clock == nil {
 		c.Clock = clock.System
+	}
+	if c.Unsound == nil {
+		c.Unsound = func() error { return nil }
 	}
 	fill := func(d *time.Duration, value time.Duration) {
 		if *d <= 0 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -280,10 +281,14 @@ func judge(cells []*cell, moved map[string]int, stands map[pay.ID]stand) (double
 
 // rounds is how many seeds the matrix is played with.
 func rounds() uint64 {
-	if os.Getenv("MONETA_TORTURE") == "1" {
-		return 20
+	if os.Getenv("MONETA_TORTURE") != "1" {
+		return 1
 	}
-	return 1
+	share, err := strconv.ParseUint(os.Getenv("MONETA_TORTURE_PERCENT"), 10, 64)
+	if err != nil || share < 1 || share > 100 {
+		share = 100
+	}
+	return 2 * share
 }
 
 // Seventeen failures, in five states, along three paths: at most one effect for each

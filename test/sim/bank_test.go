@@ -223,7 +223,7 @@ func (l *line) send(ctx context.Context, o channel.Order) channel.Word {
 	said := channel.Word{Verdict: channel.Unknown, Reason: channel.ReasonTimeout}
 	g := l.p.w.gate
 	key := fmt.Sprintf("%d send %s to %s", l.p.n, o.Reference, l.bank.name)
-	answered := g.pass(timed, key, func(finish func()) {
+	answered := g.pass(timed, l.p.ctx, key, func(finish func()) {
 		stall := g.between(0, 20*time.Millisecond)
 		if l.p.w.faulty() && g.roll(6) {
 			stall = g.between(0, 8*time.Second) // the process stands still with the order in hand
@@ -280,7 +280,7 @@ func (l *line) Query(ctx context.Context, reference string) channel.Word {
 	var said channel.Word
 	g := l.p.w.gate
 	key := fmt.Sprintf("%d query %s at %s", l.p.n, reference, l.bank.name)
-	answered := g.pass(timed, key, func(finish func()) {
+	answered := g.pass(timed, l.p.ctx, key, func(finish func()) {
 		if l.lost() || l.bank.down() {
 			return
 		}

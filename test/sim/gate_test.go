@@ -50,11 +50,24 @@ func newGate(seed uint64) *gate {
 
 // pass waits until the simulation has finished the call, or ctx ends: then it
 // reports false, and what the call set in motion goes on without its caller. The
-// key must tell calls of one instant apart by what they are, not by who came first.
-func (g *gate) pass(ctx context.Context, key string, admit func(finish func())) bool {
+// key must tell calls of one instant apart by what they are, not by who came first. So
+// it is with those that give up at one instant: each goes on when its turn comes, unless
+// its process's life is over.
+func (g *gate) pass(ctx, life context.Context, key string, admit func(finish func())) bool {
 	if ctx.Err() != nil {
 		return false
 	}
+	if g.wait(ctx, key, admit) {
+		return true
+	}
+	if life.Err() == nil {
+		g.wait(life, key+" gives up", func(finish func()) { g.after(0, key+" gives up", finish) })
+	}
+	return false
+}
+
+// wait hands a call in, and reports whether the simulation finished it before ctx ended.
+func (g *gate) wait(ctx context.Context, key string, admit func(finish func())) bool {
 	c := &call{key: key, admit: admit, done: make(chan struct{})}
 	g.mu.Lock()
 	g.fresh = append(g.fresh, c)

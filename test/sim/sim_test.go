@@ -128,7 +128,7 @@ func TestSeeds(t *testing.T) {
 // TestSameSeedSameRun: a seed decides everything, down to the order of steps.
 func TestSameSeedSameRun(t *testing.T) {
 	t.Parallel()
-	seen, most := map[uint64]bool{}, uint64(25)
+	seen, most := map[uint64]bool{}, uint64(30)
 	if os.Getenv("MONETA_TORTURE") == "1" {
 		most = 1_000
 	}

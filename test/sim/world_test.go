@@ -207,7 +207,7 @@ func (w *world) lead() {
 // seed decides what comes between two of them.
 func (p *process) due(route timer.Route, q pay.Payment) (inHand bool) {
 	key := fmt.Sprintf("%d due %d", p.n, q.ID)
-	p.w.gate.pass(p.ctx, key, func(finish func()) {
+	p.w.gate.pass(p.ctx, p.ctx, key, func(finish func()) {
 		p.w.gate.after(0, key, func() {
 			p.handed[q.ID] = time.Now()
 			inHand = route.Due(q)
@@ -235,7 +235,7 @@ func (p *process) SubmitAll(ctx context.Context, facts []commit.Fact) []commit.O
 	}
 	var out []commit.Outcome
 	g := p.w.gate
-	answered := g.pass(ctx, key.String(), func(finish func()) {
+	answered := g.pass(ctx, p.ctx, key.String(), func(finish func()) {
 		g.after(p.w.slowness(), key.String(), func() {
 			got := p.w.commit(p, own)
 			g.after(p.w.slowness(), key.String()+" answered", func() { out = got; finish() })

@@ -364,6 +364,9 @@ func (c *clocks) proven() {
 	v.Failed -= c.expired
 	require.Empty(c.t, v.faults(), "%+v", v)
 	require.Equal(c.t, "0", c.heldNow(), "money is still set aside")
+	var cases int
+	c.query(&cases, `select count(*) from cases`)
+	figure(c.t, "cases opened for people", "%d", cases)
 	figure(c.t, "acknowledged (payouts)", "%d (%d): 0 lost, 0 doubled, %d receipts verified", v.Acknowledged, v.Payouts, len(c.receipts))
 }
 

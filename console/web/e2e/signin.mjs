@@ -4,8 +4,12 @@ export const looks = [
   { name: 'people', path: '/people', ready: ({ page }) => page.waitForSelector('table tbody tr') },
   { name: 'approvals', path: '/approvals' },
   { name: 'developers', path: '/developers', ready: ({ page }) => page.waitForSelector('table tbody tr') },
+  { name: 'developers-answers', path: '/developers?tab=answers', ready: ({ page }) => page.locator('[data-answered]').first().waitFor() },
   { name: 'developers-requests', path: '/developers?tab=requests&find=refund', ready: ({ page }) => page.waitForSelector('button code') },
 ];
+
+/** Somebody asks for what is not there. */
+export const early = ({ api }) => api('GET', '/v1/payments/pay_0000000999999').catch(() => {});
 
 export const tests = {
   'who is not signed in is asked, and comes to the page they asked for': async ({ world, fresh, link, ok }) => {
@@ -18,6 +22,17 @@ export const tests = {
     await page.getByRole('button', { name: 'Sign in', exact: true }).last().click();
     await page.getByText('payment.final').first().waitFor();
     await context.close();
+  },
+  'what the API refused is counted by error': async ({ page, world, ok }) => {
+    await page.goto(`${world.console}/developers?lang=en&tab=answers`);
+    const one = page.locator('[data-answered="not-found"]');
+    await one.waitFor();
+    await one.getByRole('button').click();
+    await one.getByText('GET /v1/payments/{id}').waitFor();
+    ok(await page.getByText(/^Of \d+ requests \d+ were refused\.$/).isVisible(), 'how many of how many');
+    await one.getByText('Why, and what to do').click();
+    await page.getByRole('searchbox').waitFor();
+    ok((await page.getByRole('searchbox').inputValue()) === 'not-found', 'its cause');
   },
   'a request is there as code': async ({ page, world, ok }) => {
     await page.goto(`${world.console}/developers?tab=requests&find=create-payment`);

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/moneta-pay/moneta/doctor"
+	"github.com/moneta-pay/moneta/fault"
 )
 
 // short is the window of what must be seen at once.
@@ -179,9 +180,13 @@ func (v *view) doubled() {
 	}
 }
 
+// purposes are the problems of requests that somebody told us to refuse. A database that
+// does not answer is none, though its requests end with 503 too.
+var purposes = []fault.Code{fault.IntakePaused, fault.ReadOnly, fault.RateLimited}
+
 // answers tells what became of all requests of the last took seconds.
 func (v *view) answers(took, all float64) {
-	const requests, hop = "moneta_http_requests_total", doctor.HopAPI
+	const requests, problems, hop = "moneta_http_requests_total", "moneta_http_problems_total", doctor.HopAPI
 	old := v.ago(took)
 	var refused, failed, wrong float64
 	for _, code := range v.values(requests, "code") {
@@ -198,6 +203,13 @@ func (v *view) answers(took, all float64) {
 	aborted := v.since(old, "moneta_http_aborted_total", nil).value
 	v.tell(hop, doctor.Errors, "", (failed+v.code(old, "503"))/all, requests, nil)
 	v.tell(hop, doctor.Refused, "", refused/all, requests, nil)
+	var told float64
+	for _, code := range purposes {
+		if sent := v.since(old, problems, match{"code": string(code)}).value; sent > 0 { // NaN: none was ever sent
+			told += sent
+		}
+	}
+	v.tell(hop, doctor.Refused, "purpose", told/all, problems, nil)
 	v.tell(hop, doctor.ServerErrors, "", failed/all, requests, nil)
 	v.tell(hop, doctor.ClientErrors, "", wrong/all, requests, nil)
 	v.tell(hop, doctor.Aborted, "", min(aborted/all, 1), "moneta_http_aborted_total", nil)

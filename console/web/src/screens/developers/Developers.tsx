@@ -3,13 +3,14 @@ import { useEffect } from 'react';
 import { useLook, useParam, usePay, useSession } from '../../data';
 import { Sentence, Title, Twin } from '../../parts';
 import { useWords } from '../../words/words';
+import { Answers } from './Answers';
 import { Errors, Events, Requests, type Operation } from './Catalogues';
 import { Keys, type Key } from './Keys';
 import { Banks } from './Banks';
 import { Webhooks, type Hook } from './Webhooks';
 import words from './words.json';
 
-const tabs = ['keys', 'webhooks', 'requests', 'events', 'errors', 'sandbox'] as const;
+const tabs = ['keys', 'webhooks', 'answers', 'requests', 'events', 'errors', 'sandbox'] as const;
 type Tab = (typeof tabs)[number];
 
 /** Developers is for who writes against the API: keys, endpoints and what they were
@@ -30,7 +31,7 @@ export default function Developers() {
   const broken = hooks.data?.data.filter((h) => h.state === 'disabled' || h.failing_since) ?? [];
   return (
     <>
-      <Title right={<Twin cmd={tab === 'webhooks' ? 'moneta webhook list' : 'moneta key list'} />}>{t('title')}</Title>
+      <Title right={<Twin cmd={tab === 'webhooks' ? 'moneta webhook list' : tab === 'answers' ? 'moneta key requests' : 'moneta key list'} />}>{t('title')}</Title>
       {valid === undefined ? (
         <Sentence tone={keys.problem ? 'wait' : 'idle'}>{t(keys.problem ? 'pay_down' : 'looking')}</Sentence>
       ) : broken.length > 0 ? (
@@ -43,6 +44,7 @@ export default function Developers() {
       </ScrollArea>
       {tab === 'keys' && <Keys all={keys} session={session} />}
       {tab === 'webhooks' && <Webhooks all={hooks} session={session} />}
+      {tab === 'answers' && <Answers />}
       {tab === 'requests' && <Requests all={operations} />}
       {tab === 'events' && <Events />}
       {tab === 'errors' && <Errors />}
