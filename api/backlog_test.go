@@ -110,6 +110,9 @@ func TestWhatWaitsIsBroughtForward(t *testing.T) {
 	require.Equal(t, map[string]any{"CZK": "4500"}, a.json["value"])
 	require.Equal(t, []string{"query-unknowns bank-ab"}, b.asked)
 	requireProblem(t, w.post("/v1/backlog", installation, `{"act":"purge"}`, ""), fault.MalformedRequest)
+	requireProblem(t, w.post("/v1/backlog", installation, `{"act":"propose-compensation","payments":["pay_0000000000001"]}`, ""), fault.MalformedRequest)
+	requireProblem(t, w.post("/v1/backlog", installation, `{"act":"propose-compensation","callbacks":["1"]}`, ""), fault.MalformedRequest)
+	requireProblem(t, w.post("/v1/backlog", w.key(access.Admin), `{"act":"propose-compensation"}`, ""), fault.Forbidden)
 	requireProblem(t, w.post("/v1/backlog", installation, `{"act":"redispatch","channel":"none"}`, ""), fault.ChannelUnknown)
 	requireProblem(t, w.post("/v1/backlog", installation, `{"act":"redispatch","force":true}`, ""), fault.UnknownField)
 	requireProblem(t, w.post("/v1/backlog", w.key(access.Admin), `{"act":"redispatch"}`, ""), fault.Forbidden)
@@ -122,4 +125,7 @@ func TestWhatWaitsIsBroughtForward(t *testing.T) {
 	b.err = fault.New(fault.NotLeader, "")
 	requireProblem(t, w.post("/v1/backlog", installation, `{"act":"redispatch"}`, ""), fault.NotLeader)
 	require.Len(t, b.asked, 3)
+	b.err = nil
+	require.Equal(t, 200, w.post("/v1/backlog", installation, `{"act":"propose-compensation","channel":"bank-ab","reason":"incident inc-7"}`, "").StatusCode)
+	require.Equal(t, "propose-compensation bank-ab", b.asked[3])
 }

@@ -41,7 +41,7 @@ func clientDrills() []*Drill {
 			},
 		},
 		{
-			Name: "scope-one-user", Class: "TP", World: Plain, Least: 0.5, Only: func(o *Order) bool { return o.Amount == slowMagic },
+			Name: "scope-one-user", Class: "TP", World: Plain, Lingers: slowBy, Least: 0.5, Only: func(o *Order) bool { return o.Amount == slowMagic },
 			About:  doctor.Text{EN: "One holder's payouts are executed late by their bank; everybody else is well.", ZH: "仅一位用户的付款被银行延迟执行。"},
 			Inject: injectOneUser,
 			Truth: Truth{
@@ -95,7 +95,10 @@ func newStorm(s *Scene) func(context.Context) error {
 
 // slowMagic is the amount that a sandbox bank executes twenty seconds late: five are
 // as long as any lane may be silent, and whether that is seen is chance.
-const slowMagic = 1_000_000_022
+const (
+	slowMagic = 1_000_000_022
+	slowBy    = 20 * time.Second
+)
 
 func injectOneUser(ctx context.Context, s *Scene) (func(context.Context) error, error) {
 	if err := s.World.bank(ctx, http.MethodPut, "ab", "behaviour", map[string]any{"magic_amounts": true}); err != nil {

@@ -61,7 +61,7 @@ func processDrills() []*Drill {
 			Inject: inServe("gc-thrash", func(s *Scene) map[string]any {
 				// So much garbage a request, because the runtime never gives its collector more than
 				// half of the processors: with less, what is left is enough for everybody.
-				return map[string]any{"megabytes": 500 + s.Dice.IntN(200), "each_kb": 32_768 + s.Dice.IntN(8192), "procs": 1}
+				return map[string]any{"megabytes": 500 + s.Dice.IntN(200), "each_kb": 22_528 + s.Dice.IntN(4096), "procs": 1}
 			}),
 			Truth: processTruth(everyone, Pair{"serve", "gc-thrash"}, Pair{"serve", "cpu-starved"}),
 		},
@@ -69,7 +69,7 @@ func processDrills() []*Drill {
 			Name: "slow-edge", Class: "SV", World: Plain, Least: 0.05,
 			About: doctor.Text{EN: "Every request burns processor time, as after a bad release.", ZH: "每个请求空耗处理器,如同一次坏发布。"},
 			Inject: inServe("slow-edge", func(s *Scene) map[string]any {
-				return map[string]any{"millis": (11 + s.Dice.IntN(4)) * runtime.NumCPU(), "sticky": true}
+				return map[string]any{"millis": (9 + s.Dice.IntN(3)) * runtime.NumCPU(), "sticky": true}
 			}),
 			Truth: func() Truth {
 				t := processTruth(everyone, Pair{"serve", "cpu-starved"}, Pair{"serve", "regression"}, Pair{"api", "overload"})

@@ -56,6 +56,9 @@ type Drill struct {
 	// lasts at most; 0 is faultMax. Whole has it last so long whatever the doctor does.
 	After, Lasts time.Duration
 	Whole        bool
+	// Lingers is how long after the heal what was injected still hurts: only then can
+	// anybody prove that it is over.
+	Lingers time.Duration
 	// Alone is set for one that --all leaves out, since it takes too long.
 	Alone bool
 	// Before begins what belongs to the drill and is no fault, such as readers; nil is

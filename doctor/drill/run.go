@@ -281,7 +281,7 @@ func (s *stage) play(ctx context.Context, d *Drill, seed uint64, row *Row) error
 	if err != nil {
 		return fmt.Errorf("heal: %w", err)
 	}
-	rec.heal = measured
+	rec.heal = measured.Add(d.Lingers)
 	s.cfg.Say("%s, seed %d: healed after %.0f s", d.Name, seed, measured.Sub(rec.fault).Seconds())
 	before := s.load.between(began, rec.fault.Add(-endLate))
 	if err := s.recover(ctx, rec, after); err != nil {
