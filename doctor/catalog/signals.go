@@ -56,7 +56,7 @@ var told = []teller{
 		doctor.LoopSilence,
 	}},
 	{[]doctor.Kind{doctor.Client, doctor.Gateway, doctor.Service}, []doctor.Signal{
-		doctor.Refused, doctor.ServerErrors, doctor.ClientErrors, doctor.Aborted, doctor.Duplicates, doctor.Doubled, doctor.Repeats,
+		doctor.Refused, doctor.RefusedToldTo, doctor.ServerErrors, doctor.ClientErrors, doctor.Aborted, doctor.Duplicates, doctor.Doubled, doctor.Repeats,
 	}},
 	{[]doctor.Kind{doctor.Service, doctor.Database}, []doctor.Signal{
 		doctor.DiskFree, doctor.DiskFullIn, doctor.ClockSkew, doctor.FlushTime, doctor.Checked,
@@ -136,6 +136,7 @@ var signalZH = map[doctor.Signal]string{
 	doctor.PoolIdleHeld:    "已取出而未执行语句的连接数",
 	doctor.LoopSilence:     "有工作而循环无进展的时长",
 	doctor.Refused:         "被 429 或 503 拒绝的占比",
+	doctor.RefusedToldTo:   "因杠杆、限额或只读模式而拒绝的占比",
 	doctor.ServerErrors:    "其他 5xx 占比",
 	doctor.ClientErrors:    "4xx 占比",
 	doctor.Aborted:         "调用方中途离开的占比",

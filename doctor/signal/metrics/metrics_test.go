@@ -297,7 +297,7 @@ func TestEdgeInTrouble(t *testing.T) {
 	l := p.look()
 	refused, _ := find(l, doctor.HopAPI, doctor.Refused, "")
 	require.InDelta(t, 0.4, refused, 0.06)
-	purpose, _ := find(l, doctor.HopAPI, doctor.Refused, "purpose")
+	purpose, _ := find(l, doctor.HopAPI, doctor.RefusedToldTo, "")
 	require.InDelta(t, 0.08, purpose, 0.02, "nobody told a database not to answer")
 	server, _ := find(l, doctor.HopAPI, doctor.ServerErrors, "")
 	require.InDelta(t, 0.1, server, 0.02)

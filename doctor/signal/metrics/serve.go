@@ -209,7 +209,7 @@ func (v *view) answers(took, all float64) {
 			told += sent
 		}
 	}
-	v.tell(hop, doctor.Refused, "purpose", told/all, problems, nil)
+	v.tell(hop, doctor.RefusedToldTo, "", told/all, problems, nil)
 	v.tell(hop, doctor.ServerErrors, "", failed/all, requests, nil)
 	v.tell(hop, doctor.ClientErrors, "", wrong/all, requests, nil)
 	v.tell(hop, doctor.Aborted, "", min(aborted/all, 1), "moneta_http_aborted_total", nil)
