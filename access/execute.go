@@ -69,8 +69,8 @@ func (a *Approvals) Execute(ctx context.Context, who *Principal, id ApprovalID, 
 	}
 	if kind.Apply != nil {
 		err = a.apply(ctx, who.Operator, kind, &v)
-	} else if err = a.use(ctx, a.pool, who.Operator, &v); err == nil {
-		err = a.perform(ctx, kind, &v, notMoved)
+	} else {
+		err = a.usePerform(ctx, who.Operator, kind, &v)
 	}
 	if errors.Is(err, errTaken) {
 		now, err := a.One(ctx, who.Tenant, id)
@@ -187,12 +187,29 @@ func (a *Approvals) apply(ctx context.Context, by string, kind *Kind, v *Approva
 	return err
 }
 
+// usePerform is over before anybody else may take the approval up, however long its parts
+// take.
+func (a *Approvals) usePerform(ctx context.Context, by string, kind *Kind, v *Approval) error {
+	ctx, cancel := context.WithTimeout(ctx, performLimit)
+	defer cancel()
+	if err := a.use(ctx, a.pool, by, v); err != nil {
+		return err
+	}
+	return a.perform(ctx, kind, v, notMoved)
+}
+
 // perform acts through the decider and keeps the outcome. unmoved reports whether an
 // error that is not the last word says that nothing has happened, nor will.
 func (a *Approvals) perform(ctx context.Context, kind *Kind, v *Approval, unmoved func(error) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, performLimit)
 	defer cancel()
 	result, err := kind.Perform(ctx, &v.Action, v.ID)
+	if err != nil {
+		// What an error promises is held against the ledger: what it has, has happened.
+		if carried, look := a.Carried(ctx, v.ID); look != nil || carried {
+			return doubt(v.ID, errors.Join(err, look))
+		}
+	}
 	if err != nil && !final(err) {
 		if !unmoved(err) {
 			return doubt(v.ID, err)
@@ -205,6 +222,15 @@ func (a *Approvals) perform(ctx context.Context, kind *Kind, v *Approval, unmove
 		return doubt(v.ID, err)
 	}
 	return nil
+}
+
+// Carried reports whether the ledger has what the approval of this id stands for, whatever
+// became of the approval itself.
+func (a *Approvals) Carried(ctx context.Context, id ApprovalID) (yes bool, err error) {
+	if err = a.pool.QueryRow(ctx, `select carried_out($1)`, id).Scan(&yes); err != nil {
+		return false, dbFault("access.Carried", err)
+	}
+	return yes, nil
 }
 
 // putBack makes a used approval of which nothing came an approved one again. It does not
@@ -310,8 +336,13 @@ func (a *Approvals) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	begin, cancel := context.WithTimeout(ctx, heldFor-performLimit) // what is begun later may outlast the hold
+	defer cancel()
 	var wrong []error
 	for i := range left {
+		if begin.Err() != nil {
+			break
+		}
 		v := &left[i]
 		kind, err := a.fit(ctx, v)
 		if err == nil && kind.Perform != nil {

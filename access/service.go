@@ -28,11 +28,12 @@ const (
 func ServiceName(tenant int32) string { return serviceHead + strconv.Itoa(int(tenant)) }
 
 // Standing is the proposal about a break that forbids another one: it waits, is approved
-// or was carried out, or people have said no to it. found is false when there is none.
+// or was carried out, or people have said no to it. What the ledger has was carried out,
+// whatever the approval says. found is false when there is none.
 func (a *Approvals) Standing(ctx context.Context, tenant int32, breakID int64) (v Approval, found bool, err error) {
 	rows, err := a.pool.Query(ctx, `select `+approvalColumns+` from approvals a
 		where a.kind = $1 and a.tenant = $2 and a.parameters::jsonb ->> 'break' = $3
-		and (a.state in ('rejected', 'withdrawn') or a.state = 'used' and a.outcome is distinct from 'refused'
+		and (a.state in ('rejected', 'withdrawn') or a.state = 'used' and a.outcome is distinct from 'refused' or carried_out(a.id)
 		  or a.state in ('proposed', 'approved') and a.expires_at > clock_timestamp()) order by a.seq desc limit 1`,
 		KindCompensateBreak, tenant, strconv.FormatInt(breakID, 10))
 	if err != nil {
@@ -43,6 +44,20 @@ func (a *Approvals) Standing(ctx context.Context, tenant int32, breakID int64) (
 		return v, false, nil
 	}
 	return v, err == nil, faultOf("access.Standing", err)
+}
+
+// Promised refuses what another approval pays for already, or has paid: where this is a
+// service's, one of people, and the other way round. The database asks once more, when an
+// approval is made and when it is used.
+func (a *Approvals) Promised(ctx context.Context, tenant int32, kind string, p Parameters) error {
+	var other *ApprovalID
+	if err := a.pool.QueryRow(ctx, `select rival($1, $2, $3)`, tenant, kind, p.Canonical()).Scan(&other); err != nil {
+		return dbFault("access.Promised", err)
+	}
+	if other != nil {
+		return fault.New(fault.IllegalTransition, "the approval "+other.String()+" makes up for the same, or has: nobody is to be paid twice").WithResource(other.String())
+	}
+	return nil
 }
 
 // ProposeAsService keeps a proposal of the machine, for as long as any may stand. Another
@@ -68,9 +83,13 @@ func (a *Approvals) ProposeAsService(ctx context.Context, tenant int32, p Propos
 		if err != nil {
 			return err
 		}
-		var disabled bool
-		if err := tx.QueryRow(ctx, `select disabled_at is not null from operators where name = $1`, who.Operator).Scan(&disabled); err != nil {
+		var disabled, person bool
+		if err := tx.QueryRow(ctx, `select disabled_at is not null, role <> $2 or tenant <> $3 from operators where name = $1`,
+			who.Operator, Service, tenant).Scan(&disabled, &person); err != nil {
 			return err
+		}
+		if person {
+			return fault.New(fault.Forbidden, "a person has the name "+who.Operator+", which is the doctor's: it proposes nothing here").WithOp(op)
 		}
 		if disabled {
 			return fault.New(fault.Forbidden, "the operator "+who.Operator+" is disabled: the doctor proposes nothing here").WithOp(op)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/moneta-pay/moneta/event"
@@ -14,10 +15,24 @@ import (
 	"github.com/moneta-pay/moneta/pay/intake"
 	"github.com/moneta-pay/moneta/pay/ledger"
 	"github.com/moneta-pay/moneta/pay/status"
+	"github.com/moneta-pay/moneta/pay/trail"
 )
 
-// findMax bounds what is pasted, in characters.
-const findMax = 255
+const (
+	// findMax bounds what is pasted, in characters.
+	findMax = 255
+	// findWithin is how long one request looks further back.
+	findWithin = 2 * time.Second
+)
+
+// FoundList is what a name belongs to, and how far it was looked for.
+type FoundList struct {
+	Object       string     `json:"object" enum:"list"`
+	Data         []Found    `json:"data"`
+	HasMore      bool       `json:"has_more" doc:"True when nothing was found yet and older payments were not looked through"`
+	Next         string     `json:"next,omitempty" doc:"The after that looks further back"`
+	LookedBackTo *time.Time `json:"looked_back_to,omitempty" doc:"Left out when all there is was looked through, or when the name needed no look through"`
+}
 
 // Found is one thing that a name belongs to.
 type Found struct {
@@ -36,6 +51,7 @@ type finder struct {
 	q      string
 	found  []Found
 	err    error
+	window trail.Window // that was looked through last
 }
 
 // find looks a pasted name up: by its form first, and only what has none by a look
@@ -46,6 +62,13 @@ func (c *call) find() error {
 		return malformed("paste one id, of at most 255 characters").WithParam("q")
 	}
 	f := finder{c: c, tenant: pay.TenantID(c.who.Tenant), q: q, found: []Found{}}
+	if after := c.r.URL.Query().Get("after"); after != "" {
+		below, err := pay.ParseID(after)
+		if err != nil {
+			return malformed("the cursor is not one that this look gave out").WithParam("after")
+		}
+		return c.further(&f, below)
+	}
 	for _, look := range []func() bool{f.byID, f.byAccount, f.byCase, f.byEvent, f.byReference} {
 		if look() {
 			break
@@ -53,13 +76,43 @@ func (c *call) find() error {
 	}
 	if len(f.found) == 0 && f.err == nil {
 		f.byKey()
-		f.byTrace()
-		f.byChannelID()
+		f.below(0)
 	}
+	return f.reply()
+}
+
+// further looks back from a payment, window by window, for as long as one request may.
+func (c *call) further(f *finder, below pay.ID) error {
+	until := c.s.Clock.Now().Add(findWithin)
+	f.below(below)
+	for f.err == nil && len(f.found) == 0 && !f.window.Whole && c.s.Clock.Now().Before(until) {
+		f.below(f.window.Low)
+	}
+	return f.reply()
+}
+
+// below looks through the payments before one for what has no index.
+func (f *finder) below(below pay.ID) {
+	if len(f.found) > 0 || f.err != nil || f.c.s.Trails == nil {
+		f.window.Whole = true
+		return
+	}
+	if f.window, f.err = f.c.s.Trails.Back(f.c.ctx, below); f.err != nil {
+		return
+	}
+	f.byTrace()
+	f.byChannelID()
+}
+
+func (f *finder) reply() error {
 	if f.err != nil {
 		return f.err
 	}
-	return c.reply(http.StatusOK, &ListOf[Found]{Object: "list", Data: f.found})
+	out := FoundList{Object: "list", Data: f.found}
+	if len(f.found) == 0 && f.window.Low != 0 && !f.window.Whole {
+		out.HasMore, out.Next, out.LookedBackTo = true, f.window.Low.String(), &f.window.From
+	}
+	return f.c.reply(http.StatusOK, &out)
 }
 
 // payment adds the payment if the tenant has it.
@@ -174,7 +227,7 @@ func (f *finder) byTrace() {
 	if err != nil || len(raw) != 16 || f.c.s.Trails == nil {
 		return
 	}
-	ids, err := f.c.s.Trails.ByTrace(f.c.ctx, f.tenant, [16]byte(raw))
+	ids, err := f.c.s.Trails.ByTrace(f.c.ctx, f.tenant, &f.window, [16]byte(raw))
 	f.payments(ids, err, "trace_id")
 }
 
@@ -182,6 +235,6 @@ func (f *finder) byChannelID() {
 	if len(f.found) > 0 || f.c.s.Trails == nil {
 		return
 	}
-	ids, err := f.c.s.Trails.ByChannelID(f.c.ctx, f.tenant, f.q)
+	ids, err := f.c.s.Trails.ByChannelID(f.c.ctx, f.tenant, &f.window, f.q)
 	f.payments(ids, err, "channel_id")
 }

@@ -295,11 +295,12 @@ func pageRoutes() []*route {
 		{
 			method: http.MethodGet, path: "/v1/find", id: "find", tag: "operator", summary: "Find what a name belongs to",
 			about: "Paste any id: of a payment, an account, a case, an event; a short reference, one at the channel, the channel's own id; an idempotency key; " +
-				"a trace or request id. A trace and a channel's own id are looked for among the newest " + strconv.Itoa(trail.NamesBack) + " only.",
+				"a trace or request id. A trace and a channel's own id have no index: they are looked for among the newest " + strconv.Itoa(trail.NamesBack) +
+				" payments, and with after, for two seconds a request, further back, up to looked_back_to.",
 			scope: access.PaymentsRead, params: []*huma.Param{{
 				Name: "q", In: "query", Description: "The name, as it was copied", Required: true, Schema: text(),
-			}},
-			answers: map[int]reflect.Type{200: of[ListOf[Found]]()}, faults: []fault.Code{fault.UnknownField}, do: (*call).find,
+			}, query("after", "The next of the look before: look further back.", text())},
+			answers: map[int]reflect.Type{200: of[FoundList]()}, faults: []fault.Code{fault.UnknownField}, do: (*call).find,
 		},
 	}
 }

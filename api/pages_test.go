@@ -261,5 +261,14 @@ func TestFindTakesWhateverIsPasted(t *testing.T) {
 	require.Empty(t, find(w.user, "nothing has this name"))
 	require.Empty(t, find(w.user, "钱"), "not even a key")
 	requireProblem(t, w.do(http.MethodGet, "/v1/find?q=", w.user, ""), fault.MalformedRequest)
+	requireProblem(t, w.do(http.MethodGet, "/v1/find?q=x&after=y", w.user, ""), fault.MalformedRequest)
+	for after, want := range map[pay.ID]int{id + 1: 1, id: 0} {
+		a := w.do(http.MethodGet, "/v1/find?q="+p.str("trace_id")+"&after="+after.String(), w.user, "")
+		require.Len(t, a.json["data"], want, "only what is older than %s", after)
+	}
+	whole := w.do(http.MethodGet, "/v1/find?q=0af7651916cd43dd8448eb211c80319d", w.user, "")
+	require.Equal(t, 200, whole.StatusCode)
+	require.Equal(t, false, whole.json["has_more"], "all there is was looked through")
+	require.NotContains(t, whole.json, "looked_back_to")
 	requireProblem(t, w.do(http.MethodGet, "/v1/find?q="+strings.Repeat("x", 256), w.user, ""), fault.MalformedRequest)
 }

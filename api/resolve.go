@@ -225,6 +225,11 @@ func (c *call) compensate() error {
 	if err := c.alone(c.who.Tenant, "compensate"); err != nil {
 		return err
 	}
+	if c.s.Approvals != nil { // what two people may still carry out, or have
+		if err := c.s.Approvals.Promised(c.ctx, c.who.Tenant, "compensate", access.Parameters{"link": r.Link}); err != nil {
+			return err
+		}
+	}
 	res, err := c.s.Intake.CompensateOnce(c.ctx, key, to, asset, r)
 	if err != nil {
 		return err

@@ -46,7 +46,7 @@ func registerActions(desk *access.Approvals, in *intake.Intake, accounts *ledger
 			},
 		})
 	}
-	desk.Register(compensate(in))
+	desk.Register(compensate(in, desk))
 	desk.Register(resolveUnknown(in))
 	desk.Register(writeOff(in))
 	if gate != nil {
@@ -54,7 +54,7 @@ func registerActions(desk *access.Approvals, in *intake.Intake, accounts *ledger
 	}
 	if breaks != nil {
 		desk.Register(closeBreak(breaks))
-		desk.Register(compensateBreak(in, breaks))
+		desk.Register(compensateBreak(in, breaks, desk))
 	}
 	if inbox != nil {
 		desk.Register(giveUpCallback(inbox))
@@ -186,7 +186,7 @@ func paymentResult(res *commit.Result, err error) (string, error) {
 }
 
 // compensate is transition 21: our expense to the holder's account.
-func compensate(in *intake.Intake) access.Kind {
+func compensate(in *intake.Intake, desk *access.Approvals) access.Kind {
 	read := func(act *access.Action) (*intake.CompensationRequest, error) {
 		to, err := accountOf(act)
 		if err != nil {
@@ -205,10 +205,13 @@ func compensate(in *intake.Intake) access.Kind {
 		Name: "compensate", Members: []access.Member{{Name: "account"}, {Name: "asset"}, {Name: "amount"}, {Name: "link"}, {Name: "payment", Optional: true}},
 		Check: func(ctx context.Context, act *access.Action) error {
 			r, err := read(act)
+			if err == nil {
+				err = in.CheckCompensation(ctx, r)
+			}
 			if err != nil {
 				return err
 			}
-			return in.CheckCompensation(ctx, r)
+			return desk.Promised(ctx, act.Tenant, act.Kind, act.Parameters)
 		},
 		Describe: func(act *access.Action) fault.Text {
 			p := act.Parameters

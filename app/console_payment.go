@@ -122,6 +122,9 @@ func (w *watch) lookFind(rw http.ResponseWriter, r *http.Request) {
 		Found []lookFound `json:"found"`
 		// Sure is false while the API does not answer: then only the form was looked at.
 		Sure bool `json:"sure"`
+		// Next looks further back than LookedBackTo; empty: all there is was looked through.
+		Next         string     `json:"next,omitempty"`
+		LookedBackTo *time.Time `json:"looked_back_to,omitempty"`
 	}
 	out.Found, out.Sure = []lookFound{}, true
 	if in, ok := w.attendance.journal.Incident(q); ok {
@@ -131,16 +134,22 @@ func (w *watch) lookFind(rw http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), pageWithin)
 	defer cancel()
-	a, age, err := w.askAs(r.WithContext(ctx), "/v1/find?q="+url.QueryEscape(q))
+	path := "/v1/find?q=" + url.QueryEscape(q)
+	if after := r.URL.Query().Get("after"); after != "" {
+		path += "&after=" + url.QueryEscape(after)
+	}
+	a, age, err := w.askAs(r.WithContext(ctx), path)
 	if err == nil && a.status == http.StatusOK {
 		var list struct {
-			Data []lookFound `json:"data"`
+			Data         []lookFound `json:"data"`
+			Next         string      `json:"next"`
+			LookedBackTo *time.Time  `json:"looked_back_to"`
 		}
 		if err := json.Unmarshal(a.body, &list); err != nil {
 			refuse(rw, http.StatusBadGateway, "internal", "the pay plane's answer cannot be read")
 			return
 		}
-		out.Found, out.Sure = append(out.Found, list.Data...), age == 0
+		out.Found, out.Sure, out.Next, out.LookedBackTo = append(out.Found, list.Data...), age == 0, list.Next, list.LookedBackTo
 		answer(rw, &out)
 		return
 	}

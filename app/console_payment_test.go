@@ -25,6 +25,8 @@ func (s *payServe) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		rw.WriteHeader(http.StatusServiceUnavailable)
 	case r.URL.Path == "/v1/payments/"+pay.ID(42).String() && own:
 		answer(rw, map[string]string{"id": pay.ID(42).String()})
+	case r.URL.Path == "/v1/find" && own && r.URL.Query().Get("q") == "far" && r.URL.Query().Get("after") == "":
+		answer(rw, json.RawMessage(`{"object":"list","data":[],"has_more":true,"next":"pay_0000000000007","looked_back_to":"2026-11-22T12:00:00Z"}`))
 	case r.URL.Path == "/v1/find" && own:
 		answer(rw, map[string]any{"data": []lookFound{{Object: "payment", ID: pay.ID(42).String(), By: "trace_id", State: "unknown"}}})
 	default:
@@ -93,6 +95,18 @@ func TestFindSaysWhatAPastedNameIs(t *testing.T) {
 	found, sure := find("4bf92f3577b34da6a3ce929d0e0e4736")
 	require.True(t, sure)
 	require.Equal(t, []lookFound{{"payment", pay.ID(42).String(), "trace_id", "unknown"}}, found)
+
+	// What has no index is looked for further and further back.
+	var far struct {
+		Found        []lookFound
+		Next         string `json:"next"`
+		LookedBackTo string `json:"looked_back_to"`
+	}
+	b.get("/api/look/find?q=far", &far)
+	require.Equal(t, []string{"pay_0000000000007", "2026-11-22T12:00:00Z"}, []string{far.Next, far.LookedBackTo})
+	require.Empty(t, far.Found)
+	found, _ = find("far&after=" + far.Next)
+	require.Len(t, found, 1)
 
 	serve.gone.Store(true)
 	found, sure = find("4bf92f3577b34da6a3ce929d0e0e4736")

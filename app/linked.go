@@ -29,7 +29,7 @@ func linkedTo(breaks breakReader, cases caseReader) func(context.Context, pay.Te
 		no := func(why string) error { return fault.New(fault.MalformedRequest, why).WithParam("/link") }
 		if text, ok := strings.CutPrefix(link, "break "); ok {
 			id, err := strconv.ParseInt(text, 10, 64)
-			if err != nil || id <= 0 {
+			if err != nil || id <= 0 || strconv.FormatInt(id, 10) != text { // one way to write it: approvals are found by it
 				return no("name a break by its number, such as break 12")
 			}
 			if _, err = breaks.Break(ctx, id); errors.Is(err, fault.NotFound) {

@@ -35,7 +35,7 @@ func TestACompensationNamesWhatIsThere(t *testing.T) {
 	t.Parallel()
 	for link, want := range map[string]fault.Code{
 		"break 12": "", "case C-2026-000007": "", "C-2026-000007": "", "pay_0000000000001": "", "incident 7": "", "inc_20261122T030000Z": "",
-		"break 13": fault.MalformedRequest, "break ": fault.MalformedRequest, "break 0": fault.MalformedRequest, "break twelve": fault.MalformedRequest,
+		"break 13": fault.MalformedRequest, "break ": fault.MalformedRequest, "break 0": fault.MalformedRequest, "break 012": fault.MalformedRequest, "break +12": fault.MalformedRequest, "break twelve": fault.MalformedRequest,
 		"case 7": fault.MalformedRequest, "C-2026-000008": fault.MalformedRequest,
 	} {
 		err := linkedTo(onlyOne{}, onlyOne{})(t.Context(), 1, link)

@@ -22,7 +22,7 @@ import (
 // compensateBreak pays a holder what an open break owes to him (T21), and closes the break.
 // Only the doctor proposes it, from the break itself; two people agree. It is bound to the
 // break as it was seen: once something was learnt about it, it is refused.
-func compensateBreak(in *intake.Intake, breaks *recon.Recon) access.Kind {
+func compensateBreak(in *intake.Intake, breaks *recon.Recon, desk *access.Approvals) access.Kind {
 	read := func(act *access.Action) (int64, *intake.CompensationRequest, error) {
 		id, err := strconv.ParseInt(act.Parameters["break"], 10, 64)
 		if err != nil || id <= 0 {
@@ -52,18 +52,13 @@ func compensateBreak(in *intake.Intake, breaks *recon.Recon) access.Kind {
 		},
 		Check: func(ctx context.Context, act *access.Action) error {
 			id, r, err := read(act)
-			if err != nil {
-				return err
+			if err == nil {
+				_, err = stillOwed(ctx, breaks, id, act)
 			}
-			owed, err := breaks.Owed(ctx, id)
-			if err != nil {
-				return err
+			if err == nil {
+				err = in.CheckCompensation(ctx, r)
 			}
-			if !sameOwed(&owed, act) {
-				return fault.New(fault.ApprovalChanged, "something was learnt about break "+act.Parameters["break"]+" since this was proposed; look at it again").
-					WithResource("break " + act.Parameters["break"])
-			}
-			return in.CheckCompensation(ctx, r)
+			return err
 		},
 		Describe: func(act *access.Action) fault.Text {
 			p, worth := act.Parameters, worthOf(act)
@@ -88,19 +83,57 @@ func compensateBreak(in *intake.Intake, breaks *recon.Recon) access.Kind {
 				return "", err
 			}
 			r.Key = key
+			paid, err := desk.Carried(ctx, act.ID)
+			if err != nil {
+				return "", err
+			}
+			if !paid { // whoever used it up may have died long ago
+				if _, err := stillOwed(ctx, breaks, id, act); err != nil {
+					return "", err
+				}
+			}
 			res, err := in.Compensate(ctx, r)
 			if err != nil {
 				return "", err
 			}
-			_, err = breaks.Close(ctx, id, recon.Closing{
-				State: recon.Resolved, Code: "posted", Who: "approval " + act.ID.String(), Why: "made up for by " + res.Payment.ID.String(),
-			})
-			if errors.Is(err, fault.AlreadyFinal) {
-				err = nil // by this approval before a crash, or by its line a moment ago
+			result, err := paymentResult(&res, nil)
+			if err == nil {
+				result, err = closePaid(ctx, breaks, id, act, result, res.Payment.ID)
 			}
-			return paymentResult(&res, err)
+			if err != nil { // paid it is: no error from here on may say otherwise
+				return "", fault.New(fault.CommitUnknown, "it is paid by "+res.Payment.ID.String()+", and its break is not closed yet").WithCause(err)
+			}
+			return result, nil
 		},
 	}
+}
+
+// closePaid closes the break that was paid for. One that somebody else has closed since it
+// was looked at last may be paid twice: a break of its own says so.
+func closePaid(ctx context.Context, breaks *recon.Recon, id int64, act *access.Action, result string, paid pay.ID) (string, error) {
+	who := "approval " + act.ID.String()
+	_, err := breaks.Close(ctx, id, recon.Closing{State: recon.Resolved, Code: "posted", Who: who, Why: "made up for by " + paid.String()})
+	if !errors.Is(err, fault.AlreadyFinal) {
+		return result, err
+	}
+	b, err := breaks.Break(ctx, id)
+	if err != nil || b.ClosedBy == who { // by this approval before a crash
+		return result, err
+	}
+	if err := breaks.PaidAnyway(ctx, &b, paid); err != nil {
+		return "", err
+	}
+	return result + "; but break " + act.Parameters["break"] + " was closed meanwhile by " + b.ClosedBy + ": see the break that says so", nil
+}
+
+// stillOwed refuses, for good, what the break does not owe any more.
+func stillOwed(ctx context.Context, breaks *recon.Recon, id int64, act *access.Action) (recon.Owed, error) {
+	owed, err := breaks.Owed(ctx, id)
+	if err == nil && !sameOwed(&owed, act) {
+		err = fault.New(fault.ApprovalChanged, "something was learnt about break "+act.Parameters["break"]+" since this was proposed; look at it again").
+			WithResource("break " + act.Parameters["break"])
+	}
+	return owed, err
 }
 
 // sameOwed reports whether the action is what the break owes, and about the break as it is.

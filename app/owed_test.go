@@ -18,12 +18,14 @@ import (
 	"github.com/moneta-pay/moneta/pay/recon"
 )
 
-// mute is a bank whose statement has no lines, and which answers a question with word.
+// mute is a bank whose statement has the lines that it is given, and which answers a
+// question with word.
 type mute struct {
 	channel.Channel
 	mu    sync.Mutex
 	word  channel.Word
 	asked int
+	lines []channel.Line
 }
 
 func (*mute) Name() channel.Name { return "bank-ab" }
@@ -39,8 +41,21 @@ func (m *mute) Query(context.Context, string) channel.Word {
 	return m.word
 }
 
-func (*mute) Statement(context.Context, int64, int) (channel.Statement, error) {
-	return channel.Statement{}, nil
+func (m *mute) Statement(_ context.Context, after int64, limit int) (channel.Statement, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	lines := m.lines[min(int(after), len(m.lines)):]
+	return channel.Statement{Lines: lines[:min(limit, len(lines))], HasMore: len(lines) > limit}, nil
+}
+
+// states puts a payout of 1000 on the statement.
+func (m *mute) states(reference string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := int64(len(m.lines) + 1)
+	m.lines = append(m.lines, channel.Line{
+		Seq: n, ID: "L" + strconv.FormatInt(n, 10), Direction: channel.Out, Reference: reference, Amount: money.Int(1000), Asset: "CZK", BookedAt: time.Now(),
+	})
 }
 
 // unstated is a payout of 1000 that its bank said it had executed, and that its statement does
@@ -239,6 +254,304 @@ func TestPeoplesNoEndsWhatTheDoctorProposes(t *testing.T) {
 		}
 	}
 	require.EqualValues(t, 2, b.count(`select count(*) from approvals`))
+}
+
+// agreed is what the doctor proposes about the break, agreed to by both people.
+func (b *bureau) agreed(breakID int64) access.Approval {
+	b.t.Helper()
+	b.bank.word = channel.Word{Verdict: channel.NotFound}
+	for _, p := range b.hand(false).Proposals {
+		if p.Break != strconv.FormatInt(breakID, 10) {
+			continue
+		}
+		require.NotEmpty(b.t, p.Approval, p.Why)
+		v, err := b.yes("cleo", b.stands(p.Approval))
+		require.NoError(b.t, err)
+		v, err = b.yes("abe", v)
+		require.NoError(b.t, err)
+		return v
+	}
+	b.t.Fatal("nothing is proposed about the break")
+	return access.Approval{}
+}
+
+// unheld lets the next round of Tidy take up what nobody finished.
+func (b *bureau) unheld() {
+	b.t.Helper()
+	_, err := b.pool.Exec(b.t.Context(), `update approvals set held_until = now() - interval '1 second' where finished_at is null and used_at is not null`)
+	require.NoError(b.t, err)
+}
+
+// past makes an approval one that was proposed and agreed to for until an hour ago.
+func (b *bureau) past(v access.Approval) {
+	b.t.Helper()
+	ctx := b.t.Context()
+	v.ExpiresAt = time.Now().Add(-time.Hour).UTC().Truncate(time.Second)
+	hash := v.Action.Hash()
+	sign := func(name string) []byte {
+		f := b.files[name]
+		signature, err := f.Approve(&v.Action)
+		require.NoError(b.t, err)
+		return signature
+	}
+	_, err := b.pool.Exec(ctx, `alter table approvals disable trigger approvals_guard`)
+	require.NoError(b.t, err)
+	_, err = b.pool.Exec(ctx, `update approvals set made_at = $2::timestamptz - interval '23 hours', expires_at = $2, hash = $3, endorse_signature = $4, check_signature = $5 where id = $1`,
+		v.ID, v.ExpiresAt, hash[:], sign(v.Endorser), sign(v.Checker))
+	require.NoError(b.t, err)
+	_, err = b.pool.Exec(ctx, `alter table approvals enable trigger approvals_guard`)
+	require.NoError(b.t, err)
+}
+
+func (b *bureau) compensations() int64 {
+	b.t.Helper()
+	return b.count(`select count(*) from payments where kind = $1`, int16(pay.Compensation))
+}
+
+// A break that cannot be closed once its compensation is posted leaves the approval used and
+// without an outcome, however often that is, and over its expiry: it is never approved again,
+// refused, or proposed anew. Then it is finished, and paid once.
+func TestWhatIsPaidIsNeverCalledUnpaid(t *testing.T) {
+	t.Parallel()
+	b := newBureau(t)
+	ctx := t.Context()
+	for i, expired := range []bool{false, true} {
+		_, _, found := b.unstated()
+		v := b.agreed(found.ID)
+		_, err := b.pool.Exec(ctx, `create or replace function not_now() returns trigger language plpgsql as $$ begin raise exception 'not now' using errcode = '57P03'; end $$;
+			create trigger not_now before update on breaks for each row when (new.closed_by like 'approval%') execute function not_now()`)
+		require.NoError(t, err)
+		_, err = b.desk.Execute(ctx, b.who("abe"), v.ID, v.Hash)
+		require.ErrorIs(t, err, fault.CommitUnknown)
+		if expired {
+			b.past(v)
+		}
+		b.unheld()
+		require.Error(t, b.desk.Tidy(ctx))
+		now := b.stands(v.ID.String())
+		require.Equal(t, []any{access.Used, ""}, []any{now.State, now.Outcome})
+		for _, p := range b.hand(false).Proposals {
+			require.False(t, p.New)
+		}
+		for name, sql := range map[string]string{
+			"put back": `update approvals set state = 'approved', used_by = null, used_at = null, held_until = null where id = $1`,
+			"refused":  `update approvals set outcome = 'refused', finished_at = now() where id = $1`,
+		} {
+			_, err = b.pool.Exec(ctx, sql, v.ID)
+			require.ErrorContains(t, err, "MO001", name)
+		}
+		_, err = b.pool.Exec(ctx, `drop trigger not_now on breaks`)
+		require.NoError(t, err)
+		b.unheld()
+		require.NoError(t, b.desk.Tidy(ctx))
+		now = b.stands(v.ID.String())
+		require.Equal(t, []any{access.Used, access.Done}, []any{now.State, now.Outcome}, now.Result)
+		closed, err := b.breaks.Break(ctx, found.ID)
+		require.NoError(t, err)
+		require.Equal(t, "approval "+v.ID.String(), closed.ClosedBy)
+		require.EqualValues(t, i+1, b.compensations())
+	}
+}
+
+// A line that comes between the use of an approval and its posting forbids it. One that comes
+// after the posting, before the break is closed or long after, is told of: nobody is paid
+// twice without somebody knowing.
+func TestALineAndACompensationAreNeverBothQuiet(t *testing.T) {
+	t.Parallel()
+	b := newBureau(t)
+	ctx := t.Context()
+	run := func(id pay.ID) {
+		b.bank.states(pay.Reference(id, 1))
+		require.NoError(t, b.breaks.Run(ctx))
+		require.Equal(t, pay.SettlementMatched, b.payment(id).Settlement)
+	}
+	twice := func(id pay.ID) (found []recon.Break) {
+		page, _, err := b.breaks.Breaks(ctx, recon.BreakFilter{Class: "compensated_executed"})
+		require.NoError(t, err)
+		for i := range page {
+			if page[i].Payment == id.String() {
+				found = append(found, page[i])
+			}
+		}
+		return found
+	}
+
+	// Before the posting.
+	id, account, found := b.unstated()
+	v := b.agreed(found.ID)
+	b.losing.before = true
+	_, err := b.desk.Execute(ctx, b.who("abe"), v.ID, v.Hash)
+	require.ErrorIs(t, err, fault.CommitUnknown)
+	b.losing.before = false
+	run(id)
+	b.unheld()
+	require.NoError(t, b.desk.Tidy(ctx))
+	v = b.stands(v.ID.String())
+	require.Equal(t, []any{access.Used, access.Refused}, []any{v.State, v.Outcome}, v.Result)
+	require.Zero(t, b.compensations())
+	require.Equal(t, "-1000", b.available(account))
+	require.Empty(t, twice(id))
+
+	// After the posting, before the break is closed.
+	id, _, found = b.unstated()
+	v = b.agreed(found.ID)
+	b.losing.after = true
+	_, err = b.desk.Execute(ctx, b.who("abe"), v.ID, v.Hash)
+	require.ErrorIs(t, err, fault.CommitUnknown)
+	b.losing.after = false
+	b.bank.states(pay.Reference(id, 1))
+	_, err = b.breaks.Close(ctx, found.ID, recon.Closing{State: recon.Explained, Who: "ann", Why: "the bank has it"})
+	require.NoError(t, err)
+	b.unheld()
+	require.NoError(t, b.desk.Tidy(ctx))
+	v = b.stands(v.ID.String())
+	require.Equal(t, access.Done, v.Outcome, v.Result)
+	require.Contains(t, v.Result, "was closed meanwhile by ann")
+	told := twice(id)
+	require.Len(t, told, 1)
+	require.Equal(t, []any{recon.Open, int16(recon.MoneyAtRisk), "1000", ""}, []any{told[0].State, told[0].Severity, told[0].Amount.String(), told[0].Line})
+	require.NoError(t, b.breaks.Run(ctx))
+	told = twice(id)
+	require.Len(t, told, 1, "its line is the same break's")
+	require.NotEmpty(t, told[0].Line)
+
+	// Long after.
+	id, _, found = b.unstated()
+	v = b.agreed(found.ID)
+	v, err = b.desk.Execute(ctx, b.who("abe"), v.ID, v.Hash)
+	require.NoError(t, err)
+	require.Equal(t, access.Done, v.Outcome, v.Result)
+	require.NoError(t, b.breaks.Run(ctx))
+	require.Empty(t, twice(id))
+	run(id)
+	told = twice(id)
+	require.Len(t, told, 1)
+	require.Equal(t, []any{recon.Open, int16(recon.MoneyAtRisk), "1000", "recall"}, []any{told[0].State, told[0].Severity, told[0].Amount.String(), told[0].Suggestion.Action})
+	require.Contains(t, told[0].Suggestion.En, "Recover it from the holder")
+	_, err = b.breaks.Close(ctx, told[0].ID, recon.Closing{State: recon.Resolved, Code: "recovered", Who: "ann", Why: "the holder has sent it back"})
+	require.NoError(t, err)
+	require.NoError(t, b.breaks.Run(ctx))
+	require.Empty(t, twice(id), "told once")
+	require.EqualValues(t, 0, b.count(`select coalesce(sum(amount), 0)::bigint from facts.postings`))
+}
+
+// People's compensation and the machine's exclude each other, whichever comes first, by the
+// break, by another break of the payment, and by the payment: as long as one stands, and for
+// good once one is paid.
+func TestPeopleAndTheMachineDoNotPayForTheSame(t *testing.T) {
+	t.Parallel()
+	b := newBureau(t)
+	ctx := t.Context()
+	id, account, found := b.unstated()
+	link := "break " + strconv.FormatInt(found.ID, 10)
+	people := []access.Parameters{
+		{"account": account, "asset": "CZK", "amount": "1000", "link": link},
+		{"account": account, "asset": "CZK", "amount": "1000", "link": "incident 7", "payment": id.String()},
+		{"account": account, "asset": "CZK", "amount": "1000", "link": id.String()},
+	}
+	refused := func() {
+		t.Helper()
+		for _, p := range people {
+			_, err := b.desk.Propose(ctx, b.who("abe"), access.Proposal{Kind: "compensate", Parameters: p, Reason: "r"})
+			require.ErrorIs(t, err, fault.IllegalTransition, p)
+			require.ErrorContains(t, err, "makes up for the same", p)
+		}
+	}
+	not := func(why string) {
+		t.Helper()
+		out := b.hand(false)
+		require.Zero(t, out.Items)
+		require.Len(t, out.Proposals, 1)
+		require.Contains(t, out.Proposals[0].Why, why)
+	}
+	// People first: proposed, carried out at the same time by another road, and paid.
+	for _, p := range people {
+		v, err := b.desk.Propose(ctx, b.who("abe"), access.Proposal{Kind: "compensate", Parameters: p, Reason: "r"})
+		require.NoError(t, err)
+		b.bank.word = channel.Word{Verdict: channel.NotFound}
+		not("makes up for the same")
+		_, err = b.desk.Withdraw(ctx, b.who("abe"), v.ID)
+		require.NoError(t, err)
+	}
+	// The machine first.
+	v := b.agreed(found.ID)
+	refused()
+	_, err := b.pool.Exec(ctx, `insert into approvals (id, tenant, kind, parameters, reason, hash, maker, made_at, expires_at)
+		values (gen_random_uuid(), $1, 'compensate', $2, 'r', sha256('x'), 'abe', now(), now() + interval '1 hour')`, b.tenant, people[0].Canonical())
+	require.ErrorContains(t, err, "another approval makes up for the same", "the database says so too")
+	v, err = b.desk.Execute(ctx, b.who("abe"), v.ID, v.Hash)
+	require.NoError(t, err)
+	require.Equal(t, access.Done, v.Outcome, v.Result)
+	refused()
+	require.EqualValues(t, 1, b.compensations())
+
+	// Paid by people, and the break left open.
+	for i := range people {
+		id, account, found = b.unstated()
+		p := []access.Parameters{
+			{"account": account, "asset": "CZK", "amount": "1000", "link": "break " + strconv.FormatInt(found.ID, 10)},
+			{"account": account, "asset": "CZK", "amount": "1000", "link": "incident 7", "payment": id.String()},
+		}[i%2]
+		v = b.approved("compensate", p)
+		v, err = b.desk.Execute(ctx, b.who("abe"), v.ID, v.Hash)
+		require.NoError(t, err)
+		require.Equal(t, access.Done, v.Outcome, v.Result)
+		not("is booked about it already")
+		_, err = b.pool.Exec(ctx, `insert into approvals (id, tenant, kind, parameters, reason, hash, maker, made_at, expires_at)
+			values (gen_random_uuid(), $1, 'compensate_break', $2, 'r', sha256('x'), $3, now(), now() + interval '1 hour')`, b.tenant,
+			access.Parameters{"break": strconv.FormatInt(found.ID, 10), "asset": "CZK", "amount": "1000", "link": "break " + strconv.FormatInt(found.ID, 10)}.Canonical(), access.ServiceName(b.tenant))
+		require.ErrorContains(t, err, "owes so much", "the database says so too")
+		_, err = b.breaks.Close(ctx, found.ID, recon.Closing{State: recon.Resolved, Who: "ann", Why: "paid"})
+		require.NoError(t, err)
+	}
+
+	// Sent back by the bank (T13).
+	id, _, found = b.unstated()
+	b.fact(pay.Fact{Kind: pay.Returned, Payment: id, Attempt: 1, Source: "callback", Amount: money.Int(1000), Asset: "CZK", Channel: "bank-ab", ChannelID: "R1", Key: pay.EventKey(0, "bank-ab", pay.Return, "R1")})
+	not("is booked about it already")
+}
+
+// Nothing is proposed while anything else says that money may have left: another break of the
+// payment, another attempt, a line about one, or its channel's word.
+func TestEveryAttemptIsLookedAt(t *testing.T) {
+	t.Parallel()
+	b := newBureau(t)
+	ctx := t.Context()
+	id, _, found := b.unstated()
+	b.bank.word = channel.Word{Verdict: channel.NotFound}
+	attempt := func(state pay.AttemptState) string {
+		return `insert into attempts (payment, n, channel, reference, state, send_by, intended_at) select $1, 2, 'bank-cd', 'x2', ` + strconv.Itoa(int(state)) + `, now(), now()`
+	}
+	const drop = `delete from attempts where payment = $1 and n = 2`
+	for _, c := range []struct{ sql, undo, why string }{
+		{
+			`insert into breaks (class, channel, payment, reference, asset, amount) values ('double_execution', 'bank-cd', $1, 'x', 'CZK', 5)`,
+			`delete from breaks where payment = $1 and reference = 'x'`, "(double_execution) is open about the same payment",
+		},
+		{
+			`insert into breaks (class, channel, payment, reference, asset, amount, executed, state, closed_at) values ('contradiction', 'bank-cd', $1, 'x', 'CZK', 5, true, 'explained', now())`,
+			`delete from breaks where payment = $1 and reference = 'x'`, "has said that it executed one of its attempts",
+		},
+		{attempt(pay.AttemptUnknown), drop, "attempt 2 (x2) may have executed"},
+		{attempt(pay.Acked), drop, "attempt 2 (x2) may have executed"},
+	} {
+		_, err := b.pool.Exec(ctx, c.sql, int64(id))
+		require.NoError(t, err)
+		_, err = b.breaks.Owed(ctx, found.ID)
+		require.ErrorIs(t, err, fault.IllegalTransition, c.sql)
+		require.ErrorContains(t, err, c.why)
+		_, err = b.pool.Exec(ctx, c.undo, int64(id))
+		require.NoError(t, err)
+	}
+	_, err := b.pool.Exec(ctx, attempt(pay.Absent), int64(id))
+	require.NoError(t, err)
+	_, err = b.breaks.Owed(ctx, found.ID)
+	require.NoError(t, err, "an attempt that was proven absent says nothing")
+	_, err = b.pool.Exec(ctx, `insert into statement_lines (channel, seq, line_id, direction, reference, amount, fee, asset, remittance, booked_at, payment, outcome)
+		values ('bank-cd', 1, 'L9', 1, 'x2', 1000, 0, 'CZK', '', now(), $1, 'wrong_state')`, int64(id))
+	require.NoError(t, err)
+	_, err = b.breaks.Owed(ctx, found.ID)
+	require.ErrorContains(t, err, "the statement has the line L9 about attempt 2")
 }
 
 // Whoever reads a list sees that a machine proposed it, and how many have agreed.

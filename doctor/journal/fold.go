@@ -337,7 +337,8 @@ func (f *Folder) apply(in *doctor.Incident, e doctor.Entry, data any) error {
 			return err
 		}
 		at := e.At
-		in.ClosedAt, in.Closing = &at, d
+		// Nobody can decide any more what a closed incident waited for.
+		in.ClosedAt, in.Closing, in.Waiting = &at, d, []doctor.Done{}
 		f.forget()
 	}
 	return nil

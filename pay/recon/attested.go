@@ -121,7 +121,7 @@ func (r *Recon) settleAttested(ctx context.Context, name channel.Name, lines []a
 		batch.Queue(meetExpectations, string(name), []int64{int64(l.payment)})
 		batch.Queue(closeJudged, string(name), l.reference, l.line, "two people have named this attempt: the line has settled the payment", byRefusal)
 		batch.Queue(closeBreaks, string(name), []string{l.reference}, "the statement shows it", byMatch)
-		batch.Queue(paidTwice, string(name), []string{l.reference}, []string{l.line})
+		batch.Queue(postedTwice, string(name), []string{l.reference}, []string{l.line})
 		if it.class != "" {
 			r.open(ctx, &batch, name, []brk{l.brk(it.class, it.value, it.detail)})
 		}

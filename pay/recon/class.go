@@ -24,6 +24,7 @@ const (
 	lateOutcome        = "late_outcome"
 	contradiction      = "contradiction"
 	missingInStatement = "missing_in_statement"
+	compensated        = "compensated_executed"
 	// About a whole statement that came as a file.
 	statementUnbalanced = "statement_unbalanced"
 	balanceGap          = "balance_gap"
@@ -177,6 +178,15 @@ var classes = []Class{
 			Zh: "按参考号向渠道查询。明细出现后自动关闭。若渠道证明未发生,则补偿持有人。",
 		},
 		"ask_channel", 21, person,
+	},
+	{
+		compensated, MoneyAtRisk, operations,
+		fault.Text{En: "Compensated, and it executed after all", Zh: "已补偿，但款项实际已付出"},
+		fault.Text{
+			En: "The holder has had the amount twice: from us, and by the payment. Recover it from the holder, by agreement or as your terms allow, or have the channel recall the payment; what cannot be recovered is our loss. Until then nothing more is paid for this payment.",
+			Zh: "持有人已重复受益：我方已补偿，原付款亦已执行。请依约定向持有人追回，或要求渠道追回原付款；无法追回的计入损失。在此之前不再就该付款支付任何款项。",
+		},
+		"recall", 0, likely,
 	},
 	{
 		statementUnbalanced, MoneyAtRisk, finance,

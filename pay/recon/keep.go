@@ -47,9 +47,10 @@ const closeBreaks = `with closed as (
 insert into break_events (break, what, who, note) select id, 'resolved', 'recon', $3 from closed order by id`
 
 // A line that shows what was made up for because it was missing: the holder has his money
-// back, and the payee has it too. That is a break of the line's, and closes none.
-const paidTwice = `insert into breaks (class, channel, payment, reference, line, asset, amount, detail)
-  select '` + doubled + `', b.channel, b.payment, b.reference, n.line, b.asset, b.amount,
+// back, and the payee has it too. That is a break of the line's, and closes none. However it was made up for:
+// what a compensation of ours says, paidTwice finds, whoever closed the break.
+const postedTwice = `insert into breaks (class, channel, payment, reference, line, asset, amount, detail)
+  select '` + compensated + `', b.channel, b.payment, b.reference, n.line, b.asset, b.amount,
          left('the statement shows it by now, and it was ' || b.close_reason || ' (' || b.closed_by || '): the money has gone twice', 500)
     from unnest($2::text[], $3::text[]) as n(reference, line)
     join breaks b on b.class = '` + missingInStatement + `' and b.channel = $1 and b.reference = n.reference and b.line = '' and b.close_code = 'posted'
@@ -119,7 +120,7 @@ func (r *Recon) keep(ctx context.Context, name channel.Name, items []item, file 
 	if len(l.explained) > 0 {
 		batch.Queue(meetExpectations, string(name), l.met)
 		batch.Queue(closeBreaks, string(name), l.explained, "the statement shows it", byMatch)
-		batch.Queue(paidTwice, string(name), l.explained, l.explaining)
+		batch.Queue(postedTwice, string(name), l.explained, l.explaining)
 	}
 	if len(l.strays) > 0 {
 		batch.Queue(closeBreaks, string(name), l.strays, "the statement shows it: see the break of its line", byStray)

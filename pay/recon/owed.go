@@ -5,9 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 	"unicode"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/moneta-pay/moneta/fault"
 	"github.com/moneta-pay/moneta/money"
@@ -77,10 +80,65 @@ func (r *Recon) Owed(ctx context.Context, id int64) (Owed, error) {
 		err = r.cfg.Pool.QueryRow(ctx, `select p.tenant, coalesce((select max(send_by) from attempts where payment = p.id), p.created_at) from payments p where p.id = $1`,
 			int64(payment)).Scan(&out.Tenant, &out.sendBy)
 	}
+	var against string
+	if err == nil {
+		against, err = r.against(ctx, payment, &b)
+	}
 	if err != nil {
 		return Owed{}, readFault("recon.Owed", err)
 	}
+	if against != "" {
+		return Owed{}, nothing(against)
+	}
 	return out, nil
+}
+
+// Whatever was booked about the payment by anything but its own life, what else is open
+// about it, and each sign that money may have left by another attempt than the break's.
+// $1 is the payment, $2 the break and $3 its reference.
+const selectAgainst = `select what, id, name from (
+  select 1 as rank, 'payment' as what, id, '' as name from payments where original = $1
+   union all
+  select 2, 'payment', l.id, '' from breaks o join payments l on l.kind = 13 and l.link = 'break ' || o.id where o.payment = $1
+   union all
+  select 3, 'break', id, class from breaks where payment = $1 and closed_at is null and id <> $2
+   union all
+  select 4, 'attempt', n, reference from attempts where payment = $1 and reference <> $3 and state = any($4)
+   union all
+  select 5, 'line', a.n, s.line_id from attempts a
+   cross join lateral (select channel, line_id from statement_lines l where l.reference = a.reference offset 0) s where a.payment = $1 and s.channel = a.channel
+   union all
+  select 6, 'word', id, class from breaks where payment = $1 and id <> $2 and executed
+) a order by rank, id limit 1`
+
+// against says what stands against paying what the break owes; "" when nothing does.
+func (r *Recon) against(ctx context.Context, payment pay.ID, b *Break) (string, error) {
+	var live []int16
+	for s := range pay.NeverSent + 1 {
+		if s.Live() {
+			live = append(live, int16(s))
+		}
+	}
+	var what, name string
+	var id int64
+	err := r.cfg.Pool.QueryRow(ctx, selectAgainst, int64(payment), b.ID, b.Reference, live).Scan(&what, &id, &name)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	switch what {
+	case "payment":
+		return "the payment " + pay.ID(id).String() + " is booked about it already: a person looks whether anything is still owed", nil
+	case "break":
+		return fmt.Sprintf("break %d (%s) is open about the same payment: it is settled first", id, name), nil
+	case "attempt":
+		return fmt.Sprintf("attempt %d (%s) may have executed: a person asks for it", id, name), nil
+	case "line":
+		return fmt.Sprintf("the statement has the line %s about attempt %d of it", name, id), nil
+	}
+	return fmt.Sprintf("by break %d (%s) its channel has said that it executed one of its attempts", id, name), nil
 }
 
 // seen is the hash of what the break says and of what is known about it. Who looks after

@@ -12,6 +12,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -31,8 +32,8 @@ const (
 	// LettersBack is how many of the newest callbacks of all channels are searched for
 	// the payment's references.
 	LettersBack = 20_000
-	// NamesBack is how many of the newest payments, or attempts, are searched for a
-	// name that has no index: the hot path pays for none.
+	// NamesBack is how many payments of all tenants are searched at once for a name that
+	// has no index: the hot path pays for none.
 	NamesBack = 50_000
 
 	movesMax  = 500
@@ -44,6 +45,7 @@ const (
 type Reader struct {
 	pool  *pgxpool.Pool
 	clock clock.Clock
+	back  int // NamesBack; tests look less far
 }
 
 // NewReader reads through pool; a nil clock is the system's.
@@ -51,7 +53,7 @@ func NewReader(pool *pgxpool.Pool, c clock.Clock) *Reader {
 	if c == nil {
 		c = clock.System
 	}
-	return &Reader{pool: pool, clock: c}
+	return &Reader{pool: pool, clock: c, back: NamesBack}
 }
 
 // Trail is where the time of one payment went.
@@ -396,18 +398,46 @@ func (t *read) states(now time.Time) []Span {
 	return spans
 }
 
-// ByTrace finds the newest payments with this trace, among the NamesBack newest of the
-// tenant.
-func (r *Reader) ByTrace(ctx context.Context, tenant pay.TenantID, trace [16]byte) ([]pay.ID, error) {
-	return r.find(ctx, "trail.ByTrace", `select id from (select id, trace_id from payments where tenant = $1 order by id desc limit $2) p
-		where trace_id = $3 order by id desc limit $4`, int32(tenant), NamesBack, pgtype.UUID{Bytes: trace, Valid: true}, othersMax)
+// Window is a part of the record: the payments from Low up to, and without, Below, of all
+// tenants, the oldest of which was made at From. Whole says that there are no older ones.
+type Window struct {
+	Low, Below pay.ID
+	From       time.Time
+	Whole      bool
 }
 
-// ByChannelID finds the payments of whose newest attempts the channel gave one this
-// name, among the NamesBack newest attempts of all.
-func (r *Reader) ByChannelID(ctx context.Context, tenant pay.TenantID, name string) ([]pay.ID, error) {
-	return r.find(ctx, "trail.ByChannelID", `select p.id from (select payment, channel_id from attempts order by payment desc, n desc limit $2) a
-		join payments p on p.id = a.payment and p.tenant = $1 where a.channel_id = $3 order by p.id desc limit $4`, int32(tenant), NamesBack, name, othersMax)
+// Back is the window of the NamesBack payments before one; 0 is the newest.
+func (r *Reader) Back(ctx context.Context, below pay.ID) (Window, error) {
+	w := Window{Below: below}
+	if below == 0 {
+		w.Below = math.MaxInt64
+	}
+	var n int
+	var low *int64
+	var from *time.Time
+	err := r.pool.QueryRow(ctx, `select count(*), min(id), min(created_at) from (select id, created_at from payments where id < $1 order by id desc limit $2) p`,
+		int64(w.Below), r.back).Scan(&n, &low, &from)
+	if err != nil {
+		return w, readFault("trail.Back", err)
+	}
+	w.Whole = n < r.back
+	if low != nil {
+		w.Low, w.From = pay.ID(*low), from.UTC()
+	}
+	return w, nil
+}
+
+// ByTrace finds the newest payments of the tenant in a window with this trace.
+func (r *Reader) ByTrace(ctx context.Context, tenant pay.TenantID, w *Window, trace [16]byte) ([]pay.ID, error) {
+	return r.find(ctx, "trail.ByTrace", `select id from payments where tenant = $1 and id >= $2 and id < $3 and trace_id = $4 order by id desc limit $5`,
+		int32(tenant), int64(w.Low), int64(w.Below), pgtype.UUID{Bytes: trace, Valid: true}, othersMax)
+}
+
+// ByChannelID finds the payments of the tenant in a window to an attempt of which the
+// channel gave this name.
+func (r *Reader) ByChannelID(ctx context.Context, tenant pay.TenantID, w *Window, name string) ([]pay.ID, error) {
+	return r.find(ctx, "trail.ByChannelID", `select distinct p.id from attempts a join payments p on p.id = a.payment and p.tenant = $1
+		where a.payment >= $2 and a.payment < $3 and a.channel_id = $4 order by p.id desc limit $5`, int32(tenant), int64(w.Low), int64(w.Below), name, othersMax)
 }
 
 // ByEvent finds the payment whose move the event is.

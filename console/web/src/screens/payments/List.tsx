@@ -82,7 +82,7 @@ export default function List() {
   );
 }
 
-type Found = { found: { object: string; id: string; by: string; state?: string }[]; sure: boolean };
+type Found = { found: { object: string; id: string; by: string; state?: string }[]; sure: boolean; next?: string; looked_back_to?: string };
 
 /** Search takes whatever is pasted. */
 function Search() {
@@ -91,18 +91,22 @@ function Search() {
   const [q, setQ] = useState('');
   const [out, setOut] = useState<Found | null>(null);
   const [problem, setProblem] = useState<unknown>(null);
-  const find = async () => {
+  const [going, setGoing] = useState(false);
+  const find = async (after = '') => {
     const text = q.trim();
     setProblem(null);
-    setOut(null);
+    if (!after) setOut(null);
     if (!text) return;
+    setGoing(true);
     try {
-      const { data } = await ask<Found>(`/api/look/find?q=${encodeURIComponent(text)}`);
+      const { data } = await ask<Found>(`/api/look/find?q=${encodeURIComponent(text)}${after && `&after=${encodeURIComponent(after)}`}`);
       const only = data.found.length === 1 && data.sure ? whereIs(data.found[0]!.id) : undefined;
       if (only) go(only);
       else setOut(data);
     } catch (e) {
       setProblem(e);
+    } finally {
+      setGoing(false);
     }
   };
   return (
@@ -115,13 +119,19 @@ function Search() {
       }}
     >
       <Group gap="xs" wrap="nowrap" align="end">
-        <TextInput className={classes.grow} label={t('find')} placeholder={t('find_hint')} value={q} onChange={(e) => setQ(e.currentTarget.value)} maxLength={255} leftSection={<IconSearch width={16} height={16} />} />
+        <TextInput className={classes.grow} label={t('find')} placeholder={t('find_hint')} value={q} onChange={(e) => (setQ(e.currentTarget.value), setOut(null))} maxLength={255} leftSection={<IconSearch width={16} height={16} />} />
         <Button type="submit">{t('find_go')}</Button>
       </Group>
       {problem !== null && <Problem of={problem} again={() => void find()} />}
       {out && (
         <div className={classes.found} role="status">
-          {out.found.length === 0 && <Text size="sm">{t('find_none')}</Text>}
+          {out.found.length === 0 && !out.next && out.sure && <Text size="sm">{t('find_none')}</Text>}
+          {out.found.length === 0 && out.next && (
+            <Group gap="sm">
+              <Text size="sm">{t('find_so_far')} <When at={out.looked_back_to} /></Text>
+              <Button size="compact-sm" variant="default" loading={going} onClick={() => void find(out.next)}>{t('find_further')}</Button>
+            </Group>
+          )}
           {out.found.map((f) => (
             <div key={f.object + f.id + f.by}>
               <Id id={f.id} whole /> <Text span size="sm" c="dimmed">{t.maybe(`by_${f.by}`) ?? f.by}{f.state ? ` · ${t.maybe(`state_${f.state}`) ?? f.state}` : ''}</Text>
