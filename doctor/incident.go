@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Stage is how far an incident has come.
@@ -151,8 +152,10 @@ func (f *FollowUp) Check() error {
 		return errors.New("the id of a follow-up is a lower-case letter and at most 39 more, digits or hyphens")
 	case strings.TrimSpace(f.Text) == "" || len(f.Text) > 2000:
 		return errors.New("a follow-up says in 1 to 2000 bytes what is to be done")
-	case len(f.Owner) > 200 || strings.ContainsAny(f.Owner, "\r\n"):
+	case len(f.Owner) > 200:
 		return errors.New("the owner of a follow-up is one line of at most 200 bytes")
+	case strings.ContainsFunc(f.Text+f.Owner, unicode.IsControl):
+		return errors.New("a follow-up and its owner are one line each, without control characters")
 	}
 	if f.Due == "" {
 		return nil
@@ -182,6 +185,14 @@ func (c *Closing) Listed() error {
 	return nil
 }
 
+// Sight is whether somebody's lever hides an incident, HeldBack or LetGo, since when, and
+// the newest words about it.
+type Sight struct {
+	About string    `json:"about"`
+	Since time.Time `json:"since"`
+	Text  Text      `json:"text"`
+}
+
 // Incident is what the journal says of one, folded.
 type Incident struct {
 	ID       string    `json:"id"`
@@ -193,6 +204,12 @@ type Incident struct {
 	// Alarms that hold now, and whether any ever paged.
 	Alarms []Alarm `json:"alarms"`
 	Paged  bool    `json:"paged"`
+	// Hops are those with an alarm that paged, Blamed those whose fault was acted on, each in
+	// the order in which they came: also after they went quiet.
+	Hops   []string `json:"hops,omitempty"`
+	Blamed []string `json:"blamed,omitempty"`
+	// Sight is what operators were told last of what hides it; nil while nothing ever did.
+	Sight *Sight `json:"sight,omitempty"`
 	// Answer is the newest, FirstAnswer the first that named a cause.
 	Answer      *Answer      `json:"answer,omitempty"`
 	FirstAnswer *Answer      `json:"first_answer,omitempty"`
