@@ -171,7 +171,7 @@ func IncidentFollowUps(c IncidentConfig, id string) error {
 		if overdue {
 			due += " " + say(c.Lang, "todo-overdue")
 		}
-		fmt.Fprintf(t, "[%s]\t%s\t%s\t%s\t%s\n", mark, id, orDash(u.Owner), due, u.Text)
+		fmt.Fprintf(t, "[%s]\t%s\t%s\t%s\t%s\n", mark, id, orDash(plain(u.Owner)), plain(due), plain(u.Text))
 	}
 	if id == "" {
 		all, _, err := c.readIncidents("")

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Stage is how far an incident has come.
@@ -157,8 +158,10 @@ func (f *FollowUp) Check() error {
 		return errors.New("the id of a follow-up is a lower-case letter and at most 39 more, digits or hyphens")
 	case strings.TrimSpace(f.Text) == "" || len(f.Text) > 2000:
 		return errors.New("a follow-up says in 1 to 2000 bytes what is to be done")
-	case len(f.Owner) > 200 || strings.ContainsAny(f.Owner, "\r\n"):
+	case len(f.Owner) > 200:
 		return errors.New("the owner of a follow-up is one line of at most 200 bytes")
+	case strings.ContainsFunc(f.Text+f.Owner, unicode.IsControl):
+		return errors.New("a follow-up and its owner are one line each, without control characters")
 	}
 	if f.Due == "" {
 		return nil
