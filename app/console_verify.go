@@ -1,8 +1,10 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -55,6 +57,10 @@ type verifyRun struct {
 	Lies     []probe.Capability `json:"lies"`
 	// Kept says that the findings are in the database, where the nodes read them.
 	Kept bool `json:"kept"`
+	// StoppedBy broke it off; "" with a test that came to its end, or ended with the watch.
+	StoppedBy string `json:"stopped_by,omitempty"`
+	// early is why it did not come to its end, "" when it did.
+	early string
 }
 
 // verifyRoom tests one channel at a time, and remembers the last test of each.
@@ -89,7 +95,7 @@ func newVerifyRoom(clk clock.Clock) *verifyRoom {
 //
 //	GET    /api/look/channels/{name}/verify   the test that goes on, or the last one
 //	POST   /api/look/channels/{name}/verify   {"asset":"CZK","amount":"100"}
-//	DELETE /api/look/channels/{name}/verify   break it off; nothing is kept
+//	DELETE /api/look/channels/{name}/verify   break it off; what was seen to be false by then is kept, and only that
 func (w *watch) verifyRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/look/channels/{name}/verify", func(rw http.ResponseWriter, r *http.Request) {
 		run, busy := w.verify.of(r.PathValue("name"))
@@ -97,11 +103,16 @@ func (w *watch) verifyRoutes(mux *http.ServeMux) {
 	})
 	mux.HandleFunc("POST /api/look/channels/{name}/verify", w.startVerify)
 	mux.HandleFunc("DELETE /api/look/channels/{name}/verify", func(rw http.ResponseWriter, r *http.Request) {
-		if _, ok := may(rw, r, access.Approver); !ok {
+		v, ok := may(rw, r, access.Approver)
+		if !ok {
 			return
 		}
-		if !w.verify.breakOff(r.PathValue("name")) {
-			refuse(rw, http.StatusNotFound, "not-found", "this channel is not being tested")
+		switch err := w.verify.breakOff(r.PathValue("name"), v.Name); {
+		case errors.Is(err, errNotTested):
+			refuse(rw, http.StatusNotFound, "not-found", err.Error())
+			return
+		case err != nil:
+			refuse(rw, http.StatusConflict, "conflict", err.Error())
 			return
 		}
 		run, busy := w.verify.of(r.PathValue("name"))
@@ -146,14 +157,25 @@ func (w *watch) startVerify(rw http.ResponseWriter, r *http.Request) {
 	asked := &ChannelConfig{
 		Database: Database{DSN: w.cfg.DSN, DataDir: w.cfg.DataDir}, Channels: channels, Name: channels[i].Name, Asset: in.Asset, Amount: in.Amount, Lang: "en",
 	}
-	run, err := w.verify.start(asked, &channels[i], v.Name, w.verified)
-	if err != nil {
+	run, err := w.verify.start(asked, &channels[i], v.Name, w.verifying, w.verified)
+	switch {
+	case errors.Is(err, errUntold):
+		refuse(rw, http.StatusServiceUnavailable, "unavailable", err.Error())
+		return
+	case err != nil:
 		refuse(rw, http.StatusConflict, "conflict", err.Error())
 		return
 	}
-	w.noteVerify(r.Context(), v.Name, "tests what "+run.Channel+" claims, at "+run.Endpoint)
 	rw.WriteHeader(http.StatusAccepted)
 	answer(rw, map[string]any{"run": run, "busy": ""})
+}
+
+// verifying tells that a test begins. A visitor who goes away does not take it back.
+func (w *watch) verifying(run *verifyRun) error {
+	ctx, cancel := context.WithTimeout(context.Background(), recordWithin)
+	defer cancel()
+	_, err := w.attendance.note(ctx, "", run.By, "tests what "+run.Channel+" claims, at "+run.Endpoint)
+	return err
 }
 
 // verified tells of the end of a test, and has the screens know it at once.
@@ -165,14 +187,32 @@ func (w *watch) verified(run *verifyRun) {
 			w.contracts.Store(&all)
 		}
 	}
-	text := map[string]string{
-		verifyHolds: "nothing that " + run.Channel + " claims was seen to be false", verifyLies: run.Channel + " does not keep its contract: " + joined(run.Lies),
-		verifyCancelled: "the test of " + run.Channel + " was broken off, nothing is kept", verifyFailed: "the test of " + run.Channel + " showed nothing: " + run.Why,
-	}[run.State]
-	if run.State != verifyFailed && run.Why != "" {
-		text += "; it could not be kept: " + run.Why
+	who, text := run.told()
+	if _, err := w.attendance.note(ctx, "", who, text); err != nil {
+		w.log.WarnContext(ctx, "a test of a channel is not told in the journal", slog.Any("error", err))
 	}
-	w.noteVerify(ctx, run.By, text)
+}
+
+// told is who ended a test, and what became of it.
+func (r *verifyRun) told() (who, text string) {
+	who = cmp.Or(r.StoppedBy, r.By)
+	switch {
+	case r.State == verifyLies:
+		text = r.Channel + " does not keep its contract: " + joined(r.Lies)
+		if r.early != "" {
+			text += "; the test " + r.early + " before it had shown the rest"
+		}
+	case r.State == verifyHolds:
+		text = "nothing that " + r.Channel + " claims was seen to be false"
+	case r.State == verifyCancelled:
+		return who, "the test of " + r.Channel + " " + r.early + ", nothing is kept"
+	default:
+		return who, "the test of " + r.Channel + " showed nothing: " + r.Why
+	}
+	if r.Why != "" {
+		text += "; it could not be kept: " + r.Why
+	}
+	return who, text
 }
 
 func joined(all []probe.Capability) string {
@@ -183,17 +223,17 @@ func joined(all []probe.Capability) string {
 	return strings.Join(out, ", ")
 }
 
-func (w *watch) noteVerify(ctx context.Context, who, text string) {
-	if _, err := w.attendance.note(ctx, "", who, text); err != nil {
-		w.log.WarnContext(ctx, "a test of a channel is not told in the journal", slog.Any("error", err))
-	}
-}
+var (
+	errNotTested = errors.New("this channel is not being tested")
+	errUntold    = errors.New("the journal does not take that a test begins, so none was made")
+)
 
-// start begins a test in a goroutine of its own; ended hears of its end.
-func (v *verifyRoom) start(c *ChannelConfig, cfg *config.Channel, by string, ended func(*verifyRun)) (*verifyRun, error) {
+// start begins a test in a goroutine of its own, when tell could write down that it
+// begins; ended hears of its end.
+func (v *verifyRoom) start(c *ChannelConfig, cfg *config.Channel, by string, tell func(*verifyRun) error, ended func(*verifyRun)) (*verifyRun, error) {
 	v.mu.Lock()
-	defer v.mu.Unlock()
 	if v.now != nil {
+		defer v.mu.Unlock()
 		return nil, errors.New(v.now.Channel + " is being tested: wait for it, or break it off")
 	}
 	now := v.clock.Now().UTC()
@@ -202,7 +242,17 @@ func (v *verifyRoom) start(c *ChannelConfig, cfg *config.Channel, by string, end
 		Claims: probe.Capabilities(), Findings: []probe.Finding{}, Lies: []probe.Capability{},
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), verifyAtMost)
+	before := v.last[cfg.Name]
 	v.now, v.cancel, v.last[cfg.Name] = run, cancel, run
+	began := run.copied()
+	v.mu.Unlock()
+	if err := tell(began); err != nil {
+		cancel()
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.now, v.cancel, v.last[cfg.Name] = nil, nil, before
+		return nil, fmt.Errorf("%w: %w", errUntold, err)
+	}
 	v.works.Go(func() {
 		defer cancel()
 		report, err := v.probe(ctx, c, cfg, func(f probe.Finding) {
@@ -210,33 +260,59 @@ func (v *verifyRoom) start(c *ChannelConfig, cfg *config.Channel, by string, end
 			defer v.mu.Unlock()
 			run.Findings = append(run.Findings, f)
 		})
+		v.over()
+		kept := report
+		if err != nil {
+			kept = report.Broken()
+		}
 		var unkept error
-		if err == nil {
+		if len(kept.Findings) > 0 {
 			keeping, done := context.WithTimeout(context.Background(), recordWithin)
-			unkept = v.keep(keeping, c, report, cfg.TestURL)
+			unkept = v.keep(keeping, c, kept, cfg.TestURL)
 			done()
 		}
 		ended(v.end(run, &report, err, unkept))
 	})
-	return run.copied(), nil
+	return began, nil
 }
 
-// end writes down what became of a test: whether it could be made, and kept.
+// over says that the orders of the test that goes on are made: nothing is left to break off.
+func (v *verifyRoom) over() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.cancel = nil
+}
+
+// end writes down what became of a test: whether it could be made, and kept. A claim that
+// was seen to be false is kept also of a test that did not come to its end.
 func (v *verifyRoom) end(run *verifyRun, report *probe.Report, err, unkept error) *verifyRun {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	now := v.clock.Now().UTC()
-	run.EndedAt = &now
+	run.EndedAt, run.Lies = &now, append(run.Lies, report.Failed()...)
+	stopped := run.State == verifyCancels
 	switch {
 	case err == nil:
+		run.StoppedBy = ""
+	case stopped && run.StoppedBy == "":
+		run.early = "ended with the watch"
+	case stopped:
+		run.early = "was broken off"
+	case errors.Is(err, context.DeadlineExceeded):
+		run.early = "ran out of time"
+	default:
+		run.early = "could not go on (" + err.Error() + ")"
+	}
+	switch {
+	case err == nil || len(run.Lies) > 0:
 		run.Kept, run.State, run.Findings = unkept == nil, verifyHolds, report.Findings
-		if run.Lies = append(run.Lies, report.Failed()...); len(run.Lies) > 0 {
+		if len(run.Lies) > 0 {
 			run.State = verifyLies
 		}
 		if unkept != nil {
 			run.Why = unkept.Error()
 		}
-	case run.State == verifyCancels:
+	case stopped:
 		run.State = verifyCancelled
 	case errors.Is(err, context.DeadlineExceeded) && !now.Before(run.Deadline):
 		run.State, run.Why = verifyFailed, "its time was up"
@@ -261,22 +337,26 @@ func (v *verifyRoom) of(name string) (run *verifyRun, busy string) {
 	return v.last[name].copied(), busy
 }
 
-// breakOff ends the test of a channel; false: there is none.
-func (v *verifyRoom) breakOff(name string) bool {
+// breakOff ends the test of a channel, while it makes orders.
+func (v *verifyRoom) breakOff(name, by string) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.now == nil || v.now.Channel != name {
-		return false
+	switch {
+	case v.now == nil || v.now.Channel != name:
+		return errNotTested
+	case v.cancel == nil:
+		return errors.New("the test is over, and is being kept: there is nothing to break off")
+	case v.now.State == verifyRuns:
+		v.now.State, v.now.StoppedBy = verifyCancels, by
 	}
-	v.now.State = verifyCancels
 	v.cancel()
-	return true
+	return nil
 }
 
 // stop ends whatever goes on, with the watch.
 func (v *verifyRoom) stop(context.Context) error {
 	v.mu.Lock()
-	if v.now != nil {
+	if v.cancel != nil {
 		v.now.State = verifyCancels
 		v.cancel()
 	}

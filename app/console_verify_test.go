@@ -16,7 +16,9 @@ import (
 	"github.com/moneta-pay/moneta/config"
 	"github.com/moneta-pay/moneta/doctor"
 	"github.com/moneta-pay/moneta/internal/clock"
+	"github.com/moneta-pay/moneta/internal/pgtest"
 	"github.com/moneta-pay/moneta/pay/channel/probe"
+	"github.com/moneta-pay/moneta/pay/dispatch"
 )
 
 // verifying is a console with two channels, one of them without a test endpoint, whose
@@ -121,6 +123,8 @@ func TestATestOfAChannelThatEndsOtherwise(t *testing.T) {
 	resp, _ = b.do(http.MethodDelete, verifyPath, "")
 	require.Equal(t, 200, resp.StatusCode)
 	require.False(t, b.untilVerified("cancelled").Run.Kept)
+	require.Eventually(t, func() bool { return len(b.notes(t)) == 2 }, 30*time.Second, 5*time.Millisecond)
+	require.Equal(t, "anna: the test of bank-ab was broken off, nothing is kept", b.notes(t)[1])
 
 	b.watch.verify.keep = func(context.Context, *ChannelConfig, probe.Report, string) error {
 		return errors.New("permission denied")
@@ -137,6 +141,99 @@ func TestATestOfAChannelThatEndsOtherwise(t *testing.T) {
 	require.Equal(t, "probe bank-ab: no connection", b.untilVerified("failed").Run.Why)
 }
 
+// A lie that was seen before somebody broke the test off is kept: what was proven before
+// does not let an order whose outcome is unknown out again.
+func TestALieOutlivesTheTestThatSawIt(t *testing.T) {
+	t.Parallel()
+	b, findings, _ := verifying(t)
+	db := Database{DSN: pgtest.DSN(t)}
+	file, err := config.Load(b.watch.cfg.Config)
+	require.NoError(t, err)
+	asked := &ChannelConfig{Database: db, Channels: file.Channels[:1]}
+	resends := func() bool {
+		t.Helper()
+		all, err := asked.claims(t.Context())
+		require.NoError(t, err)
+		return all[0].MayResend
+	}
+	ch, err := connect(file.Channels[0], file.Channels[0].TestURL)
+	require.NoError(t, err)
+	keep := func(ctx context.Context, _ *ChannelConfig, r probe.Report, endpoint string) error {
+		r.Adapter, r.Contract, r.StartedAt = ch.Capabilities().Adapter, probe.Contract(ch.Capabilities()), time.Now()
+		return asked.record(ctx, r, endpoint)
+	}
+	ch.(interface{ Close() }).Close()
+	b.watch.verify.keep = keep
+	require.NoError(t, keep(t.Context(), nil, probe.Report{Channel: "bank-ab", Findings: []probe.Finding{{Capability: probe.Dedup, Status: probe.Proven}, {Capability: probe.Query, Status: probe.Proven}}}, ""))
+	require.True(t, resends())
+
+	b.signIn(visitor{Name: "anna", Role: access.Approver, Tenant: 1})
+	resp, raw := b.do(http.MethodPost, verifyPath, `{}`)
+	require.Equal(t, 202, resp.StatusCode, raw)
+	findings <- probe.Finding{Capability: probe.Dedup, Status: probe.Failed, Detail: "moved money 2 times"}
+	findings <- probe.Finding{Capability: probe.Query, Status: probe.NotShown}
+	b.signIn(visitor{Name: "petr", Role: access.Approver, Tenant: 1})
+	resp, raw = b.do(http.MethodDelete, verifyPath, "")
+	require.Equal(t, 200, resp.StatusCode, raw)
+	run := b.untilVerified("lies").Run
+	require.True(t, run.Kept)
+	require.Equal(t, []string{"anna", "petr"}, []string{run.By, run.StoppedBy})
+	require.False(t, resends(), "twice is twice, also of a test that was broken off")
+	proofs, err := asked.claims(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, map[probe.Capability]probe.Status{probe.Dedup: probe.Failed, probe.Query: probe.Proven}, statuses(proofs[0].Proofs), "of what was not seen it says nothing")
+	require.Eventually(t, func() bool { return len(b.notes(t)) == 2 }, 30*time.Second, 5*time.Millisecond)
+	require.Equal(t, "petr: bank-ab does not keep its contract: dedup; the test was broken off before it had shown the rest", b.notes(t)[1])
+}
+
+func statuses(all []dispatch.Proof) map[probe.Capability]probe.Status {
+	out := map[probe.Capability]probe.Status{}
+	for i := range all {
+		out[all[i].Capability] = all[i].Status
+	}
+	return out
+}
+
+// The journal knows of a test before the first order, or none is made; and what is over is
+// not broken off.
+func TestATestOfAChannelIsToldFirst(t *testing.T) {
+	t.Parallel()
+	b, _, ends := verifying(t)
+	b.signIn(visitor{Name: "anna", Role: access.Approver, Tenant: 1})
+	kept := make(chan struct{})
+	b.watch.verify.keep = func(context.Context, *ChannelConfig, probe.Report, string) error { <-kept; return nil }
+	probes := b.watch.verify.probe
+	b.watch.verify.probe = func(ctx context.Context, c *ChannelConfig, cfg *config.Channel, progress func(probe.Finding)) (probe.Report, error) {
+		require.Equal(t, []string{"anna: tests what bank-ab claims, at http://127.0.0.1:1/test"}, b.notes(t))
+		r, err := probes(ctx, c, cfg, progress)
+		r.Findings = []probe.Finding{{Capability: probe.Query, Status: probe.Proven}}
+		return r, err
+	}
+	resp, raw := b.do(http.MethodPost, verifyPath, `{}`)
+	require.Equal(t, 202, resp.StatusCode, raw)
+	ends <- nil
+	require.Eventually(t, func() bool {
+		b.watch.verify.mu.Lock()
+		defer b.watch.verify.mu.Unlock()
+		return b.watch.verify.cancel == nil
+	}, 30*time.Second, time.Millisecond)
+	resp, raw = b.do(http.MethodDelete, verifyPath, "")
+	require.Equal(t, 409, resp.StatusCode, raw)
+	close(kept)
+	require.True(t, b.untilVerified("holds").Run.Kept)
+
+	room := b.watch.verify
+	room.probe = func(context.Context, *ChannelConfig, *config.Channel, func(probe.Finding)) (probe.Report, error) {
+		t.Error("orders that no journal knows of")
+		return probe.Report{}, nil
+	}
+	require.Eventually(t, func() bool { _, busy := room.of("bank-ab"); return busy == "" }, 30*time.Second, time.Millisecond)
+	_, err := room.start(&ChannelConfig{}, &config.Channel{Name: "bank-ab"}, "anna", func(*verifyRun) error { return errors.New("the disk is full") }, func(*verifyRun) {})
+	require.ErrorIs(t, err, errUntold)
+	run, busy := room.of("bank-ab")
+	require.Equal(t, []string{"", verifyHolds}, []string{busy, run.State}, "as if nobody had asked")
+}
+
 // notes are the sentences in the journal of this console's doctor.
 func (b *browser) notes(t *testing.T) (out []string) {
 	t.Helper()
@@ -149,4 +246,14 @@ func (b *browser) notes(t *testing.T) (out []string) {
 		}
 	}
 	return out
+}
+
+// A test endpoint at which some channel's real money moves is refused, also of settings
+// that nobody has validated.
+func TestNoChannelIsTestedWhereMoneyMoves(t *testing.T) {
+	t.Parallel()
+	all := []config.Channel{{Name: "a", BaseURL: "https://bank.example/live", TestURL: "https://other.example/live/", Bank: "a"}, {Name: "b", BaseURL: "https://other.example/live"}}
+	c := ChannelConfig{Channels: all, Name: "a", Lang: "en"}
+	_, err := c.probe(t.Context(), &all[0], nil)
+	require.ErrorContains(t, err, "is the base_url of b")
 }

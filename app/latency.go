@@ -100,13 +100,18 @@ func hopSaid(lang, hop string) string {
 // seconds says a time as people read it.
 func seconds(s float64) string {
 	d := time.Duration(s * float64(time.Second))
+	in := func(unit time.Duration, digits int) string {
+		return strconv.FormatFloat(math.Round(float64(d)/float64(unit)*math.Pow10(digits))/math.Pow10(digits), 'f', -1, 64)
+	}
 	switch {
 	case d < time.Millisecond:
-		return d.Round(time.Microsecond).String()
+		return in(time.Microsecond, 0) + " µs"
 	case d < time.Second:
-		return d.Round(100 * time.Microsecond).String()
+		return in(time.Millisecond, 1) + " ms"
+	case d < time.Minute:
+		return in(time.Second, 2) + " s"
 	}
-	return d.Round(10 * time.Millisecond).String()
+	return d.Round(time.Second).String()
 }
 
 // latencyRoutes are for the console; every viewer may ask, for nothing in it is anybody's.

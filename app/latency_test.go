@@ -90,3 +90,10 @@ func TestFromTheSlowestToItsLogLines(t *testing.T) {
 	require.Equal(t, "forgotten", look.State)
 	require.Contains(t, look.Says, "1h0m0s", "with the bound that made it so")
 }
+
+func TestSecondsAreSaidWithTheirUnit(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[float64]string{0.0000834: "83 µs", 0.0182: "18.2 ms", 0.5: "500 ms", 7.2449: "7.24 s", 12: "12 s", 67.2: "1m7s", 0: "0 µs"} {
+		require.Equal(t, want, seconds(s))
+	}
+}

@@ -112,6 +112,7 @@ var words = map[string][2]string{
 	"channel-resend":    {"\n  An unknown attempt may be sent again under its reference: %s\n", "\n  结果未知的发送可用同一参考号重发:%s\n"},
 	"channel-testing":   {"Testing %s at %s; orders are made there\n", "正在测试 %s,端点 %s;将在该端点下单\n"},
 	"channel-no-test":   {"channel %s has no test_url: the test makes orders and must not run where real money moves", "渠道 %s 没有 test_url:测试会下单,不得在真实资金端点运行"},
+	"channel-test-live": {"channel %s: its test_url %s is the base_url of %s: the test makes orders and must not run where real money moves", "渠道 %s 的 test_url %s 就是 %s 的 base_url:测试会下单,不得在真实资金端点运行"},
 	"channel-holds":     {"%s keeps what it claims; an unknown attempt may be sent again under its reference.\n", "%s 信守其声明;结果未知的发送可用同一参考号重发。\n"},
 	"channel-no-resend": {"%s keeps what it claims; de-duplication is not proven, so nothing is sent again.\n", "%s 信守其声明;去重未获证明,因此不会重发。\n"},
 	"channel-lies":      {"%s does not keep its contract: %s", "%s 未信守合约:%s"},

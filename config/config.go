@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path"
+	"strconv"
 	"strings"
 )
 
@@ -304,8 +305,11 @@ func (c *Config) Validate() error {
 		if u, err := url.Parse(ch.BaseURL); err != nil || u.Host == "" {
 			wrong = append(wrong, fmt.Errorf("%s.base_url: %q is not a URL", at, ch.BaseURL))
 		}
-		if u, err := url.Parse(ch.TestURL); ch.TestURL != "" && (err != nil || u.Host == "") || ch.TestURL == ch.BaseURL {
-			wrong = append(wrong, fmt.Errorf("%s.test_url: %q is not a URL, or is the base_url: the test makes orders", at, ch.TestURL))
+		if u, err := url.Parse(ch.TestURL); ch.TestURL != "" && (err != nil || u.Host == "") {
+			wrong = append(wrong, fmt.Errorf("%s.test_url: %q is not a URL", at, ch.TestURL))
+		}
+		if live := LiveAt(c.Channels, ch.TestURL); live != "" {
+			wrong = append(wrong, fmt.Errorf("%s.test_url: %q is the base_url of %s: the test makes orders", at, ch.TestURL, live))
 		}
 		if len(ch.Secrets) == 0 || len(ch.Secrets) > 2 {
 			wrong = append(wrong, fmt.Errorf("%s.secrets: one, or two while one replaces the other", at))
@@ -317,4 +321,38 @@ func (c *Config) Validate() error {
 		}
 	}
 	return errors.Join(wrong...)
+}
+
+// LiveAt names the channel whose base_url a test endpoint is, however it is written; ""
+// when it is nobody's.
+func LiveAt(channels []Channel, testURL string) string {
+	if testURL == "" {
+		return ""
+	}
+	for _, ch := range channels {
+		if endpoint(ch.BaseURL) == endpoint(testURL) {
+			return ch.Name
+		}
+	}
+	return ""
+}
+
+// endpoint is where a URL leads: without what one can write in more than one way.
+func endpoint(address string) string {
+	u, err := url.Parse(strings.TrimSpace(address))
+	if err != nil {
+		return address
+	}
+	scheme, port := strings.ToLower(u.Scheme), u.Port()
+	if n, err := strconv.Atoi(port); err == nil {
+		port = strconv.Itoa(n)
+	}
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[scheme]
+	}
+	host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+	if ip, err := netip.ParseAddr(host); err == nil {
+		host = ip.Unmap().String()
+	}
+	return scheme + "://" + net.JoinHostPort(host, port) + path.Clean("/"+u.Path)
 }

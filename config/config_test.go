@@ -58,3 +58,28 @@ func TestSandboxChannels(t *testing.T) {
 	require.NoError(t, c.Validate())
 	require.Equal(t, "bank-ab", c.Channels[0].Name)
 }
+
+// The test of a channel makes orders: its endpoint is no channel's own, however it is
+// written.
+func TestATestEndpointIsNobodysOwn(t *testing.T) {
+	t.Parallel()
+	of := func(test string) error {
+		c := Default()
+		c.DSN = "host=/x"
+		c.Channels = []Channel{
+			{Name: "a", Adapter: "sandbox", BaseURL: "https://bank.example/pay", TestURL: test, Secrets: []string{"s"}},
+			{Name: "b", Adapter: "sandbox", BaseURL: "http://127.0.0.1:80", Secrets: []string{"s"}},
+		}
+		return c.Validate()
+	}
+	for _, live := range []string{
+		"https://bank.example/pay", "https://bank.example/pay/", "https://bank.example:443/pay", "HTTPS://Bank.Example/pay", "https://bank.example./pay",
+		"https://bank.example//pay", "https://bank.example/x/../pay", "https://bank.example/p%61y", "https://u:p@bank.example/pay?x=1#y", "https://bank.example:0443/pay",
+		"http://127.0.0.1", "http://127.0.0.1:80/", "http://[::ffff:127.0.0.1]/",
+	} {
+		require.ErrorContains(t, of(live), "channels[0].test_url", live)
+	}
+	for _, test := range []string{"", "https://bank.example/pay/test", "https://bank.example:8443/pay", "https://test.bank.example/pay", "https://bank.example/Pay", "http://127.0.0.1:8080"} {
+		require.NoError(t, of(test), test)
+	}
+}

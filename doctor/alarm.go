@@ -42,6 +42,14 @@ type Alarm struct {
 	Says string   `json:"says"`
 }
 
+// Places are its hop and its lane, which may be a channel's.
+func (a *Alarm) Places() []string {
+	if a.Statistic == "" {
+		return []string{a.Hop}
+	}
+	return []string{a.Hop, a.Statistic}
+}
+
 // Symptom is what a diagnosis starts from.
 func (a *Alarm) Symptom() Symptom {
 	return Symptom{Hop: a.Hop, Signal: a.Signal, Statistic: a.Statistic}

@@ -34,6 +34,14 @@ type Answer struct {
 	Notes      []string   `json:"notes,omitempty"`
 }
 
+// Blames is the hop that is at fault; empty when none is named.
+func (a *Answer) Blames() string {
+	if a == nil || a.Verdict != CauseFound || len(a.Ranked) == 0 {
+		return ""
+	}
+	return a.Ranked[0].Node
+}
+
 // Hypothesis says that a hop is at fault, and how.
 type Hypothesis struct {
 	Node      string  `json:"node"`

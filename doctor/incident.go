@@ -182,6 +182,14 @@ func (c *Closing) Listed() error {
 	return nil
 }
 
+// Sight is whether somebody's lever hides an incident, HeldBack or LetGo, since when, and
+// the newest words about it.
+type Sight struct {
+	About string    `json:"about"`
+	Since time.Time `json:"since"`
+	Text  Text      `json:"text"`
+}
+
 // Incident is what the journal says of one, folded.
 type Incident struct {
 	ID       string    `json:"id"`
@@ -193,6 +201,12 @@ type Incident struct {
 	// Alarms that hold now, and whether any ever paged.
 	Alarms []Alarm `json:"alarms"`
 	Paged  bool    `json:"paged"`
+	// Hops are those with an alarm that paged, Blamed those whose fault was acted on, each in
+	// the order in which they came: also after they went quiet.
+	Hops   []string `json:"hops,omitempty"`
+	Blamed []string `json:"blamed,omitempty"`
+	// Sight is what operators were told last of what hides it; nil while nothing ever did.
+	Sight *Sight `json:"sight,omitempty"`
 	// Answer is the newest, FirstAnswer the first that named a cause.
 	Answer      *Answer      `json:"answer,omitempty"`
 	FirstAnswer *Answer      `json:"first_answer,omitempty"`

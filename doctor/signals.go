@@ -84,22 +84,25 @@ const (
 	Throttled  Signal = "throttled"  // share of the periods in which its quota was used up
 	// Starved is what the kernel says: of the time in which it could run, it waited for a
 	// processor for this share.
-	Starved      Signal = "starved"
-	PoolBusy     Signal = "pool_busy"     // share of the connections of its pool in use
-	PoolIdleHeld Signal = "pool_held"     // connections out of the pool that run no statement
-	LoopSilence  Signal = "loop_silence"  // how long a loop made no progress; the statistic names the loop
-	Refused      Signal = "refused"       // share of the requests refused with 429 or 503
-	ServerErrors Signal = "server_errors" // share of them answered with 5xx
-	ClientErrors Signal = "client_errors" // share of them answered with 4xx
-	Aborted      Signal = "aborted"       // share of them whose caller went away
-	Duplicates   Signal = "duplicates"    // payments that repeat another of minutes ago under a new key
-	Doubled      Signal = "doubled"       // share of the payments ordered that are such
-	Repeats      Signal = "repeats"       // share of the requests that repeat a known key
-	DiskFree     Signal = "disk_free"     // share of the disk that is free
-	DiskFullIn   Signal = "disk_full_in"  // until it is full at the present pace
-	ClockSkew    Signal = "clock_skew"    // between two clocks that should agree
-	FlushTime    Signal = "flush_time"    // of one flush of a small file to the disk
-	Checked      Signal = "checked"       // since the checks of the books ended a whole turn
+	Starved           Signal = "starved"
+	PoolBusy          Signal = "pool_busy"           // share of the connections of its pool in use
+	PoolIdleHeld      Signal = "pool_held"           // connections out of the pool that run no statement
+	LoopSilence       Signal = "loop_silence"        // how long a loop made no progress; the statistic names the loop
+	Refused           Signal = "refused"             // share of the requests refused with 429 or 503
+	RefusedToldTo     Signal = "refused_told_to"     // share refused because a lever, a limit or read-only mode says so
+	RefusedNoRoom     Signal = "refused_no_room"     // share refused for want of room
+	RefusedNoDatabase Signal = "refused_no_database" // share refused because the database does not answer
+	ServerErrors      Signal = "server_errors"       // share of them answered with 5xx
+	ClientErrors      Signal = "client_errors"       // share of them answered with 4xx
+	Aborted           Signal = "aborted"             // share of them whose caller went away
+	Duplicates        Signal = "duplicates"          // payments that repeat another of minutes ago under a new key
+	Doubled           Signal = "doubled"             // share of the payments ordered that are such
+	Repeats           Signal = "repeats"             // share of the requests that repeat a known key
+	DiskFree          Signal = "disk_free"           // share of the disk that is free
+	DiskFullIn        Signal = "disk_full_in"        // until it is full at the present pace
+	ClockSkew         Signal = "clock_skew"          // between two clocks that should agree
+	FlushTime         Signal = "flush_time"          // of one flush of a small file to the disk
+	Checked           Signal = "checked"             // since the checks of the books ended a whole turn
 )
 
 var processSignals = []SignalInfo{
@@ -114,6 +117,9 @@ var processSignals = []SignalInfo{
 	{PoolIdleHeld, "count", true, "connections that are out of the pool and run nothing"},
 	{LoopSilence, "s", true, "time since a loop made progress while it had work"},
 	{Refused, "share", false, "share of the requests refused with 429 or 503"},
+	{RefusedToldTo, "share", false, "share of the requests refused because a lever, a limit or read-only mode says so"},
+	{RefusedNoRoom, "share", false, "share of the requests refused for want of room"},
+	{RefusedNoDatabase, "share", false, "share of the requests refused because the database does not answer"},
 	{ServerErrors, "share", false, "share of them answered with another 5xx"},
 	{ClientErrors, "share", false, "share of them answered with 4xx"},
 	{Aborted, "share", false, "share of them whose caller went away"},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"github.com/moneta-pay/moneta/app"
@@ -32,6 +33,9 @@ type watchCmd struct {
 }
 
 func (c *watchCmd) Run(ctx context.Context) error {
+	if c.ActsPerHour < 1 {
+		return errors.New("--acts-per-hour: at least 1; who wants a doctor that only looks says --auto observe")
+	}
 	if c.TUI {
 		return app.IncidentWatch(ctx, app.IncidentConfig{DataDir: c.Data, Lang: c.Lang, Out: os.Stdout, Err: os.Stderr}, false)
 	}

@@ -55,6 +55,9 @@ const (
 	// seenAgain is for how long it must be quiet after somebody let go of what hid the
 	// trouble: an ill bank takes some payments, and their time, to show.
 	seenAgain = 30 * time.Second
+	// heldPatience is after how long what somebody's lever hides is left to its owner: a
+	// trouble that shows then opens an incident of its own.
+	heldPatience = 10 * time.Minute
 	// waited is for how long it must be quiet until acts that wait for people are left: the
 	// trouble is over without them.
 	waited = 30 * time.Second
@@ -183,8 +186,9 @@ type incident struct {
 	money     *doctor.MoneyAtRisk // as it was written last
 	keptAt    time.Time
 	kept      int
-	hops      map[string]bool // that it is about
-	hidden    string          // the lever that hides it, as it was told last
+	hops      map[string]bool // that it is about: true where an alarm paged, false where blamed
+	hidden    string          // what was told last of the lever that hides it
+	hiddenAt  time.Time       // since when one does
 	seenFrom  time.Time       // since when no lever of a person hides it; zero when none did
 }
 
@@ -207,11 +211,14 @@ func resumed(in *doctor.Incident) *incident {
 	for s := range in.Stages {
 		i.stages[s] = true
 	}
-	for _, x := range in.Alarms {
-		i.about(x.Hop)
-	}
-	if in.Answer != nil && len(in.Answer.Ranked) > 0 {
-		i.about(in.Answer.Ranked[0].Node)
+	i.about(false, in.Blamed...)
+	i.about(true, in.Hops...)
+	switch {
+	case in.Sight == nil:
+	case in.Sight.About == doctor.HeldBack:
+		i.hidden, i.hiddenAt = in.Sight.Text.EN, in.Sight.Since
+	default:
+		i.seenFrom = in.Sight.Since
 	}
 	if in.Answer != nil {
 		i.symptom = in.Answer.Symptom
@@ -368,7 +375,7 @@ func (a *Attendant) noteAlarms(ctx context.Context, alarms []doctor.Alarm) error
 	i := a.open
 	for _, x := range alarms {
 		if x.Page {
-			i.about(x.Hop)
+			i.about(true, x.Places()...)
 		}
 		if !slices.ContainsFunc(i.alarms, same(x)) {
 			if err := a.write(ctx, i.id, doctor.EntryAlarm, x); err != nil {
@@ -428,7 +435,6 @@ func (a *Attendant) consider(ctx context.Context, e *doctor.Evidence, answer *do
 			return err
 		}
 		i.answer = answer
-		i.about(first.Node)
 	}
 	switch {
 	case i.acting || i.plans >= plansMax:
@@ -500,6 +506,7 @@ func (a *Attendant) actOn(ctx context.Context, answer *doctor.Answer, leads stri
 		return err
 	}
 	i.actedOn, i.plans = append(i.actedOn, leads), i.plans+1
+	i.about(false, h.Node)
 	cause, ok := a.cfg.Cause(&h)
 	if !ok {
 		return a.write(ctx, i.id, doctor.EntryNote, doctor.Note{Text: "the catalogue has nothing to do about " + leads})
@@ -579,11 +586,12 @@ func (a *Attendant) finish(ctx context.Context, e *doctor.Evidence, now time.Tim
 		})
 		return nil
 	}
-	if hidden, err := a.hidden(ctx, e, now); hidden || err != nil {
+	left, wait, err := a.hidden(ctx, e, now)
+	if wait || err != nil {
 		return err
 	}
 	switch {
-	case !i.stages[doctor.Repaired]:
+	case left == nil && !i.stages[doctor.Repaired]:
 		return a.reach(ctx, doctor.Repaired)
 	case now.Sub(i.provedAt) < proofEvery && !i.provedAt.IsZero():
 		return nil
@@ -595,12 +603,13 @@ func (a *Attendant) finish(ctx context.Context, e *doctor.Evidence, now time.Tim
 		if err == nil && !proof.Clean && a.cfg.Owned != nil {
 			owned, err = a.cfg.Owned(ctx, proof.Found)
 		}
-		return func() { a.judgeProof(ctx, i, proof, owned, err) }
+		return func() { a.judgeProof(ctx, i, proof, owned, left, err) }
 	})
 	return nil
 }
 
-func (a *Attendant) judgeProof(ctx context.Context, i *incident, proof doctor.ProofKept, owned map[string]string, err error) {
+// judgeProof closes on a proof, and on what is left to the owner of a lever.
+func (a *Attendant) judgeProof(ctx context.Context, i *incident, proof doctor.ProofKept, owned map[string]string, left *leftTo, err error) {
 	i.proving = false
 	if err != nil {
 		a.cfg.Log.LogAttrs(ctx, slog.LevelError, "no proof", slog.String("incident", i.id), slog.Any("error", err))
@@ -614,6 +623,9 @@ func (a *Attendant) judgeProof(ctx context.Context, i *incident, proof doctor.Pr
 	}
 	listed := len(proof.Found) > 0 && len(owned) == len(proof.Found)
 	switch {
+	case left != nil && (proof.Clean || listed):
+		a.leaveTo(ctx, left, proof.Found, owned)
+	case left != nil:
 	case proof.Clean:
 		a.reachLater(ctx, doctor.Proved)
 		a.close(ctx, doctor.Closing{Clean: true})

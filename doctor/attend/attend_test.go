@@ -14,6 +14,7 @@ import (
 
 	"github.com/moneta-pay/moneta/doctor"
 	"github.com/moneta-pay/moneta/doctor/attend"
+	"github.com/moneta-pay/moneta/doctor/journal"
 	"github.com/moneta-pay/moneta/internal/clock"
 )
 
@@ -30,6 +31,7 @@ type ward struct {
 
 	sick, held bool
 	answer     doctor.Answer
+	hop        string // of the alarm
 	acts       []attend.Plan
 	lifts      int
 	proofs     []doctor.ProofKept // to give, in order; the last one for ever
@@ -40,7 +42,7 @@ type ward struct {
 
 func newWard(t *testing.T) *ward {
 	t.Helper()
-	w := &ward{t: t, clock: clock.NewManual(noon), answer: named("postgres", "long-hold", .9), proofs: []doctor.ProofKept{{Clean: true}}}
+	w := &ward{t: t, clock: clock.NewManual(noon), hop: "decider", answer: named("postgres", "long-hold", .9), proofs: []doctor.ProofKept{{Clean: true}}}
 	w.a = attend.New(w.config(), nil)
 	return w
 }
@@ -70,7 +72,7 @@ func (w *ward) config() attend.Config {
 		},
 		Detect: func(*doctor.Evidence) []doctor.Alarm {
 			if w.sick && !w.held {
-				return []doctor.Alarm{{Rule: doctor.Progress, Hop: "decider", Signal: doctor.Standstill, Page: true, Since: noon}}
+				return []doctor.Alarm{{Rule: doctor.Progress, Hop: w.hop, Signal: doctor.Standstill, Page: true, Since: noon}}
 			}
 			return nil
 		},
@@ -240,12 +242,6 @@ func TestWhatIsHeldDoesNotPassForHealth(t *testing.T) {
 // the lever is gone and it is quiet without it.
 func TestWhatAPersonHoldsBackIsNotRepaired(t *testing.T) {
 	t.Parallel()
-	held := func(aim, by, until string) doctor.Reading {
-		return doctor.Reading{
-			Hop: "dispatch", Signal: doctor.Paused, Statistic: aim, Last: 1, During: doctor.Sample{N: 3}, Before: doctor.Sample{N: 3},
-			Detail: map[string]string{"by": by, "aim": "channel:" + aim, "lever": "7", "owner": "ann", "reason": "it answers 504", "until": until},
-		}
-	}
 	w := newWard(t)
 	w.answer = named("bank-ab", "down", .9)
 	w.sick = true
@@ -294,6 +290,119 @@ func TestWhatAPersonHoldsBackIsNotRepaired(t *testing.T) {
 		w.pass(30)
 		require.Equal(t, c.hides, !slices.Contains(w.told(), "repaired"), name)
 	}
+}
+
+// held is a lever of ann's that was pulled since the trouble began.
+func held(aim, by, until string) doctor.Reading {
+	return doctor.Reading{
+		Hop: "dispatch", Signal: doctor.Paused, Statistic: aim, Last: 1, During: doctor.Sample{N: 3},
+		Detail: map[string]string{"by": by, "aim": "channel:" + aim, "lever": "7", "owner": "ann", "reason": "it answers 504", "until": until},
+	}
+}
+
+// A watch that dies while a lever hides the trouble is followed by one that knows so from
+// the journal: what was ill went quiet, and that is no health.
+func TestWhatIsHiddenStaysSoAfterADeath(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		hop    string
+		answer doctor.Answer
+	}{
+		"an answer was acted on": {"decider", named("bank-ab", "down", .9)},
+		"its alarm paged":        {"bank-ab", doctor.Answer{Verdict: doctor.Unknown, Ranked: []doctor.Hypothesis{{Mechanism: "unknown", Posterior: 1}}}},
+	} {
+		w := newWard(t)
+		w.hop, w.answer, w.sick = c.hop, c.answer, true
+		w.pass(3)
+		w.sick, w.seen = false, []doctor.Reading{held("bank-ab", "pause-dispatch", "2026-01-31T13:00:00Z")}
+		dies := func() {
+			all, odd := journal.Fold(w.lines)
+			require.Empty(t, odd)
+			require.Len(t, all, 1)
+			w.a = attend.New(w.config(), &all[0])
+		}
+		dies() // before anybody was told
+		w.pass(30)
+		require.NotContains(t, w.told(), "repaired", name)
+		require.Len(t, w.words(), 1, name)
+		dies()
+		w.pass(60)
+		require.NotContains(t, w.told(), "repaired", name)
+		require.Len(t, w.words(), 1, "%s: it is said once", name)
+		w.seen = nil
+		w.pass(20)
+		require.Equal(t, doctor.LetGo, w.words()[1].About, name)
+		dies()
+		w.pass(5)
+		require.NotContains(t, w.told(), "repaired", "%s: it must be quiet without it for half a minute", name)
+		w.pass(40)
+		require.Contains(t, w.told(), "closed", name)
+	}
+}
+
+// A lever from before the trouble hides nothing of it, whatever an answer named once.
+func TestAnOldLeverHidesNothingNew(t *testing.T) {
+	t.Parallel()
+	old := held("bank-cd", "pause-dispatch", "")
+	old.Before.N = 900
+	for name, c := range map[string]struct {
+		hop, blamed string
+		hides       bool
+	}{
+		"named once, and wrongly":  {"decider", "postgres", false},
+		"acted on, and held by it": {"decider", "bank-cd", false},
+		"its own alarm paged":      {"bank-cd", "bank-cd", true},
+	} {
+		w := newWard(t)
+		w.hop, w.sick, w.seen, w.answer = c.hop, true, []doctor.Reading{old}, named("bank-cd", "down", .7)
+		w.pass(1)
+		w.answer = named(c.blamed, "down", .9)
+		w.pass(5)
+		w.sick = false
+		w.pass(30)
+		require.Equal(t, c.hides, !slices.Contains(w.told(), "closed"), name)
+	}
+}
+
+// Who never lets go does not keep an incident open for ever: it is left to them, as what it
+// is, and what is ill then is an incident of its own.
+func TestWhatStaysHiddenIsLeftToItsOwner(t *testing.T) {
+	t.Parallel()
+	w := newWard(t)
+	w.sick, w.answer = true, named("bank-ab", "down", .9)
+	w.pass(3)
+	w.sick, w.seen = false, []doctor.Reading{held("bank-ab", "pause-dispatch", "")}
+	w.pass(600)
+	require.NotContains(t, w.told(), "closed", "it waits for ten minutes")
+	w.pass(60)
+	said := w.told()
+	require.Contains(t, said, "closed")
+	require.NotContains(t, said, "repaired")
+	require.NotContains(t, said, "proved")
+	all, odd := journal.Fold(w.lines)
+	require.Empty(t, odd)
+	closing := all[0].Closing
+	require.False(t, closing.Clean)
+	require.Len(t, closing.Breaks, 1)
+	require.Contains(t, closing.Breaks[0], "bank-ab is held back (pause-dispatch channel:bank-ab)")
+	require.Equal(t, "ann", closing.Owners[closing.Breaks[0]])
+	last := w.words()[1]
+	require.Contains(t, last.Text.EN, "closes as held back, not as well")
+	require.Contains(t, last.Text.ZH, "ann")
+	w.sick = true
+	w.pass(3)
+	require.Equal(t, 2, count(w.told(), doctor.EntryOpened))
+
+	w = newWard(t) // what the count finds is listed beside it, and must be somebody's too
+	w.sick, w.answer, w.proofs = true, named("bank-ab", "down", .9), []doctor.ProofKept{{Found: []string{"payment 7 paid twice"}}}
+	w.pass(3)
+	w.sick, w.seen = false, []doctor.Reading{held("bank-ab", "pause-dispatch", "")}
+	w.pass(900)
+	require.NotContains(t, w.told(), "closed")
+	w.owned = true
+	w.pass(30)
+	all, _ = journal.Fold(w.lines)
+	require.Len(t, all[0].Closing.Breaks, 2)
 }
 
 func count(all []string, what string) (n int) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/moneta-pay/moneta/doctor"
 )
@@ -219,20 +220,27 @@ func (p *physics) holdTo(s *doctor.Sign, r *doctor.Reading) (sign, bool) {
 	return out, true
 }
 
-// A share that was as large for usualPoints before the trouble, when nothing was wrong,
-// is as probable without the cause as with it: it is no evidence of what began since.
-// How much is asked for is judgement: a minute of one point a second.
+// A share of time that was as large for usualFor before the trouble, when nothing was
+// wrong, is as probable without the cause as with it: it is no evidence of what began
+// since. How long is asked for is judgement.
 const (
-	usualPoints = 60
+	usualFor    = time.Minute
 	usualWithin = 1.1
 )
 
-// asUsual reports whether the sign would have been met just so before.
+// ofTime are the shares that say how busy something is. What fills up and is then full
+// (sequences, connections, disks) is none of them: it was nearly so long before.
+var ofTime = []doctor.Signal{doctor.Starved, doctor.Throttled, doctor.CPU, doctor.GC, doctor.IOWait}
+
+// asUsual reports whether the sign would have been met just so before. Near the whole
+// the share that is left is compared: from 91 to 99 % it grew.
 func asUsual(s *doctor.Sign, r *doctor.Reading, value float64) bool {
-	info, _ := s.Signal.Info()
 	level := s.Of == "" || s.Of == "last" || s.Of == "during" || s.Of == "most"
-	return level && info.Unit == "share" && s.Above != nil && r.Before.N >= usualPoints &&
-		r.Before.Value > *s.Above && value <= usualWithin*r.Before.Value
+	if !level || s.Above == nil || !slices.Contains(ofTime, s.Signal) || r.Before.N == 0 ||
+		float64(r.Before.N)*r.StepS < usualFor.Seconds() || r.Before.Value <= *s.Above {
+		return false
+	}
+	return value <= usualWithin*r.Before.Value && 1-value >= (1-r.Before.Value)/usualWithin-0.01
 }
 
 // logOf a likelihood ratio; one that was left out says nothing.

@@ -69,7 +69,7 @@ func processDrills() []*Drill {
 			Name: "slow-edge", Class: "SV", World: Plain, Least: 0.05,
 			About: doctor.Text{EN: "Every request burns processor time, as after a bad release.", ZH: "每个请求空耗处理器,如同一次坏发布。"},
 			Inject: inServe("slow-edge", func(s *Scene) map[string]any {
-				return map[string]any{"millis": (7 + s.Dice.IntN(3)) * runtime.NumCPU(), "sticky": true}
+				return map[string]any{"millis": (9 + s.Dice.IntN(3)) * runtime.NumCPU(), "sticky": true}
 			}),
 			Truth: func() Truth {
 				t := processTruth(everyone, Pair{"serve", "cpu-starved"}, Pair{"serve", "regression"}, Pair{"api", "overload"})

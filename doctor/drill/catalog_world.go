@@ -106,7 +106,7 @@ func makeRoom(ctx context.Context, s *Scene, slot string) error {
 // manyReaders look at their balances and histories, as on pay day: so many a second,
 // whatever the answers take.
 func manyReaders(_ context.Context, s *Scene) (func(context.Context) error, error) {
-	const perSecond, most = 110, 400
+	const perSecond, most = 240, 600
 	dice := rand.New(rand.NewPCG(s.Dice.Uint64(), 13)) //nolint:gosec // dice, not secrets
 	var asking errgroup.Group
 	asking.SetLimit(most)

@@ -77,6 +77,7 @@ func clone(in *doctor.Incident) doctor.Incident {
 	out := *in
 	out.Stages = maps.Clone(in.Stages)
 	out.Alarms = slices.Clone(in.Alarms)
+	out.Hops, out.Blamed = slices.Clone(in.Hops), slices.Clone(in.Blamed)
 	out.Acts = slices.Clone(in.Acts)
 	out.Waiting = slices.Clone(in.Waiting)
 	out.FollowUps = slices.Clone(in.FollowUps)
@@ -313,6 +314,7 @@ func (f *Folder) apply(in *doctor.Incident, e doctor.Entry, data any) error {
 		if in.FirstAnswer == nil && d.Verdict == doctor.CauseFound {
 			in.FirstAnswer = d
 		}
+		blame(in)
 	case *doctor.StageReached:
 		if err := f.mayReach(in, d.Stage); err != nil {
 			return err
@@ -320,6 +322,9 @@ func (f *Folder) apply(in *doctor.Incident, e doctor.Entry, data any) error {
 		if _, reached := in.Stages[d.Stage]; !reached {
 			in.Stages[d.Stage] = e.At
 		}
+		blame(in)
+	case *doctor.Told:
+		see(in, e.At, d)
 	case *doctor.Done:
 		f.act(in, e, d)
 	case *doctor.Approval:
@@ -337,7 +342,8 @@ func (f *Folder) apply(in *doctor.Incident, e doctor.Entry, data any) error {
 			return err
 		}
 		at := e.At
-		in.ClosedAt, in.Closing = &at, d
+		// Nobody can decide any more what a closed incident waited for.
+		in.ClosedAt, in.Closing, in.Waiting = &at, d, []doctor.Done{}
 		f.forget()
 	}
 	return nil
@@ -351,9 +357,35 @@ func alike(a, b *doctor.Alarm) bool {
 func raise(in *doctor.Incident, a doctor.Alarm) {
 	in.Alarms = append(in.Alarms, a)
 	in.Paged = in.Paged || a.Page
+	for _, p := range a.Places() {
+		if a.Page && !slices.Contains(in.Hops, p) {
+			in.Hops = append(in.Hops, p)
+		}
+	}
 	if !a.Since.IsZero() && a.Since.Before(in.Since) {
 		in.Since = a.Since
 	}
+}
+
+// blame keeps whose fault is acted on: what was diagnosed, and what stood instead later.
+func blame(in *doctor.Incident) {
+	if _, acted := in.Stages[doctor.Diagnosed]; !acted {
+		return
+	}
+	if hop := in.Answer.Blames(); hop != "" && !slices.Contains(in.Blamed, hop) {
+		in.Blamed = append(in.Blamed, hop)
+	}
+}
+
+// see keeps whether a lever hides it: further words about the same do not begin it anew.
+func see(in *doctor.Incident, at time.Time, d *doctor.Told) {
+	if d.About == "" {
+		return
+	}
+	if in.Sight != nil && in.Sight.About == d.About {
+		at = in.Sight.Since
+	}
+	in.Sight = &doctor.Sight{About: d.About, Since: at, Text: d.Text}
 }
 
 // act keeps what became of an act, once for its id.

@@ -77,6 +77,22 @@ func TestFoldOfAWholeIncident(t *testing.T) {
 	require.Empty(t, got.Waiting)
 	require.Equal(t, map[doctor.Stage]time.Time{doctor.Detected: all[1].At, doctor.Diagnosed: all[5].At, doctor.Proved: all[14].At}, got.Stages)
 	require.Equal(t, [2]uint64{2, 16}, got.Entries)
+	require.Equal(t, []string{"dispatch"}, got.Hops, "it went quiet, and only what pages counts")
+	require.Equal(t, []string{"postgres"}, got.Blamed)
+}
+
+// What operators were told of a lever that hides it is since the first word about it.
+func TestSight(t *testing.T) {
+	t.Parallel()
+	say := func(about, text string) doctor.Entry {
+		return entry(t, "inc_1", doctor.EntryTold, doctor.Told{To: "operators", Text: doctor.Text{EN: text}, About: about})
+	}
+	all := script(entry(t, "inc_1", doctor.EntryOpened, doctor.Opening{Alarm: overdue}),
+		say(doctor.HeldBack, "a"), say("", "else"), say(doctor.HeldBack, "b"), say(doctor.LetGo, "c"))
+	in, _ := Fold(all[:4])
+	require.Equal(t, &doctor.Sight{About: doctor.HeldBack, Since: all[1].At, Text: doctor.Text{EN: "b"}}, in[0].Sight)
+	in, _ = Fold(all)
+	require.Equal(t, &doctor.Sight{About: doctor.LetGo, Since: all[4].At, Text: doctor.Text{EN: "c"}}, in[0].Sight)
 }
 
 // SOP-15: an incident ends on a clean proof of what is now, or on listed breaks that are

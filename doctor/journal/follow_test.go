@@ -59,6 +59,19 @@ func TestFollowUpsAreFolded(t *testing.T) {
 	require.NoError(t, put(doctor.FollowUp{ID: "own", Text: "a second disk", Done: true}, "inc_1"))
 }
 
+// A step that still waited when its incident was closed is nobody's to decide any more.
+func TestAClosedIncidentWaitsForNobody(t *testing.T) {
+	t.Parallel()
+	in, odd := Fold(script(
+		entry(t, "inc_1", doctor.EntryOpened, doctor.Opening{Alarm: overdue}),
+		entry(t, "inc_1", doctor.EntryWaits, repair),
+		entry(t, "inc_1", doctor.EntryClosed, owned),
+	))
+	require.Empty(t, odd)
+	require.NotNil(t, in[0].ClosedAt)
+	require.Empty(t, in[0].Waiting)
+}
+
 func TestFollowUpsAreChecked(t *testing.T) {
 	t.Parallel()
 	good := doctor.FollowUp{ID: "f-undo-12", Text: "take it back", Owner: "安娜", Due: "2026-11-22"}

@@ -105,7 +105,7 @@ func (r *Runner) setHung(act string, out *bool) bool {
 }
 
 // lastHour counts the acts of the last hour in all runs; what takes an act back is
-// none. A folder that cannot be read counts as too many.
+// none, nor is a call for people. A folder that cannot be read counts as too many.
 func (r *Runner) lastHour() (n int) {
 	since := r.cfg.Clock.Now().Add(-time.Hour)
 	runs, err := r.Runs()
@@ -115,7 +115,7 @@ func (r *Runner) lastHour() (n int) {
 	for i := range runs {
 		for k := range runs[i].Steps {
 			s := &runs[i].Steps[k]
-			if s.At.After(since) && s.Change.Reach > doctor.Observe && (s.Became == Acting || s.Became == Done || s.Became == Good || s.Became == Undone) {
+			if s.At.After(since) && s.Change.Reach > doctor.Observe && s.Act.Do != doctor.DoTell && (s.Became == Acting || s.Became == Done || s.Became == Good || s.Became == Undone) {
 				n++
 			}
 		}

@@ -522,6 +522,15 @@ func TestTheBlastRadiusIsBounded(t *testing.T) {
 	out = s.run(t, q)
 	require.Equal(t, 1, out.Steps[0].Needs, "a fourth act within the hour takes a person")
 	require.Zero(t, out.Steps[1].Needs, "to call for somebody takes nobody's leave")
+
+	s = set(t, func(c *runbook.Config) {
+		c.Hands = append(c.Hands, &hand{w: c.Hands[0].(*hand).w, does: doctor.DoTell, reach: doctor.Instant})
+		c.Policy = runbook.Policy{Alone: doctor.Undoable, Items: 10, ActsPerHour: 3}
+	})
+	s.run(t, request(step("a", doctor.DoTell), step("b", doctor.DoTell), step("c", doctor.DoTell)))
+	q = request(step("d", "note"))
+	q.Incident, q.Dry = "inc_2", true
+	require.Zero(t, s.run(t, q).Steps[0].Needs, "who called for people has not acted yet")
 }
 
 // A hand that does not come back is left behind, and not used again meanwhile.

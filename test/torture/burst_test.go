@@ -33,7 +33,7 @@ func TestBurst(t *testing.T) {
 	usual.awaitAcks(t, 60, time.Minute)
 	began := time.Now()
 	burst.run()
-	during(t.Context(), choose(4*time.Second, time.Minute))
+	during(t.Context(), choose(3*time.Second, time.Minute))
 	answered := burst.stop()
 	took := time.Since(began)
 	var waiting int

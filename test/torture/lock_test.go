@@ -20,7 +20,7 @@ func TestForeignLock(t *testing.T) {
 	together(t)
 	w := newWorld(t)
 	const accounts = 120
-	l := newLoad(t, w, "lock", accounts, 16, 20*time.Millisecond)
+	l := newLoad(t, w, "lock", accounts, 16, choose(50*time.Millisecond, 20*time.Millisecond)) // each is asked for again at the end
 	l.choose = func(client, n int) order {
 		from := (client*7 + n) % accounts
 		return order{Kind: "send", From: l.accounts[from], To: l.accounts[(from+1+n%50)%accounts], Amount: "100"}
@@ -31,7 +31,7 @@ func TestForeignLock(t *testing.T) {
 		held[l.accounts[i]] = true
 		names = append(names, fmt.Sprintf("lock-user-%d", i))
 	}
-	phase := choose(5*time.Second, 30*time.Second)
+	phase := choose(4*time.Second, 30*time.Second)
 	l.run()
 	l.awaitAcks(t, 500, time.Minute) // warm
 	began := time.Now()

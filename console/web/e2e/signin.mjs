@@ -42,6 +42,39 @@ export const tests = {
     await code.waitFor();
     ok((await code.innerText()).includes('Idempotency-Key'), 'with a key that makes it happen once');
   },
+  'every tab for developers has what it promises, and its own address': async ({ page, world, until, ok, eq }) => {
+    await page.goto(`${world.console}/developers?lang=en`);
+    const tab = async (name, path) => {
+      await page.getByRole('radiogroup', { name: 'Developers' }).getByText(name, { exact: true }).click();
+      await page.waitForURL(`**/developers?*tab=${path}*`);
+    };
+    const rows = page.locator('table tbody tr');
+    await page.getByText('valid', { exact: true }).first().waitFor();
+    await tab('Webhooks', 'webhooks');
+    await page.getByText('Nobody is told yet').or(page.getByRole('heading', { name: 'Endpoints' })).first().waitFor();
+    await tab('Events', 'events');
+    await page.getByText('payment.final').first().waitFor();
+    ok(/"payment/.test(await page.locator('pre').last().innerText()), 'with one of them whole');
+    await tab('Errors', 'errors');
+    await page.getByLabel(/^Find among/).waitFor();
+    const all = await rows.count();
+    ok(all > 40, `each error that there is: ${all}`);
+    await page.getByLabel(/^Find among/).fill('insufficient-funds');
+    await until('one is found', async () => (await rows.count()) < all);
+    ok(/not moved/.test(await rows.first().innerText()), 'it says what became of the money');
+    await page.getByLabel(/^Find among/).fill('no such words');
+    await page.getByText('Nothing has these words').waitFor();
+    await tab('Requests', 'requests');
+    await page.getByLabel(/^Find among/).fill('/v1/transfers');
+    await page.locator('button', { hasText: '/v1/transfers' }).first().waitFor();
+    await tab('Sandbox faults', 'sandbox');
+    await page.getByText('as declared').first().or(page.getByRole('combobox').first()).first().waitFor();
+    await page.reload();
+    eq(new URL(page.url()).searchParams.get('tab'), 'sandbox', 'the address is the place');
+    await page.goBack();
+    await page.waitForURL('**/developers?*tab=requests*');
+    await page.locator('button code').first().waitFor();
+  },
   'a bank fails on purpose': async ({ page, world, bank, until, ok }) => {
     await page.goto(`${world.console}/developers?tab=sandbox`);
     const row = page.getByRole('row').filter({ hasText: 'bank-yz' }).or(page.getByRole('row').last());

@@ -180,9 +180,15 @@ func (v *view) doubled() {
 	}
 }
 
-// purposes are the problems of requests that somebody told us to refuse. A database that
-// does not answer is none, though its requests end with 503 too.
-var purposes = []fault.Code{fault.IntakePaused, fault.ReadOnly, fault.RateLimited}
+// refusals are what 429 and 503 are sent for, by the codes of the problems.
+var refusals = []struct {
+	signal doctor.Signal
+	codes  []fault.Code
+}{
+	{doctor.RefusedToldTo, []fault.Code{fault.IntakePaused, fault.ReadOnly, fault.RateLimited}},
+	{doctor.RefusedNoRoom, []fault.Code{fault.Overloaded}},
+	{doctor.RefusedNoDatabase, []fault.Code{fault.DatabaseUnavailable}},
+}
 
 // answers tells what became of all requests of the last took seconds.
 func (v *view) answers(took, all float64) {
@@ -203,13 +209,15 @@ func (v *view) answers(took, all float64) {
 	aborted := v.since(old, "moneta_http_aborted_total", nil).value
 	v.tell(hop, doctor.Errors, "", (failed+v.code(old, "503"))/all, requests, nil)
 	v.tell(hop, doctor.Refused, "", refused/all, requests, nil)
-	var told float64
-	for _, code := range purposes {
-		if sent := v.since(old, problems, match{"code": string(code)}).value; sent > 0 { // NaN: none was ever sent
-			told += sent
+	for _, w := range refusals {
+		var n float64
+		for _, code := range w.codes {
+			if sent := v.since(old, problems, match{"code": string(code)}).value; sent > 0 { // NaN: none was ever sent
+				n += sent
+			}
 		}
+		v.tell(hop, w.signal, "", n/all, problems, nil)
 	}
-	v.tell(hop, doctor.Refused, "purpose", told/all, problems, nil)
 	v.tell(hop, doctor.ServerErrors, "", failed/all, requests, nil)
 	v.tell(hop, doctor.ClientErrors, "", wrong/all, requests, nil)
 	v.tell(hop, doctor.Aborted, "", min(aborted/all, 1), "moneta_http_aborted_total", nil)

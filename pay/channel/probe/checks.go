@@ -43,7 +43,7 @@ func (p *prober) dedup(ctx context.Context) (string, error) {
 	other := order
 	other.Amount = money.Int(p.t.Amount + 2)
 	if w := p.t.Channel.Send(ctx, other); taken(w) {
-		return "", lies("a reference that was used before was taken with another amount: %s", w.Verdict)
+		return "", caught("a reference that was used before was taken with another amount: %s", w.Verdict)
 	}
 	if err := p.watch(ctx, 2); err != nil {
 		return "", err
@@ -52,8 +52,11 @@ func (p *prober) dedup(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if len(effects) != 1 {
-		return "", lies("reference %s was ordered %d times and moved money %d times", order.Reference, resends+4, len(effects))
+	if len(effects) > 1 {
+		return "", caught("reference %s was ordered %d times and moved money %d times", order.Reference, resends+4, len(effects))
+	}
+	if len(effects) == 0 {
+		return "", lies("reference %s moved money, and then it had not", order.Reference)
 	}
 	return fmt.Sprintf("ordered %d times, over %s, moved once", resends+4, p.t.Watch.Round(time.Millisecond)), nil
 }
@@ -76,7 +79,7 @@ func (p *prober) query(ctx context.Context) (string, error) {
 			case !taken(w) && w.Verdict != channel.Declined:
 				return false, nil
 			case w.Amount != o.Amount || w.Direction != channel.Out || w.Asset != o.Asset:
-				return false, lies("the query of %s, %s %s out, tells of %s %s %s", o.Reference, o.Amount, o.Asset, w.Amount, w.Asset, w.Direction)
+				return false, caught("the query of %s, %s %s out, tells of %s %s %s", o.Reference, o.Amount, o.Asset, w.Amount, w.Asset, w.Direction)
 			}
 			return w.Verdict.Final(), nil
 		})
@@ -162,7 +165,7 @@ func (p *prober) notFound(ctx context.Context) (string, error) {
 			return "", err
 		}
 		if len(effects) > 0 {
-			return "", lies("%s was not found when that should have meant never, and was executed afterwards", o.Reference)
+			return "", caught("%s was not found when that should have meant never, and was executed afterwards", o.Reference)
 		}
 	}
 	return fmt.Sprintf("%d sends broken off, %d of them not found and never executed", len(unknown), len(absent)), nil
@@ -214,7 +217,7 @@ func (p *prober) cancel(ctx context.Context) (string, error) {
 			return "", err
 		}
 		if len(effects) > 0 {
-			return "", lies("%s was cancelled, and executed all the same", reference)
+			return "", caught("%s was cancelled, and executed all the same", reference)
 		}
 	}
 	return fmt.Sprintf("%d cancelled and never executed, %d too late", len(cancelled), 4-len(cancelled)), nil
@@ -260,9 +263,9 @@ func (p *prober) stated(ctx context.Context, o channel.Order, within time.Durati
 	case !ok:
 		return lies("%s was executed and not stated within %s", o.Reference, within)
 	case len(lines) > 1:
-		return lies("%s is stated %d times", o.Reference, len(lines))
+		return caught("%s is stated %d times", o.Reference, len(lines))
 	case lines[0].Amount != o.Amount || lines[0].Direction != channel.Out:
-		return lies("%s moved %s %s out and is stated as %s %s", o.Reference, o.Amount, o.Asset, lines[0].Amount, lines[0].Direction)
+		return caught("%s moved %s %s out and is stated as %s %s", o.Reference, o.Amount, o.Asset, lines[0].Amount, lines[0].Direction)
 	}
 	return nil
 }
@@ -291,7 +294,7 @@ func (p *prober) final(ctx context.Context) (string, error) {
 		for _, w := range said {
 			switch {
 			case w.Verdict == channel.Declined && len(effects) > 0:
-				return "", lies("%s was declined (%s), and executed", order.Reference, w.Reason)
+				return "", caught("%s was declined (%s), and executed", order.Reference, w.Reason)
 			case w.Verdict == channel.Confirmed && len(effects) == 0:
 				return "", lies("%s was confirmed, and not executed", order.Reference)
 			case w.Verdict.Final():

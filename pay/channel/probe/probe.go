@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -158,11 +159,17 @@ func notShown(format string, args ...any) error {
 }
 
 // lie says that a claim did not hold.
-type lie struct{ what string }
+type lie struct {
+	what string
+	// caught: by what happened, not by what did not. Breaking a run off cannot look like it.
+	caught bool
+}
 
 func (l *lie) Error() string { return l.what }
 
-func lies(format string, args ...any) error { return &lie{fmt.Sprintf(format, args...)} }
+func lies(format string, args ...any) error { return &lie{what: fmt.Sprintf(format, args...)} }
+
+func caught(format string, args ...any) error { return &lie{fmt.Sprintf(format, args...), true} }
 
 // check is one claim and the way to put it to the test.
 type check struct {
@@ -204,8 +211,17 @@ type prober struct {
 	start int64 // the statement's cursor before the first order
 }
 
+// Broken is what counts of a run that did not come to its end: the claims that were seen
+// to be false until then. A lie is not undone by looking away; of the others it says nothing.
+func (r *Report) Broken() Report {
+	out := *r
+	out.Findings = slices.DeleteFunc(slices.Clone(r.Findings), func(f Finding) bool { return f.Status != Failed })
+	return out
+}
+
 // Run puts every claim to the test, several at a time, and returns what was seen. An
-// error means that the run itself could not be made: nothing was shown then.
+// error means that the run itself could not be made, or not to its end: what it showed is
+// Broken then.
 func Run(ctx context.Context, t Target) (Report, error) {
 	t.complete()
 	p := &prober{t: t, caps: t.Channel.Capabilities()}
@@ -263,10 +279,14 @@ func (p *prober) examine(ctx context.Context, c *check) Finding {
 	seen, err := c.run(ctx, p)
 	f.Took = p.t.Clock.Now().Sub(began)
 	var lie *lie
+	is := errors.As(err, &lie)
 	switch {
+	case ctx.Err() != nil && (!is || !lie.caught):
+		// A send or a query that was cut short looks like a channel that does not answer.
+		f.Status, f.Detail = NotShown, ctx.Err().Error()
 	case err == nil:
 		f.Status, f.Detail = Proven, seen
-	case errors.As(err, &lie):
+	case is:
 		f.Status, f.Detail = Failed, lie.what
 	default:
 		f.Status, f.Detail = NotShown, err.Error()

@@ -153,6 +153,11 @@ func TestEveryLieIsFoundOut(t *testing.T) {
 			b := open(t, c.how)
 			target := b.target(quick())
 			report, err := probe.Run(t.Context(), target)
+			// A machine that stands still for as long as an order may be sent shows nothing.
+			for again := 2; err == nil && again < 8 && report.Finding(c.finds).Status == probe.NotShown; again++ {
+				target.Run = fmt.Sprintf("t%d", again)
+				report, err = probe.Run(t.Context(), target)
+			}
 			require.NoError(t, err)
 			f := report.Finding(c.finds)
 			require.Equal(t, probe.Failed, f.Status, "%s: %s; all: %+v", c.finds, f.Detail, report.Findings)
@@ -164,6 +169,58 @@ func TestEveryLieIsFoundOut(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A run that is broken off knows what it saw before, and takes what it cut short for
+// nothing: a channel cannot answer a question that was taken back.
+func TestARunThatIsBrokenOffTellsOnlyTheLiesThatItSaw(t *testing.T) {
+	t.Parallel()
+	t.Run("none", func(t *testing.T) {
+		t.Parallel()
+		b := open(t, `{"latency":{"probability":1,"min_ms":400,"max_ms":400}}`)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		target := b.target(quick())
+		target.Truth, target.Credit = nil, nil
+		target.Channel = &breaks{target.Channel, cancel}
+		report, err := probe.Run(ctx, target)
+		require.ErrorIs(t, err, context.Canceled)
+		require.Empty(t, report.Failed(), "%+v", report.Findings)
+		require.Empty(t, report.Broken().Findings)
+		for _, f := range report.Findings {
+			require.Equal(t, probe.NotShown, f.Status, "%s: %s", f.Capability, f.Detail)
+		}
+	})
+	t.Run("one", func(t *testing.T) {
+		t.Parallel()
+		b := open(t, `{"dedup":false}`)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		target := b.target(quick())
+		target.Truth, target.Credit = nil, nil
+		target.Progress = func(f probe.Finding) {
+			if f.Capability == probe.Dedup {
+				cancel()
+			}
+		}
+		report, err := probe.Run(ctx, target)
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, []probe.Capability{probe.Dedup}, report.Failed())
+		kept := report.Broken()
+		require.Len(t, kept.Findings, 1)
+		require.Equal(t, report.Contract, kept.Contract)
+	})
+}
+
+// breaks has the run broken off while it waits for the word on a cancellation.
+type breaks struct {
+	channel.Channel
+	cancel context.CancelFunc
+}
+
+func (b *breaks) Cancel(ctx context.Context, reference string) channel.Word {
+	b.cancel()
+	return b.Channel.(channel.Canceller).Cancel(ctx, reference)
 }
 
 func TestWhatIsNotClaimedIsNotTested(t *testing.T) {

@@ -22,7 +22,7 @@ export const tests = {
     await page.goto(`${world.console}/?lang=en`);
     await settled(page);
     const hop = () => page.evaluate(async (name) => (await (await fetch('/api/look/map')).json()).hops.find((h) => h.name === name), channel);
-    await until('nothing waits there any more', async () => (await hop())?.waits?.items === 0, 90_000);
+    await until('nothing waits there any more', async () => (await hop())?.waits?.items === 0, 180_000);
 
     await until('the river to flow', async () => (await page.locator('svg path[stroke-dasharray^="0.1"]').count()) >= 4);
     if (world.update) await page.screenshot({ path: `${world.update}/map.png` });
@@ -32,8 +32,8 @@ export const tests = {
     const more = setInterval(() => void pay().catch(() => {}), 700);
     try {
       const sentence = page.getByRole('status').first();
-      await until('the bank is stalled', async () => (await hop())?.state === 'stalled', 120_000);
-      await until('the sentence says what waits', async () => /payments? \(.+\) waits? behind bank-\w\w, the oldest for/.test(await sentence.innerText()), 60_000);
+      await until('the bank is stalled', async () => (await hop())?.state === 'stalled', 180_000);
+      await until('the sentence says what waits', async () => /payments? \(.+\) waits? behind bank-\w\w, the oldest for/.test(await sentence.innerText()), 180_000);
       const button = page.locator(`[data-hop="${channel}"][data-state="stalled"]`);
       await button.waitFor();
       ok(/wait/.test(await button.innerText()), 'what waits is counted beside the bank');

@@ -10,7 +10,7 @@ import words from './words.json';
 type Finding = { capability: string; status: string; detail: string; took_ns: number };
 type Run = {
   channel: string; endpoint: string; asset: string; amount: string; by: string; began: string; deadline: string; ended_at?: string;
-  state: 'running' | 'cancelling' | 'cancelled' | 'holds' | 'lies' | 'failed'; why?: string; claims: string[]; findings: Finding[]; lies: string[]; kept: boolean;
+  state: 'running' | 'cancelling' | 'cancelled' | 'holds' | 'lies' | 'failed'; why?: string; claims: string[]; findings: Finding[]; lies: string[]; kept: boolean; stopped_by?: string;
 };
 type Answer = { run: Run | null; busy: string };
 
@@ -79,6 +79,7 @@ function Course({ run, stop, stopping }: { run: Run; stop?: () => void; stopping
         {said && <Text span size="sm">{said} </Text>}
         <Text span size="sm" c="dimmed">
           {t('verify_by', { who: run.by })}
+          {run.stopped_by && <>, {t('verify_stopped', { who: run.stopped_by })}</>}
           {run.ended_at && <>, {t('verify_ended')} <When at={run.ended_at} /></>}
         </Text>
       </div>
