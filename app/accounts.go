@@ -32,6 +32,15 @@ func Instant(flag, text string) (string, error) {
 	return at.UTC().Format(time.RFC3339Nano), nil
 }
 
+// Until reads the end of a range as people write it. The end itself is not in the range, so
+// that of a day it is the next midnight.
+func Until(flag, text string) (string, error) {
+	if day, err := time.Parse(time.DateOnly, text); err == nil {
+		return day.AddDate(0, 0, 1).Format(time.RFC3339Nano), nil
+	}
+	return Instant(flag, text)
+}
+
 // read asks for one thing.
 func (d *CaseDesk) read(ctx context.Context, path string, into any) error {
 	raw, err := d.call(ctx, http.MethodGet, path, nil)
@@ -160,7 +169,8 @@ func TransferShow(ctx context.Context, d CaseDesk, id int64) error {
 }
 
 // InvariantList prints what must hold of money, whether it does, and how fresh that is.
-// It exits with ExitMoney when one does not hold.
+// It exits with ExitMoney when one does not hold, and with ExitUnproved when none is known
+// not to and nobody has asked lately.
 func InvariantList(ctx context.Context, d CaseDesk) error {
 	raw, err := d.call(ctx, http.MethodGet, "/v1/invariants", nil)
 	if err != nil {
@@ -187,8 +197,18 @@ func InvariantList(ctx context.Context, d CaseDesk) error {
 			return &ExitError{ExitMoney, say(d.Lang, "invariant-sum-off", sum.Asset, minor(sum.Sum, sum.Asset))}
 		}
 	}
+	switch {
+	case s.TurnedAt == nil || s.TurnAgeSeconds == nil:
+		return &ExitError{ExitUnproved, say(d.Lang, "invariant-unknown")}
+	case *s.TurnAgeSeconds > checksSilent:
+		return &ExitError{ExitUnproved, say(d.Lang, "invariant-stale", *s.TurnAgeSeconds)}
+	}
 	return nil
 }
+
+// checksSilent is how many seconds old the last turn of the checks may be: they turn every
+// second, and the console's screen takes what is older for not known too.
+const checksSilent = 60
 
 func (d *CaseDesk) standing(s *api.Invariants) error {
 	if s.TurnedAt == nil {

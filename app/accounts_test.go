@@ -82,11 +82,31 @@ func TestBookCommands(t *testing.T) {
 	require.Regexp(t, `(?s)#`+place[1]+`  12.34 CZK.*from  `+from+` , available: -12.34 CZK after it\n  to    `+to+` , available: 12.34 CZK`, printed(TransferShow(ctx, d, id)))
 	require.Equal(t, "No posting.\n", printed(TransferList(ctx, d, url.Values{"as_of": {atPast}})))
 
-	require.Regexp(t, `(?s)No turn of the checks has ended yet.*P1 +0 +0 .*CZK: all books sum to 0.00 CZK over 2 accounts`, printed(InvariantList(ctx, d)))
+	unknown := func(why string) string {
+		t.Helper()
+		defer out.Reset()
+		var exit *ExitError
+		require.ErrorAs(t, InvariantList(ctx, d), &exit)
+		require.Equal(t, ExitUnproved, exit.Code, "what nobody has asked is not known to hold")
+		require.Contains(t, exit.Message, why)
+		return out.String()
+	}
+	require.Regexp(t, `(?s)No turn of the checks has ended yet.*P1 +0 +0 .*CZK: all books sum to 0.00 CZK over 2 accounts`, unknown("no turn"))
+	turned := func(ago time.Duration) {
+		t.Helper()
+		_, err := b.pool.Exec(ctx, `insert into marks (name, value) values ('invariant_turned_ms', (extract(epoch from clock_timestamp()) * 1000)::bigint - $1) on conflict (name) do update set value = excluded.value`, ago.Milliseconds())
+		require.NoError(t, err)
+	}
+	turned(48 * time.Hour)
+	require.Contains(t, unknown("172"), "s ago")
+	turned(0)
+	require.Contains(t, printed(InvariantList(ctx, d)), "All asked at")
 	d.Lang = "zh"
 	require.Contains(t, printed(AccountShow(ctx, d, to, nil)), "可用      12.34 CZK")
 	require.Contains(t, printed(TransferShow(ctx, d, id)), "此后余额 12.34 CZK")
-	require.Contains(t, printed(InvariantList(ctx, d)), "尚无一轮检查完成")
+	require.Contains(t, printed(InvariantList(ctx, d)), "全部检查于")
+	turned(48 * time.Hour)
+	require.Contains(t, unknown("距今"), "全部检查于")
 	d.JSON = true
 	require.Contains(t, printed(AccountShow(ctx, d, to, nil)), `"available": "1234"`)
 	require.Contains(t, printed(AccountPostings(ctx, d, to, nil)), `"amount":"1234"`)
@@ -127,6 +147,13 @@ func TestAMomentIsADayOrAnInstant(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
-	_, err := Instant("--as-of", "31.1.2026")
+	for in, want := range map[string]string{"": "", "2026-01-31": "2026-02-01T00:00:00Z", "2026-01-31T12:00:00Z": "2026-01-31T12:00:00Z"} {
+		got, err := Until("--to", in)
+		require.NoError(t, err)
+		require.Equal(t, want, got, "the end is not included: the last microsecond of the day is")
+	}
+	_, err := Until("--to", "31.1.2026")
+	require.ErrorContains(t, err, "--to is a day or an instant")
+	_, err = Instant("--as-of", "31.1.2026")
 	require.ErrorContains(t, err, "--as-of is a day or an instant")
 }

@@ -99,6 +99,8 @@ var words = map[string][2]string{
 	"transfer-when":     {"  booked %s, value %s\n", "  记账 %s,起息 %s\n"},
 	"invariant-never":   {"No turn of the checks has ended yet.\n", "尚无一轮检查完成。\n"},
 	"invariant-asked":   {"All asked at %s, %d s ago.\n", "全部检查于 %s 完成,距今 %d 秒。\n"},
+	"invariant-unknown": {"no turn of the checks has ended yet: whether all of it holds is not known", "尚无一轮检查完成:是否全部成立尚不可知"},
+	"invariant-stale":   {"the last turn of the checks ended %d s ago: whether all of it still holds is not known", "最近一轮检查距今 %d 秒:是否仍全部成立不可知"},
 	"invariant-head":    {"\nCHECK\tOPEN\tEVER\tWHAT MUST HOLD\n", "\n检查\t未解决\t累计\t必须成立\n"},
 	"invariant-log":     {"\n%s: checked up to %d of %d; the slow pass is at %d", "\n%s:已检查至 %d,共 %d;慢速复查至 %d"},
 	"invariant-sum":     {"\n%s: all books sum to %s over %d accounts\n", "\n%s:全部账簿合计 %s,共 %d 个账户\n"},

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Stage is how far an incident has come.
@@ -139,6 +140,12 @@ type (
 	}
 )
 
+// Followed is a follow-up as it stands, with the number of the newest line about it.
+type Followed struct {
+	FollowUp
+	Seq uint64 `json:"seq"`
+}
+
 // FollowUpsMost bounds the follow-ups of one incident.
 const FollowUpsMost = 100
 
@@ -151,8 +158,10 @@ func (f *FollowUp) Check() error {
 		return errors.New("the id of a follow-up is a lower-case letter and at most 39 more, digits or hyphens")
 	case strings.TrimSpace(f.Text) == "" || len(f.Text) > 2000:
 		return errors.New("a follow-up says in 1 to 2000 bytes what is to be done")
-	case len(f.Owner) > 200 || strings.ContainsAny(f.Owner, "\r\n"):
+	case len(f.Owner) > 200:
 		return errors.New("the owner of a follow-up is one line of at most 200 bytes")
+	case strings.ContainsFunc(f.Text+f.Owner, unicode.IsControl):
+		return errors.New("a follow-up and its owner are one line each, without control characters")
 	}
 	if f.Due == "" {
 		return nil
@@ -166,6 +175,16 @@ func (f *FollowUp) Check() error {
 // Overdue reports whether its day has passed and it is not done.
 func (f *FollowUp) Overdue(now time.Time) bool {
 	return !f.Done && f.Due != "" && f.Due < now.UTC().Format(time.DateOnly)
+}
+
+// Open is how many of them nobody has done.
+func (in *Incident) Open() (n int) {
+	for i := range in.FollowUps {
+		if !in.FollowUps[i].Done {
+			n++
+		}
+	}
+	return n
 }
 
 // Listed says why a closing without a clean proof may not stand: an incident ends on
@@ -217,7 +236,7 @@ type Incident struct {
 	Proof       *ProofKept   `json:"proof,omitempty"`
 	Closing     *Closing     `json:"closing,omitempty"`
 	// FollowUps are those that people wrote down, in the order in which they came.
-	FollowUps []FollowUp `json:"follow_ups,omitempty"`
+	FollowUps []Followed `json:"follow_ups,omitempty"`
 	// Entries are the numbers of its first line in the journal and of the last one before it
 	// was closed or in closing it, Later those of the lines after that, the newest 256.
 	Entries [2]uint64 `json:"entries"`

@@ -81,7 +81,7 @@ func (*accountPostingsCmd) Help() string {
 }
 
 func (c *accountPostingsCmd) Run(ctx context.Context) error {
-	to, err := app.Instant("--to", c.To)
+	to, err := app.Until("--to", c.To)
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ type cli struct {
 	Case        caseCmd        `cmd:"" help:"What people must look at: list, show, note, assign, close; and the journey of a payment."`
 	Account     accountCmd     `cmd:"" help:"What accounts have, or had: list, show, postings, curve."`
 	Transfer    transferCmd    `cmd:"" help:"The journal: list its transfers, or show one with both its ends."`
-	Invariants  invariantsCmd  `cmd:"" help:"Show what must hold of money, and how fresh that is; exits with 3 when something does not hold."`
+	Invariants  invariantsCmd  `cmd:"" help:"Show what must hold of money, and how fresh that is; exits with 3 when something does not hold, with 4 when that is not known."`
 	Lever       leverCmd       `cmd:"" help:"Hold something back on purpose, and let it go again: list, pull, undo, history."`
 	Operator    operatorCmd    `cmd:"" help:"People by name: enrol, add, list, disable, rotate."`
 	Approve     approveCmd     `cmd:"" help:"What two people agree on: propose, look, approve, carry out."`

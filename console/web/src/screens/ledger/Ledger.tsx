@@ -22,6 +22,15 @@ type List<T> = { data: T[]; has_more: boolean; next?: string };
 /** widthOf is a column that no figure of it is cut off in. */
 const widthOf = (texts: string[]) => `${(texts.reduce((n, x) => Math.max(n, x.length), 9) * 0.6).toFixed(1)}em`;
 
+/** justAfter is the microsecond after an instant: a balance as of it counts what was booked
+ *  then, and a statement leaves its end out. */
+function justAfter(at: string): string {
+  const m = /^(.+T\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?Z$/.exec(at);
+  if (!m) return at;
+  const micros = Number((m[2] ?? '').padEnd(6, '0')) + 1;
+  return micros < 1e6 ? `${m[1]}.${String(micros).padStart(6, '0')}Z` : new Date(Date.parse(`${m[1]}Z`) + 1000).toISOString();
+}
+
 const spans = { '1h': 3_600_000, '1d': 86_400_000, '7d': 604_800_000, '30d': 2_592_000_000, '1y': 31_536_000_000 } as const;
 type SpanKey = keyof typeof spans;
 
@@ -175,7 +184,7 @@ function OneAccount({ id }: { id: string }) {
   useEffect(() => setEnd(new Date()), [span, id]);
   const from = new Date(end.getTime() - (spans[span as SpanKey] ?? spans['1d']));
   const curve = usePay<{ data: Point[] }>(`/v1/accounts/${id}/curve?from=${from.toISOString()}&to=${end.toISOString()}&points=120`, { keep: true });
-  const statement = usePages<Entry>(`/v1/accounts/${id}/statement?limit=100${asOf ? `&to=${asOf}` : ''}`, asOf ? undefined : 5_000);
+  const statement = usePages<Entry>(`/v1/accounts/${id}/statement?limit=100${asOf ? `&to=${justAfter(asOf)}` : ''}`, asOf ? undefined : 5_000);
   const asset = account.data?.asset ?? '';
   const wide = widthOf((statement.rows ?? []).flatMap((e) => [amountText(e.amount, asset), amountText(e.balance, asset)]));
   const columns: RowColumn<Entry>[] = [
@@ -206,7 +215,7 @@ function OneAccount({ id }: { id: string }) {
         </Shown>
         <Shown of={curve} rows={4}>{(c) => <Curve points={c.data} asset={asset} at={asOf} label={t('curve_label', { name: account.data?.name || id })} />}</Shown>
       </Panel>
-      <Panel title={t('postings')} right={<Twin cmd={`moneta account postings ${id}${asOf ? ` --to ${asOf}` : ''}`} />}>
+      <Panel title={t('postings')} right={<Twin cmd={`moneta account postings ${id}${asOf ? ` --to ${justAfter(asOf)}` : ''}`} />}>
         {statement.problem && <Problem of={statement.problem} again={statement.refetch} />}
         {statement.loading && <Loading />}
         {statement.rows?.length === 0 && <Empty title={t('no_postings')}>{t('no_postings_why')}</Empty>}
