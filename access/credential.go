@@ -68,7 +68,7 @@ func Enrol(operator string, m Method) (secret KeyFile, credential, address strin
 	}
 	secret = KeyFile{Operator: operator, Method: m}
 	switch m {
-	case Passkey, Invited: // made in the console, or not at all
+	case None, Passkey, Invited: // made in the console, or not at all
 	case Ed25519:
 		public, private, err := ed25519.GenerateKey(rand.Reader)
 		if err != nil {

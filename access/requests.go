@@ -18,12 +18,13 @@ import (
 
 const (
 	// requestsEvery is the time between two writes of what was counted, requestsWithin bounds
-	// one, requestsKept is how many days are kept, requestsMost how many groups are counted
-	// between two writes: what is more is counted in one group.
+	// one, requestsMost how many groups are counted between two writes: what is more is
+	// counted in one group.
 	requestsEvery  = 5 * time.Second
 	requestsWithin = 3 * time.Second
-	RequestsKept   = 14
 	requestsMost   = 4096
+	// RequestsKept is how many days are kept.
+	RequestsKept = 14
 	// RequestsShown bounds a list.
 	RequestsShown = 500
 )
@@ -200,7 +201,7 @@ func (l *RequestLog) write(ctx context.Context, groups []AskedGroup) error {
 	for i := range groups {
 		g := &groups[i]
 		tenants[i], keys[i], routes[i], codes[i], counts[i] = g.Tenant, g.Key, g.Route, g.Code, g.Count
-		statuses[i] = int16(g.Status) //nolint:gosec // an HTTP status
+		statuses[i] = int16(g.Status)
 		days[i], firsts[i], lasts[i] = g.LastAt.UTC().Truncate(24*time.Hour), g.FirstAt, g.LastAt
 		if g.Code != "" {
 			traces[i] = g.Trace[:]

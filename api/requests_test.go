@@ -51,7 +51,7 @@ func TestRequestsAreListed(t *testing.T) {
 	require.Equal(t, w.user[8:16], got[0].Key)
 	all := list("?show=all&days=1&key=" + got[0].Key).Data
 	require.Len(t, all, 4, "the list itself and the accounts were answered well")
-	require.Zero(t, all[0].Code)
+	require.Empty(t, all[0].Code)
 	require.Empty(t, list("?key=zzzzzzzz").Data)
 	for _, bad := range []string{"?days=0", "?days=15", "?days=x", "?show=some", "?more=1"} {
 		require.Equal(t, 400, w.do(http.MethodGet, "/v1/requests"+bad, w.user, "").StatusCode, bad)

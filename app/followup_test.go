@@ -6,12 +6,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/moneta-pay/moneta/access"
 	"github.com/moneta-pay/moneta/doctor"
@@ -104,14 +103,14 @@ func TestFollowUpsInTheRoom(t *testing.T) {
 	require.WithinDuration(t, time.Now(), *room.Todo.Added[0].At, time.Hour)
 
 	// More is said later than is kept of it: what is to be done stays, and whose it is.
-	var said sync.WaitGroup
+	var said errgroup.Group
 	for range 300 {
-		said.Go(func() {
+		said.Go(func() error {
 			_, err := b.watch.attendance.note(context.WithoutCancel(t.Context()), "inc_9", "vera", "a word")
-			assert.NoError(t, err)
+			return err
 		})
 	}
-	said.Wait()
+	require.NoError(t, said.Wait())
 	was := room.Todo
 	room.Todo = tell.Todo{}
 	b.get("/api/look/incidents/inc_9", &room)

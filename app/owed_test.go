@@ -505,7 +505,7 @@ func TestPeopleAndTheMachineDoNotPayForTheSame(t *testing.T) {
 	}
 
 	// Sent back by the bank (T13).
-	id, _, found = b.unstated()
+	id, _, _ = b.unstated()
 	b.fact(pay.Fact{Kind: pay.Returned, Payment: id, Attempt: 1, Source: "callback", Amount: money.Int(1000), Asset: "CZK", Channel: "bank-ab", ChannelID: "R1", Key: pay.EventKey(0, "bank-ab", pay.Return, "R1")})
 	not("is booked about it already")
 }
