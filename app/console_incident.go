@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -111,7 +112,7 @@ func (w *watch) sourceOf(rw http.ResponseWriter, r *http.Request) *tell.Source {
 		}
 		after = lines[len(lines)-1].Seq
 	}
-	later, err := w.later(in.Later)
+	later, err := w.later(after(&in, entries))
 	if err != nil {
 		refuse(rw, http.StatusInternalServerError, "internal", "the journal cannot be read: "+err.Error())
 		return nil
@@ -119,6 +120,21 @@ func (w *watch) sourceOf(rw http.ResponseWriter, r *http.Request) *tell.Source {
 	entries = append(entries, later...)
 	c := IncidentConfig{DataDir: w.cfg.DataDir, Lang: langOf(r)}
 	return c.sourceOf(in, entries)
+}
+
+// after are the lines that are read one by one, in their order: what came after the end,
+// and the newest word on each follow-up, wherever that stands.
+func after(in *doctor.Incident, read []doctor.Entry) []uint64 {
+	last := uint64(0)
+	if len(read) > 0 {
+		last = read[len(read)-1].Seq
+	}
+	all := slices.Clone(in.Later)
+	for i := range in.FollowUps {
+		all = append(all, in.FollowUps[i].Seq)
+	}
+	slices.Sort(all)
+	return slices.Compact(slices.DeleteFunc(all, func(seq uint64) bool { return seq <= last }))
 }
 
 // later are single lines of the journal, which may lie far apart.

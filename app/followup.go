@@ -35,9 +35,9 @@ type FollowUpChange struct {
 
 var errNoFollowUp = errors.New("no follow-up of this incident has this id")
 
-// follow is what a follow-up is after a change: one that was written down before, one that
-// the entries ask for, or a new one.
-func (c *FollowUpChange) follow(s *tell.Source) (doctor.FollowUp, error) {
+// before is what a follow-up was when s was read: one that was written down, one that the
+// entries ask for, or a new one.
+func (c *FollowUpChange) before(s *tell.Source) (doctor.FollowUp, error) {
 	var u doctor.FollowUp
 	if c.ID == "" {
 		u.ID = "t-" + strings.ToLower(rand.Text()[:8])
@@ -53,6 +53,18 @@ func (c *FollowUpChange) follow(s *tell.Source) (doctor.FollowUp, error) {
 		}
 		u = all[i].FollowUp
 	}
+	return u, nil
+}
+
+// after is u with what changes; what somebody else wrote down meanwhile stays.
+func (c *FollowUpChange) after(u doctor.FollowUp, in *doctor.Incident) (doctor.FollowUp, error) {
+	if in != nil {
+		if i := slices.IndexFunc(in.FollowUps, func(o doctor.Followed) bool { return o.ID == u.ID }); i >= 0 {
+			now := in.FollowUps[i].FollowUp
+			now.Owner = cmp.Or(now.Owner, u.Owner)
+			u = now
+		}
+	}
 	for _, f := range []struct{ from, to *string }{{c.Text, &u.Text}, {c.Owner, &u.Owner}, {c.Due, &u.Due}} {
 		if f.from != nil {
 			*f.to = strings.TrimSpace(*f.from)
@@ -64,14 +76,24 @@ func (c *FollowUpChange) follow(s *tell.Source) (doctor.FollowUp, error) {
 	return u, u.Check()
 }
 
-// entry is the line of the journal that says so.
-func (c *FollowUpChange) entry(s *tell.Source) (doctor.Entry, error) {
-	u, err := c.follow(s)
+// entry makes the line of the journal that says so from the incident as it stands then:
+// what two people change at once is both kept.
+func (c *FollowUpChange) entry(s *tell.Source, at time.Time) (func(*doctor.Incident) (doctor.Entry, error), error) {
+	before, err := c.before(s)
 	if err != nil {
-		return doctor.Entry{}, err
+		return nil, err
 	}
-	raw, err := json.Marshal(u)
-	return doctor.Entry{Incident: s.Incident.ID, What: doctor.EntryFollowUp, Who: c.Who, Data: raw}, err
+	if _, err := c.after(before, &s.Incident); err != nil {
+		return nil, err
+	}
+	return func(in *doctor.Incident) (doctor.Entry, error) {
+		u, err := c.after(before, in)
+		if err != nil {
+			return doctor.Entry{}, err
+		}
+		raw, err := json.Marshal(u)
+		return doctor.Entry{Incident: s.Incident.ID, At: at, What: doctor.EntryFollowUp, Who: c.Who, Data: raw}, err
+	}, nil
 }
 
 // takeFollowUp is POST of a follow-up: of a command on this machine, which says who, or of
@@ -91,10 +113,10 @@ func (w *watch) takeFollowUp(rw http.ResponseWriter, r *http.Request) {
 	if s == nil {
 		return
 	}
-	e, err := c.entry(s)
+	line, err := c.entry(s, w.attendance.clock.Now().UTC())
+	var e doctor.Entry
 	if err == nil {
-		e.At = w.attendance.clock.Now().UTC()
-		e, err = w.attendance.journal.Append(r.Context(), e)
+		e, err = w.attendance.journal.AppendOf(r.Context(), s.Incident.ID, line)
 	}
 	switch {
 	case err == nil:
@@ -123,7 +145,7 @@ func openFollowUps(all []doctor.Incident, now time.Time) []openFollowUp {
 	for i := range all {
 		for _, u := range all[i].FollowUps {
 			if !u.Done {
-				out = append(out, openFollowUp{all[i].ID, u, u.Overdue(now)})
+				out = append(out, openFollowUp{all[i].ID, u.FollowUp, u.Overdue(now)})
 			}
 		}
 	}
@@ -195,15 +217,16 @@ func IncidentFollow(ctx context.Context, c IncidentConfig, id string, change *Fo
 	if err != nil {
 		return err
 	}
-	e, err := change.entry(s)
+	line, err := change.entry(s, time.Time{})
 	if err != nil {
 		return err
 	}
 	j, err := journal.Open(journalDir(c.DataDir))
+	var e doctor.Entry
 	if errors.Is(err, journal.ErrBusy) {
-		e, err = c.throughWatch(ctx, "/incidents/"+e.Incident+"/follow-ups?lang="+c.Lang, change)
+		e, err = c.throughWatch(ctx, "/incidents/"+s.Incident.ID+"/follow-ups?lang="+c.Lang, change)
 	} else if err == nil {
-		e, err = j.Append(ctx, e)
+		e, err = j.AppendOf(ctx, s.Incident.ID, line)
 		err = errors.Join(err, j.Close())
 	}
 	if err != nil {

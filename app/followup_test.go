@@ -1,13 +1,16 @@
 package app
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/moneta-pay/moneta/access"
@@ -99,4 +102,46 @@ func TestFollowUpsInTheRoom(t *testing.T) {
 	in, _ := j.Incident("inc_9")
 	require.Len(t, in.Later, 4)
 	require.WithinDuration(t, time.Now(), *room.Todo.Added[0].At, time.Hour)
+
+	// More is said later than is kept of it: what is to be done stays, and whose it is.
+	var said sync.WaitGroup
+	for range 300 {
+		said.Go(func() {
+			_, err := b.watch.attendance.note(context.WithoutCancel(t.Context()), "inc_9", "vera", "a word")
+			assert.NoError(t, err)
+		})
+	}
+	said.Wait()
+	was := room.Todo
+	room.Todo = tell.Todo{}
+	b.get("/api/look/incidents/inc_9", &room)
+	require.Equal(t, was, room.Todo)
+	resp, paper := b.do(http.MethodGet, "/api/look/incidents/inc_9/export/post-mortem?format=md", "")
+	require.Equal(t, 200, resp.StatusCode, paper)
+	require.Contains(t, string(paper), "a second disk")
+	require.Contains(t, string(paper), "cleo")
+}
+
+// Two people who change one follow-up at once both have their word kept.
+func TestTwoChangesOfOneFollowUp(t *testing.T) {
+	t.Parallel()
+	dir, j := incidentFolder(t)
+	c, _ := incidentsOf(dir)
+	s, err := c.source("last")
+	require.NoError(t, err)
+	for _, change := range []FollowUpChange{
+		{Who: "anna", ID: "f-post", Owner: ref("ben")},
+		{Who: "cleo", ID: "f-post", Due: ref("2999-12-01")},
+		{Who: "dan", ID: "f-post", Done: ref(true)},
+	} {
+		line, err := change.entry(s, time.Now())
+		require.NoError(t, err)
+		_, err = j.AppendOf(t.Context(), s.Incident.ID, line)
+		require.NoError(t, err)
+	}
+	in, ok := j.Incident(s.Incident.ID)
+	require.True(t, ok)
+	u := in.FollowUps[0]
+	require.Equal(t, []any{"ben", "2999-12-01", true}, []any{u.Owner, u.Due, u.Done})
+	require.NoError(t, j.Close())
 }

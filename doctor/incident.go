@@ -140,6 +140,12 @@ type (
 	}
 )
 
+// Followed is a follow-up as it stands, with the number of the newest line about it.
+type Followed struct {
+	FollowUp
+	Seq uint64 `json:"seq"`
+}
+
 // FollowUpsMost bounds the follow-ups of one incident.
 const FollowUpsMost = 100
 
@@ -169,6 +175,16 @@ func (f *FollowUp) Check() error {
 // Overdue reports whether its day has passed and it is not done.
 func (f *FollowUp) Overdue(now time.Time) bool {
 	return !f.Done && f.Due != "" && f.Due < now.UTC().Format(time.DateOnly)
+}
+
+// Open is how many of them nobody has done.
+func (in *Incident) Open() (n int) {
+	for i := range in.FollowUps {
+		if !in.FollowUps[i].Done {
+			n++
+		}
+	}
+	return n
 }
 
 // Listed says why a closing without a clean proof may not stand: an incident ends on
@@ -220,7 +236,7 @@ type Incident struct {
 	Proof       *ProofKept   `json:"proof,omitempty"`
 	Closing     *Closing     `json:"closing,omitempty"`
 	// FollowUps are those that people wrote down, in the order in which they came.
-	FollowUps []FollowUp `json:"follow_ups,omitempty"`
+	FollowUps []Followed `json:"follow_ups,omitempty"`
 	// Entries are the numbers of its first line in the journal and of the last one before it
 	// was closed or in closing it, Later those of the lines after that, the newest 256.
 	Entries [2]uint64 `json:"entries"`

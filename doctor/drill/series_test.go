@@ -18,7 +18,7 @@ func TestASeriesIsBoundedFromWhenItsWorldStands(t *testing.T) {
 		var rows []drill.Row
 		require.NoError(t, drill.Run(t.Context(), drill.Config{
 			Make: func(_ context.Context, kind drill.Variant) (*drill.World, error) {
-				time.Sleep(time.Hour)
+				<-time.After(time.Hour) // of the bubble
 				return &drill.World{Kind: kind, API: "http://[", Close: func() {}}, nil
 			},
 			Seeds: []uint64{1, 2}, Rate: 20, Within: time.Minute,

@@ -171,7 +171,8 @@ func (j *Journal) sayFound(said map[string]bool) {
 		if said[string(data)] {
 			continue
 		}
-		_, _, _ = j.put(doctor.Entry{What: doctor.EntryCollector, Who: me, Data: data}) // what the disk refuses stands in Health
+		e := doctor.Entry{What: doctor.EntryCollector, Who: me, Data: data}
+		_, _, _ = j.put("", func(*doctor.Incident) (doctor.Entry, error) { return e, nil }) // what the disk refuses stands in Health
 	}
 }
 

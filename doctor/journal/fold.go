@@ -21,8 +21,10 @@ const (
 	// closedKept is how many closed incidents a Journal keeps in memory; the files have
 	// all of them.
 	closedKept = 200
-	oddKept    = 256
-	laterKept  = 256
+	// owingKept is how many older ones it keeps besides, because of what is still to be done.
+	owingKept = 200
+	oddKept   = 256
+	laterKept = 256
 )
 
 // Fold is what entries say of incidents, oldest first. It is pure: equal entries give
@@ -44,15 +46,21 @@ type Folder struct {
 	// proof: what moved after a proof is not proved.
 	moved, proofAt map[string]uint64
 	odd            []Odd
+	leftOut        int
 }
 
-// NewFolder keeps all open incidents and the last keep closed ones; 0 keeps all.
+// NewFolder keeps all open incidents, the last keep closed ones, and of the older ones the
+// last 200 with follow-ups that nobody has done; 0 keeps all.
 func NewFolder(keep int) *Folder {
 	return &Folder{keep: keep, byID: map[string]*doctor.Incident{}, moved: map[string]uint64{}, proofAt: map[string]uint64{}}
 }
 
 // Odd are the entries that were left out, the newest 256.
 func (f *Folder) Odd() []Odd { return slices.Clone(f.odd) }
+
+// LeftOut is how many follow-ups that nobody had done went with the incidents over the
+// bounds.
+func (f *Folder) LeftOut() int { return f.leftOut }
 
 // Incidents are copies, oldest first.
 func (f *Folder) Incidents() []doctor.Incident {
@@ -177,21 +185,22 @@ func mayFollow(in *doctor.Incident, u *doctor.FollowUp) error {
 	if err := u.Check(); err != nil {
 		return err
 	}
-	if len(in.FollowUps) >= doctor.FollowUpsMost && !slices.ContainsFunc(in.FollowUps, func(o doctor.FollowUp) bool { return o.ID == u.ID }) {
+	if len(in.FollowUps) >= doctor.FollowUpsMost && !slices.ContainsFunc(in.FollowUps, func(o doctor.Followed) bool { return o.ID == u.ID }) {
 		return fmt.Errorf("%s has %d follow-ups, which is as many as may be", in.ID, doctor.FollowUpsMost)
 	}
 	return nil
 }
 
 // follow keeps the newest word on a follow-up.
-func follow(in *doctor.Incident, u *doctor.FollowUp) error {
+func follow(in *doctor.Incident, seq uint64, u *doctor.FollowUp) error {
 	if err := mayFollow(in, u); err != nil {
 		return err
 	}
-	if i := slices.IndexFunc(in.FollowUps, func(o doctor.FollowUp) bool { return o.ID == u.ID }); i >= 0 {
-		in.FollowUps[i] = *u
+	now := doctor.Followed{FollowUp: *u, Seq: seq}
+	if i := slices.IndexFunc(in.FollowUps, func(o doctor.Followed) bool { return o.ID == u.ID }); i >= 0 {
+		in.FollowUps[i] = now
 	} else {
-		in.FollowUps = append(in.FollowUps, *u)
+		in.FollowUps = append(in.FollowUps, now)
 	}
 	return nil
 }
@@ -288,7 +297,11 @@ func (f *Folder) read(e doctor.Entry) (any, error) {
 // from it.
 func (f *Folder) apply(in *doctor.Incident, e doctor.Entry, data any) error {
 	if u, ok := data.(*doctor.FollowUp); ok {
-		return follow(in, u)
+		err := follow(in, e.Seq, u)
+		if in.ClosedAt != nil {
+			f.forget()
+		}
+		return err
 	}
 	if in.ClosedAt != nil {
 		switch e.What {
@@ -424,20 +437,31 @@ func approve(in *doctor.Incident, who string, a *doctor.Approval) {
 	}
 }
 
-// forget drops the oldest closed incidents over the bound.
+// forget drops the oldest closed incidents over the bounds: first those with nothing left
+// to be done.
 func (f *Folder) forget() {
-	closed := 0
-	for _, id := range f.order {
-		if f.byID[id].ClosedAt != nil {
-			closed++
-		}
-	}
-	if f.keep == 0 || closed <= f.keep {
+	if f.keep == 0 {
 		return
 	}
-	i := slices.IndexFunc(f.order, func(id string) bool { return f.byID[id].ClosedAt != nil })
-	id := f.order[i]
-	f.order = slices.Delete(f.order, i, i+1)
+	var closed []string
+	for _, id := range f.order {
+		if f.byID[id].ClosedAt != nil {
+			closed = append(closed, id)
+		}
+	}
+	older := closed[:max(0, len(closed)-f.keep)]
+	owing := slices.DeleteFunc(slices.Clone(older), func(id string) bool { return f.byID[id].Open() == 0 })
+	owing = owing[max(0, len(owing)-owingKept):]
+	for _, id := range older {
+		if !slices.Contains(owing, id) {
+			f.drop(id)
+		}
+	}
+}
+
+func (f *Folder) drop(id string) {
+	f.leftOut += f.byID[id].Open()
+	f.order = slices.DeleteFunc(f.order, func(o string) bool { return o == id })
 	delete(f.byID, id)
 	delete(f.moved, id)
 	delete(f.proofAt, id)

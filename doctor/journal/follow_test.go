@@ -44,7 +44,7 @@ func TestFollowUpsAreFolded(t *testing.T) {
 	require.NotNil(t, in.ClosedAt)
 	require.Equal(t, [2]uint64{1, closing.Seq}, in.Entries)
 	require.Equal(t, []uint64{closing.Seq + 1}, in.Later)
-	require.Equal(t, []doctor.FollowUp{done, {ID: "own", Text: "a second disk"}}, in.FollowUps)
+	require.Equal(t, []doctor.Followed{{FollowUp: done, Seq: seq}, {FollowUp: doctor.FollowUp{ID: "own", Text: "a second disk"}, Seq: seq - 2}}, in.FollowUps)
 	require.Equal(t, "anna", before[0].FollowUps[0].Owner, "what was handed out stays as it was")
 	require.Empty(t, f.Odd())
 	// The journal gave up the incident before what follows from it: that opens nothing.
@@ -70,6 +70,47 @@ func TestAClosedIncidentWaitsForNobody(t *testing.T) {
 	require.Empty(t, odd)
 	require.NotNil(t, in[0].ClosedAt)
 	require.Empty(t, in[0].Waiting)
+}
+
+// What nobody has done keeps its incident beside the newest ones; what goes nevertheless is
+// counted.
+func TestOpenFollowUpsKeepTheirIncident(t *testing.T) {
+	t.Parallel()
+	f, seq := NewFolder(2), uint64(0)
+	add := func(incident, what string, data any) {
+		e := entry(t, incident, what, data)
+		seq++
+		e.Seq, e.At = seq, noon
+		f.Add(e)
+	}
+	one := func(n int, todo bool) {
+		id := "inc_" + strconv.Itoa(n)
+		add(id, doctor.EntryOpened, doctor.Opening{Alarm: overdue})
+		if todo {
+			add(id, doctor.EntryFollowUp, doctor.FollowUp{ID: "a", Text: "x"})
+		}
+		add(id, doctor.EntryClosed, owned)
+	}
+	one(0, true)
+	for n := range 5 {
+		one(1+n, false)
+	}
+	ids := func() (out []string) {
+		for _, in := range f.Incidents() {
+			out = append(out, in.ID)
+		}
+		return out
+	}
+	require.Equal(t, []string{"inc_0", "inc_4", "inc_5"}, ids())
+	add("inc_0", doctor.EntryFollowUp, doctor.FollowUp{ID: "a", Text: "x", Done: true})
+	require.Equal(t, []string{"inc_4", "inc_5"}, ids(), "it is done")
+	require.Zero(t, f.LeftOut())
+	for n := range owingKept + 5 {
+		one(10+n, true)
+	}
+	require.Len(t, ids(), owingKept+2)
+	require.Equal(t, 3, f.LeftOut())
+	require.Empty(t, f.Odd())
 }
 
 func TestFollowUpsAreChecked(t *testing.T) {

@@ -77,6 +77,8 @@ type Health struct {
 	// Held are the entries in memory only, Lost those that found no room there.
 	Held int `json:"held"`
 	Lost int `json:"lost"`
+	// LeftOut are follow-ups that nobody had done, of incidents too old to be kept in memory.
+	LeftOut int `json:"left_out,omitempty"`
 	// Torn is the unfinished line that was cut at the start, in bytes; Damage is what was
 	// found then.
 	Torn   int64    `json:"torn,omitempty"`
@@ -179,7 +181,13 @@ func takeLock(dir string) (*os.File, error) {
 // With ErrNotKept it has a number too, and is in memory. The entry is dated now when it
 // brings no time. An entry that closes an incident against SOP-15 is refused.
 func (j *Journal) Append(ctx context.Context, e doctor.Entry) (doctor.Entry, error) {
-	e, kept, err := j.put(e)
+	return j.AppendOf(ctx, e.Incident, func(*doctor.Incident) (doctor.Entry, error) { return e, nil })
+}
+
+// AppendOf is Append of an entry that is made from its incident as it stands, nil when there
+// is none: nothing comes between the two. The incident is to be read only. An error of the making is returned as it is.
+func (j *Journal) AppendOf(ctx context.Context, incident string, entry func(*doctor.Incident) (doctor.Entry, error)) (doctor.Entry, error) {
+	e, kept, err := j.put(incident, entry)
 	if err != nil {
 		return e, err
 	}
@@ -191,12 +199,15 @@ func (j *Journal) Append(ctx context.Context, e doctor.Entry) (doctor.Entry, err
 	return e, err
 }
 
-// put numbers the entry and hands it to the writing goroutine.
-func (j *Journal) put(e doctor.Entry) (doctor.Entry, <-chan error, error) {
+// put makes the entry, numbers it and hands it to the writing goroutine.
+func (j *Journal) put(incident string, entry func(*doctor.Incident) (doctor.Entry, error)) (e doctor.Entry, kept <-chan error, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.closed {
 		return e, nil, ErrClosed
+	}
+	if e, err = entry(j.fold.byID[incident]); err != nil {
+		return e, nil, err
 	}
 	return j.enter(e)
 }
@@ -317,7 +328,7 @@ func (j *Journal) Health() Health {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	h := j.health
-	h.Held = len(j.held)
+	h.Held, h.LeftOut = len(j.held), j.fold.LeftOut()
 	return h
 }
 

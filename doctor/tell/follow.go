@@ -99,8 +99,8 @@ func (d *Doc) followUps() {
 		d.head(3, part.key)
 		var points []cell
 		for _, f := range part.all {
-			e := d.s.followed(f.id)
-			points = append(points, append(append(box(e != nil && data[doctor.FollowUp](e).Done), f.text...), d.owned(e, f.owner)...))
+			u := d.s.followed(f.id)
+			points = append(points, append(append(box(u.Done), f.text...), d.owned(&u, f.owner)...))
 		}
 		d.list(points)
 	}
@@ -118,9 +118,13 @@ func (d *Doc) toFollow() []struct {
 	}
 	var added []followUp
 	for i := range d.s.Incident.FollowUps {
-		id := d.s.Incident.FollowUps[i].ID
-		if e := d.s.followed(id); e != nil && !asked[id] {
-			added = append(added, followUp{id: id, text: d.f(e.Seq, "data.text|text")})
+		u := &d.s.Incident.FollowUps[i]
+		switch {
+		case asked[u.ID]:
+		case d.s.entry(u.Seq) == nil:
+			added = append(added, followUp{id: u.ID, text: code(u.Text)})
+		default:
+			added = append(added, followUp{id: u.ID, text: d.f(u.Seq, "data.text|text")})
 		}
 	}
 	return []struct {
@@ -129,26 +133,29 @@ func (d *Doc) toFollow() []struct {
 	}{{"f-short", short}, {"f-mid", mid}, {"f-long", long}, {"f-added", added}}
 }
 
-// followed is the newest entry about a follow-up; nil: nobody took it.
-func (s *Source) followed(id string) (newest *doctor.Entry) {
-	for _, e := range s.of(doctor.EntryFollowUp) {
-		if data[doctor.FollowUp](e).ID == id {
-			newest = e
+// followed is what was said last of a follow-up; nothing: nobody took it.
+func (s *Source) followed(id string) doctor.Followed {
+	for i := range s.Incident.FollowUps {
+		if u := &s.Incident.FollowUps[i]; u.ID == id {
+			return *u
 		}
 	}
-	return newest
+	return doctor.Followed{}
 }
 
 // owned says whose a follow-up is, and by which day.
-func (d *Doc) owned(e *doctor.Entry, before string) cell {
-	var u doctor.FollowUp
-	if e != nil {
-		u = data[doctor.FollowUp](e)
+func (d *Doc) owned(u *doctor.Followed, before string) cell {
+	// said is what its newest line says, or the same in words when that line is gone.
+	said := func(path, now string) cell {
+		if d.s.entry(u.Seq) == nil {
+			return code(now)
+		}
+		return d.f(u.Seq, path+"|text")
 	}
 	var out cell
 	switch {
 	case u.Owner != "":
-		out = d.w("f-owned", d.f(e.Seq, "data.owner|text"))
+		out = d.w("f-owned", said("data.owner", u.Owner))
 	case before != "":
 		out = d.w("f-owned", code(before))
 	default:
@@ -157,9 +164,9 @@ func (d *Doc) owned(e *doctor.Entry, before string) cell {
 	switch {
 	case u.Due == "":
 	case u.Overdue(d.s.Now):
-		out = append(out, d.w("f-overdue", d.f(e.Seq, "data.due|text"))...)
+		out = append(out, d.w("f-overdue", said("data.due", u.Due))...)
 	default:
-		out = append(out, d.w("f-due", d.f(e.Seq, "data.due|text"))...)
+		out = append(out, d.w("f-due", said("data.due", u.Due))...)
 	}
 	return out
 }

@@ -208,7 +208,7 @@ func (d *Doc) tells(e *doctor.Entry) cell {
 		if data[doctor.FollowUp](e).Done {
 			key = "t-followed"
 		}
-		return d.w(key, code(e.Who), d.f(e.Seq, "data.text|text"), d.owned(e, ""))
+		return d.w(key, code(e.Who), d.f(e.Seq, "data.text|text"), d.owned(&doctor.Followed{FollowUp: data[doctor.FollowUp](e), Seq: e.Seq}, ""))
 	case doctor.EntryCollector, doctor.EntryStarted:
 		return d.w("t-"+e.What, d.f(e.Seq, "data.text|text"))
 	}

@@ -1,6 +1,7 @@
 package tell
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -434,10 +435,11 @@ func (d *Doc) todos() Todo {
 		lists[i] = []FollowUp{}
 		for _, f := range part.all {
 			u := FollowUp{FollowUp: doctor.FollowUp{ID: f.id, Owner: f.owner}}
-			if e := d.s.followed(f.id); e != nil {
-				u = FollowUp{FollowUp: data[doctor.FollowUp](e), By: e.Who, At: &e.At}
-				if u.Owner == "" {
-					u.Owner = f.owner
+			if now := d.s.followed(f.id); now.ID != "" {
+				u.FollowUp = now.FollowUp
+				u.Owner = cmp.Or(u.Owner, f.owner)
+				if e := d.s.entry(now.Seq); e != nil {
+					u.By, u.At = e.Who, &e.At
 				}
 			}
 			u.Text, u.Overdue = plainText(f.text), u.FollowUp.Overdue(d.s.Now)

@@ -247,6 +247,9 @@ func (j *judge) lateBack(p *pay.Payment, f *pay.Fact) (res Result, err error, do
 		return Result{}, fault.New(fault.Internal, "").WithOp("commit.lateBack").WithCause(fmt.Errorf("payment %d was not loaded", p.Late)), true
 	}
 	if f.Kind == pay.ChargedBack {
+		if late.Kind != pay.LateDeposit { // nobody charges a payout back: what failed contradicts that itself
+			return Result{}, nil, false
+		}
 		g := *f
 		g.Payment, g.Attempt = late.ID, 0
 		res, err = j.advance(&g)

@@ -69,10 +69,11 @@ function Form({ u, busy, send, cancel }: { u?: FollowUp; busy: boolean; send: (c
   const t = useWords(words);
   const { session } = useSession();
   const [text, setText] = useState('');
+  const [was] = useState({ owner: u?.owner ?? '', due: u?.due ?? '' }); // when it was opened: what others changed meanwhile stays
   const [owner, setOwner] = useState(u?.owner ?? (session?.local ? '' : (session?.name ?? '')));
-  const [due, setDue] = useState(u?.due ?? '');
+  const [due, setDue] = useState(was.due);
   return (
-    <form onSubmit={(e) => (e.preventDefault(), send(u ? { id: u.id, owner, due } : { text, owner, due }))}>
+    <form onSubmit={(e) => (e.preventDefault(), send(u ? { id: u.id, ...(owner !== was.owner && { owner }), ...(due !== was.due && { due }) } : { text, owner, due }))}>
       <Stack gap={6} mt={4}>
         {!u && <TextInput size="xs" label={t('todo_what')} value={text} onChange={(e) => setText(e.currentTarget.value)} maxLength={500} autoFocus />}
         <Group gap={6} align="end">
@@ -92,11 +93,11 @@ const shownMost = 12;
 
 /** StillToDo is what people wrote down after incidents and nobody has done, the first due
  * first. */
-export function StillToDo({ all }: { all: OpenFollowUp[] }) {
+export function StillToDo({ all, out = 0 }: { all: OpenFollowUp[]; out?: number }) {
   const t = useWords(words);
   const { session } = useSession();
   const done = useDo<unknown, OpenFollowUp>((u) => ({ path: `/api/look/incidents/${encodeURIComponent(u.incident)}/follow-ups?lang=${t.lang}`, body: { id: u.id, done: true } }), ['/api/look/incidents']);
-  if (all.length === 0) return null;
+  if (all.length === 0 && out === 0) return null;
   const late = all.filter((u) => u.overdue).length;
   return (
     <Panel title={t('still')} right={<State tone={late > 0 ? 'wait' : 'idle'}>{late > 0 ? t('still_late', { n: all.length, late }) : t('still_n', { n: all.length })}</State>}>
@@ -116,6 +117,7 @@ export function StillToDo({ all }: { all: OpenFollowUp[] }) {
         ))}
       </ul>
       {all.length > shownMost && <Text size="sm" c="dimmed" mt="xs">{t('still_more', { n: all.length - shownMost })}</Text>}
+      {out > 0 && <Text size="sm" c="dimmed" mt="xs">{t('still_out', { n: out })}</Text>}
       <Twin cmd="moneta incident todo" />
     </Panel>
   );

@@ -29,7 +29,7 @@ export default function List() {
       {rows.data && (open[0] ? <Sentence tone={toneOf(open[0])}>{t('list_open', { n: open.length, cause: open[0].cause })}</Sentence> : <Sentence tone={tickets > 0 ? 'wait' : 'good'}>{tickets > 0 ? t('list_tickets', { n: tickets }) : t('list_calm', { n: rows.data.incidents.length })}</Sentence>)}
       <Stack gap="md">
         <FocusPanel />
-        {rows.data && <StillToDo all={rows.data.follow_ups} />}
+        {rows.data && <StillToDo all={rows.data.follow_ups} out={rows.data.journal.left_out} />}
         <Panel
           title={t('all_incidents')}
           right={<Group gap="xs"><RangePick spans={['1h', '24h', '7d', '30d']} /><NativeSelect size="xs" aria-label={t('show')} value={which} onChange={(e) => setWhich(e.currentTarget.value)} data={[{ value: '', label: t('show_all') }, { value: 'open', label: t('show_open') }, { value: 'paged', label: t('show_paged') }]} /></Group>}

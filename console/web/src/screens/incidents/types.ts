@@ -22,7 +22,7 @@ export type Row = {
 export type FollowUp = { id: string; text: string; owner?: string; due?: string; done?: boolean; overdue?: boolean; by?: string; at?: string };
 export type OpenFollowUp = FollowUp & { incident: string };
 
-export type Rows = { incidents: Row[]; more: boolean; follow_ups: OpenFollowUp[] };
+export type Rows = { incidents: Row[]; more: boolean; follow_ups: OpenFollowUp[]; journal: { left_out?: number } };
 
 export type Figure = { value: number; unit: string; n: number };
 
