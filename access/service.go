@@ -21,6 +21,8 @@ const (
 	oneABreak    = "approvals_one_a_break"
 	memberBreak  = "break"
 	uniqueBroken = "23505"
+
+	serviceStands = 4 * time.Hour
 )
 
 // ServiceName names the operator as which the doctor proposes in a tenant. Nobody can sign
@@ -60,7 +62,8 @@ func (a *Approvals) Promised(ctx context.Context, tenant int32, kind string, p P
 	return nil
 }
 
-// ProposeAsService keeps a proposal of the machine, for as long as any may stand. Another
+// ProposeAsService keeps a proposal of the machine, for four hours: what bears it out was
+// true when it was made. Another
 // one about the same break is answered with the one that stands: however often the doctor
 // asks, and on however many nodes, there is one. Two people agree on it, or nothing
 // happens.
@@ -107,7 +110,7 @@ func (a *Approvals) ProposeAsService(ctx context.Context, tenant int32, p Propos
 		if err != nil {
 			return v, false, faultOf(op, err)
 		}
-		p.ExpiresAt = now.Add(ApprovalMax - time.Minute)
+		p.ExpiresAt = now.Add(serviceStands)
 	}
 	v, err = a.propose(ctx, who, p)
 	var pg *pgconn.PgError

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -101,7 +102,7 @@ type NewBacklogWork struct {
 	Payments []string `json:"payments,omitempty" doc:"Only these; all when left out. With query-unknowns and redispatch" maxItems:"1000"`
 	// Callbacks narrows it to rows of the inbox.
 	Callbacks []string `json:"callbacks,omitempty" doc:"Only these, by their numbers. With park-callback, replay-parked and give-up-parked, which takes no fewer than one" maxItems:"200"`
-	Reason    string   `json:"reason,omitempty" doc:"Why; kept with each. With park-callback, replay-parked and give-up-parked" maxLength:"200"`
+	Reason    string   `json:"reason,omitempty" doc:"Why; kept with each. With park-callback, replay-parked and give-up-parked; with propose-compensation the id of an incident, or nothing" maxLength:"200"`
 	// Projection, Since, After and Endpoint are of the last two acts.
 	Projection string     `json:"projection,omitempty" enum:"recon_expected,webhooks" doc:"With rebuild-projection: what is expected on statements, or what endpoints are to be told"`
 	Since      *time.Time `json:"since,omitempty" doc:"From when on, RFC 3339; 24 hours ago when left out. With rebuild-projection and redeliver-webhooks, which goes back 29 days at most"`
@@ -203,6 +204,9 @@ func (c *call) hasten() error {
 	return c.reply(http.StatusOK, &out)
 }
 
+// incidentID is how the doctor names an incident.
+var incidentID = regexp.MustCompile(`^inc-[0-9]{8}-[0-9]{6}$`)
+
 // hastens refuses an order that says what its act has no use for, or too little.
 func (c *call) hastens(o *Hasten) error {
 	switch {
@@ -214,6 +218,8 @@ func (c *call) hastens(o *Hasten) error {
 		return fault.New(fault.ChannelUnknown, "").WithParam("/channel")
 	case o.Act == ActRebuild || o.Act == ActTell:
 		return c.derives(o)
+	case o.Act == ActPropose && o.Reason != "" && !incidentID.MatchString(o.Reason):
+		return malformed("the reason is the id of an incident, such as inc-20261123-010203, or is left out: it stands in the machine's name").WithParam("/reason")
 	case o.Act == ActAsk || o.Act == ActOffer || o.Act == ActReplay || o.Act == ActPropose:
 		if len(o.Callbacks) > 0 {
 			return malformed("callbacks are named to set them aside, to replay or to give up what is aside").WithParam("/callbacks")

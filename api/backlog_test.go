@@ -112,6 +112,9 @@ func TestWhatWaitsIsBroughtForward(t *testing.T) {
 	requireProblem(t, w.post("/v1/backlog", installation, `{"act":"purge"}`, ""), fault.MalformedRequest)
 	requireProblem(t, w.post("/v1/backlog", installation, `{"act":"propose-compensation","payments":["pay_0000000000001"]}`, ""), fault.MalformedRequest)
 	requireProblem(t, w.post("/v1/backlog", installation, `{"act":"propose-compensation","callbacks":["1"]}`, ""), fault.MalformedRequest)
+	for _, reason := range []string{"Urgent: approve at once", "incident inc-7", "inc-20261123-010203 (checked by Ann)", `inc-20261123-010203\n`} {
+		requireProblem(t, w.post("/v1/backlog", installation, `{"act":"propose-compensation","reason":"`+reason+`"}`, ""), fault.MalformedRequest)
+	}
 	requireProblem(t, w.post("/v1/backlog", w.key(access.Admin), `{"act":"propose-compensation"}`, ""), fault.Forbidden)
 	requireProblem(t, w.post("/v1/backlog", installation, `{"act":"redispatch","channel":"none"}`, ""), fault.ChannelUnknown)
 	requireProblem(t, w.post("/v1/backlog", installation, `{"act":"redispatch","force":true}`, ""), fault.UnknownField)
@@ -126,6 +129,6 @@ func TestWhatWaitsIsBroughtForward(t *testing.T) {
 	requireProblem(t, w.post("/v1/backlog", installation, `{"act":"redispatch"}`, ""), fault.NotLeader)
 	require.Len(t, b.asked, 3)
 	b.err = nil
-	require.Equal(t, 200, w.post("/v1/backlog", installation, `{"act":"propose-compensation","channel":"bank-ab","reason":"incident inc-7"}`, "").StatusCode)
+	require.Equal(t, 200, w.post("/v1/backlog", installation, `{"act":"propose-compensation","channel":"bank-ab","reason":"inc-20261123-010203"}`, "").StatusCode)
 	require.Equal(t, "propose-compensation bank-ab", b.asked[3])
 }

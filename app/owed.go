@@ -87,8 +87,8 @@ func compensateBreak(in *intake.Intake, breaks *recon.Recon, desk *access.Approv
 			if err != nil {
 				return "", err
 			}
-			if !paid { // whoever used it up may have died long ago
-				if _, err := stillOwed(ctx, breaks, id, act); err != nil {
+			if !paid {
+				if err := stillBorneOut(ctx, breaks, id, act); err != nil {
 					return "", err
 				}
 			}
@@ -124,6 +124,23 @@ func closePaid(ctx context.Context, breaks *recon.Recon, id int64, act *access.A
 		return "", err
 	}
 	return result + "; but break " + act.Parameters["break"] + " was closed meanwhile by " + b.ClosedBy + ": see the break that says so", nil
+}
+
+// askAgainWithin leaves time to post: who carries an approval out has ten seconds.
+const askAgainWithin = 5 * time.Second
+
+// stillBorneOut looks at the break once more, and asks its channel: whoever used the approval
+// up may have died long ago, and people may have agreed hours after it was proposed. Any
+// answer but the one that proves it, and none, is a refusal for good; it may be proposed anew.
+func stillBorneOut(ctx context.Context, breaks *recon.Recon, id int64, act *access.Action) error {
+	owed, err := stillOwed(ctx, breaks, id, act)
+	if err != nil {
+		return err
+	}
+	asking, cancel := context.WithTimeout(ctx, askAgainWithin)
+	defer cancel()
+	_, err = breaks.Bears(asking, &owed)
+	return err
 }
 
 // stillOwed refuses, for good, what the break does not owe any more.
@@ -172,29 +189,33 @@ type owing struct {
 	desk   *access.Approvals
 }
 
+// propose looks at the breaks from o.After on, the oldest first, and says where to go on when
+// its time or its room was up: one that nobody can answer for keeps no other one waiting.
 func (w owing) propose(ctx context.Context, o *api.Hasten) (out api.BacklogWork, err error) {
 	out.Value = map[string]string{}
 	if w.desk == nil || w.breaks == nil {
 		return out, fault.New(fault.NotFound, "this node keeps no approvals")
 	}
-	worth, tried := map[money.Asset]money.Amount{}, 0
 	asking, cancel := context.WithTimeout(ctx, askingWithin)
 	defer cancel()
-	for f := (recon.BreakFilter{State: recon.Open, Channel: channel.Name(o.Channel)}); ; {
-		page, more, err := w.breaks.Breaks(ctx, f)
-		if err != nil {
+	worth, tried, silent := map[string]money.Amount{}, 0, map[channel.Name]bool{}
+	f := recon.BreakFilter{State: recon.Open, Class: recon.Owing, Channel: channel.Name(o.Channel), After: o.After, Oldest: true}
+	for more := true; more; {
+		var page []recon.Break
+		if page, more, err = w.breaks.Breaks(ctx, f); err != nil {
 			return out, err
 		}
 		for i := range page {
+			if tried == proposeMost || asking.Err() != nil || len(out.Proposals) == proposalsMost {
+				out.Next = strconv.FormatInt(f.After, 10)
+				showWorth(&out, worth)
+				return out, nil
+			}
 			f.After = page[i].ID
 			if !page[i].Owes() {
 				continue
 			}
-			if tried == proposeMost || asking.Err() != nil || len(out.Proposals) == proposalsMost {
-				more = false
-				break
-			}
-			p, err := w.one(ctx, asking, o, page[i].ID)
+			p, err := w.one(ctx, asking, o, &page[i], silent)
 			if err != nil {
 				return out, err
 			}
@@ -203,35 +224,47 @@ func (w owing) propose(ctx context.Context, o *api.Hasten) (out api.BacklogWork,
 				tried++
 			}
 			if p.New {
-				out.Items++
-				sum, err := worth[page[i].Asset].Add(page[i].Amount)
-				if err != nil {
-					return out, fault.From(err)
+				if err := countProposed(&out, worth, &p); err != nil {
+					return out, err
 				}
-				worth[page[i].Asset] = sum
 			}
 		}
-		if !more {
-			break
-		}
 	}
-	for asset, sum := range worth {
-		out.Value[string(asset)] = sum.String()
-	}
+	showWorth(&out, worth)
 	return out, nil
 }
 
-// one proposes what one break owes, unless something stands already or stands against it.
-func (w owing) one(ctx, asking context.Context, o *api.Hasten, id int64) (out api.BacklogProposal, err error) {
-	out.Break = strconv.FormatInt(id, 10)
-	owed, err := w.breaks.Owed(ctx, id)
+func countProposed(out *api.BacklogWork, worth map[string]money.Amount, p *api.BacklogProposal) error {
+	amount, err := money.ParseMinor(p.Amount)
+	if err == nil {
+		amount, err = worth[p.Asset].Add(amount)
+	}
 	if err != nil {
-		return left(out, err)
+		return fault.From(err)
+	}
+	out.Items++
+	worth[p.Asset] = amount
+	return nil
+}
+
+func showWorth(out *api.BacklogWork, worth map[string]money.Amount) {
+	for asset, sum := range worth {
+		out.Value[asset] = sum.String()
+	}
+}
+
+// one proposes what one break owes, unless something stands already or stands against it.
+// A channel that is silent is not asked again in the same turn. An error is that of all of them.
+func (w owing) one(ctx, asking context.Context, o *api.Hasten, b *recon.Break, silent map[channel.Name]bool) (out api.BacklogProposal, err error) {
+	out.Break = strconv.FormatInt(b.ID, 10)
+	owed, err := w.breaks.Owed(ctx, b.ID)
+	if err != nil {
+		return left(ctx, out, err)
 	}
 	out.Payment, out.Amount, out.Asset = owed.Payment, owed.Amount.String(), string(owed.Asset)
-	v, stands, err := w.desk.Standing(ctx, owed.Tenant, id)
+	v, stands, err := w.desk.Standing(ctx, owed.Tenant, b.ID)
 	if err != nil {
-		return out, err
+		return left(ctx, out, err)
 	}
 	if stands {
 		out.Approval, out.State, out.Why = v.ID.String(), string(v.State), v.Parameters["evidence"]
@@ -241,29 +274,43 @@ func (w owing) one(ctx, asking context.Context, o *api.Hasten, id int64) (out ap
 		out.New, out.Why = true, "its channel is asked first, and must bear it out"
 		return out, nil
 	}
+	if silent[owed.Channel] {
+		out.Why = "its channel did not answer a moment ago: it is asked another time"
+		return out, nil
+	}
 	said, err := w.breaks.Bears(asking, &owed)
 	if err != nil {
-		return left(out, err)
+		silent[owed.Channel] = errors.Is(err, recon.ErrSilent)
+		return left(ctx, out, err)
 	}
 	evidence := said.En + evidenceZH + said.Zh
 	v, replayed, err := w.desk.ProposeAsService(ctx, owed.Tenant, access.Proposal{
-		Kind: access.KindCompensateBreak, Parameters: owedParameters(&owed, evidence), Reason: cmp.Or(o.Reason, "the statement does not show what we called sent"),
+		Kind: access.KindCompensateBreak, Parameters: owedParameters(&owed, evidence), Reason: reasonOf(o.Reason),
 	})
 	if err != nil {
-		return left(out, err)
+		return left(ctx, out, err)
 	}
 	out.Approval, out.State, out.New, out.Why = v.ID.String(), string(v.State), !replayed, evidence
 	return out, nil
 }
 
-// left says why nothing is proposed, when the break or the people are the reason; every
-// other error ends the whole.
-func left(p api.BacklogProposal, err error) (api.BacklogProposal, error) {
-	for _, code := range []fault.Code{fault.IllegalTransition, fault.AlreadyFinal, fault.ApprovalChanged, fault.ApprovalClosed, fault.Forbidden, fault.MalformedRequest, fault.AccountNotFound} {
-		if errors.Is(err, code) {
-			p.Why = fault.From(err).Detail
-			return p, nil
-		}
+// reasonOf is what people read as the machine's reason: its words are ours, and the caller
+// names an incident at most.
+func reasonOf(incident string) string {
+	const why = "The doctor found that the statement does not show what we called sent"
+	if incident == "" {
+		return why + "."
 	}
-	return p, err
+	return why + ": " + incident + "."
+}
+
+// left says why nothing is proposed about one break; the next is looked at all the same.
+// Only when the caller's own time is over is it an error.
+func left(ctx context.Context, p api.BacklogProposal, err error) (api.BacklogProposal, error) {
+	if ctx.Err() != nil {
+		return p, err
+	}
+	f := fault.From(err)
+	p.Why = cmp.Or(f.Detail, string(f.Code))
+	return p, nil
 }

@@ -81,7 +81,7 @@ func (b *bureau) unstated() (id pay.ID, account string, found recon.Break) {
 // hand is the doctor's, as the API calls it.
 func (b *bureau) hand(dry bool) api.BacklogWork {
 	b.t.Helper()
-	out, err := owing{b.breaks, b.desk}.propose(b.t.Context(), &api.Hasten{Act: api.ActPropose, Dry: dry, Reason: "incident inc-7"})
+	out, err := owing{b.breaks, b.desk}.propose(b.t.Context(), &api.Hasten{Act: api.ActPropose, Dry: dry, Reason: "inc-20261123-010203"})
 	require.NoError(b.t, err)
 	return out
 }
@@ -248,11 +248,10 @@ func TestPeoplesNoEndsWhatTheDoctorProposes(t *testing.T) {
 	require.NotEqual(t, found.ID, other.ID)
 	_, err = access.NewStore(b.pool).Disable(ctx, b.tenant, access.ServiceName(b.tenant), "abe")
 	require.NoError(t, err)
-	for _, p := range b.hand(false).Proposals {
-		if p.Break == strconv.FormatInt(other.ID, 10) {
-			require.Contains(t, p.Why, "is disabled")
-		}
-	}
+	last := b.hand(false).Proposals
+	require.Len(t, last, 2)
+	require.Equal(t, []string{strconv.FormatInt(other.ID, 10), ""}, []string{last[1].Break, last[1].Approval})
+	require.Contains(t, last[1].Why, "is disabled")
 	require.EqualValues(t, 2, b.count(`select count(*) from approvals`))
 }
 
@@ -566,4 +565,85 @@ func TestAListSaysThatAMachineProposed(t *testing.T) {
 	require.Equal(t, "cleo, abe", v.deciders("en"))
 	v = shownApproval{Maker: "ann", State: "proposed"}
 	require.Equal(t, []string{"ann", ""}, []string{v.maker("en"), v.deciders("en")})
+}
+
+// What was proposed hours ago is asked for once more right before it is posted: unless its
+// channel still disowns it, it is refused for good, and another one may follow.
+func TestTheChannelIsAskedRightBeforeThePosting(t *testing.T) {
+	t.Parallel()
+	b := newBureau(t)
+	ctx := t.Context()
+	_, _, found := b.unstated()
+	for _, word := range []channel.Word{{Verdict: channel.Confirmed}, {Verdict: channel.Unknown}} {
+		v := b.agreed(found.ID)
+		require.LessOrEqual(t, v.ExpiresAt.Sub(v.MadeAt), 4*time.Hour)
+		require.Equal(t, "The doctor found that the statement does not show what we called sent: inc-20261123-010203.", v.Reason)
+		require.Contains(t, v.Parameters["evidence"], "which was called executed at 2")
+		require.Contains(t, v.Parameters["evidence"], "(callback)")
+		b.bank.word = word
+		v, err := b.desk.Execute(ctx, b.who("abe"), v.ID, v.Hash)
+		require.NoError(t, err)
+		require.Equal(t, []any{access.Used, access.Refused}, []any{v.State, v.Outcome}, v.Result)
+	}
+	require.Zero(t, b.compensations())
+	v := b.agreed(found.ID)
+	v, err := b.desk.Execute(ctx, b.who("abe"), v.ID, v.Hash)
+	require.NoError(t, err)
+	require.Equal(t, access.Done, v.Outcome, v.Result)
+	require.EqualValues(t, 1, b.compensations())
+}
+
+// The holder gets back all that it cost him, our fee with it.
+func TestTheFeeIsOwedToo(t *testing.T) {
+	t.Parallel()
+	b := newBureau(t)
+	ctx := t.Context()
+	id, account, found := b.unstated()
+	_, err := b.pool.Exec(ctx, `update payments set fee = 20 where id = $1`, int64(id)) // no request carries one yet
+	require.NoError(t, err)
+	v := b.agreed(found.ID)
+	require.Equal(t, "1020", v.Parameters["amount"])
+	require.Contains(t, v.Words.En, "10.20 CZK")
+	require.Contains(t, v.Words.En, "Our fee of 0.20 CZK is in the amount")
+	require.Contains(t, v.Words.Zh, "0.20 CZK")
+	v, err = b.desk.Execute(ctx, b.who("abe"), v.ID, v.Hash)
+	require.NoError(t, err)
+	require.Equal(t, access.Done, v.Outcome, v.Result)
+	require.Equal(t, "20", b.available(account))
+}
+
+// Breaks that cannot be answered for keep no others waiting: the oldest are looked at first,
+// a turn says where to go on, a silent channel is asked once in it, and what is wrong with one
+// is said of that one.
+func TestOneBreakKeepsNoOtherWaiting(t *testing.T) {
+	t.Parallel()
+	b := newBureau(t)
+	ctx := t.Context()
+	_, _, first := b.unstated()
+	_, _, second := b.unstated()
+	b.bank.word = channel.Word{Verdict: channel.Unknown}
+	out := b.hand(false)
+	require.Len(t, out.Proposals, 2)
+	require.Equal(t, []string{strconv.FormatInt(first.ID, 10), strconv.FormatInt(second.ID, 10)}, []string{out.Proposals[0].Break, out.Proposals[1].Break})
+	require.Equal(t, 1, b.bank.asked)
+	require.Contains(t, out.Proposals[1].Why, "asked another time")
+
+	// Twenty that are refused stand between the two and another one.
+	b.bank.word = channel.Word{Verdict: channel.NotFound}
+	for range 20 {
+		_, _, last := b.unstated()
+		_, err := b.pool.Exec(ctx, `insert into breaks (class, channel, payment, reference, asset, amount) select 'contradiction', channel, payment, reference, asset, 1 from breaks where id = $1`, last.ID)
+		require.NoError(t, err)
+	}
+	_, _, newest := b.unstated()
+	out = b.hand(false)
+	require.Equal(t, 2, out.Items)
+	require.NotEmpty(t, out.Next)
+	after, err := strconv.ParseInt(out.Next, 10, 64)
+	require.NoError(t, err)
+	out, err = owing{b.breaks, b.desk}.propose(ctx, &api.Hasten{Act: api.ActPropose, After: after})
+	require.NoError(t, err)
+	require.Empty(t, out.Next)
+	require.Equal(t, 1, out.Items)
+	require.Equal(t, strconv.FormatInt(newest.ID, 10), out.Proposals[len(out.Proposals)-1].Break)
 }

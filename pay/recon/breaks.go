@@ -95,6 +95,8 @@ type BreakFilter struct {
 	Class   string
 	// After is the id of the last break of the page before; 0 begins.
 	After int64
+	// Oldest first, and not the newest.
+	Oldest bool
 	// Limit is BreaksMax when zero or above it.
 	Limit int
 }
@@ -108,10 +110,10 @@ const breakColumns = `select b.id, b.class, b.state, b.channel, coalesce(b.payme
 
 // By id, so that a page follows the one before whatever happens in between. Open
 // ones have an index of their own: what was closed is not walked over.
-const selectBreaks = breakColumns + ` where ($1::bigint = 0 or b.id < $1) and ($2 = '' or b.channel = $2) and ($3 = '' or b.class = $3) and ` +
-	`%s order by b.id desc limit $4`
+const selectBreaks = breakColumns + ` where ($1::bigint = 0 or b.id %[2]s $1) and ($2 = '' or b.channel = $2) and ($3 = '' or b.class = $3) and ` +
+	`%[1]s order by b.id %[3]s limit $4`
 
-// Breaks returns a page of breaks, the newest first, and whether more follow: the
+// Breaks returns a page of breaks, the newest first unless asked otherwise, and whether more follow: the
 // next page begins after the last one's id.
 func (r *Recon) Breaks(ctx context.Context, f BreakFilter) (page []Break, more bool, err error) {
 	if f.Limit <= 0 || f.Limit > BreaksMax {
@@ -128,7 +130,11 @@ func (r *Recon) Breaks(ctx context.Context, f BreakFilter) (page []Break, more b
 	default:
 		return nil, false, fault.New(fault.MalformedRequest, "state is open, explained, resolved or all").WithParam("state")
 	}
-	rows, err := r.cfg.Pool.Query(ctx, fmt.Sprintf(selectBreaks, which), f.After, string(f.Channel), f.Class, f.Limit+1)
+	beyond, order := "<", "desc"
+	if f.Oldest {
+		beyond, order = ">", "asc"
+	}
+	rows, err := r.cfg.Pool.Query(ctx, fmt.Sprintf(selectBreaks, which, beyond, order), f.After, string(f.Channel), f.Class, f.Limit+1)
 	if err == nil {
 		page, err = pgx.CollectRows(rows, r.readBreak)
 	}

@@ -231,6 +231,9 @@ const (
 	person  = "needs_person"
 )
 
+// Owing is the class of the breaks that can say by themselves to whom how much is owed.
+const Owing = missingInStatement
+
 // Classes returns the catalogue of breaks.
 func Classes() []Class { return slices.Clone(classes) }
 

@@ -29,7 +29,8 @@ type Owed struct {
 	Account string
 	Payment string
 	Asset   money.Asset
-	Amount  money.Amount
+	// Amount is all that the payment has cost its holder; Fee of ours is in it.
+	Amount, Fee money.Amount
 	// Seen is the SHA-256 of the break and its evidence, in hexadecimal digits: another
 	// one means that something was learnt since.
 	Seen string
@@ -38,6 +39,10 @@ type Owed struct {
 	Reference string
 
 	sendBy time.Time
+	// calledAt is when it was called executed, and calledBy who did: a reply, a query, a
+	// callback, people.
+	calledAt time.Time
+	calledBy string
 }
 
 // Owes reports whether a break by itself says to whom how much is owed. Only then can a
@@ -72,13 +77,17 @@ func (r *Recon) Owed(ctx context.Context, id int64) (Owed, error) {
 		return Owed{}, nothing("its amount is not the payment's")
 	}
 	out := Owed{
-		Break: b.ID, Account: ours.Account, Payment: b.Payment, Asset: b.Asset, Amount: b.Amount, Seen: b.seen(),
+		Break: b.ID, Account: ours.Account, Payment: b.Payment, Asset: b.Asset, Fee: ours.Fee, Seen: b.seen(),
 		Channel: b.Channel, Reference: b.Reference,
+	}
+	if out.Amount, err = b.Amount.Add(ours.Fee); err != nil {
+		return Owed{}, fault.From(err)
 	}
 	payment, err := pay.ParseID(b.Payment)
 	if err == nil {
-		err = r.cfg.Pool.QueryRow(ctx, `select p.tenant, coalesce((select max(send_by) from attempts where payment = p.id), p.created_at) from payments p where p.id = $1`,
-			int64(payment)).Scan(&out.Tenant, &out.sendBy)
+		err = r.cfg.Pool.QueryRow(ctx, `select p.tenant, coalesce((select max(send_by) from attempts where payment = p.id), p.created_at), t.at, coalesce(t.source, '')
+  from payments p cross join lateral (select at, source from transitions where payment = p.id and to_state = $2 and from_state <> $2 order by seq limit 1) t where p.id = $1`,
+			int64(payment), int16(pay.Succeeded)).Scan(&out.Tenant, &out.sendBy, &out.calledAt, &out.calledBy)
 	}
 	var against string
 	if err == nil {
@@ -165,10 +174,13 @@ func (b *Break) seen() string {
 	return hex.EncodeToString(sum[:])
 }
 
+// ErrSilent says that a channel did not answer when it was asked.
+var ErrSilent = errors.New("the channel did not answer")
+
 // Bears asks the channel, in its own words of now, whether the money that we called sent
 // has left. The evidence is for people to read. fault.IllegalTransition says what stands
 // against paying anything: the channel says that it did execute, or says nothing that
-// proves that it did not.
+// proves that it did not. ErrSilent is in it when the channel gave no answer.
 func (r *Recon) Bears(ctx context.Context, o *Owed) (evidence fault.Text, err error) {
 	no := func(why string) (fault.Text, error) {
 		return fault.Text{}, fault.New(fault.IllegalTransition, why).WithOp("recon.Bears").WithResource(fmt.Sprintf("break %d", o.Break))
@@ -187,10 +199,16 @@ func (r *Recon) Bears(ctx context.Context, o *Owed) (evidence fault.Text, err er
 		word := ch.Query(ctx, o.Reference)
 		r.metrics.requests.WithLabelValues(string(ch.Name()), "query", word.Verdict.String()).Inc()
 		at := asked.UTC().Format(time.RFC3339)
+		called, feeEn, feeZh := o.calledAt.UTC().Format(time.RFC3339), "", ""
+		if o.Fee.Sign() > 0 {
+			fee := money.Format(o.Fee, o.Asset) + " " + string(o.Asset)
+			feeEn, feeZh = " Our fee of "+fee+" is in the amount.", "金额含我方手续费 "+fee+"。"
+		}
 		said := func(en, zh string) (fault.Text, error) {
 			return fault.Text{
-				En: fmt.Sprintf("The statement of %s does not show %s; asked for it at %s, the channel says that it %s.", o.Channel, o.Reference, at, en),
-				Zh: fmt.Sprintf("%s 的对账单没有 %s;于 %s 询问,渠道答复%s。", o.Channel, o.Reference, at, zh),
+				En: fmt.Sprintf("The statement of %s does not show %s, which was called executed at %s (%s); asked for it at %s, the channel says that it %s.%s",
+					o.Channel, o.Reference, called, plain(o.calledBy), at, en, feeEn),
+				Zh: fmt.Sprintf("%s 的对账单没有 %s,该笔曾于 %s 报称已执行(%s);于 %s 询问,渠道答复%s。%s", o.Channel, o.Reference, called, plain(o.calledBy), at, zh, feeZh),
 			}, nil
 		}
 		switch reason := plain(word.Reason); {
@@ -200,6 +218,9 @@ func (r *Recon) Bears(ctx context.Context, o *Owed) (evidence fault.Text, err er
 			return said("does not know it, which by its contract means that it never executed it and never will", "无此笔;按其约定即从未执行,今后也不会")
 		case word.Verdict == channel.Confirmed:
 			return no("asked at " + at + ", the channel says that it executed it: ask for the line that its statement lacks")
+		case word.Verdict == channel.Unknown:
+			return fault.Text{}, fault.New(fault.IllegalTransition, "asked at "+at+", the channel gave no answer: that proves nothing yet").
+				WithOp("recon.Bears").WithResource(fmt.Sprintf("break %d", o.Break)).WithCause(ErrSilent)
 		}
 		return no("asked at " + at + ", the channel says " + word.Verdict.String() + ": that proves nothing yet")
 	}

@@ -144,7 +144,9 @@ function Card({ a, session }: { a: Approval; session: Session | undefined }) {
   }, [a.hash, a.id]); // eslint-disable-line
   const own = a.maker === session?.name;
   const agreed = a.endorser !== undefined && a.endorser === session?.name;
-  const can = a.state === 'proposed' && !own && !agreed && may(session, 'approver') && !session?.local && true_ === true;
+  // Who has agreed as the first of two may still say no.
+  const refuse = a.state === 'proposed' && !own && may(session, 'approver') && !session?.local && true_ === true;
+  const can = refuse && !agreed;
   const send = async (verb: string, body?: unknown) => {
     setBusy(true);
     setProblem(null);
@@ -163,7 +165,7 @@ function Card({ a, session }: { a: Approval; session: Session | undefined }) {
   const same = usePay<List>(a.parameters.payment ? `/v1/approvals?payment=${a.parameters.payment}&limit=100` : null, { every: 4_000 });
   const beside = (same.data?.data ?? []).filter((b) => b.id !== a.id && (b.state === 'proposed' || b.state === 'approved' || (b.state === 'used' && !b.outcome)));
   return (
-    <Frame label={text} onKey={(k) => can && setOpen(k === 'a' ? 'approve' : 'reject')}>
+    <Frame label={text} onKey={(k) => (k === 'a' ? can && setOpen('approve') : refuse && setOpen('reject'))}>
       <Stack gap="sm">
         <Group justify="space-between" align="start" wrap="nowrap">
           <Text fw={600} style={{ whiteSpace: 'pre-line' }}>{text}</Text>
@@ -197,7 +199,7 @@ function Card({ a, session }: { a: Approval; session: Session | undefined }) {
         {open === '' ? (
           <Group gap="sm">
             {can && <Button onClick={() => setOpen('approve')}>{t('approve')}</Button>}
-            {can && <Button variant="default" onClick={() => setOpen('reject')}>{t('reject')}</Button>}
+            {refuse && <Button variant="default" onClick={() => setOpen('reject')}>{t('reject')}</Button>}
             {can && <Text size="sm" c="dimmed">{t('keys')}</Text>}
             {(a.state === 'proposed' || a.state === 'approved') && own && <Button variant="default" loading={busy} onClick={() => void send('withdraw')}>{t('withdraw')}</Button>}
             {a.state === 'approved' && may(session, 'operator') && !session?.local && true_ && (
