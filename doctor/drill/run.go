@@ -44,7 +44,7 @@ type Config struct {
 	Seeds []uint64
 	// Rate of the load, orders a second.
 	Rate float64
-	// Within bounds the series; what did not fit is not run.
+	// Within bounds the series, from when its first world stands; what did not fit is not run.
 	Within time.Duration
 	// Evidence is the folder that keeps the evidence of each run; empty keeps none.
 	Evidence string
@@ -60,15 +60,14 @@ type Config struct {
 
 // Run runs the drills, seed by seed, and reuses worlds as far as it can.
 func Run(ctx context.Context, cfg Config, drills []*Drill) error {
-	began := time.Now()
-	s := &stage{cfg: cfg}
+	s := &stage{cfg: cfg, began: time.Now()}
 	defer s.close()
 	for _, seed := range cfg.Seeds {
 		for _, d := range byWorld(drills) {
 			if cfg.Skip != nil && cfg.Skip(d.Name, seed) {
 				continue
 			}
-			if cfg.Within > 0 && time.Since(began) > cfg.Within {
+			if cfg.Within > 0 && time.Since(s.began) > cfg.Within {
 				cfg.Say("the time is over: what is left is not run; --resume goes on")
 				return nil
 			}
@@ -98,6 +97,9 @@ type stage struct {
 	cfg   Config
 	world *World
 	load  *Load
+	// began is when the first world stood, or the series was asked for while none does.
+	began time.Time
+	stood bool
 }
 
 func (s *stage) close() {
@@ -145,6 +147,9 @@ func (s *stage) ready(ctx context.Context, kind Variant, seed uint64) error {
 	if s.world, err = s.cfg.Make(ctx, kind); err != nil {
 		s.world = nil
 		return fmt.Errorf("make the world: %w", err)
+	}
+	if !s.stood {
+		s.began, s.stood = time.Now(), true
 	}
 	if s.load, err = startLoad(ctx, s.world, seed, s.cfg.Rate); err != nil {
 		s.load = nil

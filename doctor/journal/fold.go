@@ -212,9 +212,9 @@ func (f *Folder) Add(e doctor.Entry) {
 	}
 	in := f.byID[e.Incident]
 	switch {
-	case in == nil && e.What == doctor.EntryFollowUp:
-		// The incident was given up to the journal's bound before what follows from it: that
-		// begins none.
+	case in == nil && (e.What == doctor.EntryFollowUp || e.What == doctor.EntryNote):
+		// The incident was given up to a bound before what people write of it: that begins
+		// none, and opens none again.
 		f.strange(e.Seq, fmt.Errorf("%s is not there any more", e.Incident))
 		return
 	case in == nil:

@@ -7,6 +7,7 @@ package drill_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -26,12 +27,13 @@ func TestMain(m *testing.M) { os.Exit(binary.Run(m)) }
 // every runs all of them, blind; that takes a quarter of an hour.
 const every = "MONETA_DRILLS"
 
-// quickWithin is for a busy machine; a quiet one takes a minute and a half.
+// quickWithin is for a busy machine, the making of the world included; a quiet one takes a
+// minute and a half. Two looks fit into the time that make test gives a package.
 const quickWithin = 6 * time.Minute
 
-// play runs drills and reads their board. A red board is an exit code of its own, so
-// that one counts only when there is no board.
-func play(t *testing.T, within time.Duration, args ...string) drill.Board {
+// play runs drills and reads their board, as far as it came when they did not end within.
+// A red board is an exit code of its own, so that one counts only when there is no board.
+func play(t *testing.T, within time.Duration, args ...string) (board drill.Board, ended bool) {
 	t.Helper()
 	report := filepath.Join(t.TempDir(), "board.json")
 	ctx, cancel := context.WithTimeout(t.Context(), within)
@@ -41,26 +43,46 @@ func play(t *testing.T, within time.Duration, args ...string) drill.Board {
 	cmd.WaitDelay = time.Minute
 	out, failed := cmd.CombinedOutput()
 	t.Logf("%s", out)
-	require.NoError(t, ctx.Err(), "it did not end")
+	ended = ctx.Err() == nil
 	board, err := drill.ReadBoard(report)
+	if !ended && errors.Is(err, os.ErrNotExist) {
+		return board, false
+	}
 	require.NoError(t, err, "%v", failed)
-	return board
+	return board, ended
 }
 
 // A machine that stands still for longer than a drill lasts can make the doctor late, or
 // wake it for a reason: what is wrong is looked at once more, and twice is a failure.
-// Money has no second chance.
+// Money has no second chance, nor has harm: no machine is so slow that it makes a right act
+// a wrong one.
 func TestTheDoctorHealsTheQuickDrillsAndWakesNobodyInAControl(t *testing.T) {
-	first := play(t, quickWithin, "--quick", "--rate", "30")
-	requireMoney(t, &first)
-	bad := wrong(&first)
+	look := func(seed string) []string {
+		board, ended := play(t, quickWithin, "--quick", "--rate", "30", "--seed", seed)
+		requireMoney(t, &board)
+		require.Empty(t, harmed(&board), "no second look at harm")
+		if !ended {
+			return append(wrong(&board), fmt.Sprintf("it did not end within %s", quickWithin))
+		}
+		return wrong(&board)
+	}
+	bad := look("1")
 	if len(bad) == 0 {
 		return
 	}
 	t.Logf("wrong at first:\n%s", strings.Join(bad, "\n"))
-	again := play(t, quickWithin, "--quick", "--rate", "30", "--seed", "2")
-	requireMoney(t, &again)
-	require.Empty(t, wrong(&again), "wrong twice; at first: %s", strings.Join(bad, "; "))
+	require.Empty(t, look("2"), "wrong twice; at first: %s", strings.Join(bad, "; "))
+}
+
+// harmed are the harmful acts where something was broken. In a control every act is one,
+// and a machine that stands still may call for it.
+func harmed(b *drill.Board) (out []string) {
+	for i := range b.Rows {
+		if r := &b.Rows[i]; !r.Control {
+			out = append(out, r.Harmful...)
+		}
+	}
+	return out
 }
 
 func requireMoney(t *testing.T, b *drill.Board) {
@@ -116,6 +138,11 @@ func TestABoardThatIsWrongIsSeen(t *testing.T) {
 	}
 	b := good()
 	require.Empty(t, wrong(&b))
+	require.Empty(t, harmed(&b))
+	b.Rows[1].Harmful = []string{"lever "}
+	require.Empty(t, harmed(&b), "it has a second look")
+	b.Rows[0].Harmful = []string{"terminate-session postgres"}
+	require.Equal(t, []string{"terminate-session postgres"}, harmed(&b))
 	for name, spoil := range map[string]func(fault, control *drill.Row){
 		"blind":          func(f, _ *drill.Row) { f.Status = drill.Blind },
 		"not named":      func(f, _ *drill.Row) { f.Top3 = false },
@@ -142,7 +169,8 @@ func TestDrillsHurtAndHeal(t *testing.T) {
 	for _, d := range drill.All() {
 		names = append(names, d.Name)
 	}
-	board := play(t, time.Duration(len(names)+2)*time.Minute, append([]string{"--blind"}, names...)...)
+	board, ended := play(t, time.Duration(len(names)+2)*time.Minute, append([]string{"--blind"}, names...)...)
+	require.True(t, ended, "it did not end")
 	require.Len(t, board.Rows, len(names))
 	worst := 0.0
 	for i := range board.Rows {
