@@ -196,15 +196,15 @@ func (w *watch) verified(run *verifyRun) {
 // told is who ended a test, and what became of it.
 func (r *verifyRun) told() (who, text string) {
 	who = cmp.Or(r.StoppedBy, r.By)
-	switch {
-	case r.State == verifyLies:
+	switch r.State {
+	case verifyLies:
 		text = r.Channel + " does not keep its contract: " + joined(r.Lies)
 		if r.early != "" {
 			text += "; the test " + r.early + " before it had shown the rest"
 		}
-	case r.State == verifyHolds:
+	case verifyHolds:
 		text = "nothing that " + r.Channel + " claims was seen to be false"
-	case r.State == verifyCancelled:
+	case verifyCancelled:
 		return who, "the test of " + r.Channel + " " + r.early + ", nothing is kept"
 	default:
 		return who, "the test of " + r.Channel + " showed nothing: " + r.Why
