@@ -36,9 +36,12 @@ import (
 // calls it again is refused by the same lever, and puts it back.
 //
 // Whoever uses an approval up holds it for heldFor. Run, on every node, calls again
-// what nobody holds and nobody finished: nothing is lost because a node died.
+// what nobody holds and nobody finished: nothing is lost because a node died. That is
+// longer than performLimit and the half minute that a batch of the decider may be on its
+// way to the disk together: who calls again sees in the ledger what became of the call
+// before, and refuses nothing that is about to be written.
 const (
-	heldFor      = 15 * time.Second
+	heldFor      = 50 * time.Second
 	performLimit = 10 * time.Second // below heldFor: who holds it is done or gives up first
 	tidyEvery    = 2 * time.Second
 	resumeMax    = 20 // at a time

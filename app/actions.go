@@ -198,6 +198,8 @@ func compensate(in *intake.Intake, desk *access.Approvals) access.Kind {
 		}
 		if act.Parameters["payment"] != "" {
 			r.Original, err = paymentOf(act)
+		} else if of, no := pay.ParseID(r.Link); no == nil { // named by its link alone it is about that payment, too
+			r.Original = of
 		}
 		return r, err
 	}

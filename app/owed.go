@@ -139,7 +139,10 @@ func stillBorneOut(ctx context.Context, breaks *recon.Recon, id int64, act *acce
 	}
 	asking, cancel := context.WithTimeout(ctx, askAgainWithin)
 	defer cancel()
-	_, err = breaks.Bears(asking, &owed)
+	if _, err = breaks.Bears(asking, &owed); err != nil {
+		return err
+	}
+	_, err = stillOwed(ctx, breaks, id, act) // a line, a return or a person may have come while it was asked
 	return err
 }
 

@@ -39,6 +39,14 @@ const openBreaks = `insert into breaks (class, channel, payment, reference, line
    order by class, reference, line
   on conflict do nothing`
 
+// What a callback opened at the moment at which its line came, and neither saw the other.
+const closeStrays = `with closed as (
+  update breaks b set state = 'resolved', closed_at = now(), closed_by = 'recon', close_reason = $2
+   where closed_at is null and channel = $1 and class = any($3) and line = ''
+     and exists (select from breaks o where o.class = any($4) and o.channel = b.channel and o.reference = b.reference and o.line <> '') returning id
+)
+insert into break_events (break, what, who, note) select id, 'resolved', 'recon', $2 from closed order by id`
+
 // What a line explains of earlier breaks: $4 says which classes.
 const closeBreaks = `with closed as (
   update breaks set state = 'resolved', closed_at = now(), closed_by = 'recon', close_reason = $3
@@ -63,6 +71,8 @@ const postedTwice = `insert into breaks (class, channel, payment, reference, lin
 var (
 	byMatch = []string{missingInStatement, amountMismatch, wrongAsset}
 	byStray = []string{unknownReference}
+	// ofStray are the classes of such a line's own break.
+	ofStray = []string{unmatchedInbound, misdirected}
 )
 
 // lineRows are the columns of insertLines.
@@ -96,6 +106,17 @@ func rowsOf(items []item) *lineRows {
 	return &l
 }
 
+// strayed is why the break of a callback ends that has its line.
+const strayed = "the statement shows it: see the break of its line"
+
+// strays closes what callbacks opened while their lines were being kept.
+func (r *Recon) strays(ctx context.Context, name channel.Name) error {
+	ctx, cancel := context.WithTimeout(ctx, pageWithin)
+	defer cancel()
+	_, err := r.cfg.Pool.Exec(ctx, closeStrays, string(name), strayed, byStray, ofStray)
+	return wrapped("close what lines have explained", err)
+}
+
 // keep writes a page's lines, opens its breaks and closes those that it
 // explains, in one transaction. The lines are the cursor.
 func (r *Recon) keep(ctx context.Context, name channel.Name, items []item, file int64) error {
@@ -123,7 +144,7 @@ func (r *Recon) keep(ctx context.Context, name channel.Name, items []item, file 
 		batch.Queue(postedTwice, string(name), l.explained, l.explaining)
 	}
 	if len(l.strays) > 0 {
-		batch.Queue(closeBreaks, string(name), l.strays, "the statement shows it: see the break of its line", byStray)
+		batch.Queue(closeBreaks, string(name), l.strays, strayed, byStray)
 	}
 	return r.send(ctx, &batch)
 }

@@ -151,7 +151,7 @@ func (r *Recon) Run(ctx context.Context) error {
 		return errors.Join(append(errs, err)...)
 	}
 	missing := r.each(func(i int, ch channel.Channel) error {
-		if err := errors.Join(r.attested(ctx, ch.Name()), r.paidTwice(ctx, ch.Name())); err != nil {
+		if err := errors.Join(r.attested(ctx, ch.Name()), r.strays(ctx, ch.Name()), r.paidTwice(ctx, ch.Name())); err != nil {
 			return err
 		}
 		if !readings[i].whole { // only a statement read to its end can be missing something

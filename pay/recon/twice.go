@@ -19,9 +19,9 @@ import (
 // A compensation says that the payment did not execute when it names its break of a missing
 // line, or the payment with all of its amount. One of a part makes up for something else.
 const selectPaidTwice = `with paid as (
-  select c.id, c.amount, b.id is not null as missed, coalesce(b.payment, c.original) as payment
+  select c.id, c.amount, b.class is not distinct from 'missing_in_statement' as missed, coalesce(b.payment, c.original) as payment
     from (select id, amount, original, case when link ~ '^break [1-9][0-9]{0,17}$' then substr(link, 7)::bigint end as break from payments where kind = $3) c
-    left join breaks b on b.id = c.break and b.class = 'missing_in_statement'
+    left join breaks b on b.id = c.break
 )
 select c.id, c.amount::text, p.id, p.asset, l.reference, l.line_id
   from paid c

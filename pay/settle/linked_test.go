@@ -467,6 +467,24 @@ func TestAnotherAttemptThatComesBackIsNobodysMoney(t *testing.T) {
 	require.Equal(t, int64(800), r.number(of, "nostro:bank-ab"), "at the bank it left once, too")
 }
 
+// A callback about a stranger's money that comes after its line says nothing that the line
+// has not: the break is the line's, and there is no other.
+func TestACallbackBehindItsLineOpensNoBreakOfItsOwn(t *testing.T) {
+	t.Parallel()
+	r := build(t, quick())
+	r.door()
+	r.lead()
+	r.behave(`{"callback_delay":{"probability":1,"min_ms":1500,"max_ms":1500}}`)
+	r.instruct("FOR-UNCLE-BOB", 900)
+	r.eventually("the bank has it", func() bool { return r.effects()["FOR-UNCLE-BOB"] == 1 })
+	r.eventually("the line has come", func() bool {
+		require.NoError(t, r.recon.Run(t.Context()))
+		return r.number(`select count(*) from breaks where class = 'unmatched_inbound' and line <> ''`) == 1
+	})
+	r.allApplied(1)
+	require.Zero(t, r.number(`select count(*) from breaks where class = 'unknown_reference'`))
+}
+
 // A refund of unplaced money that was called failed has executed, and comes back: the
 // money waits once, since the failure, and what came back pays what the refund took.
 func TestALateRefundOfUnplacedMoneyThatComesBackWaitsOnce(t *testing.T) {

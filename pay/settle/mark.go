@@ -68,12 +68,13 @@ select channel, verdict, count(*) from done group by channel, verdict`
 const markParked = `update inbox set verdict = 'parked' where id = any($1) and applied_at is null and verdict is distinct from 'parked'`
 
 // One break for all that is said about one reference: recon's, if the statement was
-// faster.
+// faster, whose line may be somebody's money without an owner.
 const openBreaks = `insert into breaks (class, channel, payment, reference, asset, amount, detail)
   select class, channel, nullif(payment, 0), reference, asset, amount::numeric, detail
     from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[])
          as b(class, channel, payment, reference, asset, amount, detail)
-   where not exists (select from breaks k where k.class = b.class and k.channel = b.channel and k.reference = b.reference)
+   where not exists (select from breaks k where k.channel = b.channel and k.reference = b.reference
+           and (k.class = b.class or b.class = 'unknown_reference' and k.class in ('unmatched_inbound', 'misdirected') and k.line <> ''))
    order by class, channel, reference
   on conflict do nothing`
 

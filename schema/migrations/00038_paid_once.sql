@@ -2,9 +2,6 @@
 -- the ledger has is asked, and not only what became of the approval.
 -- +goose Up
 
--- Compensations are few. Those that name a break are found by it, and recon looks at all
--- of them.
-create index payments_compensations on payments (link) where kind = 13;
 create index breaks_payment on breaks (payment) where payment is not null;
 
 -- The downgrade below 36 disabled every service; nobody else is 'schema'.
@@ -81,4 +78,3 @@ create or replace function owes(of_tenant integer, p jsonb) returns boolean lang
 $$;
 -- +goose StatementEnd
 drop index breaks_payment;
-drop index payments_compensations;
