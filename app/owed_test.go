@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -350,6 +351,30 @@ func TestWhatIsPaidIsNeverCalledUnpaid(t *testing.T) {
 		require.Equal(t, "approval "+v.ID.String(), closed.ClosedBy)
 		require.EqualValues(t, i+1, b.compensations())
 	}
+}
+
+// What two people paid by the payment's name in the link alone is about that payment too:
+// its line is told of when it comes, and no machine proposes the same.
+func TestACompensationIsAboutThePaymentOfItsLink(t *testing.T) {
+	t.Parallel()
+	b := newBureau(t)
+	ctx := t.Context()
+	id, account, found := b.unstated()
+	v := b.approved("compensate", access.Parameters{"account": account, "asset": "CZK", "amount": "1000", "link": id.String()})
+	v, err := b.desk.Execute(ctx, b.who("abe"), v.ID, v.Hash)
+	require.NoError(t, err)
+	paid, _, _ := strings.Cut(v.Result, " ")
+	of, err := pay.ParseID(paid)
+	require.NoError(t, err)
+	require.Equal(t, id, b.payment(of).Original)
+	_, err = b.breaks.Owed(ctx, found.ID)
+	require.ErrorIs(t, err, fault.IllegalTransition, "somebody has paid it")
+	b.bank.states(pay.Reference(id, 1))
+	require.NoError(t, b.breaks.Run(ctx))
+	page, _, err := b.breaks.Breaks(ctx, recon.BreakFilter{Class: "compensated_executed"})
+	require.NoError(t, err)
+	require.Len(t, page, 1)
+	require.Equal(t, id.String(), page[0].Payment)
 }
 
 // A line that comes between the use of an approval and its posting forbids it. One that comes
